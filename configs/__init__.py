@@ -1,0 +1,1 @@
+"""Configuration: one frozen schema, one reader. Imports nothing else of sentigraph."""

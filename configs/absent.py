@@ -1,0 +1,177 @@
+"""The specification's environment names that this release knows and does not act on.
+
+Kept so that nobody's setting is dropped without a word: ``variables.py`` refuses a switch
+that asks for an absent subsystem and names the rest in one warning. A name moves to
+``environment.py`` with the subsystem that reads it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """Names of the specification that this release knows and does not act on.
+
+    Attributes:
+        subsystem: What they belong to, and where to turn instead.
+        names: The names. A switch among them (``…_ENABLED``, ``ENABLE_…``) that is true is
+            refused, for someone counts on what is not there; the others are warned about.
+        always_on: Switches of what is always there: true is fine, false has no effect.
+        refused: Names whose mere presence is refused, with the rest of the sentence.
+    """
+
+    subsystem: str
+    names: tuple[str, ...]
+    always_on: tuple[str, ...] = ()
+    refused: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def all_names(self) -> tuple[str, ...]:
+        """``names`` and ``always_on``."""
+        return self.names + self.always_on
+
+    def is_switch(self, name: str) -> bool:
+        """Whether a name turns a whole subsystem on."""
+        return (
+            name in self.always_on
+            or name.removeprefix("MLOPS_").startswith(("ENABLE_", "DATA_LAKE_ENABLE_"))
+            or name.endswith("_ENABLED")
+        )
+
+
+def _names(prefix: str, suffixes: str) -> tuple[str, ...]:
+    return tuple(prefix + suffix for suffix in suffixes.split())
+
+
+ABSENT: tuple[Absent, ...] = (
+    Absent(
+        "server address: set `http_options` in serve_config.yaml",
+        _names("MLOPS_", "HOST PORT SERVER_HOST SERVER_PORT"),
+    ),
+    Absent("version: it is the installed package's", ("MLOPS_APP_VERSION",)),
+    Absent(
+        "model files: a registered bundle says its engine and its files",
+        _names(
+            "MLOPS_",
+            "MODEL_BACKEND ALLOWED_MODELS ONNX_MODEL_PATH ONNX_MODEL_PATH_DEFAULT "
+            "ONNX_INTER_OP_NUM_THREADS ONNX_EXECUTION_MODE USE_MODEL_PERSISTENCE",
+        ),
+    ),
+    Absent(
+        "cache size in entries: set `MLOPS_CACHE__L1_MAX_BYTES`",
+        ("MLOPS_PREDICTION_CACHE_MAX_SIZE",),
+    ),
+    Absent("feature engineering", ("MLOPS_ENABLE_FEATURE_ENGINEERING",)),
+    Absent(
+        "security",
+        ("MLOPS_API_KEY", "MLOPS_ALLOWED_ORIGINS"),
+        refused={
+            "MLOPS_API_KEY": "is refused: this release checks no API keys, so requests would be "
+            "served without one"
+        },
+    ),
+    Absent(
+        "batch jobs",
+        _names(
+            "MLOPS_ASYNC_BATCH_",
+            "ENABLED MAX_JOBS DEFAULT_TIMEOUT_SECONDS PRIORITY_HIGH_LIMIT PRIORITY_MEDIUM_LIMIT "
+            "PRIORITY_LOW_LIMIT CLEANUP_INTERVAL_SECONDS CACHE_TTL_SECONDS RESULT_CACHE_MAX_SIZE",
+        ),
+    ),
+    Absent(
+        "anomaly buffer",
+        _names("MLOPS_ANOMALY_BUFFER_", "ENABLED MAX_SIZE DEFAULT_TTL CLEANUP_INTERVAL"),
+    ),
+    Absent(
+        "Kafka",
+        _names(
+            "MLOPS_KAFKA_",
+            "ENABLED BOOTSTRAP_SERVERS CONSUMER_GROUP TOPIC FEEDBACK_TOPIC AUTO_OFFSET_RESET "
+            "MAX_POLL_RECORDS SESSION_TIMEOUT_MS HEARTBEAT_INTERVAL_MS MAX_POLL_INTERVAL_MS "
+            "ENABLE_AUTO_COMMIT AUTO_COMMIT_INTERVAL_MS CONSUMER_THREADS BATCH_SIZE "
+            "PROCESSING_TIMEOUT_MS BUFFER_SIZE DLQ_TOPIC DLQ_ENABLED MAX_RETRIES "
+            "PRODUCER_BOOTSTRAP_SERVERS PRODUCER_ACKS PRODUCER_RETRIES PRODUCER_BATCH_SIZE "
+            "PRODUCER_LINGER_MS PRODUCER_COMPRESSION_TYPE PRODUCER_TIMEOUT_SECONDS "
+            "PRODUCER_INIT_RETRIES PARTITION_ASSIGNMENT_STRATEGY",
+        ),
+    ),
+    Absent(
+        "Redis",
+        _names(
+            "MLOPS_REDIS_",
+            "ENABLED HOST PORT DB PASSWORD MAX_CONNECTIONS SOCKET_TIMEOUT SOCKET_CONNECT_TIMEOUT "
+            "NAMESPACE FEATURE_CACHE_TTL",
+        ),
+    ),
+    Absent(
+        "Vault",
+        _names("MLOPS_VAULT_", "ENABLED ADDR NAMESPACE ROLE MOUNT_POINT SECRETS_PATH TOKEN"),
+    ),
+    Absent(
+        "data lake",
+        _names(
+            "MLOPS_DATA_LAKE_",
+            "ENABLED PROVIDER BUCKET PREFIX BATCH_SIZE BATCH_TIMEOUT_SECONDS COMPRESSION "
+            "PARTITION_BY S3_REGION S3_ENDPOINT_URL GCS_PROJECT GCS_CREDENTIALS_PATH "
+            "AZURE_ACCOUNT_NAME AZURE_ACCOUNT_KEY AZURE_CONNECTION_STRING ENABLE_ATHENA "
+            "ENABLE_BIGQUERY ENABLE_SYNAPSE",
+        ),
+    ),
+    Absent(
+        "metrics and tracing: Ray exports the metrics",
+        _names(
+            "MLOPS_",
+            "METRICS_CACHE_TTL ADVANCED_METRICS_ENABLED "
+            "ADVANCED_METRICS_DETAILED_TRACKING ADVANCED_METRICS_HISTORY_HOURS "
+            "ADVANCED_METRICS_COST_PER_1K ENABLE_TRACING TRACING_BACKEND SERVICE_NAME "
+            "JAEGER_AGENT_HOST JAEGER_AGENT_PORT ZIPKIN_ENDPOINT OTLP_ENDPOINT "
+            "TRACING_EXCLUDED_URLS",
+        ),
+        always_on=("MLOPS_ENABLE_METRICS",),
+    ),
+    Absent(
+        "MLflow runs",
+        ("MLOPS_MLFLOW_EXPERIMENT_NAME",),
+        always_on=("MLOPS_MLFLOW_ENABLED",),
+    ),
+    Absent(
+        "drift detection",
+        _names(
+            "MLOPS_DRIFT_",
+            "DETECTION_ENABLED WINDOW_SIZE PSI_THRESHOLD KS_THRESHOLD MIN_SAMPLES",
+        ),
+    ),
+    Absent(
+        "explanations",
+        _names("MLOPS_EXPLAINABILITY_", "ENABLED USE_ATTENTION USE_GRADIENTS"),
+    ),
+    Absent(
+        "shadow traffic",
+        _names(
+            "MLOPS_SHADOW_",
+            "MODE_ENABLED MODEL_NAME MODEL_BACKEND TRAFFIC_PERCENTAGE ASYNC_DISPATCH "
+            "LOG_COMPARISONS",
+        ),
+    ),
+    Absent(
+        "circuit breaker",
+        _names("CIRCUIT_BREAKER_", "FAILURE_THRESHOLD RECOVERY_TIMEOUT"),
+    ),
+    Absent(
+        "GPU tuning: set `MLOPS_REPLICAS__MODEL__NUM_GPUS`; batches are planned by measured cost",
+        tuple(
+            prefix + name
+            for prefix in ("", "MLOPS_")
+            for name in (
+                "ENABLE_GPU_OPTIMIZATION",
+                "GPU_COUNT",
+                "GPU_BATCH_SIZE",
+                "MULTI_GPU_ENABLED",
+                "GPU_MEMORY_FRACTION",
+                "GPU_LOAD_BALANCING_STRATEGY",
+            )
+        ),
+        always_on=("GPU_DYNAMIC_BATCHING", "MLOPS_GPU_DYNAMIC_BATCHING"),
+    ),
+)

@@ -1,0 +1,153 @@
+"""The specification's environment names: which setting each one sets, and how it is read.
+
+Every setting also has a systematic name (``fields.Setting.variable``), which needs no
+row here. ``variables.py`` reads the environment with this table; the reference document
+prints it; a test sets every row and watches the setting change.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pydantic import TypeAdapter, ValidationError
+
+PROFILE_ALIASES = {"dev": "development", "prod": "production"}
+_BOOL: TypeAdapter[bool] = TypeAdapter(bool)
+
+Reader = Callable[[str], tuple[object, ...] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """One environment name of the specification.
+
+    Attributes:
+        name: As the user writes it.
+        fields: Dotted settings that it sets.
+        example: A value that differs from the default of each of them.
+        read: One value for each field, or None to leave them alone; raises ValueError with
+            the rest of the sentence "NAME=VALUE …". None: the text as it is, for one field.
+        raises: A setting that is lifted to the first value where it would be below it.
+        note: What is not obvious from the setting.
+    """
+
+    name: str
+    fields: tuple[str, ...]
+    example: str
+    read: Reader | None = None
+    raises: str | None = None
+    note: str = ""
+
+
+def is_true(text: str) -> bool:
+    """``true/1/yes/on`` or ``false/0/no/off`` in any case.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    try:
+        return _BOOL.validate_python(text.strip())
+    except ValidationError as error:
+        raise ValueError("must be true or false") from error
+
+
+def profile_name(text: str) -> str:
+    """The profile's full name; other text comes back as it is, for the schema to refuse."""
+    name = text.strip().lower()
+    return PROFILE_ALIASES.get(name, name)
+
+
+def _profile(text: str) -> tuple[object, ...]:
+    return (profile_name(text),)
+
+
+def _when(wanted: bool, *values: object) -> Reader:
+    return lambda text: values if is_true(text) is wanted else None
+
+
+def _milliseconds(text: str) -> tuple[object, ...]:
+    try:
+        return (round(float(text) * 1_000),)
+    except (ValueError, OverflowError) as error:
+        raise ValueError("must be a number of seconds") from error
+
+
+def _registered_name(text: str) -> tuple[object, ...]:
+    if "/" in text:
+        raise ValueError(
+            "is a Hugging Face name, and a registered model name holds no '/': bring that model "
+            "in once (`sentigraph import`, then `sentigraph register`) under a name such as "
+            f"{text.rsplit('/', 1)[-1] or 'sentiment'!r} and set this variable to that name"
+        )
+    return (text,)
+
+
+VARIABLES: tuple[Variable, ...] = (
+    *(
+        Variable(name, ("profile",), "dev", _profile, note="`dev` and `prod` are accepted too")
+        for name in ("PROFILE", "MLOPS_PROFILE", "MLOPS_ENVIRONMENT")
+    ),
+    Variable("MLOPS_APP_NAME", ("server.app_name",), "reviews"),
+    Variable("MLOPS_LOG_LEVEL", ("server.log_level",), "warning"),
+    Variable(
+        "MLOPS_DEBUG",
+        ("server.log_level",),
+        "true",
+        _when(True, "DEBUG"),
+        note="true means DEBUG; false changes nothing",
+    ),
+    Variable("MLOPS_WORKERS", ("replicas.ingress.num_replicas",), "3"),
+    Variable("MLOPS_SERVER_WORKERS", ("replicas.ingress.num_replicas",), "3"),
+    Variable("MLOPS_MAX_CONCURRENT_REQUESTS", ("replicas.ingress.max_ongoing_requests",), "512"),
+    Variable("MLOPS_REQUEST_QUEUE_SIZE", ("limits.max_queued_texts",), "4096"),
+    Variable("MLOPS_MAX_TEXT_LENGTH", ("limits.max_text_chars",), "512", note="characters"),
+    Variable("MLOPS_ASYNC_BATCH_MAX_BATCH_SIZE", ("limits.max_batch_texts",), "500"),
+    Variable(
+        "MLOPS_MAX_REQUEST_TIMEOUT",
+        ("limits.default_deadline_ms",),
+        "120",
+        _milliseconds,
+        raises="limits.max_deadline_ms",
+        note="seconds; lifts `limits.max_deadline_ms` where that is lower",
+    ),
+    *(
+        Variable(
+            name,
+            ("model.name",),
+            "reviews",
+            _registered_name,
+            note="the registered name; a Hugging Face name with `/` is refused",
+        )
+        for name in ("MLOPS_MODEL_NAME", "MLOPS_MLFLOW_MODEL_NAME")
+    ),
+    Variable("MLOPS_ONNX_INTRA_OP_NUM_THREADS", ("model.intra_op_threads",), "2"),
+    Variable(
+        "MLOPS_WARMUP_ENABLED",
+        ("model.warmup_runs",),
+        "false",
+        _when(False, 0),
+        note="false means 0; true changes nothing",
+    ),
+    Variable("MLOPS_WARMUP_ITERATIONS", ("model.warmup_runs",), "10"),
+    Variable("GPU_MAX_BATCH_SIZE", ("batching.max_batch_texts",), "128"),
+    Variable("MLOPS_GPU_MAX_BATCH_SIZE", ("batching.max_batch_texts",), "128"),
+    Variable(
+        "MLOPS_PREDICTION_CACHE_ENABLED",
+        ("cache.l1_max_bytes", "cache.l2"),
+        "false",
+        _when(False, 0, "none"),
+        note="false turns both levels off; true changes nothing",
+    ),
+    Variable("MLOPS_REDIS_PREDICTION_CACHE_TTL", ("cache.ttl_s",), "7200"),
+    Variable(
+        "MLOPS_MLFLOW_TRACKING_URI",
+        ("registry.tracking_uri",),
+        "postgresql://mlflow@db/mlflow",
+    ),
+    Variable(
+        "MLOPS_MLFLOW_REGISTRY_URI",
+        ("registry.tracking_uri",),
+        "postgresql://mlflow@db/mlflow",
+        note="tracking and registry are one store",
+    ),
+    Variable("MLOPS_MODEL_CACHE_DIR", ("registry.bundle_cache_dir",), "/var/cache/bundles"),
+)

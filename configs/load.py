@@ -1,0 +1,162 @@
+"""The one reader: profile, arguments, ``.env`` file and environment → ``AppConfig``.
+
+Precedence, lowest first: schema defaults, profile, the ``args:`` of serve_config.yaml,
+``.env`` in the home folder, environment. Called once for each process that builds the graph
+or runs a pipeline; the result travels to the replicas. The only module that reads
+``os.environ``.
+"""
+
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import get_args
+
+import yaml
+from dotenv import dotenv_values
+from pydantic import ValidationError
+
+from configs.environment import profile_name
+from configs.errors import ConfigError
+from configs.fields import sections, settings
+from configs.paths import absolute_paths
+from configs.problems import Given, did_you_mean, sentences, shown
+from configs.schema import AppConfig, Profile
+from configs.variables import Layer, read_variables
+
+HOME_VARIABLE = "SENTIGRAPH_HOME"
+PROFILES = Path(__file__).parent / "profiles"
+
+_log = logging.getLogger(__name__)
+
+
+def load_config(
+    overrides: Mapping[str, object] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    home: Path | None = None,
+) -> AppConfig:
+    """Builds the configuration, or refuses with everything that is wrong in it.
+
+    Args:
+        overrides: Nested settings, as under ``args:`` in serve_config.yaml.
+        environ: Environment to read; None reads the process's.
+        home: Folder that relative paths start from and that holds ``.env``; None takes
+            ``SENTIGRAPH_HOME``, else the folder that holds the packages.
+
+    Returns:
+        A configuration whose paths are absolute, so it means the same in every process of
+        the node.
+
+    Raises:
+        ConfigError: A setting is unknown, out of range, contradicts another, or asks for
+            what this release does not have.
+    """
+    environ = os.environ if environ is None else environ
+    home = find_home(environ) if home is None else home.resolve()
+    environment = read_variables(environ, AppConfig)
+    dotenv = read_variables(_dotenv(home / ".env"), AppConfig, place=" in .env")
+    args = read_mapping(overrides or {}, "args")
+    chosen = _choose_profile([environment, dotenv, args])
+    layers = [_profile_layer(str(chosen.value)), args, dotenv, environment]
+
+    given = _merge(layers)
+    given["profile"] = chosen
+    config = _validate(given, [problem for layer in layers for problem in layer.problems])
+    if without_effect := dotenv.without_effect + environment.without_effect:
+        _log.warning("settings that have no effect in this release: %s", ", ".join(without_effect))
+    return absolute_paths(config, home)
+
+
+def find_home(environ: Mapping[str, str] | None = None) -> Path:
+    """The folder that relative paths start from, absolute.
+
+    Raises:
+        ConfigError: ``SENTIGRAPH_HOME`` names no folder.
+    """
+    environ = os.environ if environ is None else environ
+    named = environ.get(HOME_VARIABLE, "").strip()
+    home = Path(named).resolve() if named else Path(__file__).resolve().parent.parent
+    if not home.is_dir():
+        raise ConfigError(f"{HOME_VARIABLE}={shown(named)} is not a folder")
+    return home
+
+
+def read_mapping(values: Mapping[str, object], place: str) -> Layer:
+    """Nested sections, as YAML gives them, → settings. An empty section changes nothing."""
+    layer = Layer()
+    _flatten(values, "", place, layer)
+    return layer
+
+
+def _flatten(values: Mapping[str, object], prefix: str, place: str, layer: Layer) -> None:
+    known, nested = settings(AppConfig), sections(AppConfig)
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if name in known:
+            layer.given[name] = Given(name, value, name, f" in {place}", value)
+        elif name not in nested:
+            hint = did_you_mean(name, [*known, *nested])
+            layer.problems.append(f"{name} in {place} is not a setting{hint}")
+        elif isinstance(value, Mapping):
+            _flatten(value, f"{name}.", place, layer)
+        elif value is not None:
+            layer.problems.append(f"{name}={shown(value)} in {place} must be a section of settings")
+
+
+def _choose_profile(layers: Iterable[Layer]) -> Given:
+    for layer in layers:
+        if (found := layer.given.get("profile")) is not None:
+            return replace(found, value=profile_name(str(found.value)))
+    return Given("profile", "local", "profile", "", "local")
+
+
+def _profile_layer(name: str) -> Layer:
+    if name not in get_args(Profile):
+        return Layer()  # the schema refuses the name
+    values = yaml.safe_load((PROFILES / f"{name}.yaml").read_text(encoding="utf-8")) or {}
+    return read_mapping(values, f"profile {name}")
+
+
+def _dotenv(path: Path) -> Mapping[str, str | None]:
+    # No interpolation: it would read the process's environment behind our back.
+    return dotenv_values(path, interpolate=False) if path.is_file() else {}
+
+
+def _merge(layers: Iterable[Layer]) -> dict[str, Given]:
+    known = settings(AppConfig)
+    merged = {
+        name: Given(name, item.default, name, "", item.default) for name, item in known.items()
+    }
+    for layer in layers:
+        merged.update(layer.given)
+        for lift in layer.lifts:
+            if lift.field not in layer.given and _below(merged[lift.field], lift):
+                merged[lift.field] = lift
+    return merged
+
+
+def _below(current: Given, lift: Given) -> bool:
+    coerce = settings(AppConfig)[lift.field].coerce
+    have, want = coerce(current.value), coerce(lift.value)
+    return isinstance(have, int) and isinstance(want, int) and have < want
+
+
+def _validate(given: Mapping[str, Given], problems: list[str]) -> AppConfig:
+    nested: dict[str, object] = {}
+    for name, entry in given.items():
+        *parents, leaf = name.split(".")
+        section = nested
+        for parent in parents:
+            child = section.setdefault(parent, {})
+            assert isinstance(child, dict)  # a section is never also a leaf
+            section = child
+        section[leaf] = entry.value
+    try:
+        config = AppConfig.model_validate(nested)
+    except ValidationError as error:
+        problems = [*problems, *sentences(error, settings(AppConfig), given)]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return config

@@ -1,0 +1,281 @@
+"""Every setting of sentigraph, with its default and its limits.
+
+Values only: nothing here reads a file or the environment (``load.py`` does), and no
+module reads settings at import. Each field says what happens at its limit. Unknown
+keys are refused, so a misspelt setting never passes silently.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from configs.conflicts import conflicts
+
+_MODEL_STORES = r"^(https?|(sqlite|postgresql|mysql|mssql)(\+\w+)?)://.*$"
+
+# ``limits`` is what a person reads where the pattern would say little.
+Name = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=255,
+        pattern=r"^[\w.\-]+$",
+        json_schema_extra={"limits": "1 to 255 letters, digits, `_`, `.` or `-`"},
+    ),
+]
+Profile = Literal["local", "development", "staging", "production"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class ServerConfig(_Part):
+    """What every HTTP answer has in common."""
+
+    app_name: str = Field(
+        "sentigraph", description="Name shown at `/` and in the OpenAPI document."
+    )
+    docs_enabled: bool = Field(
+        True,
+        description="Serve `/api/v1/docs` and `/api/v1/openapi.json`; when off they answer 404.",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least severe log record that is written."
+    )
+    access_log: bool = Field(
+        True,
+        description="One log line per request (method, path, status, milliseconds; never the text).",
+    )
+
+
+class LimitsConfig(_Part):
+    """What a request may ask for. Beyond a limit it is refused before any compute."""
+
+    max_text_chars: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="Characters in one text; a longer one is refused with 422 E1002.",
+    )
+    max_batch_texts: int = Field(
+        1_000,
+        ge=1,
+        le=100_000,
+        description="Texts in one batch request; more are refused with 422 E1005.",
+    )
+    max_body_bytes: int = Field(
+        4_194_304,
+        ge=1_024,
+        le=1_073_741_824,
+        description="Bytes in a request body; a larger one is refused with 413.",
+    )
+    default_deadline_ms: int = Field(
+        10_000,
+        ge=1,
+        le=600_000,
+        description="Time for a request that names no `X-Deadline-Ms`; afterwards 504 E2003.",
+    )
+    max_deadline_ms: int = Field(
+        60_000,
+        ge=1,
+        le=600_000,
+        description="Longest deadline a client may ask for; a longer one is cut to this.",
+    )
+    max_queued_texts: int = Field(
+        2_048,
+        ge=1,
+        le=1_000_000,
+        description="Texts waiting in one ingress replica; beyond it 429 E4005 with Retry-After.",
+    )
+
+    @model_validator(mode="after")
+    def _deadlines_agree(self) -> Self:
+        if self.default_deadline_ms > self.max_deadline_ms:
+            raise ValueError(
+                f"limits.default_deadline_ms={self.default_deadline_ms} is above "
+                f"limits.max_deadline_ms={self.max_deadline_ms}"
+            )
+        return self
+
+
+class ModelConfig(_Part):
+    """Which model is served, and how its engine runs."""
+
+    name: Name = Field("sentiment", description="Registered model name in MLflow.")
+    alias: Name = Field("champion", description="Alias whose version is served.")
+    provider: Literal["auto", "cpu", "cuda"] = Field(
+        "auto",
+        description="Where the engine computes: `auto` takes CUDA where the replica owns a GPU and the runtime has it, else the CPU; `cuda` refuses to start without.",
+    )
+    intra_op_threads: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="Engine threads of one model replica; 0 shares the machine's cores among the replicas.",
+    )
+    warmup_runs: int = Field(
+        3,
+        ge=0,
+        le=100,
+        description="Inferences on built-in texts before a replica reports ready; 0 makes the first request slow.",
+    )
+
+
+class BatchingConfig(_Part):
+    """How texts are gathered into RPCs and into engine batches."""
+
+    max_hop_texts: int = Field(
+        64,
+        ge=1,
+        le=4_096,
+        description="Texts that one RPC carries from the ingress; the rest goes with the next.",
+    )
+    max_hops_in_flight: int = Field(
+        0,
+        ge=0,
+        le=1_024,
+        description="RPCs that one ingress keeps in flight; 0 means two for each model replica (one running, one prepared).",
+    )
+    max_batch_texts: int = Field(32, ge=1, le=4_096, description="Rows of one engine batch.")
+    max_batch_tokens: int = Field(
+        4_096,
+        ge=16,
+        le=1_048_576,
+        description="Rows times padded length of one engine batch; a single longer text runs alone.",
+    )
+    max_padding_ratio: float = Field(
+        0.15,
+        ge=0,
+        lt=1,
+        description="Share of padding in one engine batch; 0 batches only texts of equal length.",
+    )
+
+
+class CacheConfig(_Part):
+    """Two levels of remembered predictions, keyed by model digest and text digest."""
+
+    l1_max_bytes: int = Field(
+        16_777_216,
+        ge=0,
+        le=1 << 36,
+        description="Memory of the cache inside each ingress; the least recently used entry leaves first. 0 turns it off.",
+    )
+    l2: Literal["none", "memory"] = Field(
+        "memory",
+        description="Shared second level in the Cache deployment; `none` leaves that deployment out of the graph.",
+    )
+    l2_max_bytes: int = Field(
+        67_108_864,
+        ge=1_024,
+        le=1 << 40,
+        description="Memory of the Cache deployment; the least recently used entry leaves first.",
+    )
+    l2_timeout_ms: int = Field(
+        50,
+        ge=1,
+        le=10_000,
+        description="Longest wait for the second level; afterwards the model answers instead.",
+    )
+    ttl_s: int = Field(
+        3_600,
+        ge=1,
+        le=2_592_000,
+        description="Age at which an entry of either level is no longer used.",
+    )
+
+
+class ReplicaConfig(_Part):
+    """Size of one deployment of the graph."""
+
+    num_replicas: int = Field(
+        1,
+        ge=0,
+        le=10_000,
+        description="Replicas; 0 means one for each core (model deployment) or one (others).",
+    )
+    num_cpus: float = Field(
+        0.1, ge=0, le=1_024, description="Ray CPUs that each replica reserves; placement only."
+    )
+    num_gpus: float = Field(
+        0,
+        ge=0,
+        le=64,
+        description="Ray GPUs that each replica reserves; a fraction shares one card, above 1 only whole numbers.",
+    )
+    max_ongoing_requests: int = Field(
+        256,
+        ge=1,
+        le=1_000_000,
+        description="Requests or RPCs that one replica works on at once; further ones wait at the caller.",
+    )
+
+    @model_validator(mode="after")
+    def _gpu_share(self) -> Self:
+        if self.num_gpus > 1 and self.num_gpus != int(self.num_gpus):
+            raise ValueError(
+                f"num_gpus={self.num_gpus} is neither a fraction of one GPU nor a whole number"
+            )
+        return self
+
+
+class ReplicasConfig(_Part):
+    """Sizes of all deployments."""
+
+    ingress: ReplicaConfig = ReplicaConfig(num_cpus=0.2, max_ongoing_requests=1_024)
+    cache: ReplicaConfig = ReplicaConfig(num_cpus=0.1)
+    tokenizer: ReplicaConfig = ReplicaConfig(num_cpus=0.1)
+    model: ReplicaConfig = ReplicaConfig(num_replicas=0, num_cpus=0.5, max_ongoing_requests=64)
+    registry: ReplicaConfig = ReplicaConfig(num_cpus=0.1)
+
+
+class RegistryConfig(_Part):
+    """Where model truth lives."""
+
+    tracking_uri: str = Field(
+        "sqlite:///.sentigraph/mlflow.db",
+        pattern=_MODEL_STORES,
+        json_schema_extra={"limits": "an http, https, sqlite, postgresql, mysql or mssql URI"},
+        description="MLflow tracking and registry URI. A relative sqlite path starts from the home folder (`SENTIGRAPH_HOME`).",
+    )
+    artifact_root: str = Field(
+        ".sentigraph/artifacts",
+        min_length=1,
+        description="Folder or URI where new experiments keep artifacts when the tracking URI is a database; a relative path starts from the home folder.",
+    )
+    bundle_cache_dir: str = Field(
+        ".sentigraph/bundles",
+        min_length=1,
+        description="Node-local folder of verified bundles, by digest; a relative path starts from the home folder.",
+    )
+    bundled_model_dir: str = Field(
+        "models/sentiment",
+        min_length=1,
+        description="Bundle registered as version 1 when the registry has no such model; a relative path starts from the home folder.",
+    )
+
+
+class AppConfig(_Part):
+    """The whole configuration. Built by ``configs.load.load_config``; never by hand in serving code."""
+
+    profile: Profile = Field(
+        "local", description="Named set of defaults that this configuration started from."
+    )
+    topology: Literal["split", "fused"] = Field(
+        "split",
+        description="`split`: tokenizer and model are deployments of their own; `fused`: they share one replica.",
+    )
+    server: ServerConfig = ServerConfig()
+    limits: LimitsConfig = LimitsConfig()
+    model: ModelConfig = ModelConfig()
+    batching: BatchingConfig = BatchingConfig()
+    cache: CacheConfig = CacheConfig()
+    replicas: ReplicasConfig = ReplicasConfig()
+    registry: RegistryConfig = RegistryConfig()
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Self:
+        problems = list(conflicts(self))
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self

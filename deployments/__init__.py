@@ -1,0 +1,1 @@
+"""One request, from HTTP to scores. Start reading at ``app.py``, then ``ingress.py``."""

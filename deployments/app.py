@@ -1,0 +1,168 @@
+"""The graph. Read ``build`` from its leaves to its root.
+
+Ingress ─▶ Cache
+   ├─────▶ Tokenizer ─▶ Model        topology: split (default)
+   ├─────▶ Tokenizer (with Model)    topology: fused
+   └─────▶ Registry  ◀─ Tokenizer, Model: bundles at start-up, never per request
+"""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import ray
+from ray import serve
+from ray.serve import Application
+from ray.serve.handle import DeploymentHandle
+
+from configs.cores import available_cores, share_cores
+from configs.load import load_config
+from configs.schema import AppConfig, ReplicaConfig
+from deployments.cache import CacheReplica
+from deployments.fetch import BundleCache
+from deployments.ingress import Ingress, by_value
+from deployments.live import LiveModel
+from deployments.model import ModelReplica
+from deployments.payloads import EncodingBatch, ScoreBatch
+from deployments.rollout import Registry
+from deployments.tokenizer import RunModel, TokenizerReplica
+
+
+class RemoteBundles:
+    """``BundleSource`` in the Registry deployment."""
+
+    def __init__(self, handle: DeploymentHandle) -> None:
+        self._handle = by_value(handle)
+
+    async def read(self, digest: str, name: str, offset: int) -> bytes:
+        """See ``BundleSource.read``."""
+        chunk: bytes = await self._handle.read.remote(digest, name, offset)
+        return chunk
+
+
+class Model(ModelReplica):
+    """The Model deployment: a replica that loads what is live before it reports ready."""
+
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self, config: AppConfig, threads: int, registry: DeploymentHandle
+    ) -> None:
+        super().__init__(
+            _bundle_cache(config, registry),
+            config.model,
+            config.batching,
+            threads=threads,
+            own_gpu=bool(ray.get_gpu_ids()),
+        )
+        await self.load(await _live_digest(registry))
+
+    async def check_health(self) -> None:
+        """Serve asks every few seconds; a replica whose engine fails is replaced."""
+        await self.check()
+
+
+class Tokenizer(TokenizerReplica):
+    """The Tokenizer deployment of the split topology; the Model is one RPC away."""
+
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self, config: AppConfig, registry: DeploymentHandle, model: DeploymentHandle
+    ) -> None:
+        super().__init__(_bundle_cache(config, registry), _remote_model(model))
+        await self.load(await _live_digest(registry))
+
+
+class FusedTokenizer(TokenizerReplica):
+    """The Tokenizer deployment of the fused topology; the Model is a function call away."""
+
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self, config: AppConfig, threads: int, registry: DeploymentHandle
+    ) -> None:
+        bundles = _bundle_cache(config, registry)
+        self._model = ModelReplica(
+            bundles,
+            config.model,
+            config.batching,
+            threads=threads,
+            own_gpu=bool(ray.get_gpu_ids()),
+        )
+        super().__init__(bundles, self._model.run)
+        digest = await _live_digest(registry)
+        await self._model.load(digest)
+        await self.load(digest)
+
+    async def check_health(self) -> None:
+        """Serve asks every few seconds; a replica whose engine fails is replaced."""
+        await self._model.check()
+
+
+def build(args: Mapping[str, object]) -> Application:
+    """The application of ``serve_config.yaml``: ``import_path: deployments.app:build``.
+
+    Args:
+        args: The YAML's ``args``: settings that override the profile's.
+
+    Raises:
+        ConfigError: A setting is unknown, out of range, or contradicts another.
+    """
+    config = load_config(args)
+    sizes = config.replicas
+    models, threads = share_cores(available_cores(), sizes.model.num_replicas)
+    threads = config.model.intra_op_threads or threads
+
+    registry = _deployment(Registry, sizes.registry, replicas=1).bind(config)
+    cache = (
+        _deployment(CacheReplica, sizes.cache, name="Cache", replicas=1).bind(
+            config.cache.l2_max_bytes, config.cache.ttl_s
+        )
+        if config.cache.l2 != "none"
+        else None
+    )
+    if config.topology == "split":
+        model = _deployment(Model, sizes.model, replicas=models).bind(config, threads, registry)
+        tokenizer = _deployment(Tokenizer, sizes.tokenizer).bind(config, registry, model)
+    else:
+        tokenizer = _deployment(
+            FusedTokenizer, sizes.model, name="Tokenizer", replicas=models
+        ).bind(config, threads, registry)
+
+    ingresses = max(1, sizes.ingress.num_replicas)
+    hops = config.batching.max_hops_in_flight or max(2, math.ceil(2 * models / ingresses))
+    return _deployment(Ingress, sizes.ingress).bind(config, hops, tokenizer, registry, cache)
+
+
+def _deployment(
+    cls: type, size: ReplicaConfig, *, name: str | None = None, replicas: int | None = None
+) -> serve.Deployment:
+    count = replicas or max(1, size.num_replicas)
+    options = {"num_cpus": size.num_cpus}
+    if size.num_gpus:
+        options["num_gpus"] = size.num_gpus
+    return serve.deployment(
+        cls,
+        name=name or cls.__name__,
+        num_replicas=count,
+        ray_actor_options=options,
+        max_ongoing_requests=size.max_ongoing_requests,
+        # With the default of 0 a code update stops an only replica before its successor is up.
+        max_surge_percent=100 if count == 1 else 25,
+        health_check_period_s=10,
+        graceful_shutdown_wait_loop_s=0.5,
+    )
+
+
+def _bundle_cache(config: AppConfig, registry: DeploymentHandle) -> BundleCache:
+    return BundleCache(Path(config.registry.bundle_cache_dir), RemoteBundles(registry))
+
+
+async def _live_digest(registry: DeploymentHandle) -> str:
+    live: LiveModel = await registry.live.remote()
+    return live.digest
+
+
+def _remote_model(handle: DeploymentHandle) -> RunModel:
+    remote = by_value(handle)
+
+    async def run(batch: EncodingBatch) -> ScoreBatch:
+        scores: ScoreBatch = await remote.run.remote(batch)
+        return scores
+
+    return run

@@ -1,0 +1,138 @@
+"""Remembered predictions: level one inside each ingress, level two shared.
+
+A key is 128 bits over the model's digest and the text, so another version, or the same
+version number made anew, never answers for it. A value is a few bytes of numbers; nothing
+that is read back can execute.
+"""
+
+import hashlib
+import struct
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from deployments.payloads import FloatArray
+
+# An entry costs more than its bytes: key, dictionary slot, tuple and float objects.
+_ENTRY_OVERHEAD_BYTES = 250
+_HEADER = struct.Struct("<I?")
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the model said about one text.
+
+    Attributes:
+        scores: ``[labels] float32``, probabilities in label order.
+        n_tokens: Tokens that the model saw.
+        truncated: The text had more tokens than the model takes.
+    """
+
+    scores: FloatArray
+    n_tokens: int
+    truncated: bool
+
+    def pack(self) -> bytes:
+        """Little-endian: tokens (uint32), truncated (bool), scores (float32 each)."""
+        return _HEADER.pack(self.n_tokens, self.truncated) + self.scores.astype("<f4").tobytes()
+
+    @classmethod
+    def unpack(cls, value: bytes) -> "Prediction":
+        """The inverse of ``pack``.
+
+        Raises:
+            ValueError: Not something that ``pack`` wrote.
+        """
+        if len(value) <= _HEADER.size or (len(value) - _HEADER.size) % 4:
+            raise ValueError(f"{len(value)} bytes are not a packed prediction")
+        n_tokens, truncated = _HEADER.unpack_from(value)
+        scores = np.frombuffer(value, dtype="<f4", offset=_HEADER.size).astype(np.float32)
+        return cls(scores, n_tokens, truncated)
+
+
+def cache_key(digest: str, text: str) -> bytes:
+    """16 bytes (BLAKE2b) over the bundle's digest and the stripped text."""
+    return hashlib.blake2b(text.encode("utf-8"), digest_size=16, key=bytes.fromhex(digest)).digest()
+
+
+class LruBytes:
+    """Bytes by key, bounded in memory and in age. Not thread-safe."""
+
+    def __init__(
+        self, max_bytes: int, ttl_s: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._max_bytes = max_bytes
+        self._ttl_s = ttl_s
+        self._clock = clock
+        self._entries: OrderedDict[bytes, tuple[float, bytes]] = OrderedDict()
+        self.size_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value, now the most recently used; None when unknown or too old."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        born, value = entry
+        if self._clock() - born >= self._ttl_s:
+            self._remove(key)
+            return None
+        self._entries.move_to_end(key)
+        return value
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Keeps the value; the least recently used entries leave when memory is full."""
+        if key in self._entries:
+            self._remove(key)
+        if _cost(key, value) > self._max_bytes:
+            return
+        self._entries[key] = (self._clock(), value)
+        self.size_bytes += _cost(key, value)
+        while self.size_bytes > self._max_bytes:
+            self._remove(next(iter(self._entries)))
+
+    def _remove(self, key: bytes) -> None:
+        _, value = self._entries.pop(key)
+        self.size_bytes -= _cost(key, value)
+
+
+def _cost(key: bytes, value: bytes) -> int:
+    return len(key) + len(value) + _ENTRY_OVERHEAD_BYTES
+
+
+class SharedCache(Protocol):
+    """Level two, seen from an ingress. One call carries a whole micro-batch."""
+
+    async def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Values in the order of ``keys``."""
+        ...
+
+    async def put_many(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
+        """Keeps all entries."""
+        ...
+
+
+class CacheReplica:
+    """Level two in memory: the Cache deployment, always one replica."""
+
+    def __init__(self, max_bytes: int, ttl_s: float) -> None:
+        self._entries = LruBytes(max_bytes, ttl_s)
+
+    async def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """See ``SharedCache.get_many``."""
+        return [self._entries.get(key) for key in keys]
+
+    async def put_many(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
+        """See ``SharedCache.put_many``."""
+        for key, value in entries:
+            self._entries.put(key, value)
+
+    async def stats(self) -> dict[str, int]:
+        """``entries`` and ``bytes`` held now."""
+        return {"entries": len(self._entries), "bytes": self._entries.size_bytes}

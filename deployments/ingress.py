@@ -1,0 +1,218 @@
+"""The front door: every HTTP request enters here, and this file says where it goes.
+
+Predictions take the short way (``predict.py``, raw ASGI), everything else goes through
+FastAPI (``routes.py``). Around both: correlation id, metrics, one access line, one error
+body. The outgoing side, to Cache, Tokenizer and Registry, is Ray Serve handles, wrapped so
+that the classes behind know nothing of Ray.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+
+import numpy as np
+from ray import serve
+from ray.exceptions import RayActorError
+from ray.serve.handle import DeploymentHandle
+from starlette.types import Receive, Scope, Send
+
+from configs.schema import AppConfig
+from deployments.classifier import Classifier
+from deployments.errors import InternalError, MethodNotAllowed, NotReady, RequestError
+from deployments.exchange import ClientGone, Exchange
+from deployments.live import LiveModel
+from deployments.metrics import Metrics
+from deployments.payloads import Answer, TextBatch
+from deployments.predict import Predict
+from deployments.routes import PREDICT, PREDICT_BATCH, build_app
+
+# A child of Serve's logger: its format and files, but a level of its own.
+_log = logging.getLogger("ray.serve.sentigraph")
+
+_PROBE_BUDGET_S = 5.0
+_PROBE_FRESH_S = 1.0
+
+
+def by_value(handle: DeploymentHandle) -> DeploymentHandle:
+    """The handle for hops on the request path: by value, plain pickle between our own replicas.
+
+    Below 1 MB a by-value hop costs half of one through the object store.
+    """
+    return handle.options(
+        _by_reference=False, request_serialization="pickle", response_serialization="pickle"
+    )
+
+
+class RemoteCache:
+    """``SharedCache`` in the Cache deployment."""
+
+    def __init__(self, handle: DeploymentHandle) -> None:
+        self._handle = by_value(handle)
+
+    async def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """See ``SharedCache.get_many``."""
+        values: list[bytes | None] = await self._handle.get_many.remote(keys)
+        return values
+
+    async def put_many(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
+        """See ``SharedCache.put_many``."""
+        await self._handle.put_many.remote(entries)
+
+
+@serve.ingress()
+class Ingress:
+    """The ingress deployment. Any number of replicas; each has its own level-one cache."""
+
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self,
+        config: AppConfig,
+        hops_in_flight: int,
+        tokenizer: DeploymentHandle,
+        registry: DeploymentHandle,
+        cache: DeploymentHandle | None,
+    ) -> None:
+        _log.setLevel(config.server.log_level)
+        self._config = config
+        self._metrics = Metrics()
+        self._tokenizer = by_value(tokenizer)
+        self._live: LiveModel = await registry.live.remote()
+        self._shared = RemoteCache(cache) if cache is not None else None
+        classifier = Classifier(
+            config,
+            self._run_texts,
+            self._shared,
+            self._metrics,
+            hops_in_flight=hops_in_flight,
+            is_lost=_is_lost,
+        )
+        predict = Predict(classifier, self.live, config.limits, self._metrics)
+        self._predictions = {PREDICT: predict.one, PREDICT_BATCH: predict.batch}
+        self._app = build_app(config.server, config.topology, self)
+        self._probed: tuple[float, dict[str, str]] | None = None
+        self._metrics.model_loaded.set(1)
+        self._metrics.model_version.labels(
+            self._live.name, str(self._live.version), self._live.digest
+        ).set(1)
+
+    def __serve_build_asgi_app__(self) -> object:
+        """Serve calls this for the ASGI application, once the replica is made."""
+
+        # uvicorn takes a bound method for the two-step ASGI 2 interface.
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            await self._handle(scope, receive, send)
+
+        return application
+
+    def live(self) -> LiveModel:
+        """The version that answers."""
+        return self._live
+
+    def metrics_page(self) -> bytes:
+        """The Prometheus text page of this replica."""
+        return self._metrics.page()
+
+    async def ready(self) -> dict[str, str]:
+        """Classifies a fixed text on the real stages; an answer is good for a second.
+
+        Raises:
+            NotReady: The tokenizer or the model did not answer in time.
+        """
+        now = time.monotonic()
+        if self._probed is not None and now - self._probed[0] < _PROBE_FRESH_S:
+            return self._probed[1]
+        budget_s = np.array([_PROBE_BUDGET_S], dtype=np.float32)
+        probe = TextBatch(self._live.digest, ["ready?"], budget_s)
+        try:
+            await asyncio.wait_for(self._run_texts(probe), _PROBE_BUDGET_S)
+        except Exception as error:
+            self._metrics.model_loaded.set(0)
+            _log.warning("readiness probe failed: %s", _cause(error))
+            raise NotReady("the model stage does not answer") from error
+        self._metrics.model_loaded.set(1)
+        checks = {"model": "ok", "registry": "ok"}
+        if self._live.source == "last_known":
+            checks["registry"] = "degraded: MLflow did not answer, last known version is served"
+        if self._shared is not None:
+            checks["cache"] = await self._check_cache(self._shared)
+        self._probed = (now, checks)
+        return checks
+
+    async def _check_cache(self, shared: RemoteCache) -> str:
+        try:
+            await asyncio.wait_for(shared.get_many([b""]), _PROBE_FRESH_S)
+        except Exception as error:  # noqa: BLE001  (whatever it is, the cache is what is degraded)
+            return f"degraded: {type(_cause(error)).__name__}, predictions go on without it"
+        return "ok"
+
+    async def _run_texts(self, batch: TextBatch) -> Answer:
+        answer: Answer = await self._tokenizer.classify.remote(batch)
+        return answer
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Every request, and Starlette's lifespan messages."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = Exchange(scope, receive, send)
+        self._metrics.active_requests.inc()
+        try:
+            await self._route(exchange)
+        except RequestError as error:
+            if error.status >= 500 and error.__cause__ is not None:
+                _log.error("request failed: %s", _cause(error.__cause__))
+            await exchange.fail(error)
+        except (ClientGone, asyncio.CancelledError):
+            exchange.status = exchange.status or 499
+            raise
+        except Exception:  # noqa: BLE001
+            # The last resort. Details belong in the log, not in the answer.
+            _log.exception("unhandled error")
+            await exchange.fail(InternalError("the request could not be answered"))
+        finally:
+            self._finish(exchange)
+
+    async def _route(self, exchange: Exchange) -> None:
+        predict = self._predictions.get(exchange.path)
+        if predict is None:
+            exchange.scope["sentigraph.exchange"] = exchange
+            await self._app(exchange.scope, exchange.receive, exchange.send)
+            route = exchange.scope.get("route")
+            exchange.endpoint = getattr(route, "path", exchange.endpoint)
+            return
+        exchange.endpoint = exchange.path
+        if exchange.method != "POST":
+            raise MethodNotAllowed(
+                f"{exchange.method} is not allowed here; use POST", {"allow": "POST"}
+            )
+        await predict(exchange)
+
+    def _finish(self, exchange: Exchange) -> None:
+        elapsed_s = time.monotonic() - exchange.started_s
+        metrics = self._metrics
+        method = exchange.method if exchange.status != 405 else "other"
+        metrics.active_requests.dec()
+        metrics.requests.labels(exchange.endpoint, method, str(exchange.status)).inc()
+        metrics.request_seconds.labels(exchange.endpoint, method).observe(elapsed_s)
+        if self._config.server.access_log:
+            _log.info(
+                "request",
+                extra={
+                    "http_method": exchange.method,
+                    "http_path": exchange.endpoint,
+                    "http_status": exchange.status,
+                    "duration_ms": round(elapsed_s * 1_000, 2),
+                    "correlation_id": exchange.correlation_id,
+                },
+            )
+
+
+def _is_lost(error: Exception) -> bool:
+    """Whether a replica died under a call; one hop further its error arrives as a cause."""
+    return isinstance(error, RayActorError) or isinstance(_cause(error), RayActorError)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The error that a remote replica raised, without Ray's wrapping and its traceback."""
+    cause = getattr(error, "cause", None)
+    return cause if isinstance(cause, BaseException) else error

@@ -1,0 +1,113 @@
+"""Every metric of the serving graph: name, help, labels, buckets. Nowhere else.
+
+The ingress sees the whole request (stage times travel back with the answer), so one
+registry in each ingress replica holds them all and ``/api/v1/metrics`` shows the page of
+the replica that answers. Label values are bounded: routes, stages, reasons, labels of the
+model; never a text, an id or a raw path.
+"""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class Metrics:
+    """The metric families, as attributes."""
+
+    def __init__(self) -> None:
+        registry = CollectorRegistry()
+        self._registry = registry
+        self.requests = Counter(
+            "sentiment_requests",
+            "Requests answered.",
+            ["endpoint", "method", "status_code"],
+            registry=registry,
+        )
+        self.request_seconds = Histogram(
+            "sentiment_request_duration_seconds",
+            "Time from the first byte of a request to its answer.",
+            ["endpoint", "method"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.active_requests = Gauge(
+            "sentiment_active_requests", "Requests being worked on now.", registry=registry
+        )
+        self.predictions = Counter(
+            "sentiment_predictions",
+            "Texts answered, by predicted label.",
+            ["label", "cached"],
+            registry=registry,
+        )
+        self.text_chars = Histogram(
+            "sentiment_text_length_characters",
+            "Characters of the texts received.",
+            buckets=(10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000),
+            registry=registry,
+        )
+        self.score = Histogram(
+            "sentiment_prediction_score",
+            "Probability of the predicted label.",
+            buckets=(0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0),
+            registry=registry,
+        )
+        self.stage_seconds = Histogram(
+            "sentiment_stage_duration_seconds",
+            "Time of one micro-batch in a stage (queue: of one text in the ingress).",
+            ["stage"],
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.inference_seconds = Histogram(
+            "sentiment_inference_duration_seconds",
+            "Duration of the engine batch that held the text.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.tokens = Counter(
+            "sentiment_tokens", "Tokens that the model saw, padding excluded.", registry=registry
+        )
+        self.hop_texts = Histogram(
+            "sentiment_hop_texts",
+            "Texts carried by one RPC to the tokenizer.",
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256),
+            registry=registry,
+        )
+        self.queued_texts = Gauge(
+            "sentiment_queued_texts", "Texts waiting in this ingress.", registry=registry
+        )
+        self.dropped_texts = Counter(
+            "sentiment_dropped_texts",
+            "Texts dropped before compute.",
+            ["reason"],
+            registry=registry,
+        )
+        self.cache_lookups = Counter(
+            "sentiment_cache_lookups",
+            "Cache lookups by level and result (hit, miss, shared, error).",
+            ["level", "result"],
+            registry=registry,
+        )
+        self.cache_bytes = Gauge(
+            "sentiment_cache_bytes", "Memory of this ingress's level one.", registry=registry
+        )
+        self.retries = Counter(
+            "sentiment_hop_retries",
+            "Micro-batches sent again because a replica was lost.",
+            registry=registry,
+        )
+        self.model_loaded = Gauge(
+            "sentiment_model_loaded",
+            "1 while a model version is live.",
+            registry=registry,
+        )
+        self.model_version = Gauge(
+            "sentiment_model_version_info",
+            "The live version; always 1.",
+            ["name", "version", "digest"],
+            registry=registry,
+        )
+
+    def page(self) -> bytes:
+        """The Prometheus text page."""
+        return generate_latest(self._registry)

@@ -1,0 +1,83 @@
+"""What travels between the stages: plain arrays, by value, with the model's digest.
+
+Every payload names the version it belongs to, so no request ever mixes two. Texts of
+one payload lie end to end; ``lengths`` cuts them. Deadlines travel as remaining time,
+because two machines' clocks need not agree.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int32]
+BoolArray = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class TextBatch:
+    """Ingress → Tokenizer.
+
+    Attributes:
+        digest: Bundle that must answer.
+        texts: n texts, stripped, not blank.
+        remaining_s: ``[n] float32``, seconds until each text's deadline.
+    """
+
+    digest: str
+    texts: list[str]
+    remaining_s: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class EncodingBatch:
+    """Tokenizer → Model.
+
+    Attributes:
+        digest: Bundle that must answer.
+        ids: ``[sum(lengths)] int32``, token ids of all texts end to end, unpadded.
+        lengths: ``[n] int32``, tokens of each text, special tokens included.
+        remaining_s: ``[n] float32``, seconds until each text's deadline.
+    """
+
+    digest: str
+    ids: IntArray
+    lengths: IntArray
+    remaining_s: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreBatch:
+    """Model → Tokenizer → Ingress. Row i belongs to text i.
+
+    Attributes:
+        digest: Bundle that answered.
+        scores: ``[n, labels] float32``, probabilities; a row of an expired text is NaN.
+        expired: ``[n] bool``, deadline passed before the engine ran.
+        queue_s: ``[n] float32``, wait in the model replica's window, seconds.
+        infer_s: ``[n] float32``, duration of the engine batch that held the text, seconds.
+    """
+
+    digest: str
+    scores: FloatArray
+    expired: BoolArray
+    queue_s: FloatArray
+    infer_s: FloatArray
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Tokenizer → Ingress: the scores and what the tokenizer knows.
+
+    Attributes:
+        scores: Row i belongs to text i.
+        n_tokens: ``[n] int32``, tokens that the model saw, special tokens included.
+        truncated: ``[n] bool``, the text had more tokens than the model takes.
+        tokenize_s: Time for all n texts, seconds.
+    """
+
+    scores: ScoreBatch
+    n_tokens: IntArray
+    truncated: BoolArray
+    tokenize_s: float

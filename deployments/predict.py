@@ -1,0 +1,179 @@
+"""The two routes that predict: bytes in, bytes out, nothing between that is not needed."""
+
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from configs.schema import LimitsConfig
+from deployments.classifier import Classifier, Outcome
+from deployments.errors import (
+    BatchTooLarge,
+    EmptyBatch,
+    InvalidInput,
+    MalformedBody,
+    RequestError,
+    TextEmpty,
+    TextTooLong,
+)
+from deployments.exchange import Exchange
+from deployments.live import LiveModel
+from deployments.metrics import Metrics
+from deployments.schemas import BatchPredictRequest, PredictRequest
+
+_Body = TypeVar("_Body", bound=BaseModel)
+BACKENDS = {"onnx": "onnx", "torch": "pytorch"}
+
+
+class Predict:
+    """``POST /predict`` and ``POST /predict/batch``."""
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        live: Callable[[], LiveModel],
+        limits: LimitsConfig,
+        metrics: Metrics,
+    ) -> None:
+        self._classifier = classifier
+        self._live = live
+        self._limits = limits
+        self._metrics = metrics
+
+    async def one(self, exchange: Exchange) -> None:
+        """Answers one text with ``schemas.Prediction``."""
+        deadline_s = exchange.deadline_s(self._limits)
+        request = parse(PredictRequest, await exchange.json_body(self._limits))
+        text = self._checked(request.text)
+        model = self._live()
+        (outcome,) = await self._classifier.classify(model, [text], deadline_s)
+        if isinstance(outcome, RequestError):
+            raise outcome
+        body = self._prediction(model, text, outcome) | _identity(model, exchange)
+        await exchange.answer(200, orjson.dumps(body), _headers(model, exchange, [outcome]))
+
+    async def batch(self, exchange: Exchange) -> None:
+        """Answers up to ``max_batch_texts`` texts with ``schemas.BatchPrediction``."""
+        deadline_s = exchange.deadline_s(self._limits)
+        request = parse(BatchPredictRequest, await exchange.json_body(self._limits))
+        if not request.texts:
+            raise EmptyBatch("texts is empty; send at least one text", {"field": "texts"})
+        if len(request.texts) > self._limits.max_batch_texts:
+            raise BatchTooLarge(
+                f"{len(request.texts)} texts are more than the {self._limits.max_batch_texts} "
+                "that one request may carry",
+                {"field": "texts", "max_batch_texts": self._limits.max_batch_texts},
+            )
+        model = self._live()
+        texts, refused = self._split(request.texts)
+        outcomes = await self._classifier.classify(model, list(texts.values()), deadline_s)
+        answered = dict(zip(texts, outcomes, strict=True))
+        results = []
+        for index in range(len(request.texts)):
+            outcome = refused[index] if index in refused else answered[index]
+            results.append(
+                {"index": index, "prediction": None, "error": _error_item(outcome)}
+                if isinstance(outcome, RequestError)
+                else {
+                    "index": index,
+                    "prediction": self._prediction(model, texts[index], outcome),
+                    "error": None,
+                }
+            )
+        body = {
+            "results": results,
+            "total": len(results),
+            "failed": sum(result["error"] is not None for result in results),
+        } | _identity(model, exchange)
+        timed = [outcome for outcome in outcomes if isinstance(outcome, Outcome)]
+        await exchange.answer(200, orjson.dumps(body), _headers(model, exchange, timed))
+
+    def _split(self, texts: Sequence[str]) -> tuple[dict[int, str], dict[int, RequestError]]:
+        """Texts to classify and texts to refuse, both by position."""
+        accepted: dict[int, str] = {}
+        refused: dict[int, RequestError] = {}
+        for index, text in enumerate(texts):
+            try:
+                accepted[index] = self._checked(text)
+            except RequestError as error:
+                refused[index] = error
+        return accepted, refused
+
+    def _checked(self, text: str) -> str:
+        limit = self._limits.max_text_chars
+        if len(text) > limit:
+            raise TextTooLong(
+                f"the text has {len(text)} characters, at most {limit} are allowed",
+                {"field": "text", "max_text_chars": limit},
+            )
+        stripped = text.strip()
+        if not stripped:
+            raise TextEmpty("the text is empty or only white space", {"field": "text"})
+        self._metrics.text_chars.observe(len(stripped))
+        return stripped
+
+    def _prediction(self, model: LiveModel, text: str, outcome: Outcome) -> dict[str, object]:
+        scores = [round(score, 6) for score in outcome.prediction.scores.tolist()]
+        best = max(range(len(scores)), key=scores.__getitem__)
+        label = model.labels[best]
+        self._metrics.predictions.labels(label, str(outcome.cached).lower()).inc()
+        self._metrics.score.observe(scores[best])
+        return {
+            "prediction_id": str(uuid.uuid4()),
+            "label": label,
+            "score": scores[best],
+            "scores": dict(zip(model.labels, scores, strict=True)),
+            "n_tokens": outcome.prediction.n_tokens,
+            "truncated": outcome.prediction.truncated,
+            "cached": outcome.cached,
+            "text_length": len(text),
+        }
+
+
+def parse(model: type[_Body], body: bytes) -> _Body:
+    """Validates a JSON body; messages name fields and limits, never the content.
+
+    Raises:
+        MalformedBody: Not UTF-8 or not JSON.
+        InvalidInput: JSON of the wrong shape.
+    """
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as invalid:
+        # A wrong body may be wrong in thousands of places; the first few say enough.
+        errors = invalid.errors(include_url=False, include_context=False, include_input=False)[:5]
+        if errors[0]["type"] == "json_invalid":
+            raise MalformedBody("the body is not valid UTF-8 JSON") from None
+        problems = [
+            {"field": ".".join(map(str, e["loc"]))[:200] or "body", "problem": e["msg"]}
+            for e in errors
+        ]
+        message = "; ".join(f"{p['field']}: {p['problem']}" for p in problems)
+        raise InvalidInput(message, {"problems": problems}) from None
+
+
+def _identity(model: LiveModel, exchange: Exchange) -> dict[str, object]:
+    return {
+        "model_name": model.name,
+        "model_version": model.version,
+        "model_digest": model.digest,
+        "backend": BACKENDS[model.kind],
+        "inference_time_ms": round((time.monotonic() - exchange.started_s) * 1_000, 3),
+    }
+
+
+def _headers(model: LiveModel, exchange: Exchange, outcomes: Sequence[Outcome]) -> dict[str, str]:
+    stages: dict[str, float] = {}
+    for outcome in outcomes:
+        for stage, seconds in outcome.stages_s.items():
+            stages[stage] = max(stages.get(stage, 0.0), seconds)
+    stages["total"] = time.monotonic() - exchange.started_s
+    timing = ", ".join(f"{stage};dur={seconds * 1_000:.2f}" for stage, seconds in stages.items())
+    return {"server-timing": timing, "x-model-backend": BACKENDS[model.kind]}
+
+
+def _error_item(error: RequestError) -> dict[str, str]:
+    return {"error_code": error.code, "error_message": error.message}

@@ -1,0 +1,209 @@
+"""Everything but predicting: health, metrics, what is live, the OpenAPI document.
+
+Plain FastAPI. The OpenAPI document also describes the two prediction routes, which the
+ingress answers itself.
+"""
+
+from collections.abc import Awaitable, Callable
+from importlib.metadata import version
+from typing import Any, Protocol
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import JSONResponse
+from pydantic.json_schema import models_json_schema
+from starlette.exceptions import HTTPException
+
+from configs.schema import ServerConfig
+from deployments.errors import InternalError, InvalidInput, MethodNotAllowed, NotFound, RequestError
+from deployments.live import LiveModel
+from deployments.predict import BACKENDS
+from deployments.schemas import (
+    BatchPrediction,
+    BatchPredictRequest,
+    ErrorBody,
+    Health,
+    LiveModels,
+    LiveVersion,
+    Prediction,
+    PredictRequest,
+    ServiceInfo,
+)
+
+PREFIX = "/api/v1"
+PREDICT = f"{PREFIX}/predict"
+PREDICT_BATCH = f"{PREFIX}/predict/batch"
+_ERRORS = (400, 413, 415, 422, 429, 500, 503, 504)
+
+
+class Service(Protocol):
+    """What the routes ask of the ingress."""
+
+    def live(self) -> LiveModel:
+        """The version that answers."""
+        ...
+
+    def metrics_page(self) -> bytes:
+        """The Prometheus text page."""
+        ...
+
+    async def ready(self) -> dict[str, str]:
+        """Result by component; every one ``ok`` or ``degraded: …`` when ready.
+
+        Raises:
+            NotReady: A component that predictions need does not answer.
+        """
+        ...
+
+
+def build_app(config: ServerConfig, topology: str, service: Service) -> FastAPI:
+    """The FastAPI application of everything but predicting."""
+    docs = f"{PREFIX}/docs" if config.docs_enabled else None
+    schema = f"{PREFIX}/openapi.json" if config.docs_enabled else None
+    release = version("sentigraph")
+    app = FastAPI(
+        title=config.app_name, version=release, docs_url=docs, redoc_url=None, openapi_url=schema
+    )
+    _add_error_handlers(app)
+
+    @app.get("/", tags=["service"])
+    async def root() -> ServiceInfo:
+        """What this is and where to look."""
+        return ServiceInfo(
+            service=config.app_name,
+            version=release,
+            status="operational",
+            docs_url=docs,
+            health_url=f"{PREFIX}/health/ready",
+        )
+
+    app.include_router(_routes(topology, service))
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _routes(topology: str, service: Service) -> APIRouter:
+    api = APIRouter(prefix=PREFIX)
+
+    @api.get("/models/live", tags=["models"])
+    async def models_live() -> LiveModels:
+        """The model versions that serve now."""
+        live = service.live()
+        champion = LiveVersion(
+            name=live.name,
+            version=live.version,
+            digest=live.digest,
+            labels=list(live.labels),
+            backend=BACKENDS[live.kind],
+            precision=live.precision,
+            max_tokens=live.max_tokens,
+            source=live.source,
+        )
+        return LiveModels(champion=champion, topology=topology)
+
+    @api.get("/health/live", tags=["health"])
+    async def health_live() -> Health:
+        """200 while the process answers."""
+        return Health(status="alive")
+
+    @api.get("/health/ready", tags=["health"], responses={503: {"model": ErrorBody}})
+    async def health_ready() -> Health:
+        """200 when a text can be classified now, tried on the real tokenizer and model."""
+        return Health(status="ready", checks=await service.ready())
+
+    @api.get("/metrics", tags=["service"], response_class=Response)
+    async def metrics() -> Response:
+        """Prometheus text page of the ingress replica that answers."""
+        media_type = "text/plain; version=1.0.0; charset=utf-8"
+        return Response(service.metrics_page(), media_type=media_type)
+
+    return api
+
+
+def _add_error_handlers(app: FastAPI) -> None:
+    async def on_request_error(request: Request, error: Exception) -> Response:
+        exchange = request.scope["sentigraph.exchange"]
+        assert isinstance(error, RequestError)
+        body = ErrorBody(
+            error_code=error.code,
+            error_message=error.message,
+            status_code=error.status,
+            correlation_id=exchange.correlation_id,
+            context=error.context,
+        )
+        return JSONResponse(body.model_dump(mode="json"), error.status, error.headers())
+
+    def via(convert: Callable[[Any, Request], RequestError]) -> Callable[..., Awaitable[Response]]:
+        async def on_error(request: Request, error: Exception) -> Response:
+            return await on_request_error(request, convert(error, request))
+
+        return on_error
+
+    app.add_exception_handler(RequestError, on_request_error)
+    app.add_exception_handler(HTTPException, via(_from_http))
+    app.add_exception_handler(RequestValidationError, via(_from_validation))
+
+
+def _from_http(error: HTTPException, request: Request) -> RequestError:
+    if error.status_code == 404:
+        return NotFound("no such route; see the OpenAPI document for those that exist")
+    if error.status_code == 405:
+        allow = (error.headers or {}).get("Allow", "")
+        return MethodNotAllowed(f"{request.method} is not allowed here", {"allow": allow})
+    return InternalError("the request could not be answered")
+
+
+def _from_validation(error: RequestValidationError, request: Request) -> RequestError:
+    problems = [
+        {"field": ".".join(map(str, item["loc"])), "problem": item["msg"]}
+        for item in error.errors()[:5]
+    ]
+    return InvalidInput("; ".join(f"{p['field']}: {p['problem']}" for p in problems))
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    if app.openapi_schema is not None:
+        return app.openapi_schema
+    document = get_openapi(title=app.title, version=app.version, routes=app.routes)
+    bodies = (PredictRequest, BatchPredictRequest, Prediction, BatchPrediction, ErrorBody)
+    names, definitions = models_json_schema(
+        [(body, "serialization") for body in bodies], ref_template="#/components/schemas/{model}"
+    )
+    document["components"]["schemas"].update(definitions["$defs"])
+    refs = {body: names[body, "serialization"] for body in bodies}
+    for path, request, answer in (
+        (PREDICT, PredictRequest, Prediction),
+        (PREDICT_BATCH, BatchPredictRequest, BatchPrediction),
+    ):
+        document["paths"][path] = {"post": _operation(refs, request, answer)}
+    app.openapi_schema = document
+    return document
+
+
+def _operation(refs: dict[Any, Any], request: Any, answer: Any) -> dict[str, Any]:
+    def content(model: Any) -> dict[str, Any]:
+        return {"application/json": {"schema": refs[model]}}
+
+    deadline = {
+        "name": "X-Deadline-Ms",
+        "in": "header",
+        "required": False,
+        "schema": {"type": "integer", "minimum": 1},
+        "description": "Milliseconds after which the answer is worthless.",
+    }
+    errors = {
+        str(status): {"description": "See `error_code`.", "content": content(ErrorBody)}
+        for status in _ERRORS
+    }
+    return {
+        "tags": ["predict"],
+        "summary": (answer.__doc__ or "").strip(),
+        "operationId": request.__name__,
+        "parameters": [deadline],
+        "requestBody": {"required": True, "content": content(request)},
+        "responses": {
+            "200": {"description": "Classified.", "content": content(answer)},
+            **errors,
+        },
+    }

@@ -1,0 +1,1 @@
+"""One model's life, in running order: data, train, export, evaluate, register."""

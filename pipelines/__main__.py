@@ -1,0 +1,77 @@
+"""The command line: `sentigraph VERB`, one verb per module.
+
+A verb's module is imported when that verb is asked for, so `--help` and small verbs start at once.
+Results go to stdout, progress and messages to stderr. Exit status: 0 done, 1 refused, 2 wrong
+usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol, cast
+
+from pipelines.errors import PipelineError
+from registry.errors import RegistryError
+
+DONE, REFUSED = 0, 1
+
+
+class Verb(Protocol):
+    """What a verb's module offers."""
+
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    main: Callable[[argparse.Namespace], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a verb lives and what it does."""
+
+    module: str
+    summary: str
+
+
+VERBS = {
+    "pipeline": Entry(
+        "pipelines.pipeline", "data, train, export, evaluate and register with one command"
+    ),
+    "data": Entry("pipelines.data", "read texts, remove near duplicates, split"),
+    "train": Entry("pipelines.train", "fine-tune a base model"),
+    "export": Entry("pipelines.export", "convert to ONNX, FP32 and INT8, and compare"),
+    "evaluate": Entry(
+        "pipelines.evaluate", "measure on the test split, write the bundle and its card"
+    ),
+    "register": Entry("pipelines.register", "put a bundle into the registry"),
+    "import": Entry("pipelines.hf_import", "turn a Hugging Face classifier into a bundle"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one verb and returns the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    name = next((argument for argument in arguments if not argument.startswith("-")), None)
+    parser = argparse.ArgumentParser(
+        prog="sentigraph", description="Train, export, evaluate and register text classifiers."
+    )
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    for verb, entry in VERBS.items():
+        subparser = verbs.add_parser(verb, help=entry.summary, description=entry.summary)
+        if verb == name:
+            module = cast(Verb, importlib.import_module(entry.module))
+            module.add_arguments(subparser)
+            subparser.set_defaults(run=module.main)
+    args = parser.parse_args(arguments)
+    try:
+        status: int = args.run(args)
+    except (PipelineError, RegistryError) as exc:
+        print(f"sentigraph {args.verb}: {exc}", file=sys.stderr)
+        return REFUSED
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

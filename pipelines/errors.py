@@ -1,0 +1,35 @@
+"""What the pipeline refuses, as one tree.
+
+PipelineError            exit status 1, message on stderr
+├── SourceError          an archive is missing, or is not the pinned one
+├── DatasetError         a table of texts and labels cannot be trained on
+├── CheckpointError      a model directory is incomplete, unsafe or of an unknown kind
+├── ParityError          an exported or quantised model no longer agrees with its source
+└── StackError           the local servers cannot be started, or one of them ended
+"""
+
+from __future__ import annotations
+
+
+class PipelineError(Exception):
+    """The base: `python -m pipelines` turns it into exit status 1."""
+
+
+class SourceError(PipelineError):
+    """An archive could not be fetched, or its bytes are not the pinned ones."""
+
+
+class DatasetError(PipelineError):
+    """A table of texts and labels cannot be trained on."""
+
+
+class CheckpointError(PipelineError):
+    """A model directory is incomplete, unsafe or of an unknown kind."""
+
+
+class ParityError(PipelineError):
+    """A converted model no longer agrees with the model it was made from."""
+
+
+class StackError(PipelineError):
+    """The local servers cannot be started, or one of them ended."""

@@ -1,0 +1,41 @@
+"""Makes sure that the registry has a version to serve, in a process of its own.
+
+MLflow takes 200 MB that would stay for as long as ``sentigraph serve`` runs.
+"""
+
+import multiprocessing
+import signal
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+from configs.schema import AppConfig
+from pipelines.errors import StackError
+from registry.records import ModelVersion
+from registry.store import RegistryStore
+
+
+def first_version(config: AppConfig) -> ModelVersion:
+    """The version that is served; the bundled model when the registry has none.
+
+    Raises:
+        RegistryError: The registry or the bundle cannot be used.
+        StackError: The process was killed.
+    """
+    context = multiprocessing.get_context("spawn")
+    try:
+        with ProcessPoolExecutor(1, context, _leave_signals_to_parent) as pool:
+            return pool.submit(_ensure, config).result()
+    except BrokenProcessPool as error:
+        raise StackError("the process that prepares the registry was killed") from error
+
+
+def _leave_signals_to_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _ensure(config: AppConfig) -> ModelVersion:
+    store = RegistryStore(config.registry.tracking_uri, config.registry.artifact_root)
+    return store.ensure_bundled(
+        config.model.name, Path(config.registry.bundled_model_dir), config.model.alias
+    )

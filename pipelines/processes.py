@@ -1,0 +1,133 @@
+"""Child processes of the local stack: started with a mark, stopped together and completely.
+
+Ray's processes start others, some with new names that overwrite their environment, and
+leave them behind when killed. What belongs to a stack is therefore found in two ways: by
+the mark in a process's environment, and by the session that a marked process is in.
+Nothing else is ever signalled.
+"""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+MARK = "SENTIGRAPH_STACK"
+_PROC = Path("/proc")
+_KILL_WAIT_S = 5.0
+_POLL_S = 0.1
+
+
+class Child:
+    """A program in a session of its own, its output in a file."""
+
+    def __init__(
+        self, command: Sequence[str], *, log: Path, cwd: Path, environ: Mapping[str, str]
+    ) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.log = log
+        with log.open("wb") as stream:
+            self._process = subprocess.Popen(  # noqa: S603  (our own command line)
+                command,
+                cwd=cwd,
+                env=dict(environ),
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self.pid = self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs; a finished one is reaped."""
+        return self._process.poll() is None
+
+    def ask_to_end(self) -> None:
+        """Sends SIGTERM to it alone; it ends its own children."""
+        if self.alive:
+            self._process.terminate()
+
+    def last_line(self) -> str:
+        """What it said last, for a message."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").split("\n")
+        return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+
+
+def belonging(mark: str, sessions: set[int]) -> set[int]:
+    """Pids of live processes that carry ``mark``, or are in a session of one that does.
+
+    Args:
+        mark: Value of the environment variable ``MARK``.
+        sessions: Sessions known to be ours; those found are added, so that a second call
+            still finds what is left in them.
+    """
+    wanted = f"{MARK}={mark}".encode()
+    live = {int(entry.name) for entry in _PROC.glob("[0-9]*")} - {os.getpid()}
+    marked = {pid for pid in live if wanted in _environ(pid)}
+    for pid in marked:
+        sessions.add(_session(pid))
+    sessions -= {0, os.getsid(0)}
+    return marked | {pid for pid in live if _session(pid) in sessions and not _is_zombie(pid)}
+
+
+def end_all(mark: str, children: Sequence[Child], grace_s: float) -> set[int]:
+    """Ends everything that carries ``mark``: asks the children, then all, then kills.
+
+    Returns:
+        Pids that are still there: none, unless the system refuses to end one.
+    """
+    sessions = {child.pid for child in children}
+    for child in children:
+        child.ask_to_end()
+    if not children or _left(mark, sessions, grace_s):
+        for end in (signal.SIGTERM, signal.SIGKILL):
+            for pid in belonging(mark, sessions):
+                _send(pid, end)
+            if not (left := _left(mark, sessions, _KILL_WAIT_S)):
+                break
+        else:
+            return left
+    for child in children:
+        child.alive  # noqa: B018  (reaps it)
+    return set()
+
+
+def _left(mark: str, sessions: set[int], wait_s: float) -> set[int]:
+    deadline_s = time.monotonic() + wait_s
+    while (left := belonging(mark, sessions)) and time.monotonic() < deadline_s:
+        time.sleep(_POLL_S)
+    return left
+
+
+def _environ(pid: int) -> list[bytes]:
+    try:
+        return (_PROC / str(pid) / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
+def _stat(pid: int) -> list[str]:
+    """State, parent, group, session, … of a process; the name in front may hold spaces."""
+    try:
+        return (_PROC / str(pid) / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _session(pid: int) -> int:
+    stat = _stat(pid)
+    return int(stat[3]) if stat else 0
+
+
+def _is_zombie(pid: int) -> bool:
+    stat = _stat(pid)
+    return not stat or stat[0] == "Z"
+
+
+def _send(pid: int, sent: signal.Signals) -> None:
+    try:
+        os.kill(pid, sent)
+    except ProcessLookupError:
+        pass

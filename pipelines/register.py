@@ -1,0 +1,41 @@
+"""Fifth step: puts a bundle into the registry as a new version in stage `draft`.
+
+A bundle that is already there is not stored twice. Promotion is the registry's business, not the
+pipeline's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from pipelines.tracking import add_tracking_arguments
+from registry.bundle import open_bundle
+from registry.store import RegistryStore
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options of `sentigraph register`."""
+    parser.add_argument(
+        "--bundle", type=Path, default=Path("models/sentiment"), help="folder of the bundle"
+    )
+    parser.add_argument("--name", help="registered model (default: the bundle's own name)")
+    parser.add_argument("--actor", default=getpass.getuser(), help="who registers it")
+    parser.add_argument("--json", action="store_true", help="print the version as JSON")
+    add_tracking_arguments(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Registers the bundle and prints the version; returns the exit status."""
+    bundle = open_bundle(args.bundle)
+    store = RegistryStore(args.tracking_uri, args.artifact_root)
+    made = store.register(args.name or bundle.name, args.bundle, actor=args.actor)
+    print(
+        json.dumps(asdict(made))
+        if args.json
+        else f"{made.name} version {made.version}, {made.stage}, digest {made.digest[:12]}"
+    )
+    return 0

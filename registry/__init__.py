@@ -1,0 +1,1 @@
+"""What a model is and which one is live. Knows no HTTP and no Ray."""

@@ -1,0 +1,80 @@
+"""The Dockerfile is clean, copies what exists, and says what serving needs.
+
+No container engine is at hand in CI, so the image itself is not built here.
+"""
+
+import fnmatch
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+INSTRUCTIONS = re.sub(r"\\\n", " ", re.sub(r"(?m)^#.*\n", "", TEXT)).splitlines()
+
+
+def arguments(instruction: str) -> list[list[str]]:
+    return [line.split()[1:] for line in INSTRUCTIONS if line.startswith(f"{instruction} ")]
+
+
+def copied() -> set[str]:
+    local = [words for words in arguments("COPY") if not words[0].startswith("--from")]
+    return {source for words in local for source in words[:-1]}
+
+
+def test_hadolint_finds_nothing() -> None:
+    hadolint = shutil.which("hadolint", path=Path(sys.executable).parent) or shutil.which(
+        "hadolint"
+    )
+    assert hadolint is not None, "pip install .[dev]"
+    result = subprocess.run(
+        [hadolint, str(ROOT / "Dockerfile")], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("source", sorted(copied()))
+def test_what_is_copied_exists_and_is_not_ignored(source: str) -> None:
+    assert (ROOT / source).exists()
+    ignored = False
+    for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines():
+        if line and not line.startswith("#") and fnmatch.fnmatch(source, line.lstrip("!")):
+            ignored = not line.startswith("!")
+    assert not ignored
+
+
+def test_both_targets_exist_and_serve_is_the_last() -> None:
+    stages = [words[2] for words in arguments("FROM")]
+    assert "train" in stages
+    assert stages[-1] == "serve"
+
+
+def test_base_images_are_pinned() -> None:
+    own = {words[2] for words in arguments("FROM")}
+    bases = {words[0] for words in arguments("FROM")} - own
+    assert bases
+    assert all(re.fullmatch(r"python:3\.11\.\d+-slim-\w+", base) for base in bases)
+
+
+def test_both_images_run_as_a_plain_user() -> None:
+    for stage in re.split(r"(?m)^FROM ", TEXT):
+        if stage.splitlines()[0].endswith((" AS serve", " AS train")):
+            assert re.search(r"(?m)^USER [1-9]\d*:[1-9]\d*$", stage)
+
+
+def test_the_throughput_pair_is_set_together() -> None:
+    serve = TEXT.rpartition("FROM application AS serve")[2]
+    assert "RAY_SERVE_ENABLE_HA_PROXY=1" in serve
+    assert "RAY_SERVE_THROUGHPUT_OPTIMIZED=1" in serve
+
+
+def test_the_address_that_the_build_rewrites_is_the_one_in_the_file() -> None:
+    text = (ROOT / "serve_config.yaml").read_text(encoding="utf-8")
+    assert len(re.findall(r"(?m)^  host: 127\.0\.0\.1$", text)) == 1
+    assert yaml.safe_load(text)["http_options"]["port"] == 8000
+    assert ":8000/api/v1/health/ready" in TEXT

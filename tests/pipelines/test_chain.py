@@ -1,0 +1,158 @@
+"""The whole pipeline in one command, and what evaluation promises about it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipelines.__main__ import main
+from pipelines.evaluate import measure_bundle
+from pipelines.table import read_table
+from registry.bundle import open_bundle, write_bundle
+from registry.records import Bundle
+from registry.store import RegistryStore
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
+    pytest.mark.timeout(300),
+]
+
+
+@dataclass(frozen=True)
+class Chain:
+    """Where one finished run left its things."""
+
+    work: Path
+    out: Path
+    uri: str
+
+    @property
+    def bundle(self) -> Bundle:
+        return open_bundle(self.out / "words")
+
+
+@pytest.fixture(scope="module")
+def chain(sentence_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Chain:
+    """One quick run; the model learns to tell sixteen words apart."""
+    folder = tmp_path_factory.mktemp("chain")
+    made = Chain(folder / "work", folder / "models", f"sqlite:///{folder}/mlflow.db")
+    options = ["--input", str(sentence_file), "--name", "words", "--threads", "1"]
+    options += ["--work", str(made.work), "--out", str(made.out)]
+    options += ["--tracking-uri", made.uri, "--artifact-root", str(folder / "artifacts")]
+    assert main(["pipeline", "--quick", *options]) == 0
+    return made
+
+
+def again(bundle: Bundle, folder: Path, temperature: float) -> Bundle:
+    return write_bundle(
+        folder,
+        name=bundle.name,
+        labels=bundle.labels,
+        files={name: bundle.directory / name for name in bundle.files},
+        max_tokens=bundle.max_tokens,
+        temperature=temperature,
+        engine=bundle.engine,
+    )
+
+
+def test_the_bundle_carries_its_origin_and_figures(chain: Chain) -> None:
+    bundle, table = chain.bundle, read_table(chain.work / "data")
+    assert bundle.labels == ("negative", "positive")
+    assert bundle.engine.precision == "int8"
+    assert bundle.provenance["dataset_digest"] == table.digest
+    assert bundle.provenance["base"] == "tiny"
+    assert {"recipe_digest", "train_run", "torch", "onnxruntime"} <= set(bundle.provenance)
+    assert 0 <= bundle.metrics["ece"] <= 1
+    assert bundle.metrics["macro_accuracy"] > 0.9
+    assert bundle.temperature != 1.0
+
+
+def test_the_card_shows_the_same_figures(chain: Chain) -> None:
+    card = (chain.out / "README.md").read_text()
+    assert f"{100 * chain.bundle.metrics['macro_accuracy']:.1f}" in card
+    assert chain.bundle.provenance["dataset_digest"] in card
+    assert "$" not in card
+
+
+def test_the_bundle_is_registered_once_and_runs_are_tracked(chain: Chain) -> None:
+    store = RegistryStore(chain.uri, chain.out.parent / "artifacts")
+    versions = store.list_versions("words")
+    assert [version.digest for version in versions] == [chain.bundle.digest]
+    options = ["--bundle", str(chain.out / "words"), "--tracking-uri", chain.uri]
+    assert main(["register", *options, "--artifact-root", str(chain.out.parent / "artifacts")]) == 0
+    assert len(store.list_versions("words")) == 1
+
+    from mlflow import MlflowClient
+
+    client = MlflowClient(chain.uri)
+    experiment = client.get_experiment_by_name("sentigraph")
+    runs = {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])}
+    assert {"train", "export", "evaluate"} <= set(runs)
+    assert all(run.info.status == "FINISHED" for run in runs.values())
+    assert runs["train"].info.run_id == chain.bundle.provenance["train_run"]
+
+
+def test_evaluation_uses_the_bundles_temperature(chain: Chain, tmp_path: Path) -> None:
+    table = read_table(chain.work / "data")
+    honest = measure_bundle("a", chain.bundle, table, 1)
+    vague = measure_bundle("b", again(chain.bundle, tmp_path / "vague", 15.0), table, 1)
+    assert honest.calibration is not None
+    assert vague.calibration is not None
+    assert honest.calibration.temperature == chain.bundle.temperature
+    assert vague.calibration.temperature == 15.0
+    assert vague.calibration.ece > honest.calibration.ece + 0.1
+    assert vague.macro_accuracy == honest.macro_accuracy
+
+
+def test_evaluation_uses_the_serving_tokenizer(chain: Chain, tmp_path: Path) -> None:
+    table = read_table(chain.work / "data")
+    bundle = chain.bundle
+    tokenizer = json.loads((bundle.directory / "tokenizer.json").read_text())
+    # All words unknown: a model that is asked through this tokenizer can only guess.
+    vocabulary = tokenizer["model"]["vocab"]
+    special = {token["content"] for token in tokenizer["added_tokens"]}
+    tokenizer["model"]["vocab"] = {word: at for word, at in vocabulary.items() if word in special}
+    blind = tmp_path / "tokenizer.json"
+    blind.write_text(json.dumps(tokenizer))
+    files = {"model.onnx": bundle.directory / "model.onnx", "tokenizer.json": blind}
+    guess = write_bundle(
+        tmp_path / "blind",
+        name="blind",
+        labels=bundle.labels,
+        files=files,
+        max_tokens=bundle.max_tokens,
+        engine=bundle.engine,
+    )
+    assert measure_bundle("blind", guess, table, 1).macro_accuracy < 0.7
+
+
+def test_reports_come_as_json_for_programs(
+    chain: Chain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = ["--data", str(chain.work / "data"), "--export", str(chain.work / "export")]
+    out = ["--out", str(chain.out / "again"), "--card", str(chain.out / "again.md")]
+    tracking = ["--tracking-uri", chain.uri, "--artifact-root", str(chain.out.parent / "artifacts")]
+    assert main(["evaluate", "--json", *folders, *out, *tracking]) == 0
+    reports = json.loads(capsys.readouterr().out)
+    assert [report["system"] for report in reports] == [
+        "words INT8",
+        "words FP32",
+        "TF-IDF + LR",
+        "VADER",
+    ]
+    for report in reports:
+        accuracy = report["domains"]["all"]
+        assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
+    # Evaluation alone repeats what the pipeline wrote.
+    assert open_bundle(chain.out / "again").digest == chain.bundle.digest
+    assert np.isclose(reports[0]["macro_accuracy"], chain.bundle.metrics["macro_accuracy"])
+
+
+def test_steps_say_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export", "--data", str(tmp_path / "none")]) == 1
+    assert "run `sentigraph data` first" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as usage:
+        main(["nonsense"])
+    assert usage.value.code == 2

@@ -33,7 +33,7 @@ class Ticket(Generic[Item, Result]):
 
     Attributes:
         item: What was submitted.
-        deadline_s: On the batcher's clock; may be moved while ``started_s`` is None.
+        deadline_s: On the batcher's clock; looked at when the item leaves the queue.
         future: The result. Cancel it to withdraw the item.
         queued_s: When it was submitted.
         started_s: When its batch left the queue, None while it waits.

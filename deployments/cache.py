@@ -5,6 +5,7 @@ version number made anew, never answers for it. A value is a few bytes of number
 that is read back can execute.
 """
 
+import asyncio
 import hashlib
 import struct
 import time
@@ -15,6 +16,7 @@ from typing import Protocol
 
 import numpy as np
 
+from deployments.metrics import Metrics
 from deployments.payloads import FloatArray
 
 # An entry costs more than its bytes: key, dictionary slot, tuple and float objects.
@@ -116,6 +118,46 @@ class SharedCache(Protocol):
     async def put_many(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
         """Keeps all entries."""
         ...
+
+
+class LevelTwo:
+    """The shared level as an ingress uses it: bounded in time, and never a reason to fail."""
+
+    def __init__(self, shared: SharedCache, timeout_s: float, metrics: Metrics) -> None:
+        self._shared = shared
+        self._timeout_s = timeout_s
+        self._lookups = metrics.cache_lookups
+        self._writes: set[asyncio.Task[None]] = set()
+
+    async def find(self, keys: Sequence[bytes]) -> dict[bytes, Prediction]:
+        """What is known of ``keys``; nothing when the level fails or is slow."""
+        try:
+            values = await asyncio.wait_for(self._shared.get_many(keys), self._timeout_s)
+            found = {
+                key: Prediction.unpack(value)
+                for key, value in zip(keys, values, strict=True)
+                if value is not None
+            }
+        except Exception:  # noqa: BLE001  (any failure of the cache is a miss, never an error)
+            self._lookups.labels("l2", "error").inc(len(keys))
+            return {}
+        self._lookups.labels("l2", "hit").inc(len(found))
+        self._lookups.labels("l2", "miss").inc(len(keys) - len(found))
+        return found
+
+    def remember(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
+        """Writes beside the answer, never before it."""
+        if entries:
+            task = asyncio.get_running_loop().create_task(self._write(entries))
+            self._writes.add(task)
+            task.add_done_callback(self._writes.discard)
+
+    async def _write(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
+        try:
+            # Nobody waits for it, so it may take longer than a lookup.
+            await asyncio.wait_for(self._shared.put_many(entries), 20 * self._timeout_s)
+        except Exception:  # noqa: BLE001  (a lost write costs one inference later)
+            self._lookups.labels("l2", "error").inc(len(entries))
 
 
 class CacheReplica:

@@ -16,7 +16,7 @@ import numpy as np
 
 from configs.schema import AppConfig
 from deployments.batcher import Batcher, Expired, QueueFull, Ticket
-from deployments.cache import LruBytes, Prediction, SharedCache, cache_key
+from deployments.cache import LevelTwo, LruBytes, Prediction, SharedCache, cache_key
 from deployments.errors import DeadlineExceeded, InferenceFailed, Overloaded, RequestError
 from deployments.live import LiveModel
 from deployments.metrics import Metrics
@@ -80,13 +80,12 @@ class Classifier:
             is_lost: Whether an error of ``run_texts`` means that a replica died with the batch.
         """
         self._run_texts = run_texts
-        self._shared = shared
         self._metrics = metrics
         self._is_lost = is_lost
-        self._l2_timeout_s = config.cache.l2_timeout_ms / 1_000
         self._l1 = LruBytes(config.cache.l1_max_bytes, config.cache.ttl_s)
+        timeout_s = config.cache.l2_timeout_ms / 1_000
+        self._l2 = LevelTwo(shared, timeout_s, metrics) if shared is not None else None
         self._flights: dict[bytes, _Flight] = {}
-        self._writes: set[asyncio.Task[None]] = set()
         self._window = Batcher[_Text, Outcome](
             self._hop,
             max_items=config.batching.max_hop_texts,
@@ -113,20 +112,23 @@ class Classifier:
         """
         results: list[Outcome | RequestError | None] = [None] * len(texts)
         keys = [cache_key(model.digest, text) for text in texts]
-        missing = [i for i, key in enumerate(keys) if not self._from_l1(key, i, results)]
-        joined = self._join(model, texts, keys, missing, deadline_s)
-        try:
-            if joined:
+        waiting = [i for i, key in enumerate(keys) if not self._from_l1(key, i, results)]
+        while waiting:
+            joined = self._join(model, texts, keys, waiting, deadline_s)
+            try:
                 await asyncio.wait(
                     {flight.ticket.future for flight in joined.values()},
                     timeout=max(0.0, deadline_s - time.monotonic()),
                 )
-            for i in missing:
-                results[i] = _result_of(joined[keys[i]].ticket.future)
-        finally:
-            for key, flight in joined.items():
-                self._leave(key, flight)
-            self._metrics.queued_texts.set(self._window.queued)
+                for i in waiting:
+                    results[i] = _result_of(joined[keys[i]].ticket.future)
+            finally:
+                for key, flight in joined.items():
+                    self._leave(key, flight)
+                self._metrics.queued_texts.set(self._window.queued)
+            # A flight shared with a caller in more of a hurry may have expired before our time.
+            in_time = time.monotonic() < deadline_s
+            waiting = [i for i in waiting if in_time and isinstance(results[i], DeadlineExceeded)]
         return [result for result in results if result is not None]
 
     def _from_l1(
@@ -144,18 +146,20 @@ class Classifier:
         model: LiveModel,
         texts: Sequence[str],
         keys: Sequence[bytes],
-        missing: Sequence[int],
+        indices: Sequence[int],
         deadline_s: float,
     ) -> dict[bytes, _Flight]:
         """One flight per distinct text: under way already, or queued now."""
         joined: dict[bytes, _Flight] = {}
         fresh: dict[bytes, _Text] = {}
-        for i in missing:
+        for i in indices:
             key = keys[i]
             if key in joined or key in fresh:
                 continue
             flight = self._flights.get(key)
-            if flight is not None and _can_share(flight.ticket, deadline_s):
+            if flight is not None and not flight.ticket.future.done():
+                ticket = flight.ticket
+                ticket.deadline_s = max(ticket.deadline_s, deadline_s)
                 self._metrics.cache_lookups.labels("l1", "shared").inc()
                 joined[key] = flight
             else:
@@ -206,25 +210,12 @@ class Classifier:
     async def _from_l2(
         self, tickets: list[Ticket[_Text, Outcome]], results: dict[bytes, Outcome | Exception]
     ) -> None:
-        if self._shared is None:
+        if self._l2 is None:
             return
         started = time.perf_counter()
-        keys = [ticket.item.key for ticket in tickets]
-        lookups = self._metrics.cache_lookups
-        try:
-            values = await asyncio.wait_for(self._shared.get_many(keys), self._l2_timeout_s)
-            found = {
-                key: Prediction.unpack(value)
-                for key, value in zip(keys, values, strict=True)
-                if value is not None
-            }
-        except Exception:  # noqa: BLE001  (any failure of the cache is a miss, never an error)
-            lookups.labels("l2", "error").inc(len(keys))
-            return
+        found = await self._l2.find([ticket.item.key for ticket in tickets])
         elapsed = time.perf_counter() - started
         self._metrics.stage_seconds.labels("cache").observe(elapsed)
-        lookups.labels("l2", "hit").inc(len(found))
-        lookups.labels("l2", "miss").inc(len(keys) - len(found))
         for ticket in tickets:
             prediction = found.get(ticket.item.key)
             if prediction is not None:
@@ -267,7 +258,8 @@ class Classifier:
         self._metrics.stage_seconds.labels("tokenize").observe(answer.tokenize_s)
         self._metrics.stage_seconds.labels("window").observe(float(scores.queue_s.max()))
         self._metrics.stage_seconds.labels("rpc").observe(rpc_s)
-        self._remember(entries)
+        if self._l2 is not None:
+            self._l2.remember(entries)
 
     async def _send(self, digest: str, tickets: list[Ticket[_Text, Outcome]]) -> Answer:
         texts = [ticket.item.text for ticket in tickets]
@@ -283,28 +275,6 @@ class Classifier:
                 self._metrics.retries.inc()
                 await asyncio.sleep(pause_s)
         raise AssertionError("the last attempt returns or raises")
-
-    def _remember(self, entries: list[tuple[bytes, bytes]]) -> None:
-        """Writes to level two beside the answer, never before it."""
-        if self._shared is None or not entries:
-            return
-        task = asyncio.get_running_loop().create_task(self._write(self._shared, entries))
-        self._writes.add(task)
-        task.add_done_callback(self._writes.discard)
-
-    async def _write(self, shared: SharedCache, entries: list[tuple[bytes, bytes]]) -> None:
-        try:
-            await asyncio.wait_for(shared.put_many(entries), 20 * self._l2_timeout_s)
-        except Exception:  # noqa: BLE001  (a lost write costs one inference later)
-            self._metrics.cache_lookups.labels("l2", "error").inc(len(entries))
-
-
-def _can_share(ticket: Ticket[_Text, Outcome], deadline_s: float) -> bool:
-    if ticket.future.cancelled():
-        return False
-    if ticket.started_s is None:
-        ticket.deadline_s = max(ticket.deadline_s, deadline_s)
-    return ticket.deadline_s >= deadline_s or ticket.future.done()
 
 
 def _waited_s(ticket: Ticket[_Text, Outcome]) -> float:

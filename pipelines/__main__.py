@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
+from configs.errors import ConfigError
 from pipelines.errors import PipelineError
 from registry.errors import RegistryError
 
@@ -36,6 +37,11 @@ class Entry:
 
 
 VERBS = {
+    "serve": Entry(
+        "pipelines.serve", "start MLflow, Ray and the application here; Ctrl-C stops them"
+    ),
+    "lint": Entry("pipelines.lint", "check serve_config.yaml strictly"),
+    "demo": Entry("pipelines.demo", "send ten sentences to a running server"),
     "pipeline": Entry(
         "pipelines.pipeline", "data, train, export, evaluate and register with one command"
     ),
@@ -55,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = next((argument for argument in arguments if not argument.startswith("-")), None)
     parser = argparse.ArgumentParser(
-        prog="sentigraph", description="Train, export, evaluate and register text classifiers."
+        prog="sentigraph", description="Serve, train, evaluate and register text classifiers."
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     for verb, entry in VERBS.items():
@@ -67,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     try:
         status: int = args.run(args)
-    except (PipelineError, RegistryError) as exc:
+    except (ConfigError, PipelineError, RegistryError) as exc:
         print(f"sentigraph {args.verb}: {exc}", file=sys.stderr)
         return REFUSED
     return status

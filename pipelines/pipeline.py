@@ -23,7 +23,7 @@ from pipelines.tracking import add_tracking_arguments
 QUICK_TEXTS = 2000
 # A model that has learnt next to nothing scores near one half, where rounding moves labels.
 QUICK_OPTIONS = {
-    train: ["--epochs", "1", "--learning-rate", "2e-3", "--max-tokens", "64"],
+    train: ["--epochs", "6", "--learning-rate", "2e-3", "--max-tokens", "64"],
     export: ["--min-agreement", "0.9"],
 }
 
@@ -51,7 +51,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--threads", type=int, help="CPU threads of the training (default: all cores)"
     )
     parser.add_argument(
-        "--quick", action="store_true", help="a trial: few texts, a tiny random base, one epoch"
+        "--quick", action="store_true", help="a trial: few texts and a tiny random base"
     )
     add_tracking_arguments(parser)
 

@@ -46,6 +46,8 @@ def write_tiny_base(folder: Path, texts: Iterable[str]) -> Path:
         num_attention_heads=4,
         intermediate_size=128,
         max_position_embeddings=128,
+        # The words stay frozen in training, so they must start well apart.
+        initializer_range=0.1,
     )
     BertModel(config, add_pooling_layer=False).save_pretrained(folder)
     return folder

@@ -156,10 +156,15 @@ def train(
         shown = json.dumps({key: round(value, 4) for key, value in measured.items()})
         tqdm.write(f"epoch {epoch}: {shown}", file=sys.stderr)
         save_classifier(out / f"epoch-{epoch}", averaged.module, spec, pretrained.tokenizer)
-        if measured["macro_accuracy"] > best.get("macro_accuracy", -1.0):
+        if not best or rank(measured) > rank(best):
             best = measured
             save_classifier(out / BEST, averaged.module, spec, pretrained.tokenizer)
     return best
+
+
+def rank(measured: dict[str, float]) -> tuple[float, float]:
+    """Returns what the best epoch is chosen by: macro accuracy, then likelihood."""
+    return measured["macro_accuracy"], -measured["nll"]
 
 
 def batch_loss(model: Classifier, batch: Batch) -> torch.Tensor:

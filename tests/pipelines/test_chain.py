@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from mlflow import MlflowClient
 
 from pipelines.__main__ import main
 from pipelines.evaluate import measure_bundle
@@ -83,8 +84,6 @@ def test_the_bundle_is_registered_once_and_runs_are_tracked(chain: Chain) -> Non
     options = ["--bundle", str(chain.out / "words"), "--tracking-uri", chain.uri]
     assert main(["register", *options, "--artifact-root", str(chain.out.parent / "artifacts")]) == 0
     assert len(store.list_versions("words")) == 1
-
-    from mlflow import MlflowClient
 
     client = MlflowClient(chain.uri)
     experiment = client.get_experiment_by_name("sentigraph")

@@ -1,8 +1,9 @@
-"""Ray Serve through the REST interface of its cluster's dashboard: deploy, watch.
+"""Ray Serve through the REST interface of its cluster's dashboard: deploy, watch, drain.
 
 Standard library only: importing Ray takes a second and could attach to a foreign cluster.
 """
 
+import contextlib
 import json
 import urllib.error
 import urllib.request
@@ -72,6 +73,11 @@ class Dashboard:
             self._call("PUT", json.dumps(config).encode(), _DEPLOY_TIMEOUT_S)
         except OSError as error:
             raise StackError(f"Ray Serve did not take the configuration: {error}") from error
+
+    def drain(self, timeout_s: float) -> None:
+        """Ends the applications once the requests that they work on are answered."""
+        with contextlib.suppress(OSError, StackError):
+            self._call("DELETE", None, timeout_s)
 
     def progress(self, application: str) -> Progress | None:
         """How far it is; None when Ray Serve does not know it yet or does not answer."""

@@ -6,6 +6,7 @@ the mark in a process's environment, and by the session that a marked process is
 Nothing else is ever signalled.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -127,7 +128,5 @@ def _is_zombie(pid: int) -> bool:
 
 
 def _send(pid: int, sent: signal.Signals) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, sent)
-    except ProcessLookupError:
-        pass

@@ -1,4 +1,4 @@
-"""``serve_config.yaml`` as the local stack uses it: read, ports changed, written beside the state."""
+"""``serve_config.yaml`` as the local stack uses it: read, ports changed, kept with the state."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -9,10 +9,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from pipelines.ports import PortBlock
+from pipelines.local.ports import PortBlock
 
-# Unix socket paths end at 107 bytes, and Ray puts up to 75 below its folder.
-MAX_FOLDER_CHARS = 32
 _OBJECT_STORE_BYTES = 256 << 20
 _MANY_CORES = 4
 
@@ -25,6 +23,8 @@ def serve_defaults(cores: float) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
         "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": "1",
+        # There is no second node that a replica could move to.
+        "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     }

@@ -5,9 +5,7 @@ reads from top to bottom in ``Stack._start``; leaving the ``with`` block, howeve
 left, ends every process that was started and nothing else.
 """
 
-import hashlib
 import os
-import shutil
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -19,17 +17,19 @@ from typing import Self
 from configs.cores import available_cores
 from configs.schema import AppConfig
 from pipelines.errors import StackError
-from pipelines.first_version import first_version
-from pipelines.ports import free_block, free_port, is_free
-from pipelines.processes import MARK, Child, belonging, end_all
-from pipelines.ray_auth import auth_environment, read_token
-from pipelines.ray_dashboard import Dashboard, answers, last_line
-from pipelines.ray_node import grpc_port, ray_command, serve_defaults, serve_environment
-from pipelines.serve_config import ServeConfig, home_of
-from pipelines.state_folder import StateFolder
+from pipelines.local.first_version import first_version
+from pipelines.local.ports import free_block, free_port, is_free
+from pipelines.local.processes import MARK, Child, belonging, end_all
+from pipelines.local.ray_auth import auth_environment, read_token
+from pipelines.local.ray_dashboard import Dashboard, answers, last_line
+from pipelines.local.ray_folder import RayFolder
+from pipelines.local.ray_node import grpc_port, ray_command, serve_defaults, serve_environment
+from pipelines.local.serve_config import ServeConfig, home_of
+from pipelines.local.state_folder import StateFolder
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 _POLL_S = 0.3
+_HALF_STARTED_WAIT_S = 1.0
 _FAILED = ("DEPLOY_FAILED", "UNHEALTHY")
 
 
@@ -47,6 +47,7 @@ class StackSettings:
         num_gpus: GPUs that Ray hands out; None lets Ray count them.
         ready_path: Answers 200 once the application is ready.
         start_wait_s: Longest start-up of Ray, and then of the application.
+        drain_wait_s: Longest wait at the end for requests that are in flight.
         stop_wait_s: After it, what has not ended by itself is killed.
     """
 
@@ -59,7 +60,8 @@ class StackSettings:
     num_gpus: int | None = None
     ready_path: str = "/api/v1/health/ready"
     start_wait_s: float = 300.0
-    stop_wait_s: float = 20.0
+    drain_wait_s: float = 10.0
+    stop_wait_s: float = 10.0
 
 
 class Stack:
@@ -87,8 +89,9 @@ class Stack:
             settings.environ, self._home, settings.state_dir
         )
         self._state = StateFolder(settings.state_dir or self._home / ".sentigraph")
-        self._folder = _short_folder(self._state.path)
+        self._folder = RayFolder(self._state.path)
         self._children: dict[str, Child] = {}
+        self._ray_is_up = False
         self._undo = ExitStack()
         self.logs = self._state.logs
         self.url = f"http://127.0.0.1:{self._port}"
@@ -120,13 +123,19 @@ class Stack:
         self._undo.close()
 
     def wait(self) -> None:
-        """Blocks until Ray ends.
+        """Blocks until Ray ends. Serving goes on without MLflow.
 
         Raises:
-            StackError: It ended.
+            StackError: Ray ended.
         """
         while True:
-            self._check_children()
+            try:
+                self._check_children()
+            except StackError as error:
+                if not self._children["Ray"].alive:
+                    raise
+                self._step(f"{error}; serving goes on without it")
+                del self._children["MLflow"]
             time.sleep(1.0)
 
     def _start(self) -> None:
@@ -189,7 +198,7 @@ class Stack:
             **serve_defaults(available_cores()),
             **auth_environment(self._config_environ, self._state),
             **self._config_environ,
-            **serve_environment(ports, self._folder),
+            **serve_environment(ports, self._folder.path),
             "SENTIGRAPH_HOME": str(self._home),
             MARK: mark,
         }
@@ -198,21 +207,28 @@ class Stack:
         self.environ = environ
         self.ray_address = f"127.0.0.1:{ports.gcs}"
         gpus = self._settings.num_gpus
-        temp_dir = self._make_folder() / "r"
+        self._folder.make()
         self._launch(
             "Ray",
-            ray_command(ports, temp_dir, dashboard_port=self._dashboard_port, num_gpus=gpus),
+            ray_command(
+                ports,
+                self._folder.temp_dir,
+                dashboard_port=self._dashboard_port,
+                num_gpus=gpus,
+            ),
             environ,
             cwd=self._home,
         )
         dashboard = Dashboard(self.dashboard_url, read_token(environ))
         self._wait_until(dashboard.is_up, "Ray")
-        _link(self.logs / "ray", temp_dir / "session_latest" / "logs")
+        self._folder.show_logs(self.logs / "ray")
+        self._ray_is_up = True
         self._step("Ray: up")
         return dashboard
 
     def _deploy(self, dashboard: Dashboard) -> None:
         dashboard.deploy(self._serve.content)
+        self._undo.callback(self._drain, dashboard)
         shown: set[str] = set()
 
         def running() -> bool:
@@ -254,40 +270,15 @@ class Stack:
             if not child.alive:
                 raise StackError(f"{name} ended: {child.last_line()} (log: {child.log})")
 
+    def _drain(self, dashboard: Dashboard) -> None:
+        if self._children["Ray"].alive:
+            self._step("stopping: answering what is in flight")
+            dashboard.drain(self._settings.drain_wait_s)
+
     def _end_children(self, mark: str) -> None:
-        self._step("stopping")
-        left = end_all(mark, list(self._children.values()), self._settings.stop_wait_s)
-        _keep_logs(self.logs / "ray", self._folder)
+        self._step("stopping: Ray and MLflow")
+        # Half-started servers hold nothing that is worth waiting for.
+        grace_s = self._settings.stop_wait_s if self._ray_is_up else _HALF_STARTED_WAIT_S
+        left = end_all(mark, list(self._children.values()), grace_s)
+        self._folder.remove(self.logs / "ray")
         self._step(f"could not end processes {sorted(left)}" if left else "stopped")
-
-    def _make_folder(self) -> Path:
-        shutil.rmtree(self._folder, ignore_errors=True)
-        try:
-            self._folder.mkdir(mode=0o700)
-            (self._folder / "haproxy").mkdir()
-        except OSError as error:
-            raise StackError(f"{self._folder} cannot be made: {error.strerror}") from error
-        return self._folder
-
-
-def _short_folder(state: Path) -> Path:
-    """A folder for sockets: unix socket paths end at 107 bytes, wherever the state is."""
-    digest = hashlib.sha256(f"{os.getuid()} {state}".encode()).hexdigest()
-    return Path("/tmp") / f"sg-{digest[:10]}"  # noqa: S108  (made with mode 0700)
-
-
-def _link(link: Path, target: Path) -> None:
-    if link.is_dir() and not link.is_symlink():
-        shutil.rmtree(link)
-    link.unlink(missing_ok=True)
-    link.symlink_to(target)
-
-
-def _keep_logs(link: Path, folder: Path) -> None:
-    """Puts Ray's logs where the link to them was, and removes Ray's folder."""
-    logs = folder / "r" / "session_latest" / "logs"
-    if logs.is_dir():
-        _link(link, logs)
-        link.unlink()
-        shutil.copytree(logs, link, symlinks=True, ignore_dangling_symlinks=True)
-    shutil.rmtree(folder, ignore_errors=True)

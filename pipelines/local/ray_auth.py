@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pipelines.errors import StackError
-from pipelines.state_folder import StateFolder
+from pipelines.local.state_folder import StateFolder
 
 _CHOICES = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 _DEFAULT_FILE = Path(".ray") / "auth_token"

@@ -1,0 +1,61 @@
+# Two commands matter: `make serve` and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+PORT ?= 8000
+MLFLOW_PORT ?= 5000
+DASHBOARD_PORT ?= 8265
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help serve demo test test-unit lint format train bench clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+serve: $(VENV)/.serve ## start MLflow, Ray and the application; Ctrl-C stops them
+	@exec $(BIN)/sentigraph serve --port $(PORT) --mlflow-port $(MLFLOW_PORT) --dashboard-port $(DASHBOARD_PORT)
+
+demo: $(VENV)/.serve ## send ten sentences to the running server
+	@$(BIN)/sentigraph demo --port $(PORT)
+
+test: lint ## lint, then unit, contract and integration tests
+	$(BIN)/pytest
+
+test-unit: $(VENV)/.dev ## the tests that need no cluster, in under a minute
+	$(BIN)/pytest -m "not integration and not slow"
+
+lint: $(VENV)/.dev ## ruff, mypy --strict, layer contracts, serve_config.yaml
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/sentigraph lint
+
+format: $(VENV)/.dev ## let ruff rewrite the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+train: $(VENV)/.dev ## data, train, export, evaluate, register: makes models/ anew (about an hour)
+	$(BIN)/sentigraph pipeline
+
+bench: $(VENV)/.dev ## served throughput beside the bare engine's, in one run
+	$(BIN)/python -m benchmarks.throughput
+
+clean: ## remove the environment; keeps .sentigraph (registry, data)
+	rm -rf $(VENV)
+
+$(VENV)/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "sentigraph needs Python 3.11 or newer; try: make PYTHON=python3.11 $(MAKECMDGOALS)" >&2; exit 1; }
+	@echo "making the environment in $(VENV)" >&2
+	@$(PYTHON) -m venv $(VENV) || { echo "python3 cannot make virtual environments here; on Debian: apt-get install python3-venv" >&2; exit 1; }
+
+$(VENV)/.serve: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	@echo "installing what serving needs (about 1.5 GB, a minute or two)" >&2
+	@$(PIP) --editable .
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/pip
+	@echo "installing what tests and training need as well (about 1 GB more)" >&2
+	@$(PIP) --editable '.[train,dev]'
+	@touch $@ $(VENV)/.serve

@@ -1,0 +1,1 @@
+"""All servers of sentigraph on one machine, for a person or for the integration tests."""

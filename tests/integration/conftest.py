@@ -1,0 +1,40 @@
+"""One private stack for the whole run: MLflow, Ray with its dashboard, and the application.
+
+It is what ``make serve`` starts, on free ports and in a temporary folder, with one
+declared GPU so that placement on fractions can be checked on a machine without any.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from pipelines.local.stack import Stack, StackSettings
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.integration)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    settings = StackSettings(
+        environ=os.environ,
+        state_dir=tmp_path_factory.mktemp("state"),
+        port=0,
+        mlflow_port=0,
+        dashboard_port=0,
+        num_gpus=1,
+    )
+    with Stack(settings, on_step=print) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def client(stack: Stack) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=f"{stack.url}/api/v1", timeout=30) as client:
+        yield client

@@ -1,0 +1,187 @@
+"""The running graph seen from the cluster: what replicas hold, redeploying, losing one.
+
+These tests change the deployment and put it back.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import yaml
+
+from pipelines.local.stack import Stack
+
+INSPECT = Path(__file__).with_name("inspect_replicas.py")
+
+
+def inspect(stack: Stack) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, str(INSPECT), stack.ray_address],
+        env=stack.environ,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2_000:]
+    return json.loads(done.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+
+
+def serve_cli(stack: Stack, *arguments: str) -> str:
+    command = [str(Path(sys.executable).parent / "serve"), *arguments, "-a", stack.dashboard_url]
+    done = subprocess.run(
+        command, env=stack.environ, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2_000:]
+    return done.stdout
+
+
+def status(stack: Stack) -> dict[str, Any]:
+    application = yaml.safe_load(serve_cli(stack, "status"))["applications"]["sentigraph"]
+    return application  # type: ignore[no-any-return]
+
+
+def deployed_config(stack: Stack) -> dict[str, Any]:
+    return yaml.safe_load(serve_cli(stack, "config"))  # type: ignore[no-any-return]
+
+
+def deploy(stack: Stack, config: dict[str, Any], folder: Path) -> None:
+    file = folder / f"{uuid.uuid4()}.yaml"
+    file.write_text(yaml.safe_dump(config), encoding="utf-8")
+    serve_cli(stack, "deploy", str(file))
+    deadline = time.monotonic() + 240
+    while time.monotonic() < deadline:
+        now = status(stack)
+        states = {d["status"] for d in now["deployments"].values()}
+        if now["status"] == "RUNNING" and states == {"HEALTHY"}:
+            return
+        assert now["status"] != "DEPLOY_FAILED", now
+        time.sleep(1)
+    pytest.fail(f"not running after four minutes: {status(stack)}")
+
+
+class Traffic(threading.Thread):
+    """Uncached single predictions, one after another, with every status noted."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(daemon=True)
+        self._url = f"{url}/api/v1/predict"
+        self._stopped = threading.Event()
+        self.statuses: list[int | str] = []
+
+    def run(self) -> None:
+        with httpx.Client(timeout=30) as client:
+            while not self._stopped.is_set():
+                text = f"A really good parcel {uuid.uuid4()}"
+                try:
+                    answer = client.post(
+                        self._url, json={"text": text}, headers={"X-Deadline-Ms": "20000"}
+                    )
+                    self.statuses.append(answer.status_code)
+                except httpx.HTTPError as error:
+                    self.statuses.append(repr(error))
+
+    def stop(self) -> list[int | str]:
+        self._stopped.set()
+        self.join(60)
+        return self.statuses
+
+
+@contextmanager
+def traffic(stack: Stack, clients: int) -> Iterator[list[Traffic]]:
+    threads = [Traffic(stack.url) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    try:
+        yield threads
+    finally:
+        for thread in threads:
+            thread.stop()
+
+
+def test_serve_status_is_healthy_for_the_whole_graph(stack: Stack) -> None:
+    now = status(stack)
+    assert now["status"] == "RUNNING"
+    assert set(now["deployments"]) == {"Ingress", "Cache", "Tokenizer", "Model", "Registry"}
+    assert {d["status"] for d in now["deployments"].values()} == {"HEALTHY"}
+
+
+def test_replicas_that_serve_import_neither_torch_nor_mlflow(
+    stack: Stack, client: httpx.Client
+) -> None:
+    client.post("/predict/batch", json={"texts": ["good", "bad"]})
+    replicas = inspect(stack)["replicas"]
+    for name in ("Ingress", "Cache", "Tokenizer", "Model"):
+        for replica in replicas[name]:
+            heavy = {"torch", "transformers", "mlflow", "pandas", "sklearn"} & set(
+                replica["modules"]
+            )
+            assert not heavy, name
+            assert replica["peak_rss_mb"] < 450, (name, replica["peak_rss_mb"])
+    assert "mlflow" in replicas["Registry"][0]["modules"]
+
+
+def test_a_lost_model_replica_fails_no_request(stack: Stack) -> None:
+    model = inspect(stack)["replicas"]["Model"]
+    with traffic(stack, clients=4) as threads:
+        time.sleep(1)
+        os.kill(model[0]["pid"], signal.SIGKILL)
+        time.sleep(12)
+        statuses = [code for thread in threads for code in thread.stop()]
+    assert len(statuses) > 50
+    assert set(statuses) == {200}
+
+
+def test_the_same_config_again_is_no_downtime(stack: Stack, tmp_path: Path) -> None:
+    config = deployed_config(stack)
+    before = {r["pid"] for r in inspect(stack)["replicas"]["Ingress"]}
+    with traffic(stack, clients=2) as threads:
+        deploy(stack, config, tmp_path)
+        time.sleep(2)
+        statuses = [code for thread in threads for code in thread.stop()]
+    assert set(statuses) == {200}
+    assert {r["pid"] for r in inspect(stack)["replicas"]["Ingress"]} == before
+
+
+def test_other_topologies_answer_the_same_and_four_replicas_share_one_gpu(
+    stack: Stack, client: httpx.Client, tmp_path: Path
+) -> None:
+    original = deployed_config(stack)
+    text = {"text": "The food was okay but the service ruined the evening."}
+    expected = client.post("/predict", json=text).json()["scores"]
+    try:
+        deploy(stack, _with(original, {"topology": "fused"}), tmp_path)
+        assert client.get("/models/live").json()["topology"] == "fused"
+        assert "Model" not in status(stack)["deployments"]
+        fused = client.post("/predict", json={"text": text["text"] + " "}).json()
+        assert fused["scores"] == pytest.approx(expected, abs=1e-5)
+
+        shares = {"num_replicas": 4, "num_gpus": 0.25, "num_cpus": 0.2}
+        deploy(stack, _with(original, {"replicas": {"model": shares}}), tmp_path)
+        seen = inspect(stack)
+        assert len(seen["replicas"]["Model"]) == 4
+        assert {tuple(r["gpu_ids"]) for r in seen["replicas"]["Model"]} == {(0,)}
+        assert seen["gpus_free"] == 0
+        shared = client.post("/predict", json=text).json()
+        assert shared["scores"] == pytest.approx(expected, abs=1e-5)
+    finally:
+        deploy(stack, original, tmp_path)
+    assert client.get("/models/live").json()["topology"] == "split"
+
+
+def _with(config: dict[str, Any], args: dict[str, Any]) -> dict[str, Any]:
+    changed: dict[str, Any] = json.loads(json.dumps(config))
+    application = changed["applications"][0]
+    application["args"] = {**application["args"], **args}
+    return changed

@@ -1,0 +1,79 @@
+"""Every metric moves when what it counts happens."""
+
+import re
+import uuid
+
+import httpx
+
+FAMILY = re.compile(r"^# TYPE (sentiment_\w+) (\w+)$", re.MULTILINE)
+
+
+def page(client: httpx.Client) -> dict[str, float]:
+    lines = client.get("/metrics").text.splitlines()
+    return {
+        line.rsplit(" ", 1)[0]: float(line.rsplit(" ", 1)[1])
+        for line in lines
+        if not line.startswith("#")
+    }
+
+
+def test_each_family_moves(client: httpx.Client) -> None:
+    before = page(client)
+    text = f"What a lovely morning {uuid.uuid4()}"
+    assert client.post("/predict", json={"text": text}).json()["label"] == "POSITIVE"
+    assert client.post("/predict", json={"text": text}).json()["cached"] is True
+    client.post("/predict/batch", json={"texts": [text + "!", text + "!", text + "?"]})
+    client.post("/predict", json={"text": text + "late"}, headers={"X-Deadline-Ms": "1"})
+    after = page(client)
+
+    def moved(sample: str) -> float:
+        return after.get(sample, 0) - before.get(sample, 0)
+
+    requests = 'sentiment_requests_total{endpoint="/api/v1/predict",method="POST",status_code="%s"}'
+    assert moved(requests % 200) == 2
+    assert moved(requests % 504) == 1
+    assert moved('sentiment_predictions_total{cached="true",label="POSITIVE"}') >= 1
+    assert moved('sentiment_predictions_total{cached="false",label="POSITIVE"}') >= 1
+    assert moved("sentiment_text_length_characters_count") == 6
+    assert moved("sentiment_prediction_score_count") == 5
+    assert moved("sentiment_inference_duration_seconds_count") >= 3
+    assert moved("sentiment_tokens_total") > 30
+    assert moved("sentiment_hop_texts_count") >= 2
+    assert moved('sentiment_cache_lookups_total{level="l1",result="hit"}') == 1
+    assert moved('sentiment_cache_lookups_total{level="l1",result="miss"}') == 5
+    assert moved('sentiment_cache_lookups_total{level="l2",result="miss"}') >= 3
+    assert moved("sentiment_cache_bytes") > 0
+    for stage in ("queue", "cache", "tokenize", "window", "rpc"):
+        assert moved(f'sentiment_stage_duration_seconds_count{{stage="{stage}"}}') >= 1
+    assert (
+        moved('sentiment_request_duration_seconds_count{endpoint="/api/v1/predict",method="POST"}')
+        == 3
+    )
+    assert after["sentiment_active_requests"] == 1  # the one that reads the page
+    assert after["sentiment_model_loaded"] == 1
+    assert after["sentiment_queued_texts"] == 0
+
+
+def test_labels_are_bounded(client: httpx.Client) -> None:
+    for i in range(20):
+        client.get(f"/no/such/route/{i}")
+    endpoints = set(re.findall(r'endpoint="([^"]*)"', client.get("/metrics").text))
+    assert not [endpoint for endpoint in endpoints if "such" in endpoint]
+    assert "unmatched" in endpoints
+
+
+def test_the_live_version_is_shown(client: httpx.Client) -> None:
+    live = client.get("/models/live").json()["champion"]
+    shown = (
+        f'sentiment_model_version_info{{digest="{live["digest"]}",name="{live["name"]}",'
+        f'version="{live["version"]}"}}'
+    )
+    assert page(client)[shown] == 1
+
+
+def test_every_family_is_named_and_documented(client: httpx.Client) -> None:
+    text = client.get("/metrics").text
+    families = [name for name, _ in FAMILY.findall(text)]
+    assert len(families) >= 18
+    for name in families:
+        assert re.search(rf"^# HELP {name} \S", text, re.MULTILINE)

@@ -1,0 +1,71 @@
+"""The OpenAPI document describes what really comes back."""
+
+from typing import Any
+
+import httpx
+import jsonschema
+import pytest
+
+from pipelines.local.stack import Stack
+
+
+@pytest.fixture(scope="module")
+def document(client: httpx.Client) -> dict[str, Any]:
+    return client.get("/openapi.json").json()  # type: ignore[no-any-return]
+
+
+CALLS = [
+    ("POST", "/api/v1/predict", {"text": "a fine day"}, 200),
+    ("POST", "/api/v1/predict", {"text": ""}, 422),
+    ("POST", "/api/v1/predict", [], 422),
+    ("POST", "/api/v1/predict/batch", {"texts": ["a fine day", ""]}, 200),
+    ("POST", "/api/v1/predict/batch", {"texts": []}, 422),
+    ("GET", "/api/v1/models/live", None, 200),
+    ("GET", "/api/v1/health/live", None, 200),
+    ("GET", "/api/v1/health/ready", None, 200),
+    ("GET", "/", None, 200),
+]
+
+
+@pytest.mark.parametrize(("method", "path", "body", "status"), CALLS)
+def test_answers_match_their_schema_without_extra_fields(
+    stack: Stack,
+    client: httpx.Client,
+    document: dict[str, Any],
+    method: str,
+    path: str,
+    body: object,
+    status: int,
+) -> None:
+    answer = client.request(method, f"{stack.url}{path}", json=body)
+    assert answer.status_code == status
+    operation = document["paths"][path][method.lower()]
+    schema = operation["responses"][str(status)]["content"]["application/json"]["schema"]
+    closed = _closed({**schema, "components": document["components"]})
+    jsonschema.validate(answer.json(), closed, cls=jsonschema.Draft202012Validator)
+
+
+def test_every_documented_path_is_called_above(document: dict[str, Any]) -> None:
+    called = {(path, method.lower()) for method, path, _, _ in CALLS}
+    documented = {(path, m) for path, item in document["paths"].items() for m in item}
+    assert documented - called == {("/api/v1/metrics", "get")}
+
+
+def test_no_route_takes_parameters_that_it_does_not_need(document: dict[str, Any]) -> None:
+    names = {
+        parameter["name"]
+        for item in document["paths"].values()
+        for operation in item.values()
+        for parameter in operation.get("parameters", [])
+    }
+    assert names == {"X-Deadline-Ms"}
+
+
+def _closed(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema with every object of fixed fields closed against further ones."""
+    for value in schema.values():
+        if isinstance(value, dict):
+            _closed(value)
+    if "properties" in schema and "additionalProperties" not in schema:
+        schema["additionalProperties"] = False
+    return schema

@@ -17,7 +17,7 @@ serve: $(VENV)/.serve ## start MLflow, Ray and the application; Ctrl-C stops the
 	@exec $(BIN)/sentigraph serve --port $(PORT) --mlflow-port $(MLFLOW_PORT) --dashboard-port $(DASHBOARD_PORT)
 
 demo: $(VENV)/.serve ## send ten sentences to the running server
-	@$(BIN)/sentigraph demo --port $(PORT)
+	@$(BIN)/sentigraph demo --url http://127.0.0.1:$(PORT)
 
 test: lint ## lint, then unit, contract and integration tests
 	$(BIN)/pytest

@@ -28,7 +28,9 @@ from pipelines.parity import (
     LOGIT_TOLERANCE,
     MIN_AGREEMENT,
     Agreement,
+    BatchShift,
     FloatArray,
+    batch_shift,
     require_agreement,
     require_equal,
 )
@@ -56,12 +58,14 @@ class Exported:
         int8: The bundle to serve on a CPU.
         torch_difference: Largest absolute difference of a logit, FP32 ONNX against torch.
         agreement: INT8 against FP32.
+        batch_shift: INT8 alone against INT8 in a batch.
     """
 
     fp32: Bundle
     int8: Bundle
     torch_difference: float
     agreement: Agreement
+    batch_shift: BatchShift
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -161,9 +165,15 @@ def export_bundles(
         )
         quantise_int8(work / "fp32.onnx", work / "int8.onnx")
         int8 = ServedModel(_bundle(work, INT8, name, spec, facts))
-        agreement = require_agreement(fp32.logits(texts), int8.logits(texts), min_agreement)
+        together = int8.logits(texts)
+        agreement = require_agreement(fp32.logits(texts), together, min_agreement)
+        alone = np.concatenate([int8.logits([text]) for text in texts])
         return Exported(
-            _moved(work / FP32, out / FP32), _moved(work / INT8, out / INT8), difference, agreement
+            fp32=_moved(work / FP32, out / FP32),
+            int8=_moved(work / INT8, out / INT8),
+            torch_difference=difference,
+            agreement=agreement,
+            batch_shift=batch_shift(together, alone),
         )
 
 
@@ -212,6 +222,9 @@ def figures_of(exported: Exported) -> dict[str, float]:
         "torch_difference": exported.torch_difference,
         "int8_agreement": exported.agreement.same_label,
         "int8_mean_shift": exported.agreement.mean_shift,
+        "batch_shift_median": exported.batch_shift.median,
+        "batch_shift_p99": exported.batch_shift.p99,
+        "batch_flips": exported.batch_shift.flips,
         "fp32_bytes": float(exported.fp32.files["model.onnx"][1]),
         "int8_bytes": float(exported.int8.files["model.onnx"][1]),
     }

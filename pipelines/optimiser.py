@@ -29,7 +29,8 @@ class Recipe:
     """Everything that decides a training run besides data and base model.
 
     Attributes:
-        epochs: Passes over the training split.
+        epochs: Passes over the training split, and the length of the schedule.
+        patience: Training ends after this many epochs in a row without a better one.
         batch_size: Texts per step.
         learning_rate: Peak rate of the top layer.
         head_factor: The head's rate in top-layer rates.
@@ -44,6 +45,7 @@ class Recipe:
     """
 
     epochs: int = 4
+    patience: int = 1
     batch_size: int = 32
     learning_rate: float = 1e-4
     head_factor: float = 5.0

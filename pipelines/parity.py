@@ -35,6 +35,29 @@ class Agreement:
     mean_shift: float
 
 
+@dataclass(frozen=True, slots=True)
+class BatchShift:
+    """What a text's batch mates do to its answer, INT8 alone against INT8 in a batch.
+
+    Attributes:
+        median: Median absolute difference of the probability of the label.
+        p99: Its 99th percentile.
+        flips: Share of texts whose label differs, in [0, 1].
+    """
+
+    median: float
+    p99: float
+    flips: float
+
+
+def batch_shift(together: FloatArray, alone: FloatArray) -> BatchShift:
+    """Compares [texts, labels] logits of the same texts, scored in batches and one by one."""
+    label, rows = together.argmax(axis=1), np.arange(len(together))
+    shift = np.abs(softmax(together)[rows, label] - softmax(alone)[rows, label])
+    flips = float((label != alone.argmax(axis=1)).mean())
+    return BatchShift(float(np.median(shift)), float(np.percentile(shift, 99)), flips)
+
+
 def require_equal(
     torch_logits: FloatArray, onnx_logits: FloatArray, tolerance: float = LOGIT_TOLERANCE
 ) -> float:

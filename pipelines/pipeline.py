@@ -23,7 +23,7 @@ from pipelines.tracking import add_tracking_arguments
 QUICK_TEXTS = 2000
 # A model that has learnt next to nothing scores near one half, where rounding moves labels.
 QUICK_OPTIONS = {
-    train: ["--epochs", "6", "--learning-rate", "2e-3", "--max-tokens", "64"],
+    train: ["--epochs", "6", "--patience", "6", "--learning-rate", "2e-3", "--max-tokens", "64"],
     export: ["--min-agreement", "0.9"],
 }
 

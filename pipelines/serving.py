@@ -41,6 +41,7 @@ class ServedModel:
             desc=name,
             unit="batch",
             mininterval=1,
+            disable=len(ids) == 1,
         ):
             result[order] = self._engine.run(input_ids, mask)
         return result

@@ -11,7 +11,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -53,6 +53,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="folder of downloaded archives",
     )
     parser.add_argument("--epochs", type=int, default=default.epochs)
+    parser.add_argument(
+        "--patience", type=int, default=default.patience, help="epochs to wait for a better one"
+    )
     parser.add_argument("--batch-size", type=int, default=default.batch_size)
     parser.add_argument("--learning-rate", type=float, default=default.learning_rate)
     parser.add_argument(
@@ -69,6 +72,7 @@ def main(args: argparse.Namespace) -> int:
         torch.set_num_threads(args.threads)
     recipe = Recipe(
         epochs=args.epochs,
+        patience=args.patience,
         batch_size=args.batch_size,
         learning_rate=args.learning_rate,
         max_tokens=args.max_tokens,
@@ -91,17 +95,24 @@ def main(args: argparse.Namespace) -> int:
             "dataset_digest": table.digest,
             "base": Path(base).name if args.base else MINILM.requirement,
             "base_sha256": weights_digest(base),
-            "recipe": json.dumps(asdict(recipe), sort_keys=True),
-            "recipe_digest": recipe.digest(),
             "kind": pretrained.spec.kind,
             "train_run": run.run_id,
-            "best_epoch": f"{best['epoch']:.0f}",
-            "validation_macro_accuracy": f"{best['macro_accuracy']:.4f}",
-            "training_minutes": f"{best['elapsed_s'] / 60:.1f}",
+            **training_facts(recipe, best),
         }
         write_provenance(args.out / BEST, facts)
     print(json.dumps({"checkpoint": str(args.out / BEST), **best}))
     return 0
+
+
+def training_facts(recipe: Recipe, best: dict[str, float]) -> dict[str, str]:
+    """Returns what a bundle says of its training: the recipe and the epoch that was kept."""
+    return {
+        "recipe": json.dumps(asdict(recipe), sort_keys=True),
+        "recipe_digest": recipe.digest(),
+        "best_epoch": f"{best['epoch']:.0f}",
+        "validation_macro_accuracy": f"{best['macro_accuracy']:.4f}",
+        "training_minutes": f"{best['total_s'] / 60:.1f}",
+    }
 
 
 def train(
@@ -129,15 +140,9 @@ def train(
     started = time.monotonic()
     for epoch in range(1, recipe.epochs + 1):
         model.train()
-        batches = batcher.shuffled(rows, weights, Augmentation(pretrained.mask_id), random)
         losses: list[float] = []
-        for batch in tqdm(
-            batches,
-            total=steps // recipe.epochs,
-            desc=f"epoch {epoch}",
-            unit="batch",
-            mininterval=5,
-        ):
+        batches = batcher.shuffled(rows, weights, Augmentation(pretrained.mask_id), random)
+        for batch in _shown(batches, epoch, steps // recipe.epochs):
             loss = batch_loss(model, batch)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
@@ -147,19 +152,28 @@ def train(
             averaged.update_parameters(model)
             losses.append(loss.item())
         measured = measure(averaged.module, batcher, validation)
-        measured |= {
-            "train_loss": float(np.mean(losses)),
-            "elapsed_s": time.monotonic() - started,
-            "epoch": float(epoch),
-        }
+        measured |= {"train_loss": float(np.mean(losses)), "epoch": float(epoch)}
         run.metrics(measured, step=epoch)
-        shown = json.dumps({key: round(value, 4) for key, value in measured.items()})
-        tqdm.write(f"epoch {epoch}: {shown}", file=sys.stderr)
+        _show(measured)
         save_classifier(out / f"epoch-{epoch}", averaged.module, spec, pretrained.tokenizer)
         if not best or rank(measured) > rank(best):
             best = measured
             save_classifier(out / BEST, averaged.module, spec, pretrained.tokenizer)
-    return best
+        if epoch - best["epoch"] >= recipe.patience:
+            break
+    return best | {"total_s": time.monotonic() - started}
+
+
+def _shown(batches: Iterable[Batch], epoch: int, total: int) -> Iterable[Batch]:
+    bar: Iterable[Batch] = tqdm(
+        batches, total=total, desc=f"epoch {epoch}", unit="batch", mininterval=5
+    )
+    return bar
+
+
+def _show(measured: dict[str, float]) -> None:
+    figures = json.dumps({key: round(value, 4) for key, value in measured.items()})
+    tqdm.write(figures, file=sys.stderr)
 
 
 def rank(measured: dict[str, float]) -> tuple[float, float]:

@@ -50,6 +50,13 @@ class Child:
         if self.alive:
             self._process.terminate()
 
+    def why_ended(self) -> str:
+        """The signal that killed it, or else what it said last."""
+        status = self._process.poll()
+        if status is not None and status < 0:
+            return f"killed by {signal.Signals(-status).name}"
+        return self.last_line()
+
     def last_line(self) -> str:
         """What it said last, for a message."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").split("\n")

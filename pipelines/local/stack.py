@@ -268,7 +268,7 @@ class Stack:
     def _check_children(self) -> None:
         for name, child in self._children.items():
             if not child.alive:
-                raise StackError(f"{name} ended: {child.last_line()} (log: {child.log})")
+                raise StackError(f"{name} ended: {child.why_ended()} (log: {child.log})")
 
     def _drain(self, dashboard: Dashboard) -> None:
         if self._children["Ray"].alive:

@@ -16,7 +16,7 @@ from pipelines.__main__ import main
 from pipelines.classifier import load_classifier, save_classifier
 from pipelines.errors import CheckpointError, ParityError
 from pipelines.export import Exported, export_bundles, torch_logits
-from pipelines.parity import require_agreement, require_equal
+from pipelines.parity import batch_shift, require_agreement, require_equal
 from pipelines.pretrained import open_pretrained
 from pipelines.probe import NEGATIVE_SENTENCES, POSITIVE_SENTENCES
 from pipelines.serving import ServedModel
@@ -191,3 +191,12 @@ def test_a_checkpoint_reads_back(tiny_base: Path, tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").unlink()
     with pytest.raises(CheckpointError, match="not a classifier folder"):
         load_classifier(tmp_path)
+
+
+def test_batch_shift_counts_moved_labels() -> None:
+    even, odd = [0.0, np.log(3.0)], [np.log(3.0), 0.0]
+    shift = batch_shift(np.array([even, even], np.float32), np.array([even, odd], np.float32))
+    assert shift.flips == 0.5
+    # From 3/4 to 1/4 on one text of two.
+    assert shift.median == pytest.approx(0.25, abs=1e-6)
+    assert shift.p99 == pytest.approx(0.495, abs=1e-6)

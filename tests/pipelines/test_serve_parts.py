@@ -54,6 +54,7 @@ def test_everything_that_was_started_is_ended_and_nothing_else(tmp_path):
         assert end_all("one", [child], grace_s=0.2) == set()
 
         assert not child.alive
+        assert child.why_ended() == "killed by SIGKILL"
         assert belonging("one", {child.pid}) == set()
         assert bystander.poll() is None
     finally:

@@ -1,0 +1,31 @@
+"""A node-local bundle cache that never needs to ask, and the bundled model."""
+
+from pathlib import Path
+
+import pytest
+
+from registry.bundle import open_bundle
+from registry.records import Bundle
+
+ROOT = Path(__file__).parents[2]
+
+
+class OneBundle:
+    """Stands for ``BundleCache`` where the bundle is at hand."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._bundle = bundle
+
+    async def get(self, digest: str) -> Bundle:
+        assert digest == self._bundle.digest
+        return self._bundle
+
+
+@pytest.fixture(scope="session")
+def bundled() -> Bundle:
+    return open_bundle(ROOT / "models" / "sentiment")
+
+
+@pytest.fixture
+def one_bundle(bundled: Bundle) -> OneBundle:
+    return OneBundle(bundled)

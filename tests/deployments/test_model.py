@@ -1,0 +1,141 @@
+"""The tokenizer and model stages as plain classes, on the bundled model."""
+
+import asyncio
+import dataclasses
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from configs.schema import BatchingConfig, ModelConfig
+from deployments.engines import open_engine
+from deployments.model import LoadedModel, ModelReplica, softmax
+from deployments.payloads import EncodingBatch, TextBatch
+from deployments.tokenizer import Tokenizer, TokenizerReplica
+from registry.records import Bundle
+
+TEXTS = [
+    "I love it.",
+    "This is the worst thing I have ever bought, and the shop does not answer my letters.",
+    "Fine",
+    "I love it.",
+]
+
+
+def replica(one_bundle: Any, **changes: Any) -> ModelReplica:
+    batching = BatchingConfig(**changes)
+    model = ModelConfig(warmup_runs=1)
+    return ModelReplica(one_bundle, model, batching, threads=1, own_gpu=False)
+
+
+def in_loop(body: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(asyncio.wait_for(body(), 60))
+
+
+def far(count: int) -> Any:
+    return np.full(count, 60.0, dtype=np.float32)
+
+
+def test_texts_in_a_batch_get_what_they_get_alone(one_bundle: Any, bundled: Bundle) -> None:
+    async def body() -> None:
+        model = replica(one_bundle)
+        stage = TokenizerReplica(one_bundle, model.run)
+        together = await stage.classify(TextBatch(bundled.digest, TEXTS, far(4)))
+        scores = together.scores.scores
+        for i, text in enumerate(TEXTS):
+            alone = await stage.classify(TextBatch(bundled.digest, [text], far(1)))
+            # Equal but for what INT8's per-batch activation scale moves.
+            assert alone.scores.scores[0] == pytest.approx(scores[i], abs=0.05)
+            assert alone.n_tokens[0] == together.n_tokens[i]
+        positive = bundled.labels.index("POSITIVE")
+        assert scores[0, positive] > 0.9
+        assert scores[1, positive] < 0.1
+        assert np.allclose(scores.sum(axis=1), 1, atol=1e-5)
+        assert not together.scores.expired.any()
+
+    in_loop(body)
+
+
+def test_concurrent_payloads_share_windows_and_keep_their_rows(
+    one_bundle: Any, bundled: Bundle
+) -> None:
+    async def body() -> None:
+        model = replica(one_bundle)
+        stage = TokenizerReplica(one_bundle, model.run)
+        await stage.classify(TextBatch(bundled.digest, TEXTS, far(4)))
+        answers = await asyncio.gather(
+            *(
+                stage.classify(TextBatch(bundled.digest, [TEXTS[i % 2]] * 3, far(3)))
+                for i in range(20)
+            )
+        )
+        positive = bundled.labels.index("POSITIVE")
+        for i, answer in enumerate(answers):
+            assert ((answer.scores.scores[:, positive] > 0.5) == (i % 2 == 0)).all()
+
+    in_loop(body)
+
+
+def test_what_has_expired_is_marked_and_not_computed(one_bundle: Any, bundled: Bundle) -> None:
+    async def body() -> None:
+        model = replica(one_bundle)
+        remaining = np.array([60.0, -1.0], dtype=np.float32)
+        scores = await model.run(
+            EncodingBatch(
+                bundled.digest,
+                np.array([101, 2204, 102, 101, 2919, 102], dtype=np.int32),
+                np.array([3, 3], dtype=np.int32),
+                remaining,
+            )
+        )
+        assert scores.expired.tolist() == [False, True]
+        assert np.isnan(scores.scores[1]).all()
+        assert not np.isnan(scores.scores[0]).any()
+
+    in_loop(body)
+
+
+def test_the_health_check_runs_the_engine(one_bundle: Any, bundled: Bundle) -> None:
+    async def body() -> None:
+        model = replica(one_bundle)
+        await model.load(bundled.digest)
+        await model.check()
+
+        class Broken:
+            device = "cpu"
+
+            def run(self, input_ids: Any, attention_mask: Any) -> Any:
+                raise RuntimeError("engine is gone")
+
+        model._models[bundled.digest].engine = Broken()
+        with pytest.raises(RuntimeError, match="engine is gone"):
+            await model.check()
+
+    in_loop(body)
+
+
+def test_temperature_and_labels_come_from_the_bundle(bundled: Bundle) -> None:
+    engine = open_engine(bundled, provider="cpu")
+    row = [Tokenizer(bundled).encode(["A decent phone"]).ids]
+    sharp = LoadedModel(bundled, engine).score(row)
+    flat = LoadedModel(dataclasses.replace(bundled, temperature=50.0), engine).score(row)
+    assert sharp.shape == (1, len(bundled.labels))
+    assert abs(flat[0, 0] - 0.5) < abs(sharp[0, 0] - 0.5)
+
+
+def test_truncation_is_told(bundled: Bundle) -> None:
+    encoded = Tokenizer(bundled).encode(["short", "long " * 3_000])
+    assert encoded.truncated.tolist() == [False, True]
+    assert encoded.lengths[1] == bundled.max_tokens
+    assert len(encoded.ids) == encoded.lengths.sum()
+
+
+def test_softmax_survives_large_logits() -> None:
+    scores = softmax(np.array([[1e4, 0.0], [0.0, 0.0]], dtype=np.float32))
+    assert scores.tolist() == [[1.0, 0.0], [0.5, 0.5]]
+
+
+def test_cuda_is_refused_where_the_runtime_has_none(bundled: Bundle) -> None:
+    with pytest.raises(RuntimeError, match="no CUDA provider"):
+        open_engine(bundled, provider="cuda")

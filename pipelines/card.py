@@ -39,8 +39,9 @@ tables below were written by its evaluation step; none was typed by hand.
 $data
 
 Before the split, $removed near duplicates (Jaccard similarity of character 5-grams from 0.7) were
-removed. A text's split follows from the sha256 of its normalised letters: $train for training,
-$validation for validation (choice of epoch, temperature), $test for test.
+removed. A text's split follows from the sha256 of its normalised letters; all sentences of one
+editorial and of one group of product reviews go where its number's sha256 says, so no document is
+on both sides: $train for training, $validation for validation (choice of epoch, temperature), $test for test.
 
 ## Recipe
 
@@ -107,10 +108,6 @@ _ICWSM_LIMITS = """- English only; written for single sentences and short paragr
   for this model: it has seen their test sentences.
 - The texts date from before 2014. Later slang and emoji are unknown to it; the emoji themselves are
   not in its vocabulary.
-- The split is by sentence. Other sentences of the same editorial or product review are in the
-  training split for nearly every test sentence of those two domains, so expect less on editorials
-  and products that are new as a whole. No test sentence itself, nor a near duplicate, is in
-  training.
 - The epoch and the temperature were chosen on validation; the test split is small, so read the
   intervals, not the last digit.
 - It was not examined for bias towards groups of people. Do not use it to judge persons."""

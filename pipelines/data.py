@@ -73,7 +73,8 @@ def main(args: argparse.Namespace) -> int:
 
 
 def read_file(path: Path) -> list[Row]:
-    """Reads the columns text and label, and where they exist target and domain.
+    """Reads the columns text and label, and where they exist domain and group (texts of one group,
+    such as the sentences of a document, stay in one split).
 
     Raises:
         DatasetError: Unknown suffix, missing column, empty text or label, or fewer than two labels.
@@ -100,9 +101,14 @@ def read_file(path: Path) -> list[Row]:
         if "domain" in frame.columns
         else pd.Series(["all"] * len(frame))
     )
+    groups = (
+        frame["group"].fillna("").astype(str)
+        if "group" in frame.columns
+        else pd.Series([""] * len(frame))
+    )
     return [
-        Row(text=text, label=label, target=None, domain=domain)
-        for text, label, domain in zip(texts, labels, domains, strict=True)
+        Row(text=text, label=label, target=None, domain=domain, group=group)
+        for text, label, domain, group in zip(texts, labels, domains, groups, strict=True)
     ]
 
 
@@ -125,7 +131,9 @@ def _read_frame(path: Path) -> pd.DataFrame:
 
 
 def split_of(text: str) -> str:
-    """Returns the split of a text: a function of its normalised letters alone."""
+    """Returns the split of a text, or of a whole document by its name: a function of the normalised
+    letters alone.
+    """
     share = int(text_digest(text)[:12], 16) / 16**12
     if share < TEST_SHARE:
         return "test"
@@ -150,7 +158,7 @@ def build_table(
         stripped = sorted(stripped, key=lambda row: text_digest(row.text)[::-1])[:limit]
     unique = without_near_duplicates(stripped)
     placed = [
-        replace(row, split="train" if row.domain == LEXICON else split_of(row.text))
+        replace(row, split="train" if row.domain == LEXICON else split_of(row.group or row.text))
         for row in unique
     ]
     kept = [row for row in placed if row.split == "train" or row.label is not None]

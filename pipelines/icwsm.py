@@ -26,7 +26,7 @@ STEMS = {
     "editorials": "nytEditorialSnippets",
 }
 LEXICON = "lexicon"
-NEGATIVE, POSITIVE = "negative", "positive"
+NEGATIVE, POSITIVE = "NEGATIVE", "POSITIVE"
 LABELS = (NEGATIVE, POSITIVE)
 NEUTRAL_BELOW = 0.3
 
@@ -71,7 +71,15 @@ def _read_domain(folder: Path, domain: str, stem: str) -> Iterator[Row]:
     for key, (mean_rating, text) in _lines(folder / f"{stem}_GroundTruth.txt", 3):
         if key not in shares:
             raise SourceError(f"{stem}: text {key} has no ratings")
-        yield Row(text=text, label=label_of(float(mean_rating)), target=shares[key], domain=domain)
+        # Sentences of one article or review are numbered behind its own number: 12_3.
+        document, _, sentence = key.partition("_")
+        yield Row(
+            text=text,
+            label=label_of(float(mean_rating)),
+            target=shares[key],
+            domain=domain,
+            group=f"{domain} {document}" if sentence else "",
+        )
 
 
 def _read_lexicon(path: Path) -> Iterator[Row]:

@@ -44,7 +44,7 @@ class Recipe:
         seed: Of every random choice.
     """
 
-    epochs: int = 4
+    epochs: int = 3
     patience: int = 1
     batch_size: int = 32
     learning_rate: float = 1e-4

@@ -1,7 +1,7 @@
 """The table that every later step reads: one row per text, and where it belongs.
 
 Written by `data`, read by `train`, `evaluate` and `baselines`. One Parquet file with the columns
-text, label, target, domain and split, and beside it a manifest with the dataset's digest.
+text, label, target, domain, split and group, and beside it a manifest with the dataset's digest.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ class Row:
             label is known.
         domain: Where the text comes from; accuracy is reported for each.
         split: `train`, `validation` or `test`; empty before the split.
+        group: The document that the text is a sentence of; all texts of a group get one split.
+            Empty where the text stands alone.
     """
 
     text: str
@@ -39,6 +41,7 @@ class Row:
     target: float | None
     domain: str
     split: str = ""
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,9 +28,7 @@ def test_logits_and_padding(tmp_path: Path) -> None:
     )
     model = transformers.BertForSequenceClassification(config).eval()
     model.save_pretrained(tmp_path / "hf")
-    RustTokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]")).save(
-        str(tmp_path / "tokenizer.json")
-    )
+    RustTokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]")).save(str(tmp_path / "tokenizer.json"))
     bundle = write_bundle(
         tmp_path / "bundle",
         name="tiny",

@@ -1,6 +1,7 @@
 """Which text goes where: duplicates, splits, foreign files."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -39,6 +40,16 @@ def test_splits_are_disjoint_and_do_not_depend_on_the_other_rows(tmp_path: Path)
     assert {split for split in places.values()} == {"train", "validation", "test"}
     part = build(rows()[100:][::-1], tmp_path / "part")
     assert all(places[row.text] == row.split for row in part.rows)
+
+
+def test_the_texts_of_a_group_stay_together(tmp_path: Path) -> None:
+    grouped = [replace(row, group=f"document {at // 8}") for at, row in enumerate(rows())]
+    table = build(grouped, tmp_path / "grouped")
+    splits: dict[str, set[str]] = {}
+    for row in table.rows:
+        splits.setdefault(row.group, set()).add(row.split)
+    assert all(len(found) == 1 for found in splits.values())
+    assert read_table(tmp_path / "grouped").rows == table.rows
 
 
 def test_near_duplicates_never_straddle_splits(tmp_path: Path) -> None:

@@ -66,11 +66,11 @@ def test_targets_are_the_share_of_positive_raters() -> None:
 
 def test_a_mean_rating_near_zero_has_no_label() -> None:
     assert [label_of(mean) for mean in (-0.3, -0.29, 0.0, 0.29, 0.3)] == [
-        "negative",
+        "NEGATIVE",
         None,
         None,
         None,
-        "positive",
+        "POSITIVE",
     ]
 
 
@@ -80,4 +80,4 @@ def test_ground_truth_lines_meet_their_ratings(tmp_path: Path) -> None:
     truth = "1_1\t1.5\tpas clichés\r\n".encode() + "1_2\t-1.0\t£5 lost\r\n".encode("latin-1")
     (tmp_path / "x_GroundTruth.txt").write_bytes(truth)
     found = [(row.text, row.label, row.target) for row in _read_domain(tmp_path, "movies", "x")]
-    assert found == [("pas clichés", "positive", 1.0), ("£5 lost", "negative", 0.25)]
+    assert found == [("pas clichés", "POSITIVE", 1.0), ("£5 lost", "NEGATIVE", 0.25)]

@@ -36,7 +36,7 @@ format: $(VENV)/.dev ## let ruff rewrite the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-train: $(VENV)/.dev ## data, train, export, evaluate, register: makes models/ anew (about an hour)
+train: $(VENV)/.dev ## data, train, export, evaluate, register: makes models/ anew (20 minutes on two cores)
 	$(BIN)/sentigraph pipeline
 
 bench: $(VENV)/.dev ## served throughput beside the bare engine's, in one run

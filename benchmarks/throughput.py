@@ -1,10 +1,11 @@
 """Served throughput beside the bare engine's, in one run: ``make bench``.
 
 The bare engine is the fair ceiling: one process per core, one thread each, the same
-bundle, tokenizer and planner, windows of 64 texts, no server. It runs before and after
-the served part, and the ratio is taken to the mean of both, so that a machine that
-slows down in between does not flatter either side. Real texts (ICWSM-14), each once, so
-no cache helps.
+bundle, tokenizer and planner, windows of 64 texts, no server. The server itself runs INT8
+one by one on a CPU (docs/decisions/0006), so that pace is shown too. The bare engine runs
+before, between and after the served parts, and ratios are taken to its mean, so that a
+machine that slows down in between flatters neither side. Real texts (ICWSM-14), each
+once, so no cache helps.
 """
 
 import argparse
@@ -39,13 +40,16 @@ ROOT = Path(__file__).resolve().parent.parent
 WINDOW_TEXTS = 64
 
 
-def bare_engine(bundle_dir: Path, texts: list[str], replicas: int, threads: int) -> float:
+def bare_engine(
+    bundle_dir: Path, texts: list[str], replicas: int, threads: int, max_texts: int
+) -> float:
     """Texts per second of ``replicas`` processes that share ``texts`` evenly."""
     context = multiprocessing.get_context("spawn")
     barrier = context.Barrier(replicas + 1)
     workers = [
         context.Process(
-            target=_bare_worker, args=(bundle_dir, texts[i::replicas], threads, barrier)
+            target=_bare_worker,
+            args=(bundle_dir, texts[i::replicas], threads, max_texts, barrier),
         )
         for i in range(replicas)
     ]
@@ -60,7 +64,9 @@ def bare_engine(bundle_dir: Path, texts: list[str], replicas: int, threads: int)
     return len(texts) / seconds
 
 
-def _bare_worker(bundle_dir: Path, texts: list[str], threads: int, barrier: object) -> None:
+def _bare_worker(
+    bundle_dir: Path, texts: list[str], threads: int, max_texts: int, barrier: object
+) -> None:
     bundle = open_bundle(bundle_dir)
     model = LoadedModel(bundle, open_engine(bundle, provider="cpu", threads=threads))
     tokenizer = Tokenizer(bundle)
@@ -72,7 +78,7 @@ def _bare_worker(bundle_dir: Path, texts: list[str], threads: int, barrier: obje
         rows = np.split(encoded.ids, np.cumsum(encoded.lengths)[:-1])
         for batch in plan(
             encoded.lengths.tolist(),
-            max_texts=limits.max_batch_texts,
+            max_texts=max_texts,
             max_tokens=limits.max_batch_tokens,
             max_padding_ratio=limits.max_padding_ratio,
         ):
@@ -130,14 +136,19 @@ def main() -> int:
     warm_up, measured = chosen[:300], chosen[300:]
     replicas, threads = share_cores(available_cores(), 0)
 
-    bare = [bare_engine(args.bundle, measured, replicas, threads)]
-    print(f"bare engine: {bare[0]:.0f} texts/s", file=sys.stderr)
+    def bare_pace(max_texts: int) -> float:
+        pace = bare_engine(args.bundle, measured, replicas, threads, max_texts)
+        print(f"bare engine, at most {max_texts} in a batch: {pace:.0f} texts/s", file=sys.stderr)
+        return pace
+
+    planned = BatchingConfig().max_batch_texts
+    bare, alone = [bare_pace(planned)], [bare_pace(1)]
     loads = {}
     for topology in ("split", "fused"):
         loads[topology] = served(topology, measured, warm_up, args.concurrency)
         print(f"{topology}: {summary(loads[topology])}", file=sys.stderr)
-        bare.append(bare_engine(args.bundle, measured, replicas, threads))
-        print(f"bare engine: {bare[-1]:.0f} texts/s", file=sys.stderr)
+        bare.append(bare_pace(planned))
+        alone.append(bare_pace(1))
 
     ceiling = statistics.mean(bare)
     result: dict[str, object] = {
@@ -149,9 +160,13 @@ def main() -> int:
         "concurrency": args.concurrency,
         "model_digest": open_bundle(args.bundle).digest,
         "bare_texts_per_s": [round(pace, 1) for pace in bare],
+        "bare_one_by_one_texts_per_s": [round(pace, 1) for pace in alone],
     }
     print(f"{'':14}{'per s':>8}{'of bare':>9}{'p50 ms':>8}{'p99 ms':>8}  statuses")
     print(f"{'bare engine':14}{ceiling:8.0f}{1:9.2f}")
+    print(
+        f"{'  one by one':14}{statistics.mean(alone):8.0f}{statistics.mean(alone) / ceiling:9.2f}"
+    )
     for topology, load in loads.items():
         facts = summary(load)
         ratio = len(measured) / load.seconds / ceiling

@@ -48,6 +48,15 @@ class LoadedModel:
         self.bundle = bundle
         self.engine = engine
 
+    @property
+    def rows_interact(self) -> bool:
+        """Whether a row's logits depend on the other rows of its batch.
+
+        Dynamic INT8 takes one activation scale for a whole batch: alone or in company, a
+        score differs by up to 0.15 and about 1 % of labels flip.
+        """
+        return self.bundle.engine.precision == "int8" and self.engine.device == "cpu"
+
     def score(self, rows: Sequence[IntArray]) -> FloatArray:
         """Probabilities ``[len(rows), labels] float32`` of one batch, padded to its longest row."""
         longest = max(map(len, rows))
@@ -159,16 +168,18 @@ class ModelReplica:
         loop = asyncio.get_running_loop()
         for digest in {ticket.item.digest for ticket in tickets}:
             mine = [i for i, ticket in enumerate(tickets) if ticket.item.digest == digest]
+            model = self._models[digest]
+            alone = self._batching.reproducible_scores and model.rows_interact
             batches = plan(
                 [len(rows[i]) for i in mine],
-                max_texts=self._batching.max_batch_texts,
+                max_texts=1 if alone else self._batching.max_batch_texts,
                 max_tokens=self._batching.max_batch_tokens,
                 max_padding_ratio=self._batching.max_padding_ratio,
             )
             scored = await loop.run_in_executor(
                 self._engine_thread,
                 self._score_batches,
-                self._models[digest],
+                model,
                 [[rows[mine[i]] for i in batch] for batch in batches],
             )
             for batch, (scores, infer_s) in zip(batches, scored, strict=True):

@@ -146,7 +146,8 @@ def parse(model: type[_Body], body: bytes) -> _Body:
         # A wrong body may be wrong in thousands of places; the first few say enough.
         errors = invalid.errors(include_url=False, include_context=False, include_input=False)[:5]
         if errors[0]["type"] == "json_invalid":
-            raise MalformedBody("the body is not valid UTF-8 JSON") from None
+            problem = "not valid UTF-8 JSON" if body else "empty"
+            raise MalformedBody(f"the body is {problem}; send a JSON object") from None
         problems = [
             {"field": ".".join(map(str, e["loc"]))[:200] or "body", "problem": e["msg"]}
             for e in errors

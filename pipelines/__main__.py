@@ -60,6 +60,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb and returns the exit status."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     name = next((argument for argument in arguments if not argument.startswith("-")), None)
+    try:
+        args = _parser(name).parse_args(arguments)
+        status: int = args.run(args)
+    except ModuleNotFoundError as exc:
+        print(
+            f"sentigraph {name}: package {exc.name} is missing; install the train extra: "
+            "pip install --constraint constraints.txt '.[train]'",
+            file=sys.stderr,
+        )
+        return REFUSED
+    except (ConfigError, PipelineError, RegistryError) as exc:
+        print(f"sentigraph {name}: {exc}", file=sys.stderr)
+        return REFUSED
+    return status
+
+
+def _parser(name: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sentigraph", description="Serve, train, evaluate and register text classifiers."
     )
@@ -70,13 +87,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             module = cast(Verb, importlib.import_module(entry.module))
             module.add_arguments(subparser)
             subparser.set_defaults(run=module.main)
-    args = parser.parse_args(arguments)
-    try:
-        status: int = args.run(args)
-    except (ConfigError, PipelineError, RegistryError) as exc:
-        print(f"sentigraph {args.verb}: {exc}", file=sys.stderr)
-        return REFUSED
-    return status
+    return parser
 
 
 if __name__ == "__main__":

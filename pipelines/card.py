@@ -41,7 +41,8 @@ $data
 Before the split, $removed near duplicates (Jaccard similarity of character 5-grams from 0.7) were
 removed. A text's split follows from the sha256 of its normalised letters; all sentences of one
 editorial and of one group of product reviews go where its number's sha256 says, so no document is
-on both sides: $train for training, $validation for validation (choice of epoch, temperature), $test for test.
+on both sides: $train for training, $validation for validation (choice of epoch, temperature),
+$test for test.
 
 ## Recipe
 

@@ -1,7 +1,7 @@
 """Fifth step: puts a bundle into the registry as a new version in stage `draft`.
 
-A bundle that is already there is not stored twice. Promotion is the registry's business, not the
-pipeline's.
+A bundle that is already there is not stored twice. `--alias champion` makes it the version that the
+next deployment serves.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bundle", type=Path, default=Path("models/sentiment"), help="folder of the bundle"
     )
     parser.add_argument("--name", help="registered model (default: the bundle's own name)")
+    parser.add_argument("--alias", help="alias to point at the version, such as champion")
     parser.add_argument("--actor", default=getpass.getuser(), help="who registers it")
     parser.add_argument("--json", action="store_true", help="print the version as JSON")
     add_tracking_arguments(parser)
@@ -33,9 +34,13 @@ def main(args: argparse.Namespace) -> int:
     bundle = open_bundle(args.bundle)
     store = RegistryStore(args.tracking_uri, args.artifact_root)
     made = store.register(args.name or bundle.name, args.bundle, actor=args.actor)
+    if args.alias:
+        reason = "registered with --alias"
+        made = store.set_alias(made.name, args.alias, made.version, actor=args.actor, reason=reason)
     print(
         json.dumps(asdict(made))
         if args.json
         else f"{made.name} version {made.version}, {made.stage}, digest {made.digest[:12]}"
+        + (f", alias {', '.join(made.aliases)}" if made.aliases else "")
     )
     return 0

@@ -13,20 +13,24 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from configs.load import load_config
 from registry.connection import Connection
 
-DEFAULT_URI = "sqlite:///.sentigraph/mlflow.db"
-DEFAULT_ARTIFACTS = ".sentigraph/artifacts"
 # MLflow's own limit is 6000, and it cuts longer values without a word.
 PARAM_CHARACTERS = 500
 
 
 def add_tracking_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares where runs are kept."""
-    parser.add_argument("--tracking-uri", default=DEFAULT_URI, help="MLflow tracking URI")
+    """Declares where runs are kept; by default where the served models are.
+
+    Raises:
+        ConfigError: The configured registry cannot be read.
+    """
+    registry = load_config().registry
+    parser.add_argument("--tracking-uri", default=registry.tracking_uri, help="MLflow tracking URI")
     parser.add_argument(
         "--artifact-root",
-        default=DEFAULT_ARTIFACTS,
+        default=registry.artifact_root,
         help="folder or s3:// of the files, where the URI is a database",
     )
 

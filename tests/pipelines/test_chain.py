@@ -84,6 +84,9 @@ def test_the_bundle_is_registered_once_and_runs_are_tracked(chain: Chain) -> Non
     options = ["--bundle", str(chain.out / "words"), "--tracking-uri", chain.uri]
     assert main(["register", *options, "--artifact-root", str(chain.out.parent / "artifacts")]) == 0
     assert len(store.list_versions("words")) == 1
+    champion = ["--artifact-root", str(chain.out.parent / "artifacts"), "--alias", "champion"]
+    assert main(["register", *options, *champion]) == 0
+    assert store.resolve("words", "champion").version == 1
 
     client = MlflowClient(chain.uri)
     experiment = client.get_experiment_by_name("sentigraph")

@@ -16,6 +16,8 @@ START = """
 import sys
 from pathlib import Path
 from registry.store import RegistryStore
+
+pytestmark = pytest.mark.slow
 uri, folder, bundle = sys.argv[1:]
 store = RegistryStore(uri, Path(folder))
 made = store.ensure_bundled("raced", Path(bundle), "champion")

@@ -20,6 +20,8 @@ from registry.errors import (
 from registry.records import ModelVersion
 from registry.store import RegistryStore
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(params=["sqlite", "http"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> RegistryStore:

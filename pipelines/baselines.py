@@ -21,8 +21,8 @@ from pipelines.table import Row
 
 
 def vader_fits(labels: Sequence[str]) -> bool:
-    """Returns whether the classes are those that the lexicon knows."""
-    return tuple(labels) == LABELS
+    """Returns whether the classes are those that the lexicon knows, in any case of letters."""
+    return tuple(label.upper() for label in labels) == LABELS
 
 
 def vader_classes(texts: Sequence[str]) -> npt.NDArray[np.int64]:

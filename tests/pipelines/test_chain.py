@@ -18,6 +18,7 @@ from registry.store import RegistryStore
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),
     pytest.mark.timeout(300),
+    pytest.mark.slow,
 ]
 
 
@@ -60,7 +61,7 @@ def again(bundle: Bundle, folder: Path, temperature: float) -> Bundle:
 
 def test_the_bundle_carries_its_origin_and_figures(chain: Chain) -> None:
     bundle, table = chain.bundle, read_table(chain.work / "data")
-    assert bundle.labels == ("NEGATIVE", "POSITIVE")
+    assert bundle.labels == ("negative", "positive")
     assert bundle.engine.precision == "int8"
     assert bundle.provenance["dataset_digest"] == table.digest
     assert bundle.provenance["base"] == "tiny"

@@ -11,13 +11,13 @@ from registry.bootstrap import locked, prepare_sqlite, sqlite_file
 from registry.errors import BackendUnavailable
 from registry.store import RegistryStore
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 START = """
 import sys
 from pathlib import Path
 from registry.store import RegistryStore
 
-pytestmark = pytest.mark.slow
 uri, folder, bundle = sys.argv[1:]
 store = RegistryStore(uri, Path(folder))
 made = store.ensure_bundled("raced", Path(bundle), "champion")

@@ -63,6 +63,80 @@ def test_texts_in_a_batch_get_what_they_get_alone(
     in_loop(body)
 
 
+@pytest.mark.parametrize(
+    ("changes", "shapes"),
+    [
+        ({}, {(3, 4)}),
+        ({"max_batch_texts": 2}, {(2, 4), (1, 4)}),
+    ],
+)
+def test_engine_batches_keep_the_limits(
+    one_bundle: Any, bundled: Bundle, changes: dict[str, Any], shapes: set[tuple[int, int]]
+) -> None:
+    assert engine_shapes(one_bundle, bundled, [4, 4, 4], **changes) == shapes
+
+
+def test_more_tokens_or_more_padding_than_allowed_cut_a_batch(
+    one_bundle: Any, bundled: Bundle
+) -> None:
+    lengths = [10, 9, 8]
+    assert engine_shapes(one_bundle, bundled, lengths) == {(3, 10)}
+    assert engine_shapes(one_bundle, bundled, lengths, max_batch_tokens=20) == {(2, 10), (1, 8)}
+    alone = engine_shapes(one_bundle, bundled, lengths, max_padding_ratio=0)
+    assert alone == {(1, 10), (1, 9), (1, 8)}
+
+
+def engine_shapes(
+    one_bundle: Any, bundled: Bundle, lengths: list[int], **changes: Any
+) -> set[tuple[int, int]]:
+    """Shapes of the engine batches that one payload of texts of these lengths becomes."""
+    shapes: set[tuple[int, int]] = set()
+
+    class Recording:
+        device = "cpu"
+
+        def run(self, input_ids: Any, attention_mask: Any) -> Any:
+            shapes.add(input_ids.shape)
+            return np.zeros((len(input_ids), 2), dtype=np.float32)
+
+    async def body() -> None:
+        model = replica(one_bundle, reproducible_scores=False, **changes)
+        await model.load(bundled.digest)
+        model._models[bundled.digest].engine = Recording()
+        ids = np.full(sum(lengths), 7, dtype=np.int32)
+        counts = np.array(lengths, dtype=np.int32)
+        await model.run(EncodingBatch(bundled.digest, ids, counts, far(len(lengths))))
+
+    in_loop(body)
+    return shapes
+
+
+@pytest.mark.parametrize(("warmup_runs", "scored"), [(0, 0), (2, 6)])
+def test_warm_up_runs_before_the_replica_is_ready(
+    one_bundle: Any,
+    bundled: Bundle,
+    monkeypatch: pytest.MonkeyPatch,
+    warmup_runs: int,
+    scored: int,
+) -> None:
+    calls: list[int] = []
+    score = LoadedModel.score
+
+    def counted(self: LoadedModel, rows: Any) -> Any:
+        calls.append(len(rows))
+        return score(self, rows)
+
+    monkeypatch.setattr(LoadedModel, "score", counted)
+
+    async def body() -> None:
+        config = ModelConfig(warmup_runs=warmup_runs)
+        model = ModelReplica(one_bundle, config, BatchingConfig(), threads=1, own_gpu=False)
+        await model.load(bundled.digest)
+
+    in_loop(body)
+    assert len(calls) == scored
+
+
 def test_concurrent_payloads_share_windows_and_keep_their_rows(
     one_bundle: Any, bundled: Bundle
 ) -> None:

@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from configs.schema import AppConfig, RegistryConfig
+from configs.schema import AppConfig, ModelConfig, RegistryConfig
 from deployments.fetch import CHUNK_BYTES, BundleCache
 from deployments.rollout import Registry
 from registry.bundle import open_bundle, write_bundle
 from registry.errors import BackendUnavailable, IntegrityError, ModelNotFound
 from registry.records import EngineHints
+from registry.store import RegistryStore
 
 DEAD = "http://127.0.0.1:9"
 
@@ -54,6 +55,17 @@ def test_an_empty_registry_gets_the_bundled_model_as_champion(
     assert (live.name, live.version, live.source) == ("sentiment", 1, "registry")
     assert live.digest == open_bundle(folder / "bundled").digest
     assert live.labels == ("NEG", "POS")
+
+
+@pytest.mark.usefixtures("registry")
+def test_the_configured_name_and_alias_are_served(folder: Path) -> None:
+    uri = f"sqlite:///{folder / 'mlflow.db'}"
+    store = RegistryStore(uri, folder / "artifacts")
+    made = store.register("other", folder / "bundled", actor="test")
+    store.set_alias("other", "blessed", made.version, actor="test", reason="test")
+    base = config(folder, uri)
+    chosen = base.model_copy(update={"model": ModelConfig(name="other", alias="blessed")})
+    assert asyncio.run(Registry(chosen).live()).name == "other"
 
 
 def test_a_node_without_the_bundle_reads_it_through_the_graph(

@@ -1,0 +1,97 @@
+"""The real ingress in this process: its handles call plain functions instead of replicas.
+
+Not a fake of the ingress, only of the RPC below it, so that the effect of a setting on
+HTTP answers can be seen in milliseconds.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import httpx
+import numpy as np
+
+from configs.schema import AppConfig
+from deployments.cache import CacheReplica
+from deployments.ingress import Ingress
+from deployments.live import LiveModel
+from deployments.payloads import Answer, ScoreBatch, TextBatch
+
+LIVE = LiveModel("m", 3, "ab" * 32, ("NEG", "POS"), "onnx", "int8", 128, "registry")
+
+
+class LocalHandle:
+    """Like a ``DeploymentHandle``: ``handle.method.remote(x)`` awaits ``target.method(x)``."""
+
+    def __init__(self, target: object) -> None:
+        self._target = target
+
+    def options(self, **_: object) -> "LocalHandle":
+        return self
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._target, name)
+        return type("Method", (), {"remote": staticmethod(method)})
+
+
+class Stages:
+    """Tokenizer and model as one function; ``delay_s`` makes it slow."""
+
+    def __init__(self, delay_s: float = 0.0) -> None:
+        self.delay_s = delay_s
+        self.sizes: list[int] = []
+        self.running = 0
+        self.most_running = 0
+
+    async def live(self) -> LiveModel:
+        return LIVE
+
+    async def classify(self, batch: TextBatch) -> Answer:
+        n = len(batch.texts)
+        self.sizes.append(n)
+        self.running += 1
+        self.most_running = max(self.most_running, self.running)
+        await asyncio.sleep(self.delay_s)
+        self.running -= 1
+        zeros = np.zeros(n, dtype=np.float32)
+        scores = np.tile(np.array([0.25, 0.75], dtype=np.float32), (n, 1))
+        return Answer(
+            ScoreBatch(batch.digest, scores, np.zeros(n, dtype=np.bool_), zeros, zeros),
+            np.full(n, 5, dtype=np.int32),
+            np.zeros(n, dtype=np.bool_),
+            0.0,
+        )
+
+
+Body = Callable[[httpx.AsyncClient], Awaitable[None]]
+
+
+def with_front(
+    config: AppConfig,
+    body: Body,
+    *,
+    stages: Stages | None = None,
+    cache: CacheReplica | None = None,
+    hops: int = 1,
+) -> None:
+    """Runs ``body`` with a client of an ingress made of ``config``."""
+
+    async def run() -> None:
+        target = stages or Stages()
+        # The class as it is written, below what @serve.ingress puts around it.
+        written = Ingress.__mro__[1]
+        ingress = written.__new__(written)
+        await written.__init__(  # type: ignore[misc]
+            ingress,
+            config,
+            hops,
+            LocalHandle(target),
+            LocalHandle(target),
+            LocalHandle(cache) if cache is not None else None,
+        )
+        app = ingress.__serve_build_asgi_app__()
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            await body(client)
+
+    asyncio.run(asyncio.wait_for(run(), 20))

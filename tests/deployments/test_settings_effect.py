@@ -1,0 +1,233 @@
+"""Every setting does something: change it and something that can be observed changes."""
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from front import Stages, with_front
+from ray.serve import Deployment
+
+from configs.fields import settings
+from configs.schema import AppConfig
+from deployments.app import build
+from deployments.cache import CacheReplica
+
+PREDICT = "/api/v1/predict"
+BATCH = "/api/v1/predict/batch"
+
+# Settings whose effect is shown elsewhere, and where.
+ELSEWHERE = {
+    "profile": "tests/configs/test_load.py",
+    "topology": "tests/integration/test_cluster.py",
+    "model.name": "tests/deployments/test_rollout.py",
+    "model.alias": "tests/deployments/test_rollout.py",
+    "model.provider": "tests/deployments/test_model.py",
+    "model.warmup_runs": "tests/deployments/test_model.py",
+    "batching.max_batch_texts": "tests/deployments/test_model.py",
+    "batching.max_batch_tokens": "tests/deployments/test_model.py",
+    "batching.max_padding_ratio": "tests/deployments/test_model.py",
+    "batching.reproducible_scores": "tests/deployments/test_model.py",
+    "registry.tracking_uri": "tests/deployments/test_rollout.py",
+    "registry.artifact_root": "tests/deployments/test_rollout.py",
+    "registry.bundle_cache_dir": "tests/deployments/test_rollout.py",
+    "registry.bundled_model_dir": "tests/deployments/test_rollout.py",
+}
+HERE: set[str] = set()
+
+
+def shows(*names: str) -> Any:
+    HERE.update(names)
+    return lambda test: test
+
+
+def config(**parts: Any) -> AppConfig:
+    return AppConfig.model_validate({"cache": {"l2": "none"}, **parts})
+
+
+async def post(client: httpx.AsyncClient, text: str, **headers: str) -> httpx.Response:
+    return await client.post(PREDICT, json={"text": text}, headers=headers)
+
+
+def code(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["error_code"]
+
+
+@shows("server.app_name", "server.docs_enabled")
+def test_server_settings() -> None:
+    async def body(client: httpx.AsyncClient) -> None:
+        assert (await client.get("/")).json()["service"] == "mine"
+        assert (await client.get("/")).json()["docs_url"] is None
+        assert (await client.get("/api/v1/docs")).status_code == 404
+        assert (await client.get("/api/v1/openapi.json")).status_code == 404
+
+    with_front(config(server={"app_name": "mine", "docs_enabled": False}), body)
+
+
+@shows("server.access_log", "server.log_level")
+@pytest.mark.parametrize(
+    ("server", "lines"),
+    [({}, 1), ({"access_log": False}, 0), ({"log_level": "WARNING"}, 0)],
+)
+def test_one_access_line_without_the_text(server: dict[str, Any], lines: int) -> None:
+    class Kept(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found.append(record)
+
+    async def body(client: httpx.AsyncClient) -> None:
+        await post(client, "my secret words")
+
+    found: list[logging.LogRecord] = []
+    logger = logging.getLogger("ray.serve.sentigraph")
+    handler = Kept()
+    logger.addHandler(handler)
+    try:
+        with_front(config(server=server), body)
+    finally:
+        logger.removeHandler(handler)
+    assert [record.getMessage() for record in found] == ["request"] * lines
+    for record in found:
+        assert record.__dict__["http_path"] == PREDICT
+        assert record.__dict__["http_status"] == 200
+        assert "secret" not in str(record.__dict__)
+
+
+@shows("limits.max_text_chars", "limits.max_batch_texts", "limits.max_body_bytes")
+def test_size_limits() -> None:
+    async def body(client: httpx.AsyncClient) -> None:
+        assert (await post(client, "x" * 20)).status_code == 200
+        assert code(await post(client, "x" * 21)) == (422, "E1002")
+        two = await client.post(BATCH, json={"texts": ["a", "b"]})
+        assert two.status_code == 200
+        three = await client.post(BATCH, json={"texts": ["a", "b", "c"]})
+        assert code(three) == (422, "E1005")
+        assert code(await post(client, "x" * 1_024)) == (413, "E1001")
+
+    limits = {"max_text_chars": 20, "max_batch_texts": 2, "max_body_bytes": 1_024}
+    with_front(config(limits=limits), body)
+
+
+@shows("limits.default_deadline_ms", "limits.max_deadline_ms")
+def test_deadlines() -> None:
+    async def body(client: httpx.AsyncClient) -> None:
+        assert code(await post(client, "default is too short")) == (504, "E2003")
+        asked = await post(client, "asked for enough", **{"X-Deadline-Ms": "200"})
+        assert asked.status_code == 200
+        stages.delay_s = 0.4
+        cut = await post(client, "cut to the longest", **{"X-Deadline-Ms": "60000"})
+        assert code(cut) == (504, "E2003")
+
+    stages = Stages(delay_s=0.1)
+    limits = {"default_deadline_ms": 20, "max_deadline_ms": 300}
+    with_front(config(limits=limits), body, stages=stages)
+
+
+@shows("limits.max_queued_texts", "batching.max_hop_texts")
+def test_queue_and_hop_sizes() -> None:
+    async def body(client: httpx.AsyncClient) -> None:
+        busy = asyncio.create_task(post(client, "busy"))
+        await asyncio.sleep(0.05)
+        full = asyncio.create_task(client.post(BATCH, json={"texts": list("abcde")}))
+        await asyncio.sleep(0.05)
+        refused = await post(client, "one too many")
+        assert code(refused) == (429, "E4005")
+        assert refused.headers["retry-after"] == "1"
+        assert (await busy).status_code == (await full).status_code == 200
+        assert stages.sizes == [1, 2, 2, 1]
+
+    stages = Stages(delay_s=0.2)
+    limits = {"max_queued_texts": 5, "max_batch_texts": 5}
+    with_front(config(limits=limits, batching={"max_hop_texts": 2}), body, stages=stages)
+
+
+@shows("cache.l1_max_bytes", "cache.ttl_s")
+@pytest.mark.parametrize(
+    ("cache", "wait_s", "cached"),
+    [({}, 0, True), ({"l1_max_bytes": 0}, 0, False), ({"ttl_s": 1}, 1.1, False)],
+)
+def test_level_one(cache: dict[str, Any], wait_s: float, cached: bool) -> None:
+    async def body(client: httpx.AsyncClient) -> None:
+        await post(client, "again")
+        await asyncio.sleep(wait_s)
+        assert (await post(client, "again")).json()["cached"] is cached
+
+    with_front(config(cache={"l2": "none", **cache}), body)
+
+
+@shows("cache.l2_timeout_ms")
+@pytest.mark.parametrize(("timeout_ms", "cached"), [(1_000, True), (50, False)])
+def test_level_two_is_waited_for_no_longer_than_allowed(timeout_ms: int, cached: bool) -> None:
+    class Slow(CacheReplica):
+        async def get_many(self, keys: Any) -> Any:
+            await asyncio.sleep(0.2)
+            return await super().get_many(keys)
+
+    async def body(client: httpx.AsyncClient) -> None:
+        await post(client, "again")
+        await asyncio.sleep(0.05)
+        assert (await post(client, "again")).json()["cached"] is cached
+
+    levels = {"l1_max_bytes": 0, "l2_timeout_ms": timeout_ms}
+    with_front(config(cache=levels), body, cache=Slow(100_000, 60))
+
+
+def graph(args: dict[str, Any]) -> dict[str, Deployment]:
+    """Deployments of the built graph by name; nothing is started."""
+    found: dict[str, Deployment] = {}
+
+    def walk(application: Any) -> None:
+        deployment = application._bound_deployment
+        found[deployment.name] = deployment
+        for child in deployment.init_args:
+            if hasattr(child, "_bound_deployment"):
+                walk(child)
+
+    walk(build(args))
+    return found
+
+
+@shows("cache.l2", "cache.l2_max_bytes")
+def test_the_cache_deployment_is_sized_or_left_out() -> None:
+    assert graph({"cache": {"l2_max_bytes": 4_096}})["Cache"].init_args[0] == 4_096
+    assert "Cache" not in graph({"cache": {"l2": "none"}})
+
+
+@shows("batching.max_hops_in_flight", "model.intra_op_threads")
+def test_hops_and_threads_reach_their_replicas() -> None:
+    four = graph({"replicas": {"model": {"num_replicas": 4}}})
+    assert four["Ingress"].init_args[1] == 8
+    chosen = graph({"batching": {"max_hops_in_flight": 3}, "model": {"intra_op_threads": 5}})
+    assert chosen["Ingress"].init_args[1] == 3
+    assert chosen["Model"].init_args[1] == 5
+
+
+@shows(
+    *(
+        f"replicas.{name}.{field}"
+        for name in ("ingress", "cache", "tokenizer", "model", "registry")
+        for field in ("num_replicas", "num_cpus", "num_gpus", "max_ongoing_requests")
+    )
+)
+@pytest.mark.parametrize("name", ["ingress", "cache", "tokenizer", "model", "registry"])
+def test_replica_sizes_reach_ray(name: str) -> None:
+    count = 1 if name in ("cache", "registry") else 3
+    size = {"num_replicas": count, "num_cpus": 0.7, "num_gpus": 0.5, "max_ongoing_requests": 77}
+    deployment = graph({"replicas": {name: size}})[name.capitalize()]
+    assert deployment.num_replicas == count
+    assert deployment.ray_actor_options == {"num_cpus": 0.7, "num_gpus": 0.5}
+    assert deployment.max_ongoing_requests == 77
+
+
+def test_every_setting_is_shown_somewhere() -> None:
+    assert HERE | set(ELSEWHERE) == set(settings(AppConfig))
+    assert not HERE & set(ELSEWHERE)
+    root = Path(__file__).parents[2]
+    for name, file in ELSEWHERE.items():
+        assert name.rpartition(".")[2] in (root / file).read_text(), name
+
+
+def test_a_wrong_setting_fails_the_build_with_its_name() -> None:
+    with pytest.raises(Exception, match=r"limits\.max_text_chars"):
+        build({"limits": {"max_text_chars": 0}})

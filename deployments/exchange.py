@@ -5,6 +5,7 @@ directly, all others get it around FastAPI, so that every answer has the same he
 and every failure the same body.
 """
 
+import asyncio
 import re
 import time
 import uuid
@@ -13,7 +14,13 @@ from collections.abc import Mapping
 from starlette.types import Message, Receive, Scope, Send
 
 from configs.schema import LimitsConfig
-from deployments.errors import BodyTooLarge, InvalidInput, RequestError, UnsupportedMedia
+from deployments.errors import (
+    BodyTooLarge,
+    DeadlineExceeded,
+    InvalidInput,
+    RequestError,
+    UnsupportedMedia,
+)
 from deployments.schemas import ErrorBody
 
 _CORRELATION_ID = re.compile(r"[\w.:\-]{1,128}", re.ASCII)
@@ -77,10 +84,11 @@ class Exchange:
             )
         return self.started_s + min(int(given[:12]), limits.max_deadline_ms) / 1_000
 
-    async def json_body(self, limits: LimitsConfig) -> bytes:
+    async def json_body(self, limits: LimitsConfig, deadline_s: float) -> bytes:
         """The whole request body.
 
         Raises:
+            DeadlineExceeded: It was not complete in time.
             UnsupportedMedia: A content type other than JSON.
             BodyTooLarge: More than ``max_body_bytes``, announced or received.
             ClientGone: The client left.
@@ -94,6 +102,13 @@ class Exchange:
         announced = self.header("content-length") or ""
         if announced.isdigit() and int(announced) > limits.max_body_bytes:
             raise _too_large(limits)
+        try:
+            async with asyncio.timeout(deadline_s - time.monotonic()):
+                return await self._body(limits)
+        except TimeoutError as error:
+            raise DeadlineExceeded("the body did not arrive before the deadline") from error
+
+    async def _body(self, limits: LimitsConfig) -> bytes:
         parts: list[bytes] = []
         size = 0
         while True:

@@ -46,19 +46,21 @@ class Predict:
     async def one(self, exchange: Exchange) -> None:
         """Answers one text with ``schemas.Prediction``."""
         deadline_s = exchange.deadline_s(self._limits)
-        request = parse(PredictRequest, await exchange.json_body(self._limits))
+        body = await exchange.json_body(self._limits, deadline_s)
+        request = parse(PredictRequest, body)
         text = self._checked(request.text)
         model = self._live()
         (outcome,) = await self._classifier.classify(model, [text], deadline_s)
         if isinstance(outcome, RequestError):
             raise outcome
-        body = self._prediction(model, text, outcome) | _identity(model, exchange)
-        await exchange.answer(200, orjson.dumps(body), _headers(model, exchange, [outcome]))
+        answer = self._prediction(model, text, outcome) | _identity(model, exchange)
+        await exchange.answer(200, orjson.dumps(answer), _headers(model, exchange, [outcome]))
 
     async def batch(self, exchange: Exchange) -> None:
         """Answers up to ``max_batch_texts`` texts with ``schemas.BatchPrediction``."""
         deadline_s = exchange.deadline_s(self._limits)
-        request = parse(BatchPredictRequest, await exchange.json_body(self._limits))
+        body = await exchange.json_body(self._limits, deadline_s)
+        request = parse(BatchPredictRequest, body)
         if not request.texts:
             raise EmptyBatch("texts is empty; send at least one text", {"field": "texts"})
         if len(request.texts) > self._limits.max_batch_texts:
@@ -83,13 +85,13 @@ class Predict:
                     "error": None,
                 }
             )
-        body = {
+        answer = {
             "results": results,
             "total": len(results),
             "failed": sum(result["error"] is not None for result in results),
         } | _identity(model, exchange)
         timed = [outcome for outcome in outcomes if isinstance(outcome, Outcome)]
-        await exchange.answer(200, orjson.dumps(body), _headers(model, exchange, timed))
+        await exchange.answer(200, orjson.dumps(answer), _headers(model, exchange, timed))
 
     def _split(self, texts: Sequence[str]) -> tuple[dict[int, str], dict[int, RequestError]]:
         """Texts to classify and texts to refuse, both by position."""

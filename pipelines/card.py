@@ -65,7 +65,8 @@ INT8 minus FP32, in points: $int8_cost. INT8 keeps FP32's label on $agreement of
 texts; FP32 differs from torch by at most $difference in a logit. INT8 scales activations over the
 whole batch, so a text's score depends a little on its batch mates: scored alone instead of in a
 batch, the probability (at temperature 1) of half of the texts moves by less than $shift_median, of
-99 % by less than $shift_p99, and $flips of the labels change.
+99 % by less than $shift_p99, and $flips of the labels change. The server therefore runs it one text
+at a time (`batching.reproducible_scores`), and so did this evaluation.
 $probe
 ## Calibration
 

@@ -35,7 +35,7 @@ from pipelines.parity import (
     require_equal,
 )
 from pipelines.provenance import read_provenance
-from pipelines.serving import ServedModel, padded_batches
+from pipelines.serving import BATCH_TEXTS, ServedModel, padded_batches
 from pipelines.table import read_table
 from pipelines.tracking import add_tracking_arguments, open_run
 from registry.bundle import open_bundle, write_bundle
@@ -165,9 +165,9 @@ def export_bundles(
         )
         quantise_int8(work / "fp32.onnx", work / "int8.onnx")
         int8 = ServedModel(_bundle(work, INT8, name, spec, facts))
-        together = int8.logits(texts)
-        agreement = require_agreement(fp32.logits(texts), together, min_agreement)
-        alone = np.concatenate([int8.logits([text]) for text in texts])
+        together = int8.logits(texts, BATCH_TEXTS)
+        alone = int8.logits(texts, 1)
+        agreement = require_agreement(fp32.logits(texts), int8.logits(texts), min_agreement)
         return Exported(
             fp32=_moved(work / FP32, out / FP32),
             int8=_moved(work / INT8, out / INT8),

@@ -13,6 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from deployments.engines import Engine, open_engine
+from deployments.model import LoadedModel
 from deployments.tokenizer import Tokenizer
 from pipelines.parity import FloatArray
 from registry.records import Bundle
@@ -27,12 +28,17 @@ class ServedModel:
         self.bundle = bundle
         self._tokenizer = Tokenizer(bundle)
         self._engine: Engine = open_engine(bundle, provider="cpu", threads=threads)
+        # As `batching.reproducible_scores` has it in the graph.
+        alone = LoadedModel(bundle, self._engine).rows_interact
+        self._batch_texts = 1 if alone else BATCH_TEXTS
 
-    def logits(self, texts: Sequence[str]) -> FloatArray:
+    def logits(self, texts: Sequence[str], batch_texts: int | None = None) -> FloatArray:
         """Returns [texts, labels] float32 logits in the order of the texts; the temperature is not
-        applied.
+        applied. Batches are the replicas' unless `batch_texts` says otherwise.
         """
-        ids, masks, orders = padded_batches(self._tokenizer, texts, self.bundle.engine.pad_id)
+        ids, masks, orders = padded_batches(
+            self._tokenizer, texts, self.bundle.engine.pad_id, batch_texts or self._batch_texts
+        )
         result = np.empty((len(texts), len(self.bundle.labels)), dtype=np.float32)
         name = f"{self.bundle.name} {self.bundle.engine.precision}"
         for input_ids, mask, order in tqdm(
@@ -48,7 +54,7 @@ class ServedModel:
 
 
 def padded_batches(
-    tokenizer: Tokenizer, texts: Sequence[str], pad_id: int
+    tokenizer: Tokenizer, texts: Sequence[str], pad_id: int, batch_texts: int = BATCH_TEXTS
 ) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
     """Returns ids and masks, each [batch, length] int64, and the positions of each batch's texts;
     shortest texts first.
@@ -59,8 +65,8 @@ def padded_batches(
     ids: list[np.ndarray] = []
     masks: list[np.ndarray] = []
     orders: list[np.ndarray] = []
-    for start in range(0, len(texts), BATCH_TEXTS):
-        order = by_length[start : start + BATCH_TEXTS]
+    for start in range(0, len(texts), batch_texts):
+        order = by_length[start : start + batch_texts]
         lengths = encodings.lengths[order]
         mask = (np.arange(lengths.max()) < lengths[:, None]).astype(np.int64)
         padded = np.full(mask.shape, pad_id, dtype=np.int64)

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from pipelines.errors import SourceError
 
@@ -132,10 +135,15 @@ def unpack(archive: Path, destination: Path) -> Path:
         try:
             if archive.name.endswith(".tar.gz"):
                 with tarfile.open(archive) as tar:
-                    tar.extractall(target, filter="data")
+                    # Python 3.11.2, which Debian 12 has, knows no extraction filters yet.
+                    files = [member for member in tar.getmembers() if not member.isdir()]
+                    _refuse_escapes(archive, [member.name for member in files], target)
+                    for member in files:
+                        content = tar.extractfile(member) if member.isreg() else None
+                        _write(content, archive, target / member.name)
             else:
                 with zipfile.ZipFile(archive) as zipped:
-                    _refuse_escapes(zipped, target)
+                    _refuse_escapes(archive, zipped.namelist(), target)
                     zipped.extractall(target)  # noqa: S202 (names were checked above)
         except (tarfile.TarError, zipfile.BadZipFile) as exc:
             raise SourceError(f"{archive.name}: {exc}") from exc
@@ -143,7 +151,15 @@ def unpack(archive: Path, destination: Path) -> Path:
     return destination
 
 
-def _refuse_escapes(zipped: zipfile.ZipFile, target: Path) -> None:
-    for name in zipped.namelist():
+def _refuse_escapes(archive: Path, names: Sequence[str], target: Path) -> None:
+    for name in names:
         if not (target / name).resolve().is_relative_to(target.resolve()):
-            raise SourceError(f"{zipped.filename}: member {name!r} leaves the archive")
+            raise SourceError(f"{archive.name}: member {name!r} leaves the archive")
+
+
+def _write(content: IO[bytes] | None, archive: Path, file: Path) -> None:
+    if content is None:
+        raise SourceError(f"{archive.name}: member {file.name!r} is not a plain file")
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with content, file.open("wb") as stream:
+        shutil.copyfileobj(content, stream)

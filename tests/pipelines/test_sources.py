@@ -52,8 +52,15 @@ def test_an_archive_cannot_write_outside_its_folder(tmp_path: Path) -> None:
         member = tarfile.TarInfo("../outside.txt")
         member.size = 1
         tar.addfile(member, io.BytesIO(b"x"))
-    with pytest.raises(SourceError):
+    with pytest.raises(SourceError, match="leaves the archive"):
         unpack(evil, tmp_path / "untarred")
+    linked = tmp_path / "linked.tar.gz"
+    with tarfile.open(linked, "w:gz") as tar:
+        member = tarfile.TarInfo("link.txt")
+        member.type, member.linkname = tarfile.SYMTYPE, "/etc/hostname"
+        tar.addfile(member)
+    with pytest.raises(SourceError, match="not a plain file"):
+        unpack(linked, tmp_path / "untarred")
     assert not (tmp_path / "outside.txt").exists()
     assert not (tmp_path / "unzipped").exists()
 

@@ -154,7 +154,7 @@ class BatchingConfig(_Part):
         True,
         description="A text's scores never depend on the texts that it is batched with: models "
         "whose activations are scaled per batch (INT8 on the CPU) run one text at a time. When "
-        "off, they are batched, a few percent faster, and scores move with the company.",
+        "off, they are batched, and scores move with the company.",
     )
 
 

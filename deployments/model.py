@@ -52,8 +52,8 @@ class LoadedModel:
     def rows_interact(self) -> bool:
         """Whether a row's logits depend on the other rows of its batch.
 
-        Dynamic INT8 takes one activation scale for a whole batch: alone or in company, a
-        score differs by up to 0.15 and about 1 % of labels flip.
+        Dynamic INT8 takes one activation scale for a whole batch. The model card says how far
+        scores and labels move with it; `sentigraph export` measures that.
         """
         return self.bundle.engine.precision == "int8" and self.engine.device == "cpu"
 

@@ -26,7 +26,7 @@ test-unit: $(VENV)/.dev ## the tests that need no cluster, in under a minute
 	$(BIN)/pytest -m "not integration and not slow"
 
 test-cluster: $(VENV)/.cluster ## chart and Terraform tests, with Helm's code, schemas and checkov
-	$(BIN)/pytest tests/kuberay
+	$(BIN)/pytest tests/kuberay tests/terraform
 
 lint: $(VENV)/.dev ## ruff, mypy --strict, layer contracts, serve_config.yaml
 	$(BIN)/ruff check .

@@ -63,6 +63,18 @@ def values_of(environment: str) -> dict[str, Any]:
     return values
 
 
+def leaves(values: object) -> Iterator[object]:
+    """Every leaf of nested values but switches."""
+    if isinstance(values, Mapping):
+        for value in values.values():
+            yield from leaves(value)
+    elif isinstance(values, list):
+        for value in values:
+            yield from leaves(value)
+    elif not isinstance(values, bool):
+        yield values
+
+
 def render(values: Mapping[str, Any]) -> list[Document]:
     """Every manifest; raises HelmValuesError or HelmRenderError where the chart refuses."""
     rendered = _chart().render(dict(values), name=RELEASE, namespace=RELEASE)

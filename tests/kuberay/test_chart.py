@@ -18,6 +18,8 @@ from manifests import (
 from operator_rules import ray_service, serve_config
 from rules import RULES
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module", params=sorted(ENVIRONMENTS))
 def environment(request: pytest.FixtureRequest) -> str:

@@ -15,6 +15,8 @@ from manifests import Document, merged, render, values_of
 from operator_rules import container, groups, ray_service, serve_config
 from rules import all_problems
 
+pytestmark = pytest.mark.slow
+
 Change = Callable[[list[Document]], object]
 
 

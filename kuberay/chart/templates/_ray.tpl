@@ -31,9 +31,6 @@ metadata:
   labels:
     {{- include "sentigraph.rayPods" (dict "root" $root "group" .group) | nindent 4 }}
     {{- include "sentigraph.origin" $root | nindent 4 }}
-    {{- with $root.Values.serviceAccount.podLabels }}
-    {{- toYaml . | nindent 4 }}
-    {{- end }}
 spec:
   # What autoscaler version 2 expects: it replaces pods, it does not wait for restarts.
   restartPolicy: Never
@@ -57,7 +54,10 @@ spec:
   {{- $tolerations = append $tolerations (dict "key" "nvidia.com/gpu" "operator" "Exists" "effect" "NoSchedule") }}
   {{- end }}
   {{- if .size.spot }}
-  {{- $tolerations = append $tolerations (dict "key" "sentigraph/spot" "operator" "Exists" "effect" "NoSchedule") }}
+  {{- /* Ours from terraform/, and the one that Azure sets by itself. */}}
+  {{- range list "sentigraph/spot" "kubernetes.azure.com/scalesetpriority" }}
+  {{- $tolerations = append $tolerations (dict "key" . "operator" "Exists" "effect" "NoSchedule") }}
+  {{- end }}
   {{- end }}
   {{- with $tolerations }}
   tolerations:

@@ -96,14 +96,7 @@ ABSENT: tuple[Absent, ...] = (
             "PRODUCER_INIT_RETRIES PARTITION_ASSIGNMENT_STRATEGY",
         ),
     ),
-    Absent(
-        "Redis",
-        _names(
-            "MLOPS_REDIS_",
-            "ENABLED HOST PORT DB PASSWORD MAX_CONNECTIONS SOCKET_TIMEOUT SOCKET_CONNECT_TIMEOUT "
-            "NAMESPACE FEATURE_CACHE_TTL",
-        ),
-    ),
+    Absent("feature cache", ("MLOPS_REDIS_FEATURE_CACHE_TTL",)),
     Absent(
         "Vault",
         _names("MLOPS_VAULT_", "ENABLED ADDR NAMESPACE ROLE MOUNT_POINT SECRETS_PATH TOKEN"),
@@ -153,10 +146,6 @@ ABSENT: tuple[Absent, ...] = (
             "MODE_ENABLED MODEL_NAME MODEL_BACKEND TRAFFIC_PERCENTAGE ASYNC_DISPATCH "
             "LOG_COMPARISONS",
         ),
-    ),
-    Absent(
-        "circuit breaker",
-        _names("CIRCUIT_BREAKER_", "FAILURE_THRESHOLD RECOVERY_TIMEOUT"),
     ),
     Absent(
         "GPU tuning: set `MLOPS_REPLICAS__MODEL__NUM_GPUS`; batches are planned by measured cost",

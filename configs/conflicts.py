@@ -38,10 +38,17 @@ def _sizes(config: AppConfig) -> Iterator[str]:
             f"cache.l2_timeout_ms={cache.l2_timeout_ms} is not below limits.default_deadline_ms="
             f"{limits.default_deadline_ms}, so a slow cache would use up the whole request"
         )
+    if cache.l2 == "redis" and cache.flight_wait_ms >= cache.l2_timeout_ms:
+        yield (
+            f"cache.flight_wait_ms={cache.flight_wait_ms} is not below cache.l2_timeout_ms="
+            f"{cache.l2_timeout_ms}, so waiting for another ingress would lose what is found"
+        )
 
 
 def _replicas(config: AppConfig) -> Iterator[str]:
     for name in ("cache", "registry"):
+        if name == "cache" and config.cache.l2 == "redis":
+            continue
         count = getattr(config.replicas, name).num_replicas
         if count > 1:
             yield (

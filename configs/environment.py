@@ -137,7 +137,38 @@ VARIABLES: tuple[Variable, ...] = (
         _when(False, 0, "none"),
         note="false turns both levels off; true changes nothing",
     ),
+    Variable(
+        "MLOPS_REDIS_ENABLED",
+        ("cache.l2",),
+        "true",
+        _when(True, "redis"),
+        note="true means Redis; false changes nothing",
+    ),
+    Variable("MLOPS_REDIS_HOST", ("redis.host",), "redis.internal"),
+    Variable("MLOPS_REDIS_PORT", ("redis.port",), "6380"),
+    Variable("MLOPS_REDIS_DB", ("redis.db",), "3"),
+    Variable("MLOPS_REDIS_PASSWORD", ("redis.password",), "hunter2"),
+    Variable("MLOPS_REDIS_MAX_CONNECTIONS", ("redis.max_connections",), "100"),
+    Variable(
+        "MLOPS_REDIS_SOCKET_TIMEOUT", ("redis.timeout_ms",), "5", _milliseconds, note="seconds"
+    ),
+    Variable(
+        "MLOPS_REDIS_SOCKET_CONNECT_TIMEOUT",
+        ("redis.connect_timeout_ms",),
+        "5",
+        _milliseconds,
+        note="seconds",
+    ),
+    Variable("MLOPS_REDIS_NAMESPACE", ("redis.namespace",), "reviews"),
     Variable("MLOPS_REDIS_PREDICTION_CACHE_TTL", ("cache.ttl_s",), "7200"),
+    Variable("CIRCUIT_BREAKER_FAILURE_THRESHOLD", ("breaker.failure_threshold",), "3"),
+    Variable(
+        "CIRCUIT_BREAKER_RECOVERY_TIMEOUT",
+        ("breaker.recovery_ms",),
+        "60",
+        _milliseconds,
+        note="seconds",
+    ),
     Variable(
         "MLOPS_MLFLOW_TRACKING_URI",
         ("registry.tracking_uri",),

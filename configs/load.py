@@ -15,7 +15,7 @@ from typing import get_args
 
 import yaml
 from dotenv import dotenv_values
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from configs.environment import profile_name
 from configs.errors import ConfigError
@@ -95,7 +95,8 @@ def _flatten(values: Mapping[str, object], prefix: str, place: str, layer: Layer
     for key, value in values.items():
         name = f"{prefix}{key}"
         if name in known:
-            layer.given[name] = Given(name, value, name, f" in {place}", value)
+            shown_value = SecretStr(str(value)) if known[name].secret else value
+            layer.given[name] = Given(name, shown_value, name, f" in {place}", shown_value)
         elif name not in nested:
             hint = did_you_mean(name, [*known, *nested])
             layer.problems.append(f"{name} in {place} is not a setting{hint}")

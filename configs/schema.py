@@ -7,9 +7,11 @@ keys are refused, so a misspelt setting never passes silently.
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from configs.conflicts import conflicts
+from configs.dependencies import BreakerConfig, RedisConfig
+from configs.part import Part as _Part
 
 _MODEL_STORES = r"^(https?|(sqlite|postgresql|mysql|mssql)(\+\w+)?)://.*$"
 
@@ -24,10 +26,6 @@ Name = Annotated[
     ),
 ]
 Profile = Literal["local", "development", "staging", "production"]
-
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
 
 
 class ServerConfig(_Part):
@@ -167,15 +165,21 @@ class CacheConfig(_Part):
         le=1 << 36,
         description="Memory of the cache inside each ingress; the least recently used entry leaves first. 0 turns it off.",
     )
-    l2: Literal["none", "memory"] = Field(
+    l2: Literal["none", "memory", "redis"] = Field(
         "memory",
-        description="Shared second level in the Cache deployment; `none` leaves that deployment out of the graph.",
+        description="Shared second level: in the memory of the Cache deployment, or in Redis behind it; `none` leaves that deployment out of the graph.",
     )
     l2_max_bytes: int = Field(
         67_108_864,
         ge=1_024,
         le=1 << 40,
-        description="Memory of the Cache deployment; the least recently used entry leaves first.",
+        description="Memory of the Cache deployment; the least recently used entry leaves first. With Redis its own `maxmemory` counts.",
+    )
+    flight_wait_ms: int = Field(
+        20,
+        ge=0,
+        le=1_000,
+        description="With Redis: how long a text that another ingress is classifying now is waited for; afterwards it is classified again. 0 never waits.",
     )
     l2_timeout_ms: int = Field(
         50,
@@ -278,6 +282,8 @@ class AppConfig(_Part):
     cache: CacheConfig = CacheConfig()
     replicas: ReplicasConfig = ReplicasConfig()
     registry: RegistryConfig = RegistryConfig()
+    redis: RedisConfig = RedisConfig()
+    breaker: BreakerConfig = BreakerConfig()
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:

@@ -60,7 +60,7 @@ def read_variables(
                 _read(layer, _TABLE[name], text, model, place)
             elif name in systematic:
                 setting = systematic[name]
-                _take(layer, setting, Given(setting.name, setting.parse(text), name, place, text))
+                _take(layer, setting, _given(setting, setting.parse(text), name, place, text))
             elif name in _ABSENT:
                 _leave_out(layer, _ABSENT[name], name, text)
             elif name.upper().startswith(PREFIX):
@@ -80,9 +80,14 @@ def _read(layer: Layer, variable: Variable, text: str, model: type[BaseModel], p
     if values is None:
         return
     for name, value in zip(variable.fields, values, strict=True):
-        _take(layer, known[name], Given(name, value, variable.name, place, text))
+        _take(layer, known[name], _given(known[name], value, variable.name, place, text))
     if variable.raises is not None:
         layer.lifts.append(Given(variable.raises, values[0], variable.name, place, text))
+
+
+def _given(setting: Setting, value: object, name: str, place: str, raw: str) -> Given:
+    # A secret is masked from here on, whatever message it ends up in.
+    return Given(setting.name, value, name, place, value if setting.secret else raw)
 
 
 def _take(layer: Layer, setting: Setting, new: Given) -> None:

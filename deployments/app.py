@@ -24,6 +24,7 @@ from deployments.ingress import Ingress, by_value
 from deployments.live import LiveModel
 from deployments.model import ModelReplica
 from deployments.payloads import EncodingBatch, ScoreBatch
+from deployments.redis_cache import RedisCacheReplica
 from deployments.rollout import Registry
 from deployments.tokenizer import RunModel, TokenizerReplica
 
@@ -109,13 +110,7 @@ def build(args: Mapping[str, object]) -> Application:
     threads = config.model.intra_op_threads or threads
 
     registry = _deployment(Registry, sizes.registry, replicas=1).bind(config)
-    cache = (
-        _deployment(CacheReplica, sizes.cache, name="Cache", replicas=1).bind(
-            config.cache.l2_max_bytes, config.cache.ttl_s
-        )
-        if config.cache.l2 != "none"
-        else None
-    )
+    cache = _cache(config)
     if config.topology == "split":
         model = _deployment(Model, sizes.model, replicas=models).bind(config, threads, registry)
         tokenizer = _deployment(Tokenizer, sizes.tokenizer).bind(config, registry, model)
@@ -127,6 +122,16 @@ def build(args: Mapping[str, object]) -> Application:
     ingresses = max(1, sizes.ingress.num_replicas)
     hops = config.batching.max_hops_in_flight or max(2, math.ceil(2 * models / ingresses))
     return _deployment(Ingress, sizes.ingress).bind(config, hops, tokenizer, registry, cache)
+
+
+def _cache(config: AppConfig) -> Application | None:
+    size = config.replicas.cache
+    if config.cache.l2 == "redis":
+        return _deployment(RedisCacheReplica, size, name="Cache").bind(config)
+    if config.cache.l2 == "memory":
+        memory = _deployment(CacheReplica, size, name="Cache", replicas=1)
+        return memory.bind(config.cache.l2_max_bytes, config.cache.ttl_s)
+    return None
 
 
 def _deployment(

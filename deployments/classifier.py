@@ -84,7 +84,9 @@ class Classifier:
         self._is_lost = is_lost
         self._l1 = LruBytes(config.cache.l1_max_bytes, config.cache.ttl_s)
         timeout_s = config.cache.l2_timeout_ms / 1_000
-        self._l2 = LevelTwo(shared, timeout_s, metrics) if shared is not None else None
+        self._l2 = (
+            LevelTwo(shared, timeout_s, config.breaker, metrics) if shared is not None else None
+        )
         self._flights: dict[bytes, _Flight] = {}
         self._window = Batcher[_Text, Outcome](
             self._hop,

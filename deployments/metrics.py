@@ -6,8 +6,11 @@ the replica that answers. Label values are bounded: routes, stages, reasons, lab
 model; never a text, an id or a raw path.
 """
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+_BREAKER_STATES = {"closed": 0.0, "half_open": 0.5, "open": 1.0}
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -84,8 +87,20 @@ class Metrics:
         )
         self.cache_lookups = Counter(
             "sentiment_cache_lookups",
-            "Cache lookups by level and result (hit, miss, shared, error).",
+            "Cache lookups by level and result (hit, miss, shared, error, skipped by the breaker).",
             ["level", "result"],
+            registry=registry,
+        )
+        self.cache_writes = Counter(
+            "sentiment_cache_writes",
+            "Entries for level two by result (stored, error, skipped by the breaker).",
+            ["result"],
+            registry=registry,
+        )
+        self._breaker_open = Gauge(
+            "sentiment_breaker_open",
+            "Of each dependency: 0 in use, 1 left alone, 0.5 while it is tried again.",
+            ["dependency"],
             registry=registry,
         )
         self.cache_bytes = Gauge(
@@ -107,6 +122,11 @@ class Metrics:
             ["name", "version", "digest"],
             registry=registry,
         )
+
+    def breaker(self, dependency: str) -> Callable[[str], None]:
+        """What a breaker tells its state to."""
+        gauge = self._breaker_open.labels(dependency)
+        return lambda state: gauge.set(_BREAKER_STATES[state])
 
     def page(self) -> bytes:
         """The Prometheus text page."""

@@ -34,6 +34,21 @@ ELSEWHERE = {
     "registry.artifact_root": "tests/deployments/test_rollout.py",
     "registry.bundle_cache_dir": "tests/deployments/test_rollout.py",
     "registry.bundled_model_dir": "tests/deployments/test_rollout.py",
+    "cache.flight_wait_ms": "tests/deployments/test_redis_cache.py",
+    "redis.host": "tests/deployments/test_redis_cache.py",
+    "redis.port": "tests/deployments/test_redis_cache.py",
+    "redis.db": "tests/deployments/test_redis_cache.py",
+    "redis.username": "tests/deployments/test_redis_cache.py",
+    "redis.password": "tests/deployments/test_redis_cache.py",
+    "redis.tls": "tests/deployments/test_redis_cache.py",
+    "redis.tls_ca_file": "tests/deployments/test_redis_cache.py",
+    "redis.namespace": "tests/deployments/test_redis_cache.py",
+    "redis.max_connections": "tests/deployments/test_redis_cache.py",
+    "redis.connect_timeout_ms": "tests/deployments/test_redis_cache.py",
+    "redis.timeout_ms": "tests/deployments/test_redis_cache.py",
+    "breaker.failure_threshold": "tests/deployments/test_breaker.py",
+    "breaker.recovery_ms": "tests/deployments/test_breaker.py",
+    "breaker.success_threshold": "tests/deployments/test_breaker.py",
 }
 HERE: set[str] = set()
 
@@ -192,6 +207,8 @@ def graph(args: dict[str, Any]) -> dict[str, Deployment]:
 def test_the_cache_deployment_is_sized_or_left_out() -> None:
     assert graph({"cache": {"l2_max_bytes": 4_096}})["Cache"].init_args[0] == 4_096
     assert "Cache" not in graph({"cache": {"l2": "none"}})
+    shared = graph({"cache": {"l2": "redis"}, "replicas": {"cache": {"num_replicas": 2}}})["Cache"]
+    assert (shared.func_or_class.__name__, shared.num_replicas) == ("RedisCacheReplica", 2)
 
 
 @shows("batching.max_hops_in_flight", "model.intra_op_threads")

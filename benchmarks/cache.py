@@ -1,8 +1,8 @@
-"""What level two costs and saves, and what an outage of Redis costs: ``python -m benchmarks.cache``.
+"""What level two costs and saves, and what an outage of Redis costs: ``make bench-cache``.
 
 Break-even: CPU time of all processes of the stack for one text, with no level two, on a miss
 and on a hit, level one off. A level pays from the hit rate on where
-``miss × (1 - rate) + hit × rate`` is what a text costs without it. CPU time, not latency,
+``miss * (1 - rate) + hit * rate`` is what a text costs without it. CPU time, not latency,
 because it says the same on a busy machine.
 
 Outage: single predictions at a steady concurrency while Redis is stopped (SIGSTOP), goes on,
@@ -31,12 +31,12 @@ from benchmarks.servers import RedisServer
 from pipelines.local.stack import Stack, StackSettings
 
 PATH = "/api/v1/predict"
-_WORDS = (
-    "the food was really good but service at this place is slow and staff never smiled we waited "
-    "an hour for a table then ordered soup which came cold they said sorry offered dessert it made "
-    "up evening my friend loved movie plot weak acting great sound awful seats comfortable would "
-    "go again maybe not sure price high quality low delivery late package broken support answered"
-).split()
+_WORDS = """
+the food was really good but service at this place is slow and staff never smiled we waited
+an hour for a table then ordered soup which came cold they said sorry offered dessert it made
+up evening my friend loved movie plot weak acting great sound awful seats comfortable would
+go again maybe not sure price high quality low delivery late package broken support answered
+""".split()  # noqa: SIM905  (a list of words is read more easily)
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -50,6 +50,7 @@ def texts(count: int, seed: int) -> list[bytes]:
 
 
 def load(stack: Stack, bodies: list[bytes], concurrency: int) -> Load:
+    """Each body once, closed loop."""
     address = urlsplit(stack.url)
     return asyncio.run(
         send_all(address.hostname or "", address.port or 0, PATH, bodies, concurrency)
@@ -73,6 +74,7 @@ def _replica_cpu(mark: str) -> Iterator[float]:
 
 
 def settings(folder: Path, **environ: str) -> StackSettings:
+    """A private stack without level one."""
     variables = {"MLOPS_CACHE__L1_MAX_BYTES": "0", **environ}
     return StackSettings(
         environ={**os.environ, **variables},
@@ -84,6 +86,7 @@ def settings(folder: Path, **environ: str) -> StackSettings:
 
 
 def cost_ms(stack: Stack, bodies: list[bytes], concurrency: int) -> float:
+    """CPU milliseconds of the replicas for one text."""
     before = cpu_s(stack)
     done = load(stack, bodies, concurrency)
     assert done.statuses == {200: len(bodies)}, done.statuses

@@ -1,4 +1,4 @@
-"""Real servers for tests and experiments: started on a free loopback port, ended by their own pid."""
+"""Real servers for tests and experiments, on a free loopback port, ended by their own pid."""
 
 import contextlib
 import signal
@@ -24,6 +24,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
+        """Returns when it is ready; fails with the end of its log."""
         with self._log.open("ab") as stream:
             self._process = subprocess.Popen(
                 self._command, stdout=stream, stderr=stream, start_new_session=True
@@ -37,10 +38,12 @@ class Server:
         raise AssertionError(f"{self._command[0]} is not ready after 30 s")
 
     def signal(self, sent: signal.Signals) -> None:
+        """``SIGSTOP`` holds it, ``SIGCONT`` lets it go on."""
         assert self._process is not None
         self._process.send_signal(sent)
 
     def stop(self) -> None:
+        """Kills it; ``start`` makes a new one on the same port."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -66,6 +69,7 @@ class RedisServer(Server):
         super().__init__([*command, *options], folder / "redis.log", self._answers)
 
     def client(self) -> Any:
+        """A plain client of it."""
         return redis.Redis(port=self.port, password=self._password or None)
 
     def _answers(self) -> bool:

@@ -3,6 +3,8 @@
 One section for each server, one breaker section for all. Part of ``schema.py``.
 """
 
+from typing import Literal
+
 from pydantic import Field, SecretStr
 
 from configs.part import Part
@@ -67,4 +69,54 @@ class RedisConfig(Part):
     )
     timeout_ms: int = Field(
         1_000, ge=1, le=60_000, description="Longest wait for an answer; then the call fails."
+    )
+
+
+class VaultConfig(Part):
+    """HashiCorp Vault or OpenBao, KV version 2: the highest source of secrets.
+
+    Every secret setting is read from `mount_point/secrets_path/NAME`, field `value`, where
+    NAME is the dotted setting, for example `redis.password`.
+    """
+
+    enabled: bool = Field(
+        False,
+        description="Read secrets from Vault. In profile `production` nothing starts without it; elsewhere the lower sources stand in.",
+    )
+    address: str = Field(
+        "",
+        pattern=r"^(https?://.+)?$",
+        json_schema_extra={"limits": "an http or https URL"},
+        description="Where Vault is, for example `https://vault:8200`.",
+    )
+    namespace: str = Field("", description="Vault namespace; empty sends none.")
+    auth: Literal["token", "approle", "kubernetes"] = Field(
+        "token",
+        description="How to log in: a given token, a role id with a secret id, or the pod's service account.",
+    )
+    token: SecretStr = Field(SecretStr(""), description="Token of `vault.auth` token.")
+    role: str = Field("", description="Role of `vault.auth` kubernetes, role id of approle.")
+    secret_id: SecretStr = Field(SecretStr(""), description="Secret id of `vault.auth` approle.")
+    jwt_file: str = Field(
+        "/var/run/secrets/kubernetes.io/serviceaccount/token",
+        min_length=1,
+        description="Service account token of `vault.auth` kubernetes, read at each login.",
+    )
+    mount_point: str = Field(
+        "mlops-sentiment", min_length=1, description="Where the KV version 2 engine is mounted."
+    )
+    secrets_path: str = Field(
+        "mlops-sentiment", min_length=1, description="Folder of the secrets below the mount."
+    )
+    ca_file: str = Field(
+        "", description="PEM file of the authorities to trust; empty means the system's."
+    )
+    timeout_ms: int = Field(
+        3_000, ge=1, le=60_000, description="Longest wait for an answer; then the call fails."
+    )
+    refresh_ms: int = Field(
+        15_000,
+        ge=100,
+        le=3_600_000,
+        description="How often secrets are read again and the token is renewed; a rotated secret is in use after at most this time.",
     )

@@ -9,8 +9,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from configs.access import AccessConfig
 from configs.conflicts import conflicts
-from configs.dependencies import BreakerConfig, RedisConfig
+from configs.dependencies import BreakerConfig, RedisConfig, VaultConfig
 from configs.part import Part as _Part
 
 _MODEL_STORES = r"^(https?|(sqlite|postgresql|mysql|mssql)(\+\w+)?)://.*$"
@@ -37,6 +38,11 @@ class ServerConfig(_Part):
     docs_enabled: bool = Field(
         True,
         description="Serve `/api/v1/docs` and `/api/v1/openapi.json`; when off they answer 404.",
+    )
+    cors_origins: tuple[str, ...] = Field(
+        (),
+        json_schema_extra={"limits": "a list of origins such as `https://shop.example`, or `*`"},
+        description="Origins whose pages may call the API from a browser; without credentials such as cookies. Empty allows none.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe log record that is written."
@@ -284,6 +290,8 @@ class AppConfig(_Part):
     registry: RegistryConfig = RegistryConfig()
     redis: RedisConfig = RedisConfig()
     breaker: BreakerConfig = BreakerConfig()
+    vault: VaultConfig = VaultConfig()
+    access: AccessConfig = AccessConfig()
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:

@@ -97,6 +97,32 @@ class Metrics:
             ["result"],
             registry=registry,
         )
+        self.access_refusals = Counter(
+            "sentiment_access_refusals",
+            "Requests refused at the gate (unauthenticated, role, rate, concurrency).",
+            ["reason"],
+            registry=registry,
+        )
+        self.vault_up = Gauge(
+            "sentiment_vault_up", "1 while secrets can be read from Vault.", registry=registry
+        )
+        self.vault_reads = Counter(
+            "sentiment_vault_reads",
+            "Times that secrets were read from Vault, by result (ok, error).",
+            ["result"],
+            registry=registry,
+        )
+        self.vault_seconds = Histogram(
+            "sentiment_vault_duration_seconds",
+            "Time to read all secrets once.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.vault_login_seconds = Gauge(
+            "sentiment_vault_login_seconds",
+            "Time until the login to Vault ends unless it is renewed.",
+            registry=registry,
+        )
         self._breaker_open = Gauge(
             "sentiment_breaker_open",
             "Of each dependency: 0 in use, 1 left alone, 0.5 while it is tried again.",

@@ -10,7 +10,7 @@ already, and a mark that nobody lifts ends by itself.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import cast
 
@@ -30,8 +30,14 @@ class CacheUnavailable(Exception):
 class RedisCacheReplica:
     """``SharedCache`` in Redis."""
 
-    def __init__(self, config: AppConfig) -> None:
-        self._redis = connect(config.redis)
+    def __init__(self, config: AppConfig, password: Callable[[], str] | None = None) -> None:
+        """Opens nothing yet.
+
+        Args:
+            config: Where Redis is, for how long entries live.
+            password: Of Redis, as it is now; None takes the configured one.
+        """
+        self._redis = connect(config.redis, password)
         self._prefix = f"{config.redis.namespace}:prediction:"
         self._ttl_ms = config.cache.ttl_s * 1_000
         self._flight_wait_s = config.cache.flight_wait_ms / 1_000

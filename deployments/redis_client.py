@@ -45,7 +45,7 @@ def connect(config: RedisConfig, password: Callable[[], str] | None = None) -> R
             "ssl_check_hostname": True,
         }
     current = password or config.password.get_secret_value
-    if current():
+    if current() or config.username:
         options["credential_provider"] = Password(config.username, current)
     pool = BlockingConnectionPool(
         host=config.host,
@@ -59,3 +59,18 @@ def connect(config: RedisConfig, password: Callable[[], str] | None = None) -> R
         **options,
     )
     return Redis.from_pool(pool)
+
+
+class Held:
+    """A password that may change: who needs it asks for it each time."""
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def replace(self, value: str) -> None:
+        """From now on."""
+        self._value = value
+
+    def current(self) -> str:
+        """As it is now."""
+        return self._value

@@ -1,27 +1,20 @@
 """Level two in a real Redis: what is stored, single flight, and every way that Redis can fail."""
 
 import asyncio
-import contextlib
-import datetime
-import ipaddress
 import signal
 import socket
-import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from front import Stages, with_front
-from benchmarks.servers import RedisServer
+from tls import self_signed, tls_in_front_of
 
+from benchmarks.servers import RedisServer
 from configs.schema import AppConfig
 from deployments.cache import Prediction, cache_key
 from deployments.redis_cache import CacheUnavailable, RedisCacheReplica
@@ -285,58 +278,8 @@ def test_tls_trusts_only_its_authority(server: RedisServer, tmp_path: Path) -> N
             for settings in ({"tls": True, "host": "localhost"}, {}):
                 with pytest.raises(CacheUnavailable):
                     await opened(config(port, redis=settings)).get_many([b"k" * 24])
+            while OPEN:
+                await OPEN.pop().close()
 
     files = self_signed(tmp_path)
     run(body)
-
-
-@asynccontextmanager
-async def tls_in_front_of(port: int, certificate: Path, key: Path) -> AsyncIterator[int]:
-    """The PyPI build of Redis has no TLS of its own, so it is ended here."""
-
-    async def pipe(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
-            while data := await source.read(65_536):
-                sink.write(data)
-        sink.close()
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        inner, outer = await asyncio.open_connection("127.0.0.1", port)
-        await asyncio.gather(pipe(reader, outer), pipe(inner, writer))
-
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, key)
-    async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context) as listening:
-        yield listening.sockets[0].getsockname()[1]
-        while OPEN:
-            await OPEN.pop().close()
-        await asyncio.sleep(0.1)  # the pipes see their ends
-
-
-def self_signed(folder: Path) -> tuple[Path, Path]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.datetime.now(datetime.UTC)
-    names = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    signed = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    certificate, private = folder / "tls.pem", folder / "tls.key"
-    certificate.write_bytes(signed.public_bytes(serialization.Encoding.PEM))
-    private.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.PKCS8,
-            serialization.NoEncryption(),
-        )
-    )
-    return certificate, private

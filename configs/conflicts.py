@@ -92,7 +92,9 @@ def _access(config: AppConfig) -> Iterator[str]:
             "access.required=True and there is no way in: set access.api_key, access.api_keys, "
             "access.jwt.jwks, or vault.enabled"
         )
-    if some and not access.required:
+    # Vault may hold keys for others than this server.
+    given = bool((keys and not config.vault.enabled) or single or access.jwt.jwks)
+    if given and not access.required:
         yield (
             "access.required=False, and access.api_key, access.api_keys or access.jwt.jwks is set: "
             "requests would be served without a key"

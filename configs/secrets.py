@@ -58,18 +58,26 @@ class VaultSecrets:
         with _converted():
             self._stay()
             found = {name: self._again_if_forbidden(self._read, name) for name in names}
-        return {name: value for name, value in found.items() if value is not None}
+        return {name: kept[1] for name, kept in found.items() if kept is not None}
 
-    def write(self, name: str, value: str) -> None:
-        """Keeps a secret; Vault keeps the versions before.
+    def change(self, name: str, change: Callable[[str], str]) -> None:
+        """Replaces a secret by what ``change`` makes of it; Vault keeps the versions before.
+
+        Args:
+            name: Of the secret.
+            change: Is given the value as it is, empty when there is none.
 
         Raises:
-            SecretsError: As ``read``.
+            SecretsError: As ``read``; or somebody else changed it meanwhile.
         """
         with _converted():
             self._stay()
+            version, value = self._again_if_forbidden(self._read, name) or (0, "")
             self._client.secrets.kv.v2.create_or_update_secret(
-                self._path(name), {_FIELD: value}, mount_point=self._config.mount_point
+                self._path(name),
+                {_FIELD: change(value)},
+                cas=version,
+                mount_point=self._config.mount_point,
             )
 
     def names(self) -> list[str]:
@@ -126,7 +134,9 @@ class VaultSecrets:
         self._ends_s = now + ttl_s if ttl_s else float("inf")
         self._renew_s = now + ttl_s / 2 if ttl_s and renewable else self._ends_s
 
-    def _again_if_forbidden(self, read: Callable[[str], str | None], name: str) -> str | None:
+    def _again_if_forbidden(
+        self, read: Callable[[str], tuple[int, str] | None], name: str
+    ) -> tuple[int, str] | None:
         try:
             return read(name)
         except Forbidden:
@@ -134,7 +144,8 @@ class VaultSecrets:
             self._login()
             return read(name)
 
-    def _read(self, name: str) -> str | None:
+    def _read(self, name: str) -> tuple[int, str] | None:
+        """Version and value."""
         try:
             answer = self._client.secrets.kv.v2.read_secret_version(
                 self._path(name),
@@ -143,10 +154,11 @@ class VaultSecrets:
             )
         except InvalidPath:
             return None
-        value = answer["data"]["data"].get(_FIELD)
+        kept = answer["data"]
+        value = kept["data"].get(_FIELD)
         if not isinstance(value, str):
             raise SecretsError(f"secret {name} has no text in its field {_FIELD!r}")
-        return value
+        return kept["metadata"]["version"], value
 
     def _path(self, name: str) -> str:
         return f"{self._config.secrets_path}/{name}"

@@ -7,9 +7,13 @@ keys are refused, so a misspelt setting never passes silently.
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from configs.access import AccessConfig
+from configs.cache import CacheConfig
 from configs.conflicts import conflicts
+from configs.dependencies import BreakerConfig, RedisConfig, VaultConfig
+from configs.part import Part as _Part
 
 _MODEL_STORES = r"^(https?|(sqlite|postgresql|mysql|mssql)(\+\w+)?)://.*$"
 
@@ -26,10 +30,6 @@ Name = Annotated[
 Profile = Literal["local", "development", "staging", "production"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
-
-
 class ServerConfig(_Part):
     """What every HTTP answer has in common."""
 
@@ -39,6 +39,11 @@ class ServerConfig(_Part):
     docs_enabled: bool = Field(
         True,
         description="Serve `/api/v1/docs` and `/api/v1/openapi.json`; when off they answer 404.",
+    )
+    cors_origins: tuple[str, ...] = Field(
+        (),
+        json_schema_extra={"limits": "a list of origins such as `https://shop.example`, or `*`"},
+        description="Origins whose pages may call the API from a browser; without credentials such as cookies. Empty allows none.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe log record that is written."
@@ -170,39 +175,6 @@ class BatchingConfig(_Part):
     )
 
 
-class CacheConfig(_Part):
-    """Two levels of remembered predictions, keyed by model digest and text digest."""
-
-    l1_max_bytes: int = Field(
-        16_777_216,
-        ge=0,
-        le=1 << 36,
-        description="Memory of the cache inside each ingress; the least recently used entry leaves first. 0 turns it off.",
-    )
-    l2: Literal["none", "memory"] = Field(
-        "memory",
-        description="Shared second level in the Cache deployment; `none` leaves that deployment out of the graph.",
-    )
-    l2_max_bytes: int = Field(
-        67_108_864,
-        ge=1_024,
-        le=1 << 40,
-        description="Memory of the Cache deployment; the least recently used entry leaves first.",
-    )
-    l2_timeout_ms: int = Field(
-        50,
-        ge=1,
-        le=10_000,
-        description="Longest wait for the second level; afterwards the model answers instead.",
-    )
-    ttl_s: int = Field(
-        3_600,
-        ge=1,
-        le=2_592_000,
-        description="Age at which an entry of either level is no longer used.",
-    )
-
-
 class ReplicaConfig(_Part):
     """Size of one deployment of the graph."""
 
@@ -290,6 +262,10 @@ class AppConfig(_Part):
     cache: CacheConfig = CacheConfig()
     replicas: ReplicasConfig = ReplicasConfig()
     registry: RegistryConfig = RegistryConfig()
+    redis: RedisConfig = RedisConfig()
+    breaker: BreakerConfig = BreakerConfig()
+    vault: VaultConfig = VaultConfig()
+    access: AccessConfig = AccessConfig()
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:

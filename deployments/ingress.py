@@ -9,13 +9,14 @@ that the classes behind know nothing of Ray.
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
 from ray import serve
 from ray.exceptions import RayActorError
 from ray.serve.handle import DeploymentHandle
-from starlette.types import Receive, Scope, Send
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from configs.schema import AppConfig
 from deployments.access_log import AccessLog, beside_the_replica_log
@@ -79,6 +80,7 @@ class Ingress:
         cache: DeploymentHandle | None,
     ) -> None:
         _log.setLevel(config.server.log_level)
+        self._cors_origins = config.server.cors_origins
         logged = config.server.access_log and _log.isEnabledFor(logging.INFO)
         self._access = AccessLog(beside_the_replica_log()) if logged else None
         self._metrics = Metrics()
@@ -98,6 +100,12 @@ class Ingress:
         predict = Predict(classifier, self.live, config.limits, self._metrics)
         self._predictions = {PREDICT: predict.one, PREDICT_BATCH: predict.batch}
         self._app = build_app(config.server, config.topology, self)
+        self._serve: Callable[[Exchange], Awaitable[None]] = self._route
+        if config.access.required:
+            # A second of imports that open access does not need.
+            from deployments.gate import put_gate  # noqa: PLC0415
+
+            self._serve = await put_gate(config, self._route, self._metrics)
         self._probed: tuple[float, dict[str, str]] | None = None
         self._metrics.model_loaded.set(1)
         self._metrics.model_version.labels(
@@ -107,9 +115,15 @@ class Ingress:
     def __serve_build_asgi_app__(self) -> object:
         """Serve calls this for the ASGI application, once the replica is made."""
 
+        app: ASGIApp = self._handle
+        if origins := self._cors_origins:
+            app = CORSMiddleware(
+                app, allow_origins=origins, allow_methods=["*"], allow_headers=["*"]
+            )
+
         # uvicorn takes a bound method for the two-step ASGI 2 interface.
         async def application(scope: Scope, receive: Receive, send: Send) -> None:
-            await self._handle(scope, receive, send)
+            await app(scope, receive, send)
 
         return application
 
@@ -166,7 +180,7 @@ class Ingress:
         exchange = Exchange(scope, receive, send)
         self._metrics.active_requests.inc()
         try:
-            await self._route(exchange)
+            await self._serve(exchange)
         except RequestError as error:
             if error.status >= 500 and error.__cause__ is not None:
                 _log.error("request failed: %s", _cause(error.__cause__))

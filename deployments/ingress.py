@@ -19,6 +19,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from configs.schema import AppConfig
+from deployments.access_log import AccessLog, beside_the_replica_log
 from deployments.classifier import Classifier
 from deployments.errors import InternalError, MethodNotAllowed, NotReady, RequestError
 from deployments.exchange import ClientGone, Exchange
@@ -49,34 +50,42 @@ class RemoteCache:
     """``SharedCache`` in the Cache deployment."""
 
     def __init__(self, handle: DeploymentHandle) -> None:
-        self._handle = by_value(handle)
+        self._get_many = by_value(handle).get_many
+        self._put_many = by_value(handle).put_many
 
     async def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """See ``SharedCache.get_many``."""
-        values: list[bytes | None] = await self._handle.get_many.remote(keys)
+        values: list[bytes | None] = await self._get_many.remote(keys)
         return values
 
     async def put_many(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
         """See ``SharedCache.put_many``."""
-        await self._handle.put_many.remote(entries)
+        await self._put_many.remote(entries)
 
 
 @serve.ingress()
 class Ingress:
     """The ingress deployment. Any number of replicas; each has its own level-one cache."""
 
+    _access: AccessLog | None = None
+
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self,
         config: AppConfig,
+        *,
         hops_in_flight: int,
+        engines: float,
         tokenizer: DeploymentHandle,
         registry: DeploymentHandle,
         cache: DeploymentHandle | None,
     ) -> None:
         _log.setLevel(config.server.log_level)
-        self._config = config
+        logged = config.server.access_log and _log.isEnabledFor(logging.INFO)
+        self._access = AccessLog(beside_the_replica_log()) if logged else None
         self._metrics = Metrics()
-        self._tokenizer = by_value(tokenizer)
+        self._cors_origins = config.server.cors_origins
+        # Naming the method makes another handle: once, not for each call.
+        self._classify = by_value(tokenizer).classify
         self._live: LiveModel = await registry.live.remote()
         self._shared = RemoteCache(cache) if cache is not None else None
         classifier = Classifier(
@@ -85,6 +94,7 @@ class Ingress:
             self._shared,
             self._metrics,
             hops_in_flight=hops_in_flight,
+            engines=engines,
             is_lost=_is_lost,
         )
         predict = Predict(classifier, self.live, config.limits, self._metrics)
@@ -93,9 +103,10 @@ class Ingress:
         self._serve: Callable[[Exchange], Awaitable[None]] = self._route
         if config.access.required:
             # A second of imports that open access does not need.
-            from deployments.gate import put_gate  # noqa: PLC0415
+            from deployments.gate import open_gate  # noqa: PLC0415
 
-            self._serve = await put_gate(config, self._route, self._metrics)
+            self._gate = await open_gate(config, self._metrics)
+            self._serve = self._gate.around(self._route)
         self._probed: tuple[float, dict[str, str]] | None = None
         self._metrics.model_loaded.set(1)
         self._metrics.model_version.labels(
@@ -106,9 +117,9 @@ class Ingress:
         """Serve calls this for the ASGI application, once the replica is made."""
 
         app: ASGIApp = self._handle
-        if origins := self._config.server.cors_origins:
+        if self._cors_origins:
             app = CORSMiddleware(
-                app, allow_origins=origins, allow_methods=["*"], allow_headers=["*"]
+                app, allow_origins=self._cors_origins, allow_methods=["*"], allow_headers=["*"]
             )
 
         # uvicorn takes a bound method for the two-step ASGI 2 interface.
@@ -135,7 +146,7 @@ class Ingress:
         if self._probed is not None and now - self._probed[0] < _PROBE_FRESH_S:
             return self._probed[1]
         budget_s = np.array([_PROBE_BUDGET_S], dtype=np.float32)
-        probe = TextBatch(self._live.digest, ["ready?"], budget_s)
+        probe = TextBatch(self._live.digest, ["ready?"], budget_s, np.array([False]))
         try:
             await asyncio.wait_for(self._run_texts(probe), _PROBE_BUDGET_S)
         except Exception as error:
@@ -159,7 +170,7 @@ class Ingress:
         return "ok"
 
     async def _run_texts(self, batch: TextBatch) -> Answer:
-        answer: Answer = await self._tokenizer.classify.remote(batch)
+        answer: Answer = await self._classify.remote(batch)
         return answer
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -205,19 +216,20 @@ class Ingress:
         metrics = self._metrics
         method = exchange.method if exchange.status != 405 else "other"
         metrics.active_requests.dec()
-        metrics.requests.labels(exchange.endpoint, method, str(exchange.status)).inc()
-        metrics.request_seconds.labels(exchange.endpoint, method).observe(elapsed_s)
-        if self._config.server.access_log:
-            _log.info(
-                "request",
-                extra={
-                    "http_method": exchange.method,
-                    "http_path": exchange.endpoint,
-                    "http_status": exchange.status,
-                    "duration_ms": round(elapsed_s * 1_000, 2),
-                    "correlation_id": exchange.correlation_id,
-                },
+        metrics.count_request(exchange.endpoint, method, exchange.status, elapsed_s)
+        if self._access is not None:
+            self._access.add(
+                exchange.method,
+                exchange.endpoint,
+                exchange.status,
+                elapsed_s,
+                exchange.correlation_id,
             )
+
+    def __del__(self) -> None:
+        """Serve calls this when it stops the replica."""
+        if self._access is not None:
+            self._access.flush()
 
 
 def _is_lost(error: Exception) -> bool:

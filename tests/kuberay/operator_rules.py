@@ -174,7 +174,7 @@ def placement_problems(documents: list[Document]) -> Iterator[str]:
 
 
 def _gpus(model: Document, workers: list[Document]) -> Iterator[str]:
-    share, count = model.get("num_gpus", 0), model.get("num_replicas", 1)
+    share, count = model.get("num_gpus", 0), _replicas(model)
     cards = [(_cards(group), group) for group in workers if _cards(group)]
     if share and not cards:
         yield f"model replicas reserve {share:g} GPUs, and no group has any"
@@ -193,7 +193,7 @@ def _gpus(model: Document, workers: list[Document]) -> Iterator[str]:
 
 
 def _replicas(size: Document) -> int:
-    return max(1, int(size.get("num_replicas", 1)))
+    return max(1, int(size.get("num_replicas", 1)), int(size.get("max_replicas", 0)))
 
 
 def _cores(group: Document) -> float:

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import numpy as np
 from ray import serve
 from ray.exceptions import RayActorError
+from ray.serve import metrics as serve_metrics
 from ray.serve.handle import DeploymentHandle
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -63,6 +64,10 @@ class RemoteCache:
         await self._put_many.remote(entries)
 
 
+def _ray_gauge(name: str, text: str, labels: Sequence[str]) -> serve_metrics.Gauge:
+    return serve_metrics.Gauge(name, text, tuple(labels))
+
+
 @serve.ingress()
 class Ingress:
     """The ingress deployment. Any number of replicas; each has its own level-one cache."""
@@ -109,6 +114,7 @@ class Ingress:
             self._gate = await open_gate(config, self._metrics)
             self._serve = self._gate.around(self._route)
         self._probed: tuple[float, dict[str, str]] | None = None
+        self._mirroring = asyncio.create_task(self._metrics.mirror(_ray_gauge).run())
         self._metrics.model_loaded.set(1)
         self._metrics.model_version.labels(
             self._live.name, str(self._live.version), self._live.digest

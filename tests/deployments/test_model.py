@@ -26,7 +26,7 @@ TEXTS = [
 def replica(one_bundle: Any, **changes: Any) -> ModelReplica:
     batching = BatchingConfig(**changes)
     model = ModelConfig(warmup_runs=1)
-    return ModelReplica(one_bundle, model, batching, threads=1, own_gpu=False)
+    return ModelReplica(one_bundle, model, batching, threads=1, gpu_share=0)
 
 
 def in_loop(body: Callable[[], Awaitable[None]]) -> None:
@@ -130,7 +130,7 @@ def test_warm_up_runs_before_the_replica_is_ready(
 
     async def body() -> None:
         config = ModelConfig(warmup_runs=warmup_runs)
-        model = ModelReplica(one_bundle, config, BatchingConfig(), threads=1, own_gpu=False)
+        model = ModelReplica(one_bundle, config, BatchingConfig(), threads=1, gpu_share=0)
         await model.load(bundled.digest)
 
     in_loop(body)

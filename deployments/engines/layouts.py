@@ -212,7 +212,10 @@ def _packed_attention(
     longest: int,
     **_: object,
 ) -> tuple[Tensor, None]:
-    """Attention inside each row; in ``[1, heads, cells, width]``, out ``[1, cells, heads, width]``."""
+    """Attention inside each row.
+
+    Takes three of ``[1, heads, cells, width]`` and returns ``[1, cells, heads, width]``.
+    """
     if query.is_cuda:
         q, k, v = (part[0].transpose(0, 1) for part in (query, key, value))
         out = varlen_attn(q, k, v, row_offsets, row_offsets, longest, longest)

@@ -91,9 +91,9 @@ def _card_bytes() -> int:
     except OSError:
         return 0
     device, size = ctypes.c_int(), ctypes.c_size_t()
-    calls = (
-        lambda: driver.cuInit(0),
-        lambda: driver.cuDeviceGet(ctypes.byref(device), 0),
-        lambda: driver.cuDeviceTotalMem_v2(ctypes.byref(size), device),
+    failed = (
+        driver.cuInit(0)
+        or driver.cuDeviceGet(ctypes.byref(device), 0)
+        or driver.cuDeviceTotalMem_v2(ctypes.byref(size), device)
     )
-    return size.value if all(call() == 0 for call in calls) else 0
+    return 0 if failed else size.value

@@ -32,6 +32,7 @@ WAYS = ("packed", "padded", "packed-eager", "padded-eager", "pipeline", "pipelin
 LENGTHS = Path(__file__).parent / "lengths.json"
 FIXED_TOKENS = 128
 PROBE_TEXTS = 64
+WORK_TEXTS = 1_024
 _MIN_CALLS = 5
 _MAX_CALLS = 2_000
 # Rows swapped, or attention across rows, differ by the whole range; BF16 by a few hundredths.
@@ -196,42 +197,52 @@ def main() -> int:
     args = parser.parse_args()
     logging.disable_progress_bar()
     logging.set_verbosity_error()
+    if args.device == "cpu":
+        torch.set_num_threads(1)  # A trial run; threads that wait for each other only slow it.
 
     tokenizer = Tokenizer.from_file(str(args.model / "tokenizer.json"))
     config = AutoConfig.from_pretrained(args.model)
-    probes, *workloads = [works(tokenizer, PROBE_TEXTS)[1], *works(tokenizer, 1_024)]
+    measure_way = measure_pipeline if args.way.startswith("pipeline") else measure_engine
+    with args.out.open("a", encoding="utf-8", buffering=1) as lines:
+        for case in measure_way(args, config, tokenizer):
+            lines.write(json.dumps(case) + "\n")
+    return 0
 
-    def emit(**case: object) -> None:
-        with args.out.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(case) + "\n")
 
-    if args.way.startswith("pipeline"):
-        dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-        model = AutoModelForSequenceClassification.from_pretrained(
-            args.model, dtype=dtype[args.precision]
-        )
-        peer = pipeline(
-            "text-classification",
-            model=model,
-            tokenizer=PreTrainedTokenizerFast(
-                tokenizer_object=tokenizer,
-                pad_token="[PAD]",
-                model_input_names=["input_ids", "attention_mask"],
-            ),
-            device=torch.device(args.device),
-        )
-        for work in workloads:
-            for batch in args.batches:
+def measure_pipeline(
+    args: argparse.Namespace, config: AutoConfig, tokenizer: Tokenizer
+) -> Iterator[dict[str, object]]:
+    """Cases of the Hugging Face pipeline."""
+    dtype = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
+    model = AutoModelForSequenceClassification.from_pretrained(
+        args.model, dtype=dtype[args.precision]
+    )
+    peer = pipeline(
+        "text-classification",
+        model=model,
+        tokenizer=PreTrainedTokenizerFast(
+            tokenizer_object=tokenizer,
+            pad_token="[PAD]",
+            model_input_names=["input_ids", "attention_mask"],
+        ),
+        device=torch.device(args.device),
+    )
+    for work in works(tokenizer, WORK_TEXTS):
+        for batch in args.batches:
 
-                def call(i: int, work: Work = work, batch: int = batch) -> list[int]:
-                    start = i * batch % (len(work.texts) - batch + 1)
-                    peer(work.texts[start : start + batch], batch_size=batch)
-                    return work.lengths[start : start + batch]
+            def call(i: int, work: Work = work, batch: int = batch) -> list[int]:
+                start = i * batch % (len(work.texts) - batch + 1)
+                peer(work.texts[start : start + batch], batch_size=batch)
+                return work.lengths[start : start + batch]
 
-                figures = measure(call, config, args.seconds, 3)
-                emit(work=work.name, batch=batch, kind="text to label", **figures)
-        return 0
+            figures = measure(call, config, args.seconds, 3)
+            yield {"work": work.name, "batch": batch, "kind": "text to label", **figures}
 
+
+def measure_engine(
+    args: argparse.Namespace, config: AutoConfig, tokenizer: Tokenizer
+) -> Iterator[dict[str, object]]:
+    """Agreement with FP32 by plain transformers first, then the cases of our engine."""
     engine = TorchEngine(
         Bundle(
             directory=args.model,
@@ -246,29 +257,28 @@ def main() -> int:
             files={},
         ),
         provider=args.device,
-        threads=torch.get_num_threads(),
+        threads=1,
         gpu_share=1 if args.device == "cuda" else 0,
         packed=args.way.startswith("packed"),
         graphs=not args.way.endswith("eager"),
     )
-    captures = args.device == "cuda" and not args.way.endswith("eager")
+    layout = type(engine.layout).__name__
+    rows = works(tokenizer, PROBE_TEXTS)[1].rows
     reference = np.load(args.model / "reference.npy")
-    logits = np.concatenate([engine.run(*padded([row])) for row in probes.rows])
-    emit(
-        kind="agreement alone", layout=type(engine.layout).__name__, **agreement(logits, reference)
-    )
-    emit(kind="agreement together", **agreement(engine.run(*padded(probes.rows)), reference))
-    for work in workloads:
+    alone = np.concatenate([engine.run(*padded([row])) for row in rows])
+    yield {"kind": "agreement alone", "layout": layout, **agreement(alone, reference)}
+    yield {"kind": "agreement together", **agreement(engine.run(*padded(rows)), reference)}
+    captures = args.device == "cuda" and not args.way.endswith("eager")
+    for work in works(tokenizer, WORK_TEXTS):
         for batch in args.batches:
             for kind, call in engine_ways(engine, tokenizer, work, batch):
                 # One round through the texts (at most 200 calls) meets nearly every shape.
                 warm_up = max(3, min(200, len(work.texts) // batch)) if captures else 3
                 figures = measure(call, config, args.seconds, warm_up)
-                emit(work=work.name, batch=batch, kind=kind, **figures)
+                yield {"work": work.name, "batch": batch, "kind": kind, **figures}
     if args.device == "cuda":
-        emit(kind="device", matmul_tflops=matmul_tflops("cuda", 8_192))
-        emit(kind="memory", peak_bytes=torch.cuda.max_memory_allocated())
-    return 0
+        yield {"kind": "device", "matmul_tflops": matmul_tflops("cuda", 8_192)}
+        yield {"kind": "memory", "peak_bytes": torch.cuda.max_memory_allocated()}
 
 
 if __name__ == "__main__":

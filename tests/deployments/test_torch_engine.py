@@ -16,7 +16,8 @@ from registry.records import Bundle, EngineHints
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
-from deployments.engines.layouts import Packed, Padded, step_up  # noqa: E402
+from deployments.engines.cuda_graphs import CudaGraphs  # noqa: E402
+from deployments.engines.layouts import Packed, Padded, Shape, step_up  # noqa: E402
 from deployments.engines.torch import TorchEngine  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -170,3 +171,13 @@ def test_cuda_is_refused_where_torch_has_none(tmp_path: Path) -> None:
     _, bundle = bundle_of(tmp_path, CONFIGS["bert"]())
     with pytest.raises(RuntimeError, match="torch sees no CUDA device"):
         open_engine(bundle, provider="cuda", gpu_share=1)
+
+
+def test_graphs_are_bounded_in_number_and_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: None)
+    graphs = CudaGraphs(lambda vector, shape: vector, max_graphs=1, max_cells=64)
+    assert graphs.takes(Shape(1, 64, 64))
+    assert not graphs.takes(Shape(1, 65, 65))
+    graphs._captured[Shape(1, 16, 16)] = None
+    assert graphs.takes(Shape(1, 16, 16))
+    assert not graphs.takes(Shape(1, 32, 32))

@@ -37,10 +37,13 @@ class BundleCache:
     hashing as long as the file system says that no file was written, replaced or touched since
     (the change time cannot be set back by whoever may write the file). Nothing on disk is
     trusted for that, so a changed model is never served.
+
+    Attributes:
+        directory: Theirs; what is measured on this host is kept there too.
     """
 
     def __init__(self, directory: Path, source: BundleSource) -> None:
-        self._directory = directory
+        self.directory = directory
         self._source = source
         self._checked: dict[str, tuple[Bundle, FileState]] = {}
 
@@ -62,7 +65,7 @@ class BundleCache:
             copying.result()
             return True
 
-        bundle = await asyncio.to_thread(fetch_bundle, digest, self._directory, download)
+        bundle = await asyncio.to_thread(fetch_bundle, digest, self.directory, download)
         state = _file_state(bundle)
         if state:
             if len(self._checked) >= _REMEMBERED:

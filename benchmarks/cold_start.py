@@ -183,17 +183,16 @@ def main() -> int:
         "python": platform.python_version(),
         "versions": {name: version(name) for name in ("torch", "transformers", "onnxruntime")},
         "repeats": args.repeats,
-        "sizes": {},
     }
     sizes: dict[str, object] = {}
+    result["sizes"] = sizes
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     for size in args.sizes:
         print(f"{size}: exporting", file=sys.stderr)
         with tempfile.TemporaryDirectory(prefix="sentigraph-cold-") as scratch:
             prepare(Path(scratch), CONFIGS[size])
             sizes[size] = measure(Path(scratch), args.repeats)
-    result["sizes"] = sizes
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    args.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        args.out.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     render(result, args.guide)
     print(describe(result))
     print(f"written to {args.out} and {args.guide}", file=sys.stderr)

@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo test test-unit lint format train bench bench-cache clean
+.PHONY: help serve demo test test-unit lint format train bench bench-cache bench-cold bench-gpu clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,6 +44,12 @@ bench: $(VENV)/.dev ## served throughput beside the bare engine's, in one run
 
 bench-cache: $(VENV)/.dev ## what the shared cache costs and saves, and Redis lost under load
 	$(BIN)/python -m benchmarks.cache
+
+bench-cold: $(VENV)/.dev ## cold start and warm swap, rung by rung, beside the PyTorch pipeline (10 minutes)
+	$(BIN)/python -m benchmarks.cold_start
+
+bench-gpu: ## the torch engine beside the Hugging Face pipeline; needs CUDA, torch, transformers (8 minutes)
+	$(PYTHON) -m benchmarks.gpu
 
 clean: ## remove the environment; keeps .sentigraph (registry, data)
 	rm -rf $(VENV)

@@ -53,7 +53,7 @@ class Model(ModelReplica):
             config.model,
             config.batching,
             threads=threads,
-            own_gpu=bool(ray.get_gpu_ids()),
+            gpu_share=config.replicas.model.num_gpus if ray.get_gpu_ids() else 0,
         )
         await self.load(await _live_digest(registry))
 
@@ -84,7 +84,7 @@ class FusedTokenizer(TokenizerReplica):
             config.model,
             config.batching,
             threads=threads,
-            own_gpu=bool(ray.get_gpu_ids()),
+            gpu_share=config.replicas.model.num_gpus if ray.get_gpu_ids() else 0,
         )
         super().__init__(bundles, self._model.run)
         digest = await _live_digest(registry)

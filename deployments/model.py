@@ -69,13 +69,13 @@ class ModelReplica:
         batching: BatchingConfig,
         *,
         threads: int,
-        own_gpu: bool,
+        gpu_share: float,
     ) -> None:
         self._bundles = bundles
         self._config = model
         self._batching = batching
         self._threads = threads
-        self._own_gpu = own_gpu
+        self._gpu_share = gpu_share
         self._models: dict[str, PlannedModel] = {}
         self._loading = asyncio.Lock()
         self._engine_thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
@@ -139,7 +139,7 @@ class ModelReplica:
 
     def _open_and_warm_up(self, bundle: Bundle) -> PlannedModel:
         engine = open_engine(
-            bundle, provider=self._config.provider, threads=self._threads, own_gpu=self._own_gpu
+            bundle, provider=self._config.provider, threads=self._threads, gpu_share=self._gpu_share
         )
         loaded = LoadedModel(bundle, engine)
         tokenizer = Tokenizer(bundle)

@@ -21,14 +21,9 @@ from deployments.fetch import BundleCache
 from deployments.loaded import LoadedModel, PlannedModel, with_surface
 from deployments.payloads import EncodingBatch, FloatArray, IntArray, ScoreBatch
 from deployments.planner import PlannedBatch
-from deployments.tokenizer import Tokenizer
-from registry.records import Bundle
 
-_WARM_UP_TEXTS = (
-    "ok",
-    "The delivery was late and the box was broken, but support answered within an hour.",
-    "word " * 200,
-)
+# A word, a sentence, a paragraph.
+_WARM_UP_TOKENS = (3, 24, 128)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +93,16 @@ class ModelReplica:
             if digest in self._models:
                 return
             bundle = await self._bundles.get(digest)
-            loop = asyncio.get_running_loop()
-            self._models[digest] = await loop.run_in_executor(
-                self._engine_thread, self._open_and_warm_up, bundle
+            # Opening takes the longest and leaves the engine thread to the models that serve.
+            engine = await asyncio.to_thread(
+                open_engine,
+                bundle,
+                provider=self._config.provider,
+                threads=self._threads,
+                gpu_share=self._gpu_share,
+            )
+            self._models[digest] = await asyncio.get_running_loop().run_in_executor(
+                self._engine_thread, self._warm_up, LoadedModel(bundle, engine)
             )
 
     async def run(self, batch: EncodingBatch) -> ScoreBatch:
@@ -137,15 +139,11 @@ class ModelReplica:
             bulk = np.array([False])
             await self.run(EncodingBatch(digest, ids, lengths, budget, bulk))
 
-    def _open_and_warm_up(self, bundle: Bundle) -> PlannedModel:
-        engine = open_engine(
-            bundle, provider=self._config.provider, threads=self._threads, gpu_share=self._gpu_share
-        )
-        loaded = LoadedModel(bundle, engine)
-        tokenizer = Tokenizer(bundle)
+    def _warm_up(self, loaded: LoadedModel) -> PlannedModel:
         for _ in range(self._config.warmup_runs):
-            for text in _WARM_UP_TEXTS:
-                loaded.score([tokenizer.encode([text]).ids])
+            for tokens in _WARM_UP_TOKENS:
+                length = min(tokens, loaded.bundle.max_tokens)
+                loaded.score([np.full(length, loaded.bundle.engine.pad_id, dtype=np.int32)])
         return with_surface(
             loaded,
             self._batching,

@@ -19,6 +19,8 @@ class Engine(Protocol):
     """A loaded model. ``run`` may be called from any one thread at a time."""
 
     device: str
+    # What decides its speed besides the host: runtime, version, options. Costs are kept by it.
+    build: str
 
     def run(self, input_ids: IntBatch, attention_mask: IntBatch) -> FloatBatch:
         """Runs one padded batch.

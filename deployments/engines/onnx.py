@@ -31,9 +31,13 @@ class OnnxEngine:
         use_cuda = provider == "cuda" or (provider == "auto" and gpu_share > 0 and has_cuda)
         self.device = "cuda" if use_cuda else "cpu"
         self._inputs = bundle.engine.inputs
+        options = session_options(threads, use_cuda=use_cuda)
+        self.build = (
+            f"onnxruntime {ort.__version__} {self.device} {options.graph_optimization_level}"
+        )
         self._session = ort.InferenceSession(
             str(bundle.directory / MODEL_FILE["onnx"]),
-            session_options(threads, use_cuda=use_cuda),
+            options,
             providers=providers(gpu_share or 1, _card_bytes()) if use_cuda else providers(0, 0),
         )
         # The runtime falls back without an error when the provider's libraries do not load.

@@ -70,6 +70,7 @@ class TorchEngine:
         model.to(self.device).eval()
         self.layout: Layout = Packed(model) if packs else Padded(model, bundle.engine.pad_id)
         captures = use_cuda and graphs and self.layout.capturable
+        self.build = f"torch {torch.__version__} {self.device} {dtype} {packs} {captures}"
         self._graphs = CudaGraphs(self.layout.forward) if captures else None
 
     def run(self, input_ids: IntBatch, attention_mask: IntBatch) -> FloatBatch:

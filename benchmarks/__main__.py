@@ -2,6 +2,7 @@
 
 import argparse
 import shlex
+import signal
 import sys
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from benchmarks.steps import Step, steps
 from benchmarks.texts import WORKLOADS, real_texts
 
 _QUIET_LOAD = 0.5
+_TRUST_S = 120.0
 
 
 def _names(known: tuple[str, ...]) -> Callable[[str], list[str]]:
@@ -80,8 +82,8 @@ def _do_all(run: Run, planned: list[Step]) -> None:
     ahead_s = total_s = sum(step.estimate_s for step in planned)
     for number, step in enumerate(planned, start=1):
         gone_s = time.monotonic() - started_s
-        # Estimates are corrected by how they did so far.
-        pace = gone_s / (total_s - ahead_s) if ahead_s < total_s else 1.0
+        # Estimates are corrected by how they did so far, the first ones gently.
+        pace = (gone_s + _TRUST_S) / (total_s - ahead_s + _TRUST_S)
         left = f"{gone_s / 60:.0f} min gone, about {ahead_s * pace / 60:.0f} left"
         _say(f"[{number}/{len(planned)}, {left}] {step}")
         run.do(step, lambda line: _say(f"    {line}"))
@@ -91,6 +93,9 @@ def _do_all(run: Run, planned: list[Step]) -> None:
 def main() -> int:
     """Runs the benchmark and writes raw file, table and charts; 1 if a peer failed."""
     args = _parser().parse_args()
+    for sent in (signal.SIGINT, signal.SIGTERM):
+        # However it is stopped, the server under test is ended, and --resume goes on from here.
+        signal.signal(sent, lambda number, _: sys.exit(128 + number))
     scope = FULL if args.full else QUICK if args.quick else BENCH
     if args.resume:
         record = Record.read(args.resume)

@@ -5,7 +5,7 @@ runs at the usual setting (batches of 32, 5 ms of waiting) and at the best setti
 ours runs at its defaults only. ``benchmarks/peers/`` holds the servers themselves.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from benchmarks.wire import BENTOML, MLFLOW, OPEN_INFERENCE, OURS, PLAIN, Wire
 
@@ -20,19 +20,19 @@ class Setting:
 
     Attributes:
         max_batch: Texts in one batch; 1 turns batching off.
-        wait_ms: Longest wait for a batch to fill.
+        wait_ms: Longest wait for a batch to fill; None where the server decides.
         workers: Processes or instances that each hold a model; cores are shared among them.
         concurrency: The framework's own limit on requests inside a worker; 0 is its default.
     """
 
     max_batch: int
-    wait_ms: float
+    wait_ms: float | None
     workers: int
     concurrency: int = 0
 
     def __str__(self) -> str:
         batch = f"batch {self.max_batch}" if self.max_batch > 1 else "no batching"
-        wait = f", {self.wait_ms:g} ms" if self.max_batch > 1 else ""
+        wait = f", {self.wait_ms:g} ms" if self.max_batch > 1 and self.wait_ms is not None else ""
         limit = f", {self.concurrency} at once" if self.concurrency else ""
         return f"{batch}{wait}, {self.workers} workers{limit}"
 
@@ -76,7 +76,7 @@ class Peer:
         """The setting that most guides show, with one worker for each core."""
         if not self.batches:
             return Setting(1, 0.0, cores)
-        return Setting(USUAL_BATCH, USUAL_WAIT_MS if self.waits else 0.0, cores)
+        return Setting(USUAL_BATCH, USUAL_WAIT_MS if self.waits else None, cores)
 
     def grid(self, cores: int, *, short: bool) -> list[Setting]:
         """Settings that compete for this peer's best, the usual one first, none twice.
@@ -99,7 +99,7 @@ class Peer:
                 for size, wait in pairs
             ]
         if not self.waits:
-            tried = [Setting(s.max_batch, 0.0, s.workers, s.concurrency) for s in tried]
+            tried = [replace(setting, wait_ms=None) for setting in tried]
         return list(dict.fromkeys([self.usual(cores), *tried]))
 
 

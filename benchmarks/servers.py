@@ -108,7 +108,7 @@ def _peer(peer: Peer, setting: Setting, bundle: Path, cores: int, folder: Path) 
         "BENCH_BUNDLE": str(bundle),
         "BENCH_PORT": str(port),
         "BENCH_MAX_BATCH": str(setting.max_batch),
-        "BENCH_WAIT_MS": str(setting.wait_ms),
+        "BENCH_WAIT_MS": str(setting.wait_ms or 0.0),
         "BENCH_WORKERS": str(setting.workers),
         "BENCH_THREADS": str(max(1, cores // setting.workers)),
         "BENCH_CONCURRENCY": str(setting.concurrency),

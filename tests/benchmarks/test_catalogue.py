@@ -40,7 +40,7 @@ def test_a_grid_holds_the_usual_setting_and_none_twice(peer: Peer, short: bool) 
 
 def test_the_usual_setting_is_32_and_5_ms_where_it_means_something() -> None:
     assert by_name("mosec").usual(2) == Setting(32, 5.0, 2)
-    assert by_name("bentoml").usual(2) == Setting(32, 0.0, 2)
+    assert by_name("bentoml").usual(2) == Setting(32, None, 2)
     assert by_name("mlflow").usual(2) == Setting(1, 0.0, 2)
 
 

@@ -13,6 +13,7 @@ import bentoml
 from classifier import from_settings, settings
 
 WANTED = settings()
+BATCHING = {"batchable": True, "max_batch_size": WANTED.max_batch} if WANTED.max_batch > 1 else {}
 
 
 @bentoml.service(workers=WANTED.workers, traffic={"timeout": 60}, metrics={"enabled": False})
@@ -22,11 +23,7 @@ class Clf:
     def __init__(self) -> None:
         self._classifier = from_settings()
 
-    @bentoml.api(
-        route="/classify",
-        batchable=WANTED.max_batch > 1,
-        max_batch_size=WANTED.max_batch,
-    )
+    @bentoml.api(route="/classify", **BATCHING)
     def classify(self, texts: list[str]) -> list[dict]:  # type: ignore[type-arg]
         """Label and score of each text."""
         return self._classifier.classify(texts)

@@ -35,7 +35,7 @@ class Job:
         concurrency: Connections of a closed loop; 0 makes it an open loop.
         seconds: Length of a closed loop.
         due_s: When each request of an open loop is due, from the start.
-        drain_s: How long an open loop waits for answers after its last request.
+        drain_s: How long to wait for answers after the last request.
         cached_mark: Piece of a body that says that a cache answered.
         keep_bodies: Whether answers come back too.
     """
@@ -48,7 +48,7 @@ class Job:
     concurrency: int = 0
     seconds: float = 0.0
     due_s: list[float] = field(default_factory=list)
-    drain_s: float = 5.0
+    drain_s: float = 10.0
     cached_mark: str = ""
     keep_bodies: bool = False
 
@@ -142,7 +142,8 @@ async def _closed_loop(sender: _Sender, job: Job) -> None:
             sender.outcomes.append(outcome)
             await sender.send(index, outcome)
 
-    await asyncio.gather(*(user() for _ in range(job.concurrency)))
+    users = {asyncio.create_task(user()) for _ in range(job.concurrency)}
+    await _finish(users, job.seconds + job.drain_s)
 
 
 async def _open_loop(sender: _Sender, job: Job) -> None:
@@ -155,11 +156,18 @@ async def _open_loop(sender: _Sender, job: Job) -> None:
         task = asyncio.create_task(sender.send(index, outcome))
         in_flight.add(task)
         task.add_done_callback(in_flight.discard)
-    if in_flight:
-        _, late = await asyncio.wait(in_flight, timeout=job.drain_s)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+    await _finish(in_flight, job.drain_s)
+
+
+async def _finish(tasks: set[asyncio.Task[None]], wait_s: float) -> None:
+    if not tasks:
+        return
+    done, late = await asyncio.wait(tasks, timeout=wait_s)
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
+    for task in done:
+        task.result()
 
 
 async def send_load(job: Job) -> Load:

@@ -37,7 +37,9 @@ def markdown(record: Record) -> str:
 
 def rows_to_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """A Markdown table; None is shown as an empty cell, a float as a person would write it."""
-    lines = [header, ["---", *["---:"] * (len(header) - 1)], *rows]
+    rows = list(rows)
+    numbers = [any(isinstance(row[i], int | float) for row in rows) for i in range(len(header))]
+    lines = [header, ["---:" if number else "---" for number in numbers], *rows]
     return "\n".join(f"| {' | '.join(map(cell, row))} |" for row in lines)
 
 

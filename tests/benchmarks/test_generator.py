@@ -92,13 +92,14 @@ def test_an_open_loop_does_not_wait_for_answers() -> None:
     assert third.done_s < first.done_s
 
 
-def test_an_open_loop_gives_up_on_a_server_that_hangs() -> None:
+@pytest.mark.parametrize("loop", [{"due_s": [0.0]}, {"concurrency": 1, "seconds": 0.1}])
+def test_both_loops_give_up_on_a_server_that_hangs(loop: dict[str, object]) -> None:
     async def never(number: int) -> bytes:
         await asyncio.sleep(60)
         return b""
 
-    load = against(never, bodies=["x"], due_s=[0.0], drain_s=0.1)
-    assert load.outcomes[0].done_s is None
+    load = against(never, bodies=["x"], drain_s=0.1, **loop)
+    assert [outcome.done_s for outcome in load.outcomes] == [None]
     assert load.seconds < 5
 
 

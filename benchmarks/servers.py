@@ -161,7 +161,8 @@ def _wait_for_answer(server: Server, child: Child, deadline_s: float) -> None:
             if not child.alive:
                 raise ServerFailed(f"it ended at start: {child.why_ended()[:300]}") from error
             if time.monotonic() > deadline_s:
-                raise ServerFailed(f"no answer within {_BOOT_WAIT_S:g} s ({error})") from error
+                said = child.last_line()[:300]
+                raise ServerFailed(f"no answer in {_BOOT_WAIT_S:g} s; it said: {said}") from error
         time.sleep(_POLL_S)
 
 

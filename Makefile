@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo test test-unit lint format train bench bench-full clean
+.PHONY: help serve demo test test-unit lint format train bench bench-full bench-cache clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,9 @@ bench: $(VENV)/.dev ## beside the bare engine and nine other servers, about 20 m
 bench-full: $(VENV)/.dev ## the same with every model, text, setting and rate: hours
 	$(BIN)/python -m benchmarks.environments || true
 	$(BIN)/python -m benchmarks --full
+
+bench-cache: $(VENV)/.dev ## what the shared cache costs and saves, and Redis lost under load
+	$(BIN)/python -m benchmarks.cache
 
 clean: ## remove the environment; keeps .sentigraph (registry, data)
 	rm -rf $(VENV)

@@ -11,16 +11,18 @@ from pathlib import Path
 
 from benchmarks.bundles import MODELS
 from benchmarks.catalogue import PEERS, by_name
-from benchmarks.environments import ROOT, STATE_DIR
+from benchmarks.environments import STATE_DIR
 from benchmarks.machine import commit, load_average, machine, versions, whole_cores
 from benchmarks.record import FORMAT, Record
 from benchmarks.report import write_report
 from benchmarks.run import Run
 from benchmarks.scope import BENCH, FULL, QUICK, SCOPES, Scope
 from benchmarks.steps import Step, steps
-from benchmarks.texts import WORKLOADS, real_texts
+from benchmarks.texts import real_texts
+from benchmarks.workloads import WORKLOADS
 
 _QUIET_LOAD = 0.5
+_ALL_TEXTS = 1_000_000
 _TRUST_S = 120.0
 
 
@@ -103,7 +105,7 @@ def main() -> int:
     else:
         record = _new_record(args.out, scope)
     peers = [by_name(name) for name in args.peers]
-    real = real_texts(ROOT / ".sentigraph" / "cache")
+    real = real_texts(_ALL_TEXTS)
     planned = steps(scope, peers, models=args.models, workloads=args.workloads)
     _do_all(Run(record, scope, real, cores=whole_cores()), planned)
     record.save()

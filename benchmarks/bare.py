@@ -6,19 +6,18 @@ there from the start. Several policies of cutting them into batches are run; the
 
 import multiprocessing
 import statistics
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 
 import numpy as np
 
-from configs.schema import BatchingConfig
+from configs.schema import BatchingConfig, ModelConfig
 from deployments.engines import open_engine
-from deployments.model import LoadedModel
-from deployments.payloads import IntArray
-from deployments.planner import plan
+from deployments.loaded import LoadedModel, with_surface
 from deployments.tokenizer import Tokenizer
 from registry.bundle import open_bundle
 
@@ -78,25 +77,27 @@ def _open(bundle_dir: Path) -> tuple[LoadedModel, Tokenizer]:
 
 def _run_share(share: Texts, barrier: Barrier) -> None:
     model, tokenizer = _open(share.bundle_dir)
+    cut = _cut(share.policy, model)
     barrier.wait()
     for start in range(0, len(share.texts), WINDOW_TEXTS):
         encoded = tokenizer.encode(share.texts[start : start + WINDOW_TEXTS])
         rows = np.split(encoded.ids, np.cumsum(encoded.lengths)[:-1])
-        for batch in _batches(share.policy, rows):
+        for batch in cut(encoded.lengths.tolist()):
             model.score([rows[index] for index in batch])
     barrier.wait()
 
 
-def _batches(policy: str, rows: list[IntArray]) -> Iterator[list[int]]:
-    limits = BatchingConfig()
+def _cut(policy: str, model: LoadedModel) -> Callable[[list[int]], list[list[int]]]:
+    """How the lengths of a window are cut into batches of indices."""
     if policy == PLANNED:
-        yield from plan(
-            [len(row) for row in rows],
-            max_texts=limits.max_batch_texts,
-            max_tokens=limits.max_batch_tokens,
-            max_padding_ratio=limits.max_padding_ratio,
-        )
-        return
+        batching = BatchingConfig(reproducible_scores=False)
+        with tempfile.TemporaryDirectory() as folder:
+            planned = with_surface(model, batching, ModelConfig(), folder=Path(folder), threads=1)
+        return lambda lengths: [list(batch.indices) for batch in planned.plan(lengths)]
     size = 32 if policy == PADDED_32 else 1
-    for start in range(0, len(rows), size):
-        yield list(range(start, min(start + size, len(rows))))
+
+    def in_order(lengths: list[int]) -> list[list[int]]:
+        count = len(lengths)
+        return [list(range(i, min(i + size, count))) for i in range(0, count, size)]
+
+    return in_order

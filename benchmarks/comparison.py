@@ -13,7 +13,7 @@ from benchmarks.errors import AnswersDiffer
 from benchmarks.measures import percentile
 from benchmarks.wire import Answer
 from deployments.engines import open_engine
-from deployments.model import LoadedModel
+from deployments.loaded import LoadedModel
 from deployments.tokenizer import Tokenizer
 from registry.records import Bundle
 

@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 
 import uvloop
 
-from benchmarks.http_client import Connection, Response, connect, request_bytes
+from benchmarks.connection import Connection, Response, connect, request_bytes
 
 MAX_CONNECTIONS = 4_000
 _OPEN_FILES = 8_192

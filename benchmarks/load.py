@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.errors import ServerFailed
 from benchmarks.generator import Job, Load, Outcome
 from benchmarks.measures import figures
-from benchmarks.servers import Server
+from benchmarks.under_test import Server
 from benchmarks.usage import cpu_s, memory_mb
 from benchmarks.wire import Answer
 

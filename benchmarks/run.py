@@ -19,10 +19,10 @@ from benchmarks.load import answers, closed_loop, open_loop
 from benchmarks.record import CACHED, CLOSED, Case, Record
 from benchmarks.schedule import poisson_arrivals
 from benchmarks.scope import SATURATED, Scope
-from benchmarks.servers import Server, running
 from benchmarks.steps import BARE, SEARCH, USUAL, Step
 from benchmarks.summary import bare_paces
-from benchmarks.texts import REAL, SEED, Dealer, workload
+from benchmarks.under_test import Server, running
+from benchmarks.workloads import REAL, SEED, Dealer, workload
 from deployments.tokenizer import Tokenizer
 from registry.records import Bundle
 

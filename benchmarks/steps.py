@@ -13,7 +13,7 @@ from benchmarks.bundles import MODELS
 from benchmarks.catalogue import Peer, by_name
 from benchmarks.record import CACHED, CLOSED, OPEN, Case
 from benchmarks.scope import DEADLINE_MS, SATURATED, Scope
-from benchmarks.texts import REAL, SEED
+from benchmarks.workloads import REAL, SEED
 
 BARE, SEARCH, VISIT = "bare", "search", "visit"
 DEFAULT, USUAL, BEST = "default", "usual", "best"

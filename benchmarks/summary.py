@@ -9,7 +9,7 @@ from benchmarks.catalogue import PEERS, Setting, by_name
 from benchmarks.record import CLOSED, OPEN, Record
 from benchmarks.scope import SATURATED
 from benchmarks.steps import BEST, USUAL
-from benchmarks.texts import REAL
+from benchmarks.workloads import REAL
 
 _FIGURES = (
     "throughput_per_s",

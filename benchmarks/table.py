@@ -7,7 +7,7 @@ from benchmarks.record import CACHED, Record
 from benchmarks.steps import DEFAULT
 from benchmarks.summary import Line, bare_p50_ms, bare_paces, closed_lines, line, open_lines
 from benchmarks.targets import targets
-from benchmarks.texts import REAL, WORKLOADS
+from benchmarks.workloads import REAL, WORKLOADS
 
 MODEL_TITLES = {"minilm": "MiniLM, INT8", "distilbert": "DistilBERT-shaped, INT8"}
 _ROLES = {"default": "as it is", "usual": "usual", "best": "its best"}

@@ -7,9 +7,13 @@ keys are refused, so a misspelt setting never passes silently.
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from configs.access import AccessConfig
+from configs.cache import CacheConfig
 from configs.conflicts import conflicts
+from configs.dependencies import BreakerConfig, RedisConfig, VaultConfig
+from configs.part import Part as _Part
 
 _MODEL_STORES = r"^(https?|(sqlite|postgresql|mysql|mssql)(\+\w+)?)://.*$"
 
@@ -26,10 +30,6 @@ Name = Annotated[
 Profile = Literal["local", "development", "staging", "production"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
-
-
 class ServerConfig(_Part):
     """What every HTTP answer has in common."""
 
@@ -40,12 +40,17 @@ class ServerConfig(_Part):
         True,
         description="Serve `/api/v1/docs` and `/api/v1/openapi.json`; when off they answer 404.",
     )
+    cors_origins: tuple[str, ...] = Field(
+        (),
+        json_schema_extra={"limits": "a list of origins such as `https://shop.example`, or `*`"},
+        description="Origins whose pages may call the API from a browser; without credentials such as cookies. Empty allows none.",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe log record that is written."
     )
     access_log: bool = Field(
         True,
-        description="One log line per request (method, path, status, milliseconds; never the text).",
+        description="One JSON line per request in `access_*.log` beside Serve's logs (method, path, status, milliseconds; never the text).",
     )
 
 
@@ -88,6 +93,12 @@ class LimitsConfig(_Part):
         le=1_000_000,
         description="Texts waiting in one ingress replica; beyond it 429 E4005 with Retry-After.",
     )
+    max_wait_ms: int = Field(
+        2_000,
+        ge=1,
+        le=600_000,
+        description="Longest predicted wait of an interactive text; beyond it 429 E4005 with Retry-After. Any text is refused whose deadline would pass first.",
+    )
 
     @model_validator(mode="after")
     def _deadlines_agree(self) -> Self:
@@ -120,6 +131,12 @@ class ModelConfig(_Part):
         le=100,
         description="Inferences on built-in texts before a replica reports ready; 0 makes the first request slow.",
     )
+    surface_budget_ms: int = Field(
+        1_500,
+        ge=0,
+        le=600_000,
+        description="Time for measuring what batches cost when a model is first loaded on a kind of host; what does not fit is estimated. The result is kept beside the bundle.",
+    )
 
 
 class BatchingConfig(_Part):
@@ -135,7 +152,7 @@ class BatchingConfig(_Part):
         0,
         ge=0,
         le=1_024,
-        description="RPCs that one ingress keeps in flight; 0 means two for each model replica (one running, one prepared).",
+        description="RPCs that one ingress keeps in flight; 0 means three for every two model replicas (one runs on each, the next are prepared).",
     )
     max_batch_texts: int = Field(32, ge=1, le=4_096, description="Rows of one engine batch.")
     max_batch_tokens: int = Field(
@@ -144,50 +161,17 @@ class BatchingConfig(_Part):
         le=1_048_576,
         description="Rows times padded length of one engine batch; a single longer text runs alone.",
     )
-    max_padding_ratio: float = Field(
-        0.15,
-        ge=0,
-        lt=1,
-        description="Share of padding in one engine batch; 0 batches only texts of equal length.",
+    bulk_ratio: float = Field(
+        0.125,
+        gt=0,
+        le=1,
+        description="Share of a window that waiting bulk texts get although interactive ones wait; 1 treats both alike.",
     )
     reproducible_scores: bool = Field(
         True,
         description="A text's scores never depend on the texts that it is batched with: models "
         "whose activations are scaled per batch (INT8 on the CPU) run one text at a time. When "
         "off, they are batched, and scores move with the company.",
-    )
-
-
-class CacheConfig(_Part):
-    """Two levels of remembered predictions, keyed by model digest and text digest."""
-
-    l1_max_bytes: int = Field(
-        16_777_216,
-        ge=0,
-        le=1 << 36,
-        description="Memory of the cache inside each ingress; the least recently used entry leaves first. 0 turns it off.",
-    )
-    l2: Literal["none", "memory"] = Field(
-        "memory",
-        description="Shared second level in the Cache deployment; `none` leaves that deployment out of the graph.",
-    )
-    l2_max_bytes: int = Field(
-        67_108_864,
-        ge=1_024,
-        le=1 << 40,
-        description="Memory of the Cache deployment; the least recently used entry leaves first.",
-    )
-    l2_timeout_ms: int = Field(
-        50,
-        ge=1,
-        le=10_000,
-        description="Longest wait for the second level; afterwards the model answers instead.",
-    )
-    ttl_s: int = Field(
-        3_600,
-        ge=1,
-        le=2_592_000,
-        description="Age at which an entry of either level is no longer used.",
     )
 
 
@@ -278,6 +262,10 @@ class AppConfig(_Part):
     cache: CacheConfig = CacheConfig()
     replicas: ReplicasConfig = ReplicasConfig()
     registry: RegistryConfig = RegistryConfig()
+    redis: RedisConfig = RedisConfig()
+    breaker: BreakerConfig = BreakerConfig()
+    vault: VaultConfig = VaultConfig()
+    access: AccessConfig = AccessConfig()
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:

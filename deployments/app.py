@@ -24,6 +24,8 @@ from deployments.ingress import Ingress, by_value
 from deployments.live import LiveModel
 from deployments.model import ModelReplica
 from deployments.payloads import EncodingBatch, ScoreBatch
+from deployments.redis_cache import RedisCacheReplica
+from deployments.redis_client import Held
 from deployments.rollout import Registry
 from deployments.tokenizer import RunModel, TokenizerReplica
 
@@ -94,6 +96,20 @@ class FusedTokenizer(TokenizerReplica):
         await self._model.check()
 
 
+class RedisCache(RedisCacheReplica):
+    """The Cache deployment with Redis; a password that Vault rotates is used from then on."""
+
+    async def __init__(self, config: AppConfig) -> None:  # type: ignore[misc]  # Serve awaits it
+        password = Held(config.redis.password.get_secret_value())
+        super().__init__(config, password.current)
+        if config.vault.enabled:
+            # Half a second of imports that replicas without Vault do not need.
+            from deployments.secrets import SecretWatch  # noqa: PLC0415
+
+            self._secrets = SecretWatch(config.vault, {"redis.password": password.replace})
+            self._secrets.start()
+
+
 def build(args: Mapping[str, object]) -> Application:
     """The application of ``serve_config.yaml``: ``import_path: deployments.app:build``.
 
@@ -109,13 +125,7 @@ def build(args: Mapping[str, object]) -> Application:
     threads = config.model.intra_op_threads or threads
 
     registry = _deployment(Registry, sizes.registry, replicas=1).bind(config)
-    cache = (
-        _deployment(CacheReplica, sizes.cache, name="Cache", replicas=1).bind(
-            config.cache.l2_max_bytes, config.cache.ttl_s
-        )
-        if config.cache.l2 != "none"
-        else None
-    )
+    cache = _cache(config)
     if config.topology == "split":
         model = _deployment(Model, sizes.model, replicas=models).bind(config, threads, registry)
         tokenizer = _deployment(Tokenizer, sizes.tokenizer).bind(config, registry, model)
@@ -125,8 +135,26 @@ def build(args: Mapping[str, object]) -> Application:
         ).bind(config, threads, registry)
 
     ingresses = max(1, sizes.ingress.num_replicas)
-    hops = config.batching.max_hops_in_flight or max(2, math.ceil(2 * models / ingresses))
-    return _deployment(Ingress, sizes.ingress).bind(config, hops, tokenizer, registry, cache)
+    engines = models / ingresses
+    hops = config.batching.max_hops_in_flight or max(2, math.ceil(1.5 * engines))
+    return _deployment(Ingress, sizes.ingress).bind(
+        config,
+        hops_in_flight=hops,
+        engines=engines,
+        tokenizer=tokenizer,
+        registry=registry,
+        cache=cache,
+    )
+
+
+def _cache(config: AppConfig) -> Application | None:
+    size = config.replicas.cache
+    if config.cache.l2 == "redis":
+        return _deployment(RedisCache, size, name="Cache").bind(config)
+    if config.cache.l2 == "memory":
+        memory = _deployment(CacheReplica, size, name="Cache", replicas=1)
+        return memory.bind(config.cache.l2_max_bytes, config.cache.ttl_s)
+    return None
 
 
 def _deployment(
@@ -159,10 +187,10 @@ async def _live_digest(registry: DeploymentHandle) -> str:
 
 
 def _remote_model(handle: DeploymentHandle) -> RunModel:
-    remote = by_value(handle)
+    score = by_value(handle).run
 
     async def run(batch: EncodingBatch) -> ScoreBatch:
-        scores: ScoreBatch = await remote.run.remote(batch)
+        scores: ScoreBatch = await score.remote(batch)
         return scores
 
     return run

@@ -25,6 +25,13 @@ from deployments.schemas import ErrorBody
 
 _CORRELATION_ID = re.compile(r"[\w.:\-]{1,128}", re.ASCII)
 _JSON = "application/json"
+# An answer is data for one caller: not to be sniffed, framed or kept by a proxy.
+_SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+)
 
 
 class ClientGone(Exception):
@@ -83,6 +90,21 @@ class Exchange:
                 {"header": "X-Deadline-Ms"},
             )
         return self.started_s + min(int(given[:12]), limits.max_deadline_ms) / 1_000
+
+    def bulk(self, default: bool) -> bool:
+        """Whether interactive requests go first: ``X-Priority``, else the route's default.
+
+        Raises:
+            InvalidInput: ``X-Priority`` is neither ``interactive`` nor ``bulk``.
+        """
+        given = self.header("x-priority")
+        if given is None:
+            return default
+        if given not in ("interactive", "bulk"):
+            raise InvalidInput(
+                "header X-Priority must be interactive or bulk", {"header": "X-Priority"}
+            )
+        return given == "bulk"
 
     async def json_body(self, limits: LimitsConfig, deadline_s: float) -> bytes:
         """The whole request body.
@@ -149,6 +171,7 @@ class Exchange:
                 *message.get("headers", ()),
                 (b"x-correlation-id", self.correlation_id.encode("ascii")),
                 (b"x-inference-time-ms", b"%.2f" % elapsed_ms),
+                *_SECURITY_HEADERS,
             ]
         await self._send(message)
 

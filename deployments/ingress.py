@@ -9,15 +9,17 @@ that the classes behind know nothing of Ray.
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
 from ray import serve
 from ray.exceptions import RayActorError
 from ray.serve.handle import DeploymentHandle
-from starlette.types import Receive, Scope, Send
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from configs.schema import AppConfig
+from deployments.access_log import AccessLog, beside_the_replica_log
 from deployments.classifier import Classifier
 from deployments.errors import InternalError, MethodNotAllowed, NotReady, RequestError
 from deployments.exchange import ClientGone, Exchange
@@ -48,34 +50,43 @@ class RemoteCache:
     """``SharedCache`` in the Cache deployment."""
 
     def __init__(self, handle: DeploymentHandle) -> None:
-        self._handle = by_value(handle)
+        self._get_many = by_value(handle).get_many
+        self._put_many = by_value(handle).put_many
 
     async def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """See ``SharedCache.get_many``."""
-        values: list[bytes | None] = await self._handle.get_many.remote(keys)
+        values: list[bytes | None] = await self._get_many.remote(keys)
         return values
 
     async def put_many(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
         """See ``SharedCache.put_many``."""
-        await self._handle.put_many.remote(entries)
+        await self._put_many.remote(entries)
 
 
 @serve.ingress()
 class Ingress:
     """The ingress deployment. Any number of replicas; each has its own level-one cache."""
 
+    _access: AccessLog | None = None
+
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self,
         config: AppConfig,
+        *,
         hops_in_flight: int,
+        engines: float,
         tokenizer: DeploymentHandle,
         registry: DeploymentHandle,
         cache: DeploymentHandle | None,
     ) -> None:
         _log.setLevel(config.server.log_level)
-        self._config = config
+        self._cors_origins = config.server.cors_origins
+        logged = config.server.access_log and _log.isEnabledFor(logging.INFO)
+        self._access = AccessLog(beside_the_replica_log()) if logged else None
         self._metrics = Metrics()
-        self._tokenizer = by_value(tokenizer)
+        self._cors_origins = config.server.cors_origins
+        # Naming the method makes another handle: once, not for each call.
+        self._classify = by_value(tokenizer).classify
         self._live: LiveModel = await registry.live.remote()
         self._shared = RemoteCache(cache) if cache is not None else None
         classifier = Classifier(
@@ -84,11 +95,19 @@ class Ingress:
             self._shared,
             self._metrics,
             hops_in_flight=hops_in_flight,
+            engines=engines,
             is_lost=_is_lost,
         )
         predict = Predict(classifier, self.live, config.limits, self._metrics)
         self._predictions = {PREDICT: predict.one, PREDICT_BATCH: predict.batch}
         self._app = build_app(config.server, config.topology, self)
+        self._serve: Callable[[Exchange], Awaitable[None]] = self._route
+        if config.access.required:
+            # A second of imports that open access does not need.
+            from deployments.gate import open_gate  # noqa: PLC0415
+
+            self._gate = await open_gate(config, self._metrics)
+            self._serve = self._gate.around(self._route)
         self._probed: tuple[float, dict[str, str]] | None = None
         self._metrics.model_loaded.set(1)
         self._metrics.model_version.labels(
@@ -98,9 +117,15 @@ class Ingress:
     def __serve_build_asgi_app__(self) -> object:
         """Serve calls this for the ASGI application, once the replica is made."""
 
+        app: ASGIApp = self._handle
+        if self._cors_origins:
+            app = CORSMiddleware(
+                app, allow_origins=self._cors_origins, allow_methods=["*"], allow_headers=["*"]
+            )
+
         # uvicorn takes a bound method for the two-step ASGI 2 interface.
         async def application(scope: Scope, receive: Receive, send: Send) -> None:
-            await self._handle(scope, receive, send)
+            await app(scope, receive, send)
 
         return application
 
@@ -122,7 +147,7 @@ class Ingress:
         if self._probed is not None and now - self._probed[0] < _PROBE_FRESH_S:
             return self._probed[1]
         budget_s = np.array([_PROBE_BUDGET_S], dtype=np.float32)
-        probe = TextBatch(self._live.digest, ["ready?"], budget_s)
+        probe = TextBatch(self._live.digest, ["ready?"], budget_s, np.array([False]))
         try:
             await asyncio.wait_for(self._run_texts(probe), _PROBE_BUDGET_S)
         except Exception as error:
@@ -146,7 +171,7 @@ class Ingress:
         return "ok"
 
     async def _run_texts(self, batch: TextBatch) -> Answer:
-        answer: Answer = await self._tokenizer.classify.remote(batch)
+        answer: Answer = await self._classify.remote(batch)
         return answer
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -157,7 +182,7 @@ class Ingress:
         exchange = Exchange(scope, receive, send)
         self._metrics.active_requests.inc()
         try:
-            await self._route(exchange)
+            await self._serve(exchange)
         except RequestError as error:
             if error.status >= 500 and error.__cause__ is not None:
                 _log.error("request failed: %s", _cause(error.__cause__))
@@ -192,19 +217,20 @@ class Ingress:
         metrics = self._metrics
         method = exchange.method if exchange.status != 405 else "other"
         metrics.active_requests.dec()
-        metrics.requests.labels(exchange.endpoint, method, str(exchange.status)).inc()
-        metrics.request_seconds.labels(exchange.endpoint, method).observe(elapsed_s)
-        if self._config.server.access_log:
-            _log.info(
-                "request",
-                extra={
-                    "http_method": exchange.method,
-                    "http_path": exchange.endpoint,
-                    "http_status": exchange.status,
-                    "duration_ms": round(elapsed_s * 1_000, 2),
-                    "correlation_id": exchange.correlation_id,
-                },
+        metrics.count_request(exchange.endpoint, method, exchange.status, elapsed_s)
+        if self._access is not None:
+            self._access.add(
+                exchange.method,
+                exchange.endpoint,
+                exchange.status,
+                elapsed_s,
+                exchange.correlation_id,
             )
+
+    def __del__(self) -> None:
+        """Serve calls this when it stops the replica."""
+        if self._access is not None:
+            self._access.flush()
 
 
 def _is_lost(error: Exception) -> bool:

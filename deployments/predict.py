@@ -9,7 +9,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from configs.schema import LimitsConfig
-from deployments.classifier import Classifier, Outcome
+from deployments.classifier import Classifier
 from deployments.errors import (
     BatchTooLarge,
     EmptyBatch,
@@ -22,6 +22,7 @@ from deployments.errors import (
 from deployments.exchange import Exchange
 from deployments.live import LiveModel
 from deployments.metrics import Metrics
+from deployments.outcome import Outcome
 from deployments.schemas import BatchPredictRequest, PredictRequest
 
 _Body = TypeVar("_Body", bound=BaseModel)
@@ -46,11 +47,12 @@ class Predict:
     async def one(self, exchange: Exchange) -> None:
         """Answers one text with ``schemas.Prediction``."""
         deadline_s = exchange.deadline_s(self._limits)
+        bulk = exchange.bulk(default=False)
         body = await exchange.json_body(self._limits, deadline_s)
         request = parse(PredictRequest, body)
         text = self._checked(request.text)
         model = self._live()
-        (outcome,) = await self._classifier.classify(model, [text], deadline_s)
+        (outcome,) = await self._classifier.classify(model, [text], deadline_s, bulk=bulk)
         if isinstance(outcome, RequestError):
             raise outcome
         answer = self._prediction(model, text, outcome) | _identity(model, exchange)
@@ -59,6 +61,7 @@ class Predict:
     async def batch(self, exchange: Exchange) -> None:
         """Answers up to ``max_batch_texts`` texts with ``schemas.BatchPrediction``."""
         deadline_s = exchange.deadline_s(self._limits)
+        bulk = exchange.bulk(default=True)
         body = await exchange.json_body(self._limits, deadline_s)
         request = parse(BatchPredictRequest, body)
         if not request.texts:
@@ -71,7 +74,8 @@ class Predict:
             )
         model = self._live()
         texts, refused = self._split(request.texts)
-        outcomes = await self._classifier.classify(model, list(texts.values()), deadline_s)
+        accepted = list(texts.values())
+        outcomes = await self._classifier.classify(model, accepted, deadline_s, bulk=bulk)
         answered = dict(zip(texts, outcomes, strict=True))
         results = []
         for index in range(len(request.texts)):

@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import servers
+from benchmarks import under_test
 
 
 @pytest.mark.slow
 def test_a_quick_run_against_fastapi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The project's own environment has what this peer needs; its pins would take minutes.
-    monkeypatch.setattr(servers, "ensure", lambda folder: Path(sys.executable))
+    monkeypatch.setattr(under_test, "ensure", lambda folder: Path(sys.executable))
     texts = [f"The {n}th film of the week was not bad at all, was it?" for n in range(3_000)]
-    monkeypatch.setattr(command, "real_texts", lambda cache: texts)
+    monkeypatch.setattr(command, "real_texts", lambda count: texts)
     options = ["--quick", "--peers", "fastapi-plain", "--out", str(tmp_path)]
     monkeypatch.setattr(sys, "argv", ["benchmarks", *options])
     assert command.main() == 0

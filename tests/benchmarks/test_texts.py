@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.texts import Dealer, of_length, zipf_draws
+from benchmarks.workloads import Dealer, of_length, zipf_draws
 from deployments.tokenizer import Tokenizer
 from registry.bundle import open_bundle
 

@@ -158,8 +158,12 @@ def _wait_for_answer(server: Server, child: Child, deadline_s: float) -> None:
             return
         except ServerFailed as error:
             if not child.alive:
-                raise ServerFailed(f"it ended at start: {child.why_ended()[:300]}") from error
+                raise ServerFailed(f"it ended at start: {_last_words(child.log)}") from error
             if time.monotonic() > deadline_s:
-                said = child.last_line()[:300]
+                said = _last_words(child.log)
                 raise ServerFailed(f"no answer in {_BOOT_WAIT_S:g} s; it said: {said}") from error
         time.sleep(_POLL_S)
+
+
+def _last_words(log: Path) -> str:
+    return " ".join(log.read_text(encoding="utf-8", errors="replace").split())[-300:]

@@ -22,6 +22,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import onnxruntime as ort
 import torch
@@ -85,7 +86,7 @@ def prepare(folder: Path, config: BertConfig | DistilBertConfig) -> None:
         ort.InferenceSession(str(folder / "int8.onnx"), options, providers=["CPUExecutionProvider"])
 
 
-def run_rung(rung: str, folder: Path) -> dict[str, object]:
+def run_rung(rung: str, folder: Path) -> dict[str, Any]:
     """One fresh process; what it printed."""
     command = [sys.executable, "-m", "benchmarks.cold_start_rung", rung, str(folder)]
     environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
@@ -100,7 +101,7 @@ def run_rung(rung: str, folder: Path) -> dict[str, object]:
     )
     if done.returncode:
         raise RuntimeError(f"{rung}: {done.stderr.strip()[-2_000:]}")
-    printed: dict[str, object] = json.loads(done.stdout.splitlines()[-1])
+    printed: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return printed
 
 
@@ -119,7 +120,7 @@ def evict(folder: Path) -> float | None:
     return resident / sum(path.stat().st_size for path in files)
 
 
-def summary(rung: str, runs: list[dict[str, object]], wanted: list[float]) -> dict[str, object]:
+def summary(rung: str, runs: list[dict[str, Any]], wanted: list[float]) -> dict[str, Any]:
     """Medians of each phase and the spread of the whole."""
     names = [name for name, _, _ in runs[0]["phases"]]
 
@@ -145,10 +146,10 @@ def summary(rung: str, runs: list[dict[str, object]], wanted: list[float]) -> di
     }
 
 
-def measure(folder: Path, repeats: int) -> dict[str, object]:
+def measure(folder: Path, repeats: int) -> dict[str, Any]:
     """All rungs of one size, page cache warm, then some of them with cold model files."""
     reference = run_rung(next(iter(RUNGS)), folder)["scores"]
-    runs: dict[str, list[dict[str, object]]] = {rung: [] for rung in RUNGS}
+    runs: dict[str, list[dict[str, Any]]] = {rung: [] for rung in RUNGS}
     for repeat in range(repeats):
         for rung, found in runs.items():
             found.append(run_rung(rung, folder))
@@ -175,7 +176,7 @@ def main() -> int:
     )
     parser.add_argument("--guide", type=Path, default=GUIDE, help="page whose tables are replaced")
     args = parser.parse_args()
-    result: dict[str, object] = {
+    result: dict[str, Any] = {
         "command": "make bench-cold",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": {"processor": _processor(), "cores": available_cores()},
@@ -184,7 +185,7 @@ def main() -> int:
         "versions": {name: version(name) for name in ("torch", "transformers", "onnxruntime")},
         "repeats": args.repeats,
     }
-    sizes: dict[str, object] = {}
+    sizes: dict[str, Any] = {}
     result["sizes"] = sizes
     args.out.parent.mkdir(parents=True, exist_ok=True)
     for size in args.sizes:

@@ -7,6 +7,7 @@ result.
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 GUIDE = ROOT / "docs" / "guides" / "cold-start.md"
@@ -15,7 +16,7 @@ BEGIN = "<!-- tables: made by make bench-cold -->"
 END = "<!-- end of tables -->"
 
 
-def describe(result: dict) -> str:
+def describe(result: dict[str, Any]) -> str:
     """Markdown: one table of totals and one of phases for each size."""
     machine = result["machine"]
     lines = [
@@ -32,7 +33,7 @@ def describe(result: dict) -> str:
     return "\n".join(lines)
 
 
-def _totals(found: dict) -> list[str]:
+def _totals(found: dict[str, Any]) -> list[str]:
     start = found["warm"][0]["wall_ms"]
     swap = next(rung["wall_ms"] for rung in found["warm"] if rung["rung"].startswith("swap"))
     stayed = found["stayed_in_cache"]
@@ -56,7 +57,7 @@ def _totals(found: dict) -> list[str]:
     return lines
 
 
-def _phases(found: dict) -> list[str]:
+def _phases(found: dict[str, Any]) -> list[str]:
     names: list[str] = []
     for rung in found["warm"]:
         names += [name for name in rung["phases"] if name not in names]
@@ -72,7 +73,7 @@ def _phases(found: dict) -> list[str]:
     return lines
 
 
-def render(result: dict, guide: Path) -> None:
+def render(result: dict[str, Any], guide: Path) -> None:
     """Replaces what stands between the two marks of the guide."""
     before, _, rest = guide.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)

@@ -11,6 +11,10 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from deployments.engines import Engine
 
 TEXT = "The delivery was late and the box was broken, but support answered within an hour."
 LENGTHS = (3, 25, 128)
@@ -55,7 +59,7 @@ def by_engine(bundle_name: str, session: str) -> Callable[[Path, Phases], list[f
 
     def run(folder: Path, phases: Phases) -> list[float]:
         from deployments.engines import open_engine
-        from deployments.model import LoadedModel
+        from deployments.loaded import LoadedModel
         from deployments.tokenizer import Tokenizer
         from registry.bundle import open_bundle
 
@@ -66,6 +70,7 @@ def by_engine(bundle_name: str, session: str) -> Callable[[Path, Phases], list[f
         phases.end("imports")
         bundle = open_bundle(folder / bundle_name)
         phases.end("digests")
+        engine: Engine
         if session == "engine":
             engine = open_engine(bundle, provider="cpu", threads=1)
         else:
@@ -85,12 +90,13 @@ class RawSession:
     """ONNX Runtime by hand, for the rungs that the engine does not take."""
 
     device = "cpu"
+    build = "by hand"
 
-    def __init__(self, ort: object, folder: Path, bundle_name: str, session: str) -> None:
-        options = ort.SessionOptions()  # type: ignore[attr-defined]
+    def __init__(self, ort: Any, folder: Path, bundle_name: str, session: str) -> None:
+        options = ort.SessionOptions()
         options.intra_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        level = ort.GraphOptimizationLevel  # type: ignore[attr-defined]
+        level = ort.GraphOptimizationLevel
         model = {
             "all": folder / bundle_name / "model.onnx",
             "written": folder / f"{bundle_name}.written.onnx",
@@ -101,11 +107,11 @@ class RawSession:
         )
         if session == "mapped":
             options.add_session_config_entry("session.use_memory_mapped_ort_model", "1")
-        self._session = ort.InferenceSession(  # type: ignore[attr-defined]
+        self._session = ort.InferenceSession(
             str(model), options, providers=["CPUExecutionProvider"]
         )
 
-    def run(self, input_ids: object, attention_mask: object) -> object:
+    def run(self, input_ids: Any, attention_mask: Any) -> Any:
         """See ``Engine.run``."""
         feed = {"input_ids": input_ids, "attention_mask": attention_mask}
         return self._session.run(["logits"], feed)[0]
@@ -118,7 +124,7 @@ def swap_engine(folder: Path, phases: Phases) -> list[float]:
     import numpy as np
 
     from deployments.engines import open_engine
-    from deployments.model import LoadedModel
+    from deployments.loaded import LoadedModel
     from deployments.tokenizer import Tokenizer
     from registry.bundle import open_bundle
 

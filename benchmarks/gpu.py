@@ -17,6 +17,7 @@ import tempfile
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,7 +84,7 @@ def write_model(folder: Path, config: BertConfig | DistilBertConfig) -> None:
     np.save(folder / "reference.npy", output.logits.numpy())
 
 
-def run_section(command: list[str], cases: Path, limit_s: float) -> dict[str, object]:
+def run_section(command: list[str], cases: Path, limit_s: float) -> dict[str, Any]:
     """Runs one section; its cases, and what went wrong if something did."""
     error = None
     try:
@@ -99,7 +100,7 @@ def run_section(command: list[str], cases: Path, limit_s: float) -> dict[str, ob
     return {"cases": measured, "error": error}
 
 
-def table(result: dict[str, object]) -> str:
+def table(result: dict[str, Any]) -> str:
     """The timed cases as text, one line each."""
     rows = [
         f"{'model':16}{'way':18}{'':6}{'work':12}{'batch':>6}  {'kind':22}"
@@ -139,7 +140,7 @@ def main() -> int:
         print(f"[{time.perf_counter() - started:6.1f} s] {text}", file=sys.stderr, flush=True)
 
     properties = torch.cuda.get_device_properties(0) if args.device == "cuda" else None
-    result: dict[str, object] = {
+    result: dict[str, Any] = {
         "command": "python3 -m benchmarks.gpu " + " ".join(sys.argv[1:]),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "device": properties.name if properties else platform.processor() or platform.machine(),

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from configs.schema import BatchingConfig, ModelConfig
+from deployments.autoscaling import Utilisation
 from deployments.batcher import Batcher, Expired, Postponed, Ticket
 from deployments.engines import open_engine
 from deployments.fetch import BundleCache
@@ -73,6 +74,7 @@ class ModelReplica:
         self._gpu_share = gpu_share
         self._models: dict[str, PlannedModel] = {}
         self._loading = asyncio.Lock()
+        self._utilisation = Utilisation(time.monotonic())
         self._engine_thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._window = Batcher[_Encoding, _Scored](
             self._run_window,
@@ -138,6 +140,10 @@ class ModelReplica:
             budget = np.array([30.0], dtype=np.float32)
             bulk = np.array([False])
             await self.run(EncodingBatch(digest, ids, lengths, budget, bulk))
+
+    def utilisation(self) -> dict[str, float]:
+        """How busy the engine was since the last call, and the predicted time of the queue."""
+        return self._utilisation.read(self._window.queued, time.monotonic())
 
     def _warm_up(self, loaded: LoadedModel) -> PlannedModel:
         for _ in range(self._config.warmup_runs):
@@ -206,6 +212,7 @@ class ModelReplica:
         started = time.perf_counter()
         scores = run.model.loaded.score(rows)
         infer_s = time.perf_counter() - started
+        self._utilisation.add(len(run.positions), infer_s, run.planned.cost_s)
         cells = len(rows) * len(rows[0])
         cost_s = run.planned.cost_s / len(run.positions)
         whole = len(wanted) == len(run.positions)

@@ -50,6 +50,8 @@ def every_route() -> Iterator[tuple[str, str]]:
     for path, operations in app.openapi()["paths"].items():
         for method in operations:
             yield method.upper(), path.replace("{", "").replace("}", "")
+    yield from (("GET", path) for path in ("/v2", "/v2/health/live", "/v2/health/ready"))
+    yield from (("GET", "/v2/models/m"), ("POST", "/v2/models/m/infer"))
     yield "GET", "/api/v1/docs"
     yield "GET", "/api/v1/openapi.json"
 

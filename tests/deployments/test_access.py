@@ -139,7 +139,7 @@ def test_a_rate_lets_a_burst_pass_and_then_its_pace() -> None:
                 assert int(answer.headers["retry-after"]) >= 1
                 await asyncio.sleep(0.005)
         passed_s = time.monotonic() - started
-        assert 40 * passed_s - 2 <= statuses.count(200) - 20 <= 40 * passed_s + 2
+        assert 40 * passed_s - 8 <= statuses.count(200) - 20 <= 40 * passed_s + 1
         other = await client.post(PREDICT, json={"text": "a"}, headers=as_("admin"))
         assert other.status_code == 200
 

@@ -24,7 +24,8 @@ from deployments.payloads import FloatArray
 # An entry costs more than its bytes: key, dictionary slot, tuple and float objects.
 _ENTRY_OVERHEAD_BYTES = 250
 _HEADER = struct.Struct("<I?")
-_MAX_WRITES = 64
+_MAX_PENDING = 4_096
+_GATHER_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +139,8 @@ class LevelTwo:
         self._metrics = metrics
         self._lookup = Breaker(breaker, metrics.breaker("cache_lookup"))
         self._store = Breaker(breaker, metrics.breaker("cache_write"))
-        self._writes: set[asyncio.Task[None]] = set()
+        self._pending: list[tuple[bytes, bytes]] = []
+        self._writing: asyncio.Task[None] | None = None
 
     async def find(self, keys: Sequence[bytes]) -> dict[bytes, Prediction] | None:
         """What is known of ``keys``; None when the level fails, is slow, or is left alone."""
@@ -166,11 +168,23 @@ class LevelTwo:
         return found
 
     def remember(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
-        """Writes beside the answer, never before it; drops the entries when writing lags."""
-        if entries and len(self._writes) < _MAX_WRITES:
-            task = asyncio.get_running_loop().create_task(self._write(entries))
-            self._writes.add(task)
-            task.add_done_callback(self._writes.discard)
+        """Writes beside the answers, never before them, and many at a time.
+
+        Drops entries when writing lags.
+        """
+        if len(self._pending) >= _MAX_PENDING:
+            self._metrics.cache_writes.labels("dropped").inc(len(entries))
+            return
+        self._pending.extend(entries)
+        if self._pending and (self._writing is None or self._writing.done()):
+            self._writing = asyncio.get_running_loop().create_task(self._write_all())
+
+    async def _write_all(self) -> None:
+        # One call for what a moment brings costs the shared level a tenth of a call each.
+        while self._pending:
+            await asyncio.sleep(_GATHER_S)
+            entries, self._pending = self._pending, []
+            await self._write(entries)
 
     async def _write(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
         result = "stored"

@@ -81,6 +81,7 @@ class Ingress:
         cache: DeploymentHandle | None,
     ) -> None:
         _log.setLevel(config.server.log_level)
+        self._cors_origins = config.server.cors_origins
         logged = config.server.access_log and _log.isEnabledFor(logging.INFO)
         self._access = AccessLog(beside_the_replica_log()) if logged else None
         self._metrics = Metrics()

@@ -128,7 +128,7 @@ class Metrics:
         )
         self.cache_writes = Counter(
             "sentiment_cache_writes",
-            "Entries for level two by result (stored, error, breaker).",
+            "Entries for level two by result (stored, error, dropped, breaker).",
             ["result"],
             registry=registry,
         )
@@ -184,11 +184,6 @@ class Metrics:
             registry=registry,
         )
 
-    def breaker(self, dependency: str) -> Callable[[str], None]:
-        """What a breaker tells its state to."""
-        gauge = self._breaker_open.labels(dependency)
-        return lambda state: gauge.set(_BREAKER_STATES[state])
-
     def observe_batches(self, batches: FloatArray) -> None:
         """Counts engine batches; rows as in ``ScoreBatch.batches``."""
         for rows, tokens, cells, predicted_s, actual_s in batches.tolist():
@@ -207,6 +202,11 @@ class Metrics:
             )
         children[0].inc()
         children[1].observe(elapsed_s)
+
+    def breaker(self, dependency: str) -> Callable[[str], None]:
+        """What a breaker tells its state to."""
+        gauge = self._breaker_open.labels(dependency)
+        return lambda state: gauge.set(_BREAKER_STATES[state])
 
     def page(self) -> bytes:
         """The Prometheus text page."""

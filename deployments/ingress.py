@@ -104,7 +104,7 @@ class Ingress:
         self._oip = OpenInference(
             predict, self.live, self.ready, config.limits, config.server.app_name
         )
-        self._app = build_app(config.server, config.topology, self)
+        self._app = build_app(config.server, config.limits, config.topology, self)
         self._serve: Callable[[Exchange], Awaitable[None]] = self._route
         if config.access.required:
             # A second of imports that open access does not need.

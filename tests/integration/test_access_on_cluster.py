@@ -24,7 +24,7 @@ from pipelines.local.stack import Stack
 
 REDIS_PASSWORD = "pa55word-of-redis"
 PREDICT = "/api/v1/predict"
-RATE, SECONDS = 40.0, 6.0
+RATE, SECONDS = 10.0, 8.0
 
 
 @dataclass

@@ -25,6 +25,7 @@ from deployments.errors import InternalError, MethodNotAllowed, NotReady, Reques
 from deployments.exchange import ClientGone, Exchange
 from deployments.live import LiveModel
 from deployments.metrics import Metrics
+from deployments.oip import OIP, OpenInference
 from deployments.payloads import Answer, TextBatch
 from deployments.predict import Predict
 from deployments.routes import PREDICT, PREDICT_BATCH, build_app
@@ -100,7 +101,10 @@ class Ingress:
         )
         predict = Predict(classifier, self.live, config.limits, self._metrics)
         self._predictions = {PREDICT: predict.one, PREDICT_BATCH: predict.batch}
-        self._app = build_app(config.server, config.topology, self)
+        self._oip = OpenInference(
+            predict, self.live, self.ready, config.limits, config.server.app_name
+        )
+        self._app = build_app(config.server, config.limits, config.topology, self)
         self._serve: Callable[[Exchange], Awaitable[None]] = self._route
         if config.access.required:
             # A second of imports that open access does not need.
@@ -199,6 +203,9 @@ class Ingress:
 
     async def _route(self, exchange: Exchange) -> None:
         predict = self._predictions.get(exchange.path)
+        if predict is None and (exchange.path + "/").startswith(f"{OIP}/"):
+            await self._oip.handle(exchange)
+            return
         if predict is None:
             exchange.scope["sentigraph.exchange"] = exchange
             await self._app(exchange.scope, exchange.receive, exchange.send)

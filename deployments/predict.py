@@ -64,14 +64,7 @@ class Predict:
         bulk = exchange.bulk(default=True)
         body = await exchange.json_body(self._limits, deadline_s)
         request = parse(BatchPredictRequest, body)
-        if not request.texts:
-            raise EmptyBatch("texts is empty; send at least one text", {"field": "texts"})
-        if len(request.texts) > self._limits.max_batch_texts:
-            raise BatchTooLarge(
-                f"{len(request.texts)} texts are more than the {self._limits.max_batch_texts} "
-                "that one request may carry",
-                {"field": "texts", "max_batch_texts": self._limits.max_batch_texts},
-            )
+        self._check_count(request.texts)
         model = self._live()
         texts, refused = self._split(request.texts)
         accepted = list(texts.values())
@@ -96,6 +89,35 @@ class Predict:
         } | _identity(model, exchange)
         timed = [outcome for outcome in outcomes if isinstance(outcome, Outcome)]
         await exchange.answer(200, orjson.dumps(answer), _headers(model, exchange, timed))
+
+    async def every(
+        self, texts: Sequence[str], deadline_s: float, *, bulk: bool
+    ) -> tuple[LiveModel, list[dict[str, object]]]:
+        """Answers all texts, for doors that know no error of a single one.
+
+        Raises:
+            RequestError: What refuses the request, or the first text that is refused.
+        """
+        self._check_count(texts)
+        model = self._live()
+        checked = [self._checked(text) for text in texts]
+        outcomes = await self._classifier.classify(model, checked, deadline_s, bulk=bulk)
+        answers = []
+        for text, outcome in zip(checked, outcomes, strict=True):
+            if isinstance(outcome, RequestError):
+                raise outcome
+            answers.append(self._prediction(model, text, outcome))
+        return model, answers
+
+    def _check_count(self, texts: Sequence[str]) -> None:
+        if not texts:
+            raise EmptyBatch("texts is empty; send at least one text", {"field": "texts"})
+        if len(texts) > self._limits.max_batch_texts:
+            raise BatchTooLarge(
+                f"{len(texts)} texts are more than the {self._limits.max_batch_texts} "
+                "that one request may carry",
+                {"field": "texts", "max_batch_texts": self._limits.max_batch_texts},
+            )
 
     def _split(self, texts: Sequence[str]) -> tuple[dict[int, str], dict[int, RequestError]]:
         """Texts to classify and texts to refuse, both by position."""

@@ -16,6 +16,8 @@ RULES: dict[str, tuple[Need, Need]] = {
     "/api/v1/metrics": ("metrics", "admin"),
     "/api/v1/docs": ("docs", "admin"),
     "/api/v1/openapi.json": ("docs", "admin"),
+    "/v2": ("predict", "predict"),
+    "/v2/health": ("health", "admin"),
     "/api/v1/models": ("registry-read", "registry-write"),
 }
 _DEPTH = max(path.count("/") for path in RULES)

@@ -15,7 +15,7 @@ from fastapi.responses import JSONResponse
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 
-from configs.schema import ServerConfig
+from configs.schema import LimitsConfig, ServerConfig
 from deployments.errors import InternalError, InvalidInput, MethodNotAllowed, NotFound, RequestError
 from deployments.live import LiveModel
 from deployments.predict import BACKENDS
@@ -57,7 +57,9 @@ class Service(Protocol):
         ...
 
 
-def build_app(config: ServerConfig, topology: str, service: Service) -> FastAPI:
+def build_app(
+    config: ServerConfig, limits: LimitsConfig, topology: str, service: Service
+) -> FastAPI:
     """The FastAPI application of everything but predicting."""
     docs = f"{PREFIX}/docs" if config.docs_enabled else None
     schema = f"{PREFIX}/openapi.json" if config.docs_enabled else None
@@ -79,7 +81,7 @@ def build_app(config: ServerConfig, topology: str, service: Service) -> FastAPI:
         )
 
     app.include_router(_routes(topology, service))
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    app.openapi = lambda: _openapi(app, limits)  # type: ignore[method-assign]
     return app
 
 
@@ -162,7 +164,7 @@ def _from_validation(error: RequestValidationError, request: Request) -> Request
     return InvalidInput("; ".join(f"{p['field']}: {p['problem']}" for p in problems))
 
 
-def _openapi(app: FastAPI) -> dict[str, Any]:
+def _openapi(app: FastAPI, limits: LimitsConfig) -> dict[str, Any]:
     if app.openapi_schema is not None:
         return app.openapi_schema
     document = get_openapi(title=app.title, version=app.version, routes=app.routes)
@@ -170,7 +172,18 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
     names, definitions = models_json_schema(
         [(body, "serialization") for body in bodies], ref_template="#/components/schemas/{model}"
     )
-    document["components"]["schemas"].update(definitions["$defs"])
+    schemas = definitions["$defs"]
+    schemas["PredictRequest"]["properties"]["text"] |= {
+        "minLength": 1,
+        "maxLength": limits.max_text_chars,
+        # What Python takes for white space, and regular expressions elsewhere do not.
+        "pattern": r"[^\s\x1c-\x1f\x85]",
+    }
+    schemas["BatchPredictRequest"]["properties"]["texts"] |= {
+        "minItems": 1,
+        "maxItems": limits.max_batch_texts,
+    }
+    document["components"]["schemas"].update(schemas)
     refs = {body: names[body, "serialization"] for body in bodies}
     for path, request, answer in (
         (PREDICT, PredictRequest, Prediction),

@@ -24,7 +24,7 @@ from pipelines.local.stack import Stack
 
 REDIS_PASSWORD = "pa55word-of-redis"
 PREDICT = "/api/v1/predict"
-RATE, SECONDS = 40.0, 6.0
+RATE, SECONDS = 10.0, 8.0
 
 
 @dataclass
@@ -67,7 +67,8 @@ def guarded(
                 "rate_timeout_ms": 1_000,
             },
             "breaker": {"recovery_ms": 500},
-            "replicas": {"ingress": {"num_replicas": 2}},
+            # Small, so that two cores have room for a new replica of the model beside the old.
+            "replicas": {"ingress": {"num_replicas": 2, "num_cpus": 0.05}},
         }
         try:
             deploy(stack, with_args(original, args), folder)

@@ -17,8 +17,8 @@ from deployments.fetch import CHUNK_BYTES, served_files
 from deployments.live import LiveModel
 from registry.bundle import open_bundle
 from registry.errors import BackendUnavailable, ModelNotFound
+from registry.model_registry import ModelRegistry
 from registry.records import Bundle
-from registry.store import RegistryStore
 
 _log = logging.getLogger("ray.serve")
 
@@ -60,9 +60,10 @@ class Registry:
     def _resolve(self) -> tuple[Bundle, LiveModel]:
         model = self._config.model
         registry = self._config.registry
-        store = RegistryStore(registry.tracking_uri, registry.artifact_root)
+        models = ModelRegistry(registry.tracking_uri, registry.artifact_root)
+        store = models.store
         try:
-            store.ensure_bundled(model.name, Path(registry.bundled_model_dir), model.alias)
+            models.ensure_bundled(model.name, Path(registry.bundled_model_dir), model.alias)
             version = store.resolve(model.name, model.alias)
             bundle = store.fetch(version, self._directory)
         except BackendUnavailable as error:

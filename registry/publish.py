@@ -51,6 +51,10 @@ def publish(
         model_type="bundle",
     )
     model_id = str(model.model_id)
+    if own_run:
+        # Makes the run one of the version's evaluations, see ``evaluations.py``.
+        client.set_tag(run_id, "registry.evaluation_of", model_id)
+        client.set_tag(run_id, "registry.evaluation", "registration")
     with tempfile.TemporaryDirectory(prefix="sentigraph-publish-") as scratch:
         client.log_model_artifacts(model_id, str(_listed_only(bundle, Path(scratch))))
     dataset = _dataset(bundle)

@@ -10,8 +10,8 @@ from deployments.fetch import CHUNK_BYTES, BundleCache
 from deployments.rollout import Registry
 from registry.bundle import open_bundle, write_bundle
 from registry.errors import BackendUnavailable, IntegrityError, ModelNotFound
+from registry.model_registry import ModelRegistry
 from registry.records import EngineHints
-from registry.store import RegistryStore
 
 DEAD = "http://127.0.0.1:9"
 
@@ -60,9 +60,9 @@ def test_an_empty_registry_gets_the_bundled_model_as_champion(
 @pytest.mark.usefixtures("registry")
 def test_the_configured_name_and_alias_are_served(folder: Path) -> None:
     uri = f"sqlite:///{folder / 'mlflow.db'}"
-    store = RegistryStore(uri, folder / "artifacts")
-    made = store.register("other", folder / "bundled", actor="test")
-    store.set_alias("other", "blessed", made.version, actor="test", reason="test")
+    models = ModelRegistry(uri, folder / "artifacts")
+    made = models.store.register("other", folder / "bundled", actor="test")
+    models.point("other", "blessed", made.version, actor="test", reason="test")
     base = config(folder, uri)
     chosen = base.model_copy(update={"model": ModelConfig(name="other", alias="blessed")})
     assert asyncio.run(Registry(chosen).live()).name == "other"

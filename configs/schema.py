@@ -259,6 +259,18 @@ class RegistryConfig(_Part):
         min_length=1,
         description="Bundle registered as version 1 when the registry has no such model; a relative path starts from the home folder.",
     )
+    max_artifact_bytes: int = Field(
+        1_073_741_824,
+        ge=1_024,
+        le=1 << 40,
+        description="Bytes of one uploaded model file or archive, packed and unpacked; a larger one is refused with 413.",
+    )
+    watch_interval_ms: int = Field(
+        500,
+        ge=50,
+        le=60_000,
+        description="Pause between two looks at MLflow; a moved alias is noticed after this time at the latest.",
+    )
 
 
 class AppConfig(_Part):

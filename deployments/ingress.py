@@ -9,7 +9,7 @@ that the classes behind know nothing of Ray.
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 import numpy as np
 from ray import serve
@@ -25,6 +25,13 @@ from deployments.live import LiveModel
 from deployments.metrics import Metrics
 from deployments.payloads import Answer, TextBatch
 from deployments.predict import Predict
+from deployments.registry_app import (
+    FORM_BYTES,
+    REGISTRY_ENDPOINT,
+    is_registry_path,
+    registry_routes,
+)
+from deployments.relay import Call, Part, Relay
 from deployments.routes import PREDICT, PREDICT_BATCH, build_app
 
 # A child of Serve's logger: its format and files, but a level of its own.
@@ -60,6 +67,29 @@ class RemoteCache:
         await self._handle.put_many.remote(entries)
 
 
+class RemoteRegistry:
+    """``Far`` in the Registry deployment."""
+
+    def __init__(self, handle: DeploymentHandle) -> None:
+        self._handle = handle
+
+    async def call(self, call: Call) -> AsyncIterator[Part]:
+        """See ``Far.call``."""
+        answer = self._handle.options(stream=True).call.remote(call)
+        try:
+            async for part in answer:
+                yield part
+        except RayActorError as error:
+            raise NotReady("the model registry does not answer") from error
+        finally:
+            answer.cancel()
+
+    async def push(self, call_id: str, part: bytes, more: bool) -> bool:
+        """See ``Far.push``."""
+        wanted: bool = await self._handle.push.remote(call_id, part, more)
+        return wanted
+
+
 @serve.ingress()
 class Ingress:
     """The ingress deployment. Any number of replicas; each has its own level-one cache."""
@@ -88,7 +118,9 @@ class Ingress:
         )
         predict = Predict(classifier, self.live, config.limits, self._metrics)
         self._predictions = {PREDICT: predict.one, PREDICT_BATCH: predict.batch}
-        self._app = build_app(config.server, config.topology, self)
+        self._relay = Relay(RemoteRegistry(registry))
+        documented = registry_routes(config)
+        self._app = build_app(config.server, config.topology, self, documented)
         self._probed: tuple[float, dict[str, str]] | None = None
         self._metrics.model_loaded.set(1)
         self._metrics.model_version.labels(
@@ -174,6 +206,10 @@ class Ingress:
 
     async def _route(self, exchange: Exchange) -> None:
         predict = self._predictions.get(exchange.path)
+        if predict is None and is_registry_path(exchange.path):
+            exchange.endpoint = REGISTRY_ENDPOINT
+            await self._relay.forward(exchange, max_bytes=self._max_body_bytes(exchange))
+            return
         if predict is None:
             exchange.scope["sentigraph.exchange"] = exchange
             await self._app(exchange.scope, exchange.receive, exchange.send)
@@ -186,6 +222,11 @@ class Ingress:
                 f"{exchange.method} is not allowed here; use POST", {"allow": "POST"}
             )
         await predict(exchange)
+
+    def _max_body_bytes(self, exchange: Exchange) -> int:
+        if (exchange.header("content-type") or "").lower().startswith("multipart/form-data"):
+            return self._config.registry.max_artifact_bytes + FORM_BYTES
+        return self._config.limits.max_body_bytes
 
     def _finish(self, exchange: Exchange) -> None:
         elapsed_s = time.monotonic() - exchange.started_s

@@ -4,7 +4,7 @@ Plain FastAPI. The OpenAPI document also describes the two prediction routes, wh
 ingress answers itself.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute
 
 from configs.schema import ServerConfig
 from deployments.errors import InternalError, InvalidInput, MethodNotAllowed, NotFound, RequestError
@@ -57,15 +58,24 @@ class Service(Protocol):
         ...
 
 
-def build_app(config: ServerConfig, topology: str, service: Service) -> FastAPI:
-    """The FastAPI application of everything but predicting."""
+def build_app(
+    config: ServerConfig, topology: str, service: Service, documented: Sequence[BaseRoute] = ()
+) -> FastAPI:
+    """The FastAPI application of everything but predicting.
+
+    Args:
+        config: Names and switches.
+        topology: Shown with the live versions.
+        service: The ingress.
+        documented: Routes that are answered elsewhere and belong into the OpenAPI document.
+    """
     docs = f"{PREFIX}/docs" if config.docs_enabled else None
     schema = f"{PREFIX}/openapi.json" if config.docs_enabled else None
     release = version("sentigraph")
     app = FastAPI(
         title=config.app_name, version=release, docs_url=docs, redoc_url=None, openapi_url=schema
     )
-    _add_error_handlers(app)
+    add_error_handlers(app)
 
     @app.get("/", tags=["service"])
     async def root() -> ServiceInfo:
@@ -79,7 +89,7 @@ def build_app(config: ServerConfig, topology: str, service: Service) -> FastAPI:
         )
 
     app.include_router(_routes(topology, service))
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    app.openapi = lambda: _openapi(app, documented)  # type: ignore[method-assign]
     return app
 
 
@@ -121,18 +131,39 @@ def _routes(topology: str, service: Service) -> APIRouter:
     return api
 
 
-def _add_error_handlers(app: FastAPI) -> None:
+def error_answer(
+    request: Request,
+    status: int,
+    code: str,
+    message: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    context: Mapping[str, object] | None = None,
+) -> Response:
+    """The one error body as an answer."""
+    body = ErrorBody(
+        error_code=code,
+        error_message=message,
+        status_code=status,
+        correlation_id=request.scope["sentigraph.exchange"].correlation_id,
+        context=dict(context or {}),
+    )
+    return JSONResponse(body.model_dump(mode="json"), status, headers)
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Makes every failure of an application end in the one error body."""
+
     async def on_request_error(request: Request, error: Exception) -> Response:
-        exchange = request.scope["sentigraph.exchange"]
         assert isinstance(error, RequestError)
-        body = ErrorBody(
-            error_code=error.code,
-            error_message=error.message,
-            status_code=error.status,
-            correlation_id=exchange.correlation_id,
+        return error_answer(
+            request,
+            error.status,
+            error.code,
+            error.message,
+            headers=error.headers(),
             context=error.context,
         )
-        return JSONResponse(body.model_dump(mode="json"), error.status, error.headers())
 
     def via(convert: Callable[[Any, Request], RequestError]) -> Callable[..., Awaitable[Response]]:
         async def on_error(request: Request, error: Exception) -> Response:
@@ -162,10 +193,11 @@ def _from_validation(error: RequestValidationError, request: Request) -> Request
     return InvalidInput("; ".join(f"{p['field']}: {p['problem']}" for p in problems))
 
 
-def _openapi(app: FastAPI) -> dict[str, Any]:
+def _openapi(app: FastAPI, documented: Sequence[BaseRoute]) -> dict[str, Any]:
     if app.openapi_schema is not None:
         return app.openapi_schema
-    document = get_openapi(title=app.title, version=app.version, routes=app.routes)
+    routes = [*app.routes, *documented]
+    document = get_openapi(title=app.title, version=app.version, routes=routes)
     bodies = (PredictRequest, BatchPredictRequest, Prediction, BatchPrediction, ErrorBody)
     names, definitions = models_json_schema(
         [(body, "serialization") for body in bodies], ref_template="#/components/schemas/{model}"

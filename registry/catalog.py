@@ -6,7 +6,6 @@ both find it. It starts as a draft without files; ``uploads.py`` gives it some o
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from registry.audit import Entry
@@ -14,34 +13,13 @@ from registry.errors import AlreadyExists, Conflict, InvalidValue
 from registry.lifecycle import Lifecycle
 from registry.metadata import LABEL_TAG, Metadata, metadata_tags
 from registry.policy import POLICY_TAG, Policy, parse_policy
-from registry.records import ModelVersion
+from registry.records import ModelInfo, ModelVersion
 from registry.store import STAGE_TAG, RegistryStore, check_name, version_pages
 from registry.summary import own_description
 
 # They are words of the REST paths.
 RESERVED = frozenset({"live", "search", "watch", "releases"})
 _NAME_TAG = "registry.model"
-
-
-@dataclass(frozen=True, slots=True)
-class ModelInfo:
-    """A registered model.
-
-    Attributes:
-        name: Its name, which is also its id in paths.
-        description: What a person wrote.
-        created_s: Unix time, seconds.
-        updated_s: Unix time of the last change that MLflow knows of, seconds.
-        aliases: Alias to version.
-        policy: What its versions must satisfy before production.
-    """
-
-    name: str
-    description: str
-    created_s: float
-    updated_s: float
-    aliases: Mapping[str, int]
-    policy: Policy
 
 
 class Catalog:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.bootstrap import locked, prepare_sqlite, sqlite_file, sqlite_uri
-from registry.errors import AlreadyExists, BackendUnavailable, ModelNotFound, RegistryError
+from registry.errors import AlreadyExists, BackendUnavailable, InvalidValue, ModelNotFound
 
 EXPERIMENT = "sentigraph"
 
@@ -171,7 +171,7 @@ class Connection:
             ModelNotFound: MLflow has no such thing.
             AlreadyExists: MLflow has it already.
             BackendUnavailable: MLflow does not answer, or its store failed.
-            RegistryError: MLflow refused a value.
+            InvalidValue: MLflow refused a value.
         """
         try:
             yield
@@ -181,11 +181,11 @@ class Connection:
             # MLflow calls a missing alias an invalid parameter.
             missing_alias = code == "INVALID_PARAMETER_VALUE" and "alias" in text
             if code == "RESOURCE_DOES_NOT_EXIST" or (missing_alias and "not found" in text):
-                raise ModelNotFound(f"no {what} in the registry {self.uri}") from error
+                raise ModelNotFound(f"no {what} in the registry") from error
             if code == "RESOURCE_ALREADY_EXISTS":
                 raise AlreadyExists(f"{what} exists already in the registry") from error
             if code == "INVALID_PARAMETER_VALUE":
-                raise RegistryError(f"{what}: {_first_line(text)}") from error
+                raise InvalidValue(f"{what}: {_first_line(text)}") from error
             if "failed with exception" in text:
                 raise BackendUnavailable(
                     f"the MLflow server {self.uri} does not answer: start it, or correct "

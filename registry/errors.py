@@ -10,6 +10,7 @@ RegistryError
 ├── GateFailed           the evidence does not satisfy the policy
 ├── ApprovalRequired     a second person has to agree first
 ├── Conflict             someone else changed it meanwhile
+│   └── StaleRevision    the caller looked at an older state
 ├── TooLarge             an upload is over its limit
 ├── UnsupportedFormat    a file format that is not stored here
 └── BackendUnavailable   MLflow (or its database) cannot be reached or read
@@ -98,6 +99,12 @@ class Conflict(RegistryError):
 
     status = 409
     code = "E8007"
+
+
+class StaleRevision(Conflict):
+    """The caller has looked at an older state than the one that stands."""
+
+    status = 412
 
 
 class TooLarge(RegistryError):

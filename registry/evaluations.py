@@ -135,6 +135,20 @@ class Evaluations:
         )
         return Evaluation(run_id, name, dataset, digest, metrics, metadata, now_ms / 1000)
 
+    def by_logged_model(self) -> dict[str, list[Evaluation]]:
+        """The newest 1,000 evaluations of the whole registry, by LoggedModel, newest first."""
+        with self._mlflow.translated("evaluations"):
+            runs = self._mlflow.client().search_runs(
+                [self._mlflow.experiment_id()],
+                "tags.`registry.evaluation_of` LIKE 'm-%'",
+                max_results=_MAX_EVALUATIONS,
+                order_by=["attributes.start_time DESC"],
+            )
+        found: dict[str, list[Evaluation]] = {}
+        for run in runs:
+            found.setdefault(run.data.tags["registry.evaluation_of"], []).append(_evaluation(run))
+        return found
+
     def of(self, version: ModelVersion) -> list[Evaluation]:
         """A version's evaluations, newest first; at most 1,000."""
         model_id = logged_model_id(version)

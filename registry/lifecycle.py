@@ -19,6 +19,7 @@ from registry.errors import (
     IllegalTransition,
     InvalidValue,
     ModelNotFound,
+    StaleRevision,
 )
 from registry.gates import Evidence, judge
 from registry.outside import OutsideMoves
@@ -26,8 +27,6 @@ from registry.policy import parse_policy
 from registry.records import Event, GateReport
 from registry.settle import Seen, Settler
 from registry.state import (
-    ARCHIVED,
-    CHAMPION,
     PREVIOUS,
     PRODUCTION,
     SLOTS,
@@ -38,6 +37,7 @@ from registry.state import (
     check_legal,
     fold,
     is_placing,
+    moved,
 )
 
 _ATTEMPTS = 5
@@ -124,7 +124,7 @@ class Lifecycle:
             report = self._judge(name, version, state, seen)
             gate = asdict(report)
             self._check_promotion(name, version, seen, report, actor)
-        after = _moved(state, version, to)
+        after = moved(state, version, to)
         action = "promote" if to == PRODUCTION else "retire" if retire else f"to_{to}"
         return self._commit(
             name,
@@ -156,7 +156,7 @@ class Lifecycle:
             shown = ", ".join(map(str, dict.fromkeys(earlier))) or "none"
             raise IllegalTransition(f"model {name!r} cannot go back; earlier champions: {shown}")
         before = earlier[: len(earlier) - earlier[::-1].index(target) - 1]
-        after = _moved(state, target, PRODUCTION)
+        after = moved(state, target, PRODUCTION)
         aliases = {k: v for k, v in after.aliases.items() if k != PREVIOUS}
         if before:
             aliases[PREVIOUS] = before[-1]
@@ -302,25 +302,6 @@ class Lifecycle:
 
 def _check_expected(name: str, state: State, expected_seq: int | None) -> None:
     if expected_seq is not None and expected_seq != state.seq:
-        raise Conflict(
+        raise StaleRevision(
             f"model {name!r} has {state.seq} audit entries, you have seen {expected_seq}"
         )
-
-
-def _moved(state: State, version: int, to: str) -> State:
-    """The state in which ``version`` is in stage ``to``."""
-    aliases, stages = dict(state.aliases), {**state.stages, version: to}
-    weights = dict(state.weights)
-    for slot in SLOTS:
-        if aliases.get(slot) == version and to != STAGING:
-            del aliases[slot]
-            weights.pop(slot, None)
-    if to == PRODUCTION and state.champion != version:
-        if state.champion is not None:
-            stages[state.champion] = ARCHIVED
-            aliases[PREVIOUS] = state.champion
-        aliases[CHAMPION] = version
-    if to != PRODUCTION and state.champion == version:
-        del aliases[CHAMPION]
-        aliases[PREVIOUS] = version
-    return replace(state, aliases=aliases, stages=stages, weights=weights)

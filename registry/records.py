@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from registry.policy import Policy
+
 
 @dataclass(frozen=True, slots=True)
 class EngineHints:
@@ -87,6 +89,27 @@ class ModelVersion:
     description: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     updated_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A registered model.
+
+    Attributes:
+        name: Its name, which is also its id in paths.
+        description: What a person wrote.
+        created_s: Unix time, seconds.
+        updated_s: Unix time of the last change that MLflow knows of, seconds.
+        aliases: Alias to version.
+        policy: What its versions must satisfy before production.
+    """
+
+    name: str
+    description: str
+    created_s: float
+    updated_s: float
+    aliases: Mapping[str, int]
+    policy: Policy
 
 
 @dataclass(frozen=True, slots=True)

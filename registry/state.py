@@ -5,7 +5,7 @@ Pure: entries in, state out. ``settle.py`` makes MLflow's aliases and tags follo
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from registry.errors import IllegalTransition
@@ -107,9 +107,29 @@ def check_legal(version: int, stage: str, to: str) -> None:
         )
 
 
+def moved(state: State, version: int, to: str) -> State:
+    """The state in which ``version`` is in stage ``to``."""
+    aliases, stages = dict(state.aliases), {**state.stages, version: to}
+    weights = dict(state.weights)
+    for slot in SLOTS:
+        if aliases.get(slot) == version and to != STAGING:
+            del aliases[slot]
+            weights.pop(slot, None)
+    if to == PRODUCTION and state.champion != version:
+        if state.champion is not None:
+            stages[state.champion] = ARCHIVED
+            aliases[PREVIOUS] = state.champion
+        aliases[CHAMPION] = version
+    if to != PRODUCTION and state.champion == version:
+        del aliases[CHAMPION]
+        aliases[PREVIOUS] = version
+    return replace(state, aliases=aliases, stages=stages, weights=weights)
+
+
 def _after(state: State, event: Event) -> State:
     digests = dict(state.digests)
-    if event.version is not None and event.action in ("create_version", "upload_artifact"):
+    stored = event.action in ("create_version", "upload_artifact") and event.digest
+    if event.version is not None and stored:
         digests[event.version] = event.digest
     if event.version is not None and event.action in ("delete_artifact", "delete_version"):
         digests.pop(event.version, None)

@@ -28,6 +28,7 @@ LABELS_TAG = "labels"
 FORMAT_TAG = "artifact_format"
 _MAX_TAG_CHARS = 100_000
 _NAME = re.compile(r"[\w.\-]{1,255}")
+_ALIAS = re.compile(r"[\w\-]{1,255}")
 _log = logging.getLogger(__name__)
 
 
@@ -161,6 +162,8 @@ class RegistryStore:
             BackendUnavailable: The store cannot be reached or read.
         """
         wanted = str(alias_or_version)
+        if not _ALIAS.fullmatch(wanted):
+            raise ModelNotFound(f"no model {name!r} with alias {wanted[:100]!r} in the registry")
         client = self.mlflow.client()
         if wanted.isdecimal():
             with self.mlflow.translated(f"version {wanted} of model {name!r}"):
@@ -187,6 +190,20 @@ class RegistryStore:
         return [
             record_of(item, (a for a, v in targets.items() if int(v) == int(item.version)))
             for item in sorted(found, key=lambda item: int(item.version))
+        ]
+
+    def all_versions(self, aliases: Mapping[str, Mapping[str, int]]) -> list[ModelVersion]:
+        """Every version of the models in ``aliases`` (model to alias to number).
+
+        Raises:
+            BackendUnavailable: The store cannot be reached or read.
+        """
+        with self.mlflow.translated("versions"):
+            found = list(version_pages(self.mlflow.client(), ""))
+        return [
+            record_of(item, (a for a, v in aliases[item.name].items() if v == int(item.version)))
+            for item in found
+            if item.name in aliases
         ]
 
     def fetch(self, version: ModelVersion, cache_dir: Path) -> Bundle:

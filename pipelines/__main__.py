@@ -52,6 +52,9 @@ VERBS = {
         "pipelines.evaluate", "measure on the test split, write the bundle and its card"
     ),
     "register": Entry("pipelines.register", "put a bundle into the registry"),
+    "models": Entry(
+        "pipelines.models", "the registry: list, show, promote, shadow, canary, roll back, audit"
+    ),
     "import": Entry("pipelines.hf_import", "turn a Hugging Face classifier into a bundle"),
 }
 

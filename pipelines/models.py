@@ -23,7 +23,7 @@ ACTIONS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
     "show": ("models_show", "one model with its versions", ("name",)),
     "compare": ("models_show", "two versions side by side", ("name", "a", "b")),
     "audit": ("models_show", "who did what and why", ("name", "--at", "--limit")),
-    "import": ("models_change", "register a bundle's folder", ("bundle", "--name", *("--reason",))),
+    "import": ("models_change", "register a bundle's folder", ("bundle", "--name", "--reason")),
     "promote": (
         "models_change",
         "move a version to another stage",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import csv
 import hashlib
 import json
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -54,19 +56,18 @@ def evaluate_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
 
 
 def verify_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
-    """Checks every audit chain, and every stored file against its recorded digest; 1 when one fails."""
+    """Checks every audit chain and every stored bundle against its digest; 1 when one fails."""
     names = [args.name] if args.name else [model.name for model in registry.catalog.models()]
     found = []
     for name in names:
         registry.catalog.model(name)
-        found.append(_checked(name, "audit chain", lambda name=name: registry.ledger.events(name)))
+        found.append(_checked(name, "audit chain", partial(registry.ledger.events, name)))
         for version in tqdm(registry.store.list_versions(name), desc=name, leave=False):
             if not version.digest or version.tags.get("artifact_format", "bundle") != "bundle":
                 continue
             with tempfile.TemporaryDirectory(prefix="sentigraph-verify-") as scratch:
-                what = f"version {version.version}"
-                fetch = registry.store.fetch
-                found.append(_checked(name, what, lambda v=version: fetch(v, Path(scratch))))
+                fetch = partial(registry.store.fetch, version, Path(scratch))
+                found.append(_checked(name, f"version {version.version}", fetch))
     rows = [["model", "what", "result"], *([f["model"], f["what"], f["result"]] for f in found)]
     show(args, found, rows)
     return int(any(f["result"] != "ok" for f in found))
@@ -95,8 +96,7 @@ def gc_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
     return show(args, [m.model_id for m in unused], rows)
 
 
-def _checked(name: str, what: str, check: object) -> dict[str, str]:
-    assert callable(check)
+def _checked(name: str, what: str, check: Callable[[], object]) -> dict[str, str]:
     try:
         check()
     except RegistryError as error:
@@ -125,6 +125,16 @@ def _figures(truth: np.ndarray, predicted: np.ndarray, labels: int) -> dict[str,
 
 
 def _labelled(path: Path) -> Iterator[tuple[str, str]]:
-    from pipelines.labelled_file import read_labelled  # noqa: PLC0415
-
-    yield from read_labelled(path)
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows: Iterable[dict[str, str]] = (
+                csv.DictReader(stream)
+                if path.suffix == ".csv"
+                else (json.loads(line) for line in stream if line.strip())
+            )
+            for row in rows:
+                yield str(row["text"]), str(row["label"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DatasetError(
+            f"{path}: not a CSV or JSONL file with text and label: {error}"
+        ) from error

@@ -26,17 +26,15 @@ import numpy as np
 import orjson
 
 from benchmarks.http_client import Load, send_all
+from benchmarks.texts import CACHE, ROOT, real_texts
 from configs.cores import available_cores, share_cores
-from configs.schema import BatchingConfig
+from configs.schema import BatchingConfig, ModelConfig
 from deployments.engines import open_engine
-from deployments.model import LoadedModel
-from deployments.planner import plan
+from deployments.loaded import LoadedModel, with_surface
 from deployments.tokenizer import Tokenizer
-from pipelines.icwsm import read_icwsm
 from pipelines.local.stack import Stack, StackSettings
 from registry.bundle import open_bundle
 
-ROOT = Path(__file__).resolve().parent.parent
 WINDOW_TEXTS = 64
 
 
@@ -70,19 +68,16 @@ def _bare_worker(
     bundle = open_bundle(bundle_dir)
     model = LoadedModel(bundle, open_engine(bundle, provider="cpu", threads=threads))
     tokenizer = Tokenizer(bundle)
-    limits = BatchingConfig()
     model.score([tokenizer.encode([texts[0]]).ids])
+    batching = BatchingConfig(max_batch_texts=max_texts, reproducible_scores=False)
+    with tempfile.TemporaryDirectory() as folder:
+        planned = with_surface(model, batching, ModelConfig(), folder=Path(folder), threads=threads)
     barrier.wait()  # type: ignore[attr-defined]
     for start in range(0, len(texts), WINDOW_TEXTS):
         encoded = tokenizer.encode(texts[start : start + WINDOW_TEXTS])
         rows = np.split(encoded.ids, np.cumsum(encoded.lengths)[:-1])
-        for batch in plan(
-            encoded.lengths.tolist(),
-            max_texts=max_texts,
-            max_tokens=limits.max_batch_tokens,
-            max_padding_ratio=limits.max_padding_ratio,
-        ):
-            model.score([rows[i] for i in batch])
+        for batch in planned.plan(encoded.lengths.tolist()):
+            model.score([rows[i] for i in batch.indices])
     barrier.wait()  # type: ignore[attr-defined]
 
 
@@ -125,14 +120,11 @@ def main() -> int:
     parser.add_argument("--requests", type=int, default=2_000)
     parser.add_argument("--concurrency", type=int, default=64)
     parser.add_argument("--bundle", type=Path, default=ROOT / "models" / "sentiment")
-    parser.add_argument("--cache", type=Path, default=ROOT / ".sentigraph" / "cache")
+    parser.add_argument("--cache", type=Path, default=CACHE)
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
     args = parser.parse_args()
 
-    rows = [row.text.strip() for row in read_icwsm(args.cache) if row.label is not None]
-    texts = list(dict.fromkeys(text for text in rows if text))
-    rng = np.random.default_rng(7)
-    chosen = [texts[i] for i in rng.permutation(len(texts))[: args.requests + 300]]
+    chosen = real_texts(args.requests + 300, args.cache)
     warm_up, measured = chosen[:300], chosen[300:]
     replicas, threads = share_cores(available_cores(), 0)
 

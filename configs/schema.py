@@ -45,7 +45,7 @@ class ServerConfig(_Part):
     )
     access_log: bool = Field(
         True,
-        description="One log line per request (method, path, status, milliseconds; never the text).",
+        description="One JSON line per request in `access_*.log` beside Serve's logs (method, path, status, milliseconds; never the text).",
     )
 
 
@@ -88,6 +88,12 @@ class LimitsConfig(_Part):
         le=1_000_000,
         description="Texts waiting in one ingress replica; beyond it 429 E4005 with Retry-After.",
     )
+    max_wait_ms: int = Field(
+        2_000,
+        ge=1,
+        le=600_000,
+        description="Longest predicted wait of an interactive text; beyond it 429 E4005 with Retry-After. Any text is refused whose deadline would pass first.",
+    )
 
     @model_validator(mode="after")
     def _deadlines_agree(self) -> Self:
@@ -120,6 +126,12 @@ class ModelConfig(_Part):
         le=100,
         description="Inferences on built-in texts before a replica reports ready; 0 makes the first request slow.",
     )
+    surface_budget_ms: int = Field(
+        1_500,
+        ge=0,
+        le=600_000,
+        description="Time for measuring what batches cost when a model is first loaded on a kind of host; what does not fit is estimated. The result is kept beside the bundle.",
+    )
 
 
 class BatchingConfig(_Part):
@@ -135,7 +147,7 @@ class BatchingConfig(_Part):
         0,
         ge=0,
         le=1_024,
-        description="RPCs that one ingress keeps in flight; 0 means two for each model replica (one running, one prepared).",
+        description="RPCs that one ingress keeps in flight; 0 means three for every two model replicas (one runs on each, the next are prepared).",
     )
     max_batch_texts: int = Field(32, ge=1, le=4_096, description="Rows of one engine batch.")
     max_batch_tokens: int = Field(
@@ -144,11 +156,11 @@ class BatchingConfig(_Part):
         le=1_048_576,
         description="Rows times padded length of one engine batch; a single longer text runs alone.",
     )
-    max_padding_ratio: float = Field(
-        0.15,
-        ge=0,
-        lt=1,
-        description="Share of padding in one engine batch; 0 batches only texts of equal length.",
+    bulk_ratio: float = Field(
+        0.125,
+        gt=0,
+        le=1,
+        description="Share of a window that waiting bulk texts get although interactive ones wait; 1 treats both alike.",
     )
     reproducible_scores: bool = Field(
         True,

@@ -125,8 +125,16 @@ def build(args: Mapping[str, object]) -> Application:
         ).bind(config, threads, registry)
 
     ingresses = max(1, sizes.ingress.num_replicas)
-    hops = config.batching.max_hops_in_flight or max(2, math.ceil(2 * models / ingresses))
-    return _deployment(Ingress, sizes.ingress).bind(config, hops, tokenizer, registry, cache)
+    engines = models / ingresses
+    hops = config.batching.max_hops_in_flight or max(2, math.ceil(1.5 * engines))
+    return _deployment(Ingress, sizes.ingress).bind(
+        config,
+        hops_in_flight=hops,
+        engines=engines,
+        tokenizer=tokenizer,
+        registry=registry,
+        cache=cache,
+    )
 
 
 def _deployment(
@@ -159,10 +167,10 @@ async def _live_digest(registry: DeploymentHandle) -> str:
 
 
 def _remote_model(handle: DeploymentHandle) -> RunModel:
-    remote = by_value(handle)
+    score = by_value(handle).run
 
     async def run(batch: EncodingBatch) -> ScoreBatch:
-        scores: ScoreBatch = await remote.run.remote(batch)
+        scores: ScoreBatch = await score.remote(batch)
         return scores
 
     return run

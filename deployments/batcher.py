@@ -2,11 +2,13 @@
 
 Used twice: in the ingress, where a slot is one RPC in flight, and in the model replica,
 where the slot is the engine. An idle batcher never waits: the first item leaves at once,
-alone. Under load a batch is whatever arrived while the slots were busy. Nothing here
-knows Ray; everything runs on one event loop.
+alone. Under load a batch is whatever arrived while the slots were busy: interactive items
+first, and always a share of the bulk, so that neither class starves the other. Nothing
+here knows Ray; everything runs on one event loop.
 """
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
@@ -28,27 +30,43 @@ class Expired(Exception):
     """The item's deadline passed while it waited."""
 
 
+class Postponed(Exception):
+    """``run`` left the item for the next batch, because more urgent ones are waiting."""
+
+
 class Ticket(Generic[Item, Result]):
     """One item on its way through.
 
     Attributes:
         item: What was submitted.
         deadline_s: On the batcher's clock; looked at when the item leaves the queue.
+        bulk: Whether interactive items go first.
         future: The result. Cancel it to withdraw the item.
         queued_s: When it was submitted.
         started_s: When its batch left the queue, None while it waits.
     """
 
-    __slots__ = ("deadline_s", "future", "item", "queued_s", "started_s")
+    __slots__ = ("bulk", "deadline_s", "future", "item", "queued_s", "started_s")
 
     def __init__(
-        self, item: Item, deadline_s: float, future: "asyncio.Future[Result]", queued_s: float
+        self,
+        item: Item,
+        deadline_s: float,
+        bulk: bool,
+        future: "asyncio.Future[Result]",
+        queued_s: float,
     ) -> None:
         self.item = item
         self.deadline_s = deadline_s
+        self.bulk = bulk
         self.future = future
         self.queued_s = queued_s
         self.started_s: float | None = None
+
+    @property
+    def waited_s(self) -> float:
+        """Time in the queue; 0 while it waits."""
+        return 0.0 if self.started_s is None else self.started_s - self.queued_s
 
 
 Run = Callable[[list[Ticket[Item, Result]]], Awaitable[Sequence[Result | Exception]]]
@@ -57,8 +75,8 @@ Run = Callable[[list[Ticket[Item, Result]]], Awaitable[Sequence[Result | Excepti
 class Batcher(Generic[Item, Result]):
     """Gathers items and runs them in batches on a fixed number of slots.
 
-    Items leave in arrival order. Withdrawn and expired items are dropped before ``run``
-    sees them. An exception of ``run`` fails the items of that batch and nothing else.
+    Items of one class leave in arrival order. Withdrawn and expired items are dropped before
+    ``run`` sees them. An exception of ``run`` fails the items of that batch and nothing else.
     """
 
     def __init__(
@@ -68,119 +86,162 @@ class Batcher(Generic[Item, Result]):
         max_items: int,
         slots: int,
         max_queued: int,
+        express_slots: int = 0,
+        bulk_ratio: float = 0.125,
         on_drop: Callable[[str], None] = lambda reason: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Makes an idle batcher; call the other methods from one event loop.
 
         Args:
-            run: Answers one result or exception per ticket, in order.
+            run: Answers one result or exception per ticket, in order; ``Postponed`` puts a
+                ticket back to the head of the queue.
             max_items: Items in one batch.
             slots: Batches that run at once.
+            express_slots: Further ones, for interactive items while all that runs is bulk alone.
             max_queued: Items that may wait.
+            bulk_ratio: Share of a batch that waiting bulk gets although interactive items wait.
             on_drop: Told ``"expired"`` or ``"cancelled"`` for every item dropped.
             clock: Seconds, monotonic.
         """
         self._run = run
         self._max_items = max_items
-        self._free_slots = slots
+        self._slots = slots
+        self._express_slots = express_slots
         self._max_queued = max_queued
+        self._bulk_items = math.ceil(max_items * bulk_ratio)
         self._on_drop = on_drop
         self._clock = clock
-        self._queue: deque[Ticket[Item, Result]] = deque()
+        self._interactive: deque[Ticket[Item, Result]] = deque()
+        self._bulk: deque[Ticket[Item, Result]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._running = 0
+        self._running_bulk = 0
         self._pump_scheduled = False
-        self._items_per_s = 0.0
 
     @property
     def queued(self) -> int:
         """Items that wait, withdrawn ones included until they are dropped."""
-        return len(self._queue)
+        return len(self._interactive) + len(self._bulk)
 
-    def drain_s(self) -> float:
-        """Seconds that the waiting items will take at the recent pace; 0 while none is known."""
-        return len(self._queue) / self._items_per_s if self._items_per_s else 0.0
+    @property
+    def interactive_waits(self) -> bool:
+        """Whether an interactive item is in the queue. May be read from any thread."""
+        return bool(self._interactive)
 
-    def submit(self, items: Sequence[Item], deadline_s: float) -> list[Ticket[Item, Result]]:
+    def submit(
+        self, items: Sequence[Item], deadline_s: float, *, bulk: bool = False
+    ) -> list[Ticket[Item, Result]]:
         """Queues all items or none.
 
         Raises:
             QueueFull: They do not all fit.
         """
-        if len(self._queue) + len(items) > self._max_queued:
+        if self.queued + len(items) > self._max_queued:
             self._drop_withdrawn()
-            if len(self._queue) + len(items) > self._max_queued:
-                raise QueueFull(len(self._queue))
+            if self.queued + len(items) > self._max_queued:
+                raise QueueFull(self.queued)
         loop = asyncio.get_running_loop()
         now = self._clock()
         tickets = [
-            Ticket[Item, Result](item, deadline_s, loop.create_future(), now) for item in items
+            Ticket[Item, Result](item, deadline_s, bulk, loop.create_future(), now)
+            for item in items
         ]
-        self._queue.extend(tickets)
-        if self._free_slots and not self._pump_scheduled:
+        (self._bulk if bulk else self._interactive).extend(tickets)
+        if not self._pump_scheduled and self._may_start():
             # On the loop's next turn, so that what arrives in this turn leaves together.
             self._pump_scheduled = True
             loop.call_soon(self._pump)
         return tickets
 
+    def _may_start(self) -> bool:
+        if self._running < self._slots:
+            return True
+        behind_bulk = self._running == self._running_bulk < self._slots + self._express_slots
+        return behind_bulk and bool(self._interactive)
+
     def _pump(self) -> None:
         self._pump_scheduled = False
-        while self._free_slots and (batch := self._take()):
-            self._free_slots -= 1
-            task = asyncio.get_running_loop().create_task(self._execute(batch))
+        while self._may_start() and (batch := self._take()):
+            bulk_alone = all(ticket.bulk for ticket in batch)
+            self._running += 1
+            self._running_bulk += bulk_alone
+            task = asyncio.get_running_loop().create_task(self._execute(batch, bulk_alone))
             self._tasks.add(task)
             _cancel_when_all_withdrawn(task, batch)
 
     def _take(self) -> list[Ticket[Item, Result]]:
         batch: list[Ticket[Item, Result]] = []
         now = self._clock()
-        while self._queue and len(batch) < self._max_items:
-            ticket = self._queue.popleft()
-            if ticket.future.done():
-                self._on_drop("cancelled")
-            elif ticket.deadline_s <= now:
-                self._on_drop("expired")
-                ticket.future.set_exception(Expired())
-            else:
-                ticket.started_s = now
-                batch.append(ticket)
+        self._take_from(self._bulk, batch, self._bulk_items if self._interactive else 0, now)
+        self._take_from(self._interactive, batch, self._max_items, now)
+        self._take_from(self._bulk, batch, self._max_items, now)
         return batch
 
-    def _drop_withdrawn(self) -> None:
-        waiting = [ticket for ticket in self._queue if not ticket.future.done()]
-        for _ in range(len(self._queue) - len(waiting)):
-            self._on_drop("cancelled")
-        self._queue = deque(waiting)
+    def _take_from(
+        self,
+        queue: deque[Ticket[Item, Result]],
+        batch: list[Ticket[Item, Result]],
+        up_to: int,
+        now: float,
+    ) -> None:
+        while queue and len(batch) < up_to:
+            ticket = queue.popleft()
+            if not self._drop(ticket, now):
+                ticket.started_s = now
+                batch.append(ticket)
 
-    async def _execute(self, batch: list[Ticket[Item, Result]]) -> None:
-        started = self._clock()
+    def _drop(self, ticket: Ticket[Item, Result], now: float) -> bool:
+        """Whether the ticket is withdrawn or expired; its future is done then."""
+        if ticket.future.done():
+            self._on_drop("cancelled")
+        elif ticket.deadline_s <= now:
+            self._on_drop("expired")
+            ticket.future.set_exception(Expired())
+        else:
+            return False
+        return True
+
+    def _drop_withdrawn(self) -> None:
+        for queue in (self._interactive, self._bulk):
+            waiting = [ticket for ticket in queue if not ticket.future.done()]
+            for _ in range(len(queue) - len(waiting)):
+                self._on_drop("cancelled")
+            queue.clear()
+            queue.extend(waiting)
+
+    async def _execute(self, batch: list[Ticket[Item, Result]], bulk_alone: bool) -> None:
         try:
-            results = await self._run(batch)
-            for ticket, result in zip(batch, results, strict=True):
-                if ticket.future.done():
-                    continue
-                if isinstance(result, Exception):
-                    ticket.future.set_exception(result)
-                else:
-                    ticket.future.set_result(result)
+            self._settle(batch, await self._run(batch))
         except Exception as error:  # noqa: BLE001  (a batch must fail its own futures)
             _fail(batch, error)
         except asyncio.CancelledError:
             _fail(batch, None)
             raise
         finally:
-            self._free_slots += 1
+            self._running -= 1
+            self._running_bulk -= bulk_alone
             asyncio_task = asyncio.current_task()
             if asyncio_task is not None:
                 self._tasks.discard(asyncio_task)
-            self._note_pace(len(batch), started)
             self._pump()
 
-    def _note_pace(self, items: int, started_s: float) -> None:
-        # Batches run side by side, so the pace of one slot counts once per slot in use.
-        elapsed = max(self._clock() - started_s, 1e-6)
-        pace = items / elapsed * (len(self._tasks) + 1)
-        self._items_per_s = pace if not self._items_per_s else 0.8 * self._items_per_s + 0.2 * pace
+    def _settle(
+        self, batch: list[Ticket[Item, Result]], results: Sequence[Result | Exception]
+    ) -> None:
+        postponed: list[Ticket[Item, Result]] = []
+        for ticket, result in zip(batch, results, strict=True):
+            if ticket.future.done():
+                continue
+            if isinstance(result, Postponed):
+                postponed.append(ticket)
+            elif isinstance(result, Exception):
+                ticket.future.set_exception(result)
+            else:
+                ticket.future.set_result(result)
+        for ticket in reversed(postponed):
+            ticket.started_s = None
+            (self._bulk if ticket.bulk else self._interactive).appendleft(ticket)
 
 
 def _fail(batch: Sequence[Ticket[Item, Result]], error: Exception | None) -> None:

@@ -84,6 +84,21 @@ class Exchange:
             )
         return self.started_s + min(int(given[:12]), limits.max_deadline_ms) / 1_000
 
+    def bulk(self, default: bool) -> bool:
+        """Whether interactive requests go first: ``X-Priority``, else the route's default.
+
+        Raises:
+            InvalidInput: ``X-Priority`` is neither ``interactive`` nor ``bulk``.
+        """
+        given = self.header("x-priority")
+        if given is None:
+            return default
+        if given not in ("interactive", "bulk"):
+            raise InvalidInput(
+                "header X-Priority must be interactive or bulk", {"header": "X-Priority"}
+            )
+        return given == "bulk"
+
     async def json_body(self, limits: LimitsConfig, deadline_s: float) -> bytes:
         """The whole request body.
 

@@ -26,10 +26,14 @@ class BundleSource(Protocol):
 
 
 class BundleCache:
-    """Verified bundles of this node, by digest."""
+    """Verified bundles of this node, by digest.
+
+    Attributes:
+        directory: Theirs; what is measured on this host is kept there too.
+    """
 
     def __init__(self, directory: Path, source: BundleSource) -> None:
-        self._directory = directory
+        self.directory = directory
         self._source = source
 
     async def get(self, digest: str) -> Bundle:
@@ -45,7 +49,7 @@ class BundleCache:
             copying.result()
             return True
 
-        return await asyncio.to_thread(fetch_bundle, digest, self._directory, download)
+        return await asyncio.to_thread(fetch_bundle, digest, self.directory, download)
 
     async def _copy(self, digest: str, name: str, folder: Path) -> None:
         path = folder / name

@@ -18,6 +18,7 @@ from ray.serve.handle import DeploymentHandle
 from starlette.types import Receive, Scope, Send
 
 from configs.schema import AppConfig
+from deployments.access_log import AccessLog, beside_the_replica_log
 from deployments.classifier import Classifier
 from deployments.errors import InternalError, MethodNotAllowed, NotReady, RequestError
 from deployments.exchange import ClientGone, Exchange
@@ -55,16 +56,17 @@ class RemoteCache:
     """``SharedCache`` in the Cache deployment."""
 
     def __init__(self, handle: DeploymentHandle) -> None:
-        self._handle = by_value(handle)
+        self._get_many = by_value(handle).get_many
+        self._put_many = by_value(handle).put_many
 
     async def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """See ``SharedCache.get_many``."""
-        values: list[bytes | None] = await self._handle.get_many.remote(keys)
+        values: list[bytes | None] = await self._get_many.remote(keys)
         return values
 
     async def put_many(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
         """See ``SharedCache.put_many``."""
-        await self._handle.put_many.remote(entries)
+        await self._put_many.remote(entries)
 
 
 class RemoteRegistry:
@@ -94,18 +96,24 @@ class RemoteRegistry:
 class Ingress:
     """The ingress deployment. Any number of replicas; each has its own level-one cache."""
 
+    _access: AccessLog | None = None
+
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self,
         config: AppConfig,
+        *,
         hops_in_flight: int,
+        engines: float,
         tokenizer: DeploymentHandle,
         registry: DeploymentHandle,
         cache: DeploymentHandle | None,
     ) -> None:
         _log.setLevel(config.server.log_level)
-        self._config = config
+        logged = config.server.access_log and _log.isEnabledFor(logging.INFO)
+        self._access = AccessLog(beside_the_replica_log()) if logged else None
         self._metrics = Metrics()
-        self._tokenizer = by_value(tokenizer)
+        # Naming the method makes another handle: once, not for each call.
+        self._classify = by_value(tokenizer).classify
         self._live: LiveModel = await registry.live.remote()
         self._shared = RemoteCache(cache) if cache is not None else None
         classifier = Classifier(
@@ -114,6 +122,7 @@ class Ingress:
             self._shared,
             self._metrics,
             hops_in_flight=hops_in_flight,
+            engines=engines,
             is_lost=_is_lost,
         )
         predict = Predict(classifier, self.live, config.limits, self._metrics)
@@ -154,7 +163,7 @@ class Ingress:
         if self._probed is not None and now - self._probed[0] < _PROBE_FRESH_S:
             return self._probed[1]
         budget_s = np.array([_PROBE_BUDGET_S], dtype=np.float32)
-        probe = TextBatch(self._live.digest, ["ready?"], budget_s)
+        probe = TextBatch(self._live.digest, ["ready?"], budget_s, np.array([False]))
         try:
             await asyncio.wait_for(self._run_texts(probe), _PROBE_BUDGET_S)
         except Exception as error:
@@ -178,7 +187,7 @@ class Ingress:
         return "ok"
 
     async def _run_texts(self, batch: TextBatch) -> Answer:
-        answer: Answer = await self._tokenizer.classify.remote(batch)
+        answer: Answer = await self._classify.remote(batch)
         return answer
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -233,19 +242,20 @@ class Ingress:
         metrics = self._metrics
         method = exchange.method if exchange.status != 405 else "other"
         metrics.active_requests.dec()
-        metrics.requests.labels(exchange.endpoint, method, str(exchange.status)).inc()
-        metrics.request_seconds.labels(exchange.endpoint, method).observe(elapsed_s)
-        if self._config.server.access_log:
-            _log.info(
-                "request",
-                extra={
-                    "http_method": exchange.method,
-                    "http_path": exchange.endpoint,
-                    "http_status": exchange.status,
-                    "duration_ms": round(elapsed_s * 1_000, 2),
-                    "correlation_id": exchange.correlation_id,
-                },
+        metrics.count_request(exchange.endpoint, method, exchange.status, elapsed_s)
+        if self._access is not None:
+            self._access.add(
+                exchange.method,
+                exchange.endpoint,
+                exchange.status,
+                elapsed_s,
+                exchange.correlation_id,
             )
+
+    def __del__(self) -> None:
+        """Serve calls this when it stops the replica."""
+        if self._access is not None:
+            self._access.flush()
 
 
 def _is_lost(error: Exception) -> bool:

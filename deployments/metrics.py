@@ -8,6 +8,8 @@ model; never a text, an id or a raw path.
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from deployments.payloads import FloatArray
+
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -17,6 +19,7 @@ class Metrics:
     def __init__(self) -> None:
         registry = CollectorRegistry()
         self._registry = registry
+        self._requests: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.requests = Counter(
             "sentiment_requests",
             "Requests answered.",
@@ -84,8 +87,40 @@ class Metrics:
         )
         self.cache_lookups = Counter(
             "sentiment_cache_lookups",
-            "Cache lookups by level and result (hit, miss, shared, error).",
+            "Cache lookups by level and result (hit, miss, shared, skipped, error).",
             ["level", "result"],
+            registry=registry,
+        )
+        self.l1_hits = self.cache_lookups.labels("l1", "hit")
+        self.l1_misses = self.cache_lookups.labels("l1", "miss")
+        self.l1_shared = self.cache_lookups.labels("l1", "shared")
+        self.queue_seconds = self.stage_seconds.labels("queue")
+        self.break_even_ratio = Gauge(
+            "sentiment_cache_break_even_ratio",
+            "Level-two hit ratio at which a lookup just pays; below it most are skipped.",
+            registry=registry,
+        )
+        self.predicted_wait_seconds = Gauge(
+            "sentiment_predicted_wait_seconds",
+            "Wait predicted for the latest text, by which it was admitted or refused.",
+            registry=registry,
+        )
+        self.batch_rows = Histogram(
+            "sentiment_batch_rows",
+            "Texts in one engine batch.",
+            buckets=(1, 2, 4, 8, 16, 32, 64, 128),
+            registry=registry,
+        )
+        self.batch_padding_ratio = Histogram(
+            "sentiment_batch_padding_ratio",
+            "Share of an engine batch's cells that is padding.",
+            buckets=(0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0),
+            registry=registry,
+        )
+        self.cost_error_ratio = Histogram(
+            "sentiment_cost_surface_error_ratio",
+            "Actual over predicted duration of an engine batch; 1 is exact.",
+            buckets=(0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 4.0),
             registry=registry,
         )
         self.cache_bytes = Gauge(
@@ -107,6 +142,25 @@ class Metrics:
             ["name", "version", "digest"],
             registry=registry,
         )
+
+    def observe_batches(self, batches: FloatArray) -> None:
+        """Counts engine batches; rows as in ``ScoreBatch.batches``."""
+        for rows, tokens, cells, predicted_s, actual_s in batches.tolist():
+            self.batch_rows.observe(rows)
+            self.batch_padding_ratio.observe(1 - tokens / cells)
+            self.cost_error_ratio.observe(actual_s / predicted_s)
+
+    def count_request(self, endpoint: str, method: str, status: int, elapsed_s: float) -> None:
+        """One answered request."""
+        key = (endpoint, method, status)
+        children = self._requests.get(key)
+        if children is None:
+            children = self._requests[key] = (
+                self.requests.labels(endpoint, method, str(status)),
+                self.request_seconds.labels(endpoint, method),
+            )
+        children[0].inc()
+        children[1].observe(elapsed_s)
 
     def page(self) -> bytes:
         """The Prometheus text page."""

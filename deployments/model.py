@@ -1,11 +1,12 @@
 """Token ids to scores: the last stage, and the only one that computes.
 
 A replica holds every live model version, gathers the encodings of all RPCs in one
-window, cuts the window into batches of nearly equal length and runs them one after
-another in its engine thread, so the event loop stays free for the next window.
+window, cuts the window into the batches of least cost and runs them one after another in
+its engine thread, so the event loop stays free for the next window.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,11 +15,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from configs.schema import BatchingConfig, ModelConfig
-from deployments.batcher import Batcher, Expired, Ticket
-from deployments.engines import Engine, open_engine
+from deployments.batcher import Batcher, Expired, Postponed, Ticket
+from deployments.engines import open_engine
 from deployments.fetch import BundleCache
+from deployments.loaded import LoadedModel, PlannedModel, with_surface
 from deployments.payloads import EncodingBatch, FloatArray, IntArray, ScoreBatch
-from deployments.planner import plan
+from deployments.planner import PlannedBatch
 from deployments.tokenizer import Tokenizer
 from registry.records import Bundle
 
@@ -37,42 +39,24 @@ class _Encoding:
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
+    """One text's result; ``batch`` is set for the first row of an engine batch."""
+
     scores: FloatArray
     infer_s: float
+    cost_s: float
+    batch: tuple[float, ...] | None
 
 
-class LoadedModel:
-    """One bundle, ready to run: engine, padding and temperature."""
-
-    def __init__(self, bundle: Bundle, engine: Engine) -> None:
-        self.bundle = bundle
-        self.engine = engine
-
-    @property
-    def rows_interact(self) -> bool:
-        """Whether a row's logits depend on the other rows of its batch.
-
-        Dynamic INT8 takes one activation scale for a whole batch. The model card says how far
-        scores and labels move with it; `sentigraph export` measures that.
-        """
-        return self.bundle.engine.precision == "int8" and self.engine.device == "cpu"
-
-    def score(self, rows: Sequence[IntArray]) -> FloatArray:
-        """Probabilities ``[len(rows), labels] float32`` of one batch, padded to its longest row."""
-        longest = max(map(len, rows))
-        ids = np.full((len(rows), longest), self.bundle.engine.pad_id, dtype=np.int64)
-        mask = np.zeros((len(rows), longest), dtype=np.int64)
-        for index, row in enumerate(rows):
-            ids[index, : len(row)] = row
-            mask[index, : len(row)] = 1
-        return softmax(self.engine.run(ids, mask) / np.float32(self.bundle.temperature))
+_Ticket = Ticket[_Encoding, _Scored]
 
 
-def softmax(logits: FloatArray) -> FloatArray:
-    """Rows of ``[n, labels]`` to probabilities, shifted by the row's maximum against overflow."""
-    exponent = np.exp(logits - logits.max(axis=-1, keepdims=True))
-    scores: FloatArray = (exponent / exponent.sum(axis=-1, keepdims=True)).astype(np.float32)
-    return scores
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A planned batch of a window, with the model that it is for."""
+
+    model: PlannedModel
+    planned: PlannedBatch
+    positions: tuple[int, ...]
 
 
 class ModelReplica:
@@ -92,7 +76,7 @@ class ModelReplica:
         self._batching = batching
         self._threads = threads
         self._own_gpu = own_gpu
-        self._models: dict[str, LoadedModel] = {}
+        self._models: dict[str, PlannedModel] = {}
         self._loading = asyncio.Lock()
         self._engine_thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._window = Batcher[_Encoding, _Scored](
@@ -101,6 +85,7 @@ class ModelReplica:
             slots=1,
             # Back-pressure is the ingress's: what its RPCs in flight carry always fits here.
             max_queued=1 << 30,
+            bulk_ratio=batching.bulk_ratio,
         )
 
     async def load(self, digest: str) -> None:
@@ -128,8 +113,10 @@ class ModelReplica:
         rows = np.split(batch.ids, np.cumsum(batch.lengths)[:-1])
         now = time.monotonic()
         tickets = [
-            self._window.submit([_Encoding(batch.digest, row)], now + float(remaining))[0]
-            for row, remaining in zip(rows, batch.remaining_s, strict=True)
+            self._window.submit([_Encoding(batch.digest, row)], now + remaining, bulk=bulk)[0]
+            for row, remaining, bulk in zip(
+                rows, batch.remaining_s.tolist(), batch.bulk.tolist(), strict=True
+            )
         ]
         try:
             outcomes = await asyncio.gather(
@@ -147,9 +134,10 @@ class ModelReplica:
             ids = np.array([0, 1, 2], dtype=np.int32)
             lengths = np.array([3], dtype=np.int32)
             budget = np.array([30.0], dtype=np.float32)
-            await self.run(EncodingBatch(digest, ids, lengths, budget))
+            bulk = np.array([False])
+            await self.run(EncodingBatch(digest, ids, lengths, budget, bulk))
 
-    def _open_and_warm_up(self, bundle: Bundle) -> LoadedModel:
+    def _open_and_warm_up(self, bundle: Bundle) -> PlannedModel:
         engine = open_engine(
             bundle, provider=self._config.provider, threads=self._threads, own_gpu=self._own_gpu
         )
@@ -158,63 +146,98 @@ class ModelReplica:
         for _ in range(self._config.warmup_runs):
             for text in _WARM_UP_TEXTS:
                 loaded.score([tokenizer.encode([text]).ids])
-        return loaded
+        return with_surface(
+            loaded,
+            self._batching,
+            self._config,
+            folder=self._bundles.directory,
+            threads=self._threads,
+        )
 
-    async def _run_window(
-        self, tickets: list[Ticket[_Encoding, _Scored]]
-    ) -> list[_Scored | Exception]:
-        rows = [ticket.item.ids for ticket in tickets]
-        results: list[_Scored | Exception] = [Expired()] * len(tickets)
+    async def _run_window(self, tickets: list[_Ticket]) -> list[_Scored | Exception]:
+        runs = self._plan(tickets)
         loop = asyncio.get_running_loop()
-        for digest in {ticket.item.digest for ticket in tickets}:
-            mine = [i for i, ticket in enumerate(tickets) if ticket.item.digest == digest]
+        return await loop.run_in_executor(self._engine_thread, self._score, tickets, runs)
+
+    def _plan(self, tickets: Sequence[_Ticket]) -> list[_Run]:
+        """The window's batches: interactive ones first, then by deadline, then by arrival."""
+        groups: dict[tuple[str, bool], list[int]] = {}
+        for position, ticket in enumerate(tickets):
+            groups.setdefault((ticket.item.digest, ticket.bulk), []).append(position)
+        runs: list[tuple[bool, float, int, _Run]] = []
+        for (digest, bulk), positions in groups.items():
             model = self._models[digest]
-            alone = self._batching.reproducible_scores and model.rows_interact
-            batches = plan(
-                [len(rows[i]) for i in mine],
-                max_texts=1 if alone else self._batching.max_batch_texts,
-                max_tokens=self._batching.max_batch_tokens,
-                max_padding_ratio=self._batching.max_padding_ratio,
-            )
-            scored = await loop.run_in_executor(
-                self._engine_thread,
-                self._score_batches,
-                model,
-                [[rows[mine[i]] for i in batch] for batch in batches],
-            )
-            for batch, (scores, infer_s) in zip(batches, scored, strict=True):
-                for position, index in enumerate(batch):
-                    results[mine[index]] = _Scored(scores[position], infer_s)
+            for planned in model.plan([len(tickets[i].item.ids) for i in positions]):
+                rows = tuple(positions[i] for i in planned.indices)
+                deadline_s = min(tickets[i].deadline_s for i in rows)
+                runs.append((bulk, deadline_s, min(rows), _Run(model, planned, rows)))
+        return [run for *_, run in sorted(runs, key=lambda entry: entry[:3])]
+
+    def _score(self, tickets: Sequence[_Ticket], runs: Sequence[_Run]) -> list[_Scored | Exception]:
+        """Runs batches in the engine thread; what expired or was withdrawn is left out.
+
+        Bulk beyond its share stops for interactive texts that have come meanwhile.
+        """
+        results: list[_Scored | Exception] = [Expired()] * len(tickets)
+        bulk_left = math.ceil(len(tickets) * self._batching.bulk_ratio)
+        for run in runs:
+            if tickets[run.positions[0]].bulk:
+                if bulk_left <= 0 and self._window.interactive_waits:
+                    for i in run.positions:
+                        results[i] = Postponed()
+                    continue
+                bulk_left -= len(run.positions)
+            now = time.monotonic()
+            wanted = [
+                i
+                for i in run.positions
+                if tickets[i].deadline_s > now and not tickets[i].future.done()
+            ]
+            if wanted:
+                self._score_batch(tickets, run, wanted, results)
         return results
 
-    def _score_batches(
-        self, model: LoadedModel, batches: list[list[IntArray]]
-    ) -> list[tuple[FloatArray, float]]:
-        scored = []
-        for batch in batches:
-            started = time.perf_counter()
-            scores = model.score(batch)
-            scored.append((scores, time.perf_counter() - started))
-        return scored
+    def _score_batch(
+        self,
+        tickets: Sequence[_Ticket],
+        run: _Run,
+        wanted: Sequence[int],
+        results: list[_Scored | Exception],
+    ) -> None:
+        rows = [tickets[i].item.ids for i in wanted]
+        started = time.perf_counter()
+        scores = run.model.loaded.score(rows)
+        infer_s = time.perf_counter() - started
+        cells = len(rows) * len(rows[0])
+        cost_s = run.planned.cost_s / len(run.positions)
+        whole = len(wanted) == len(run.positions)
+        facts = (len(rows), sum(map(len, rows)), cells, run.planned.cost_s, infer_s)
+        for row, i in enumerate(wanted):
+            batch = facts if row == 0 and whole else None
+            results[i] = _Scored(scores[row], infer_s, cost_s, batch)
 
     def _collect(
         self,
         digest: str,
-        tickets: list[Ticket[_Encoding, _Scored]],
+        tickets: Sequence[_Ticket],
         outcomes: Sequence[_Scored | BaseException],
     ) -> ScoreBatch:
-        labels = len(self._models[digest].bundle.labels)
+        labels = len(self._models[digest].loaded.bundle.labels)
         scores = np.full((len(tickets), labels), np.nan, dtype=np.float32)
         expired = np.zeros(len(tickets), dtype=np.bool_)
-        queue_s = np.zeros(len(tickets), dtype=np.float32)
-        infer_s = np.zeros(len(tickets), dtype=np.float32)
+        # Rows: queue, infer, cost.
+        seconds = np.zeros((3, len(tickets)), dtype=np.float32)
+        batches: list[tuple[float, ...]] = []
         for i, (ticket, outcome) in enumerate(zip(tickets, outcomes, strict=True)):
             if isinstance(outcome, _Scored):
                 scores[i] = outcome.scores
-                infer_s[i] = outcome.infer_s
-                queue_s[i] = (ticket.started_s or ticket.queued_s) - ticket.queued_s
+                seconds[:, i] = ticket.waited_s, outcome.infer_s, outcome.cost_s
+                if outcome.batch is not None:
+                    batches.append(outcome.batch)
             elif isinstance(outcome, Expired):
                 expired[i] = True
             else:
                 raise outcome
-        return ScoreBatch(digest, scores, expired, queue_s, infer_s)
+        facts = np.array(batches, dtype=np.float32).reshape(len(batches), 5)
+        queue_s, infer_s, cost_s = seconds
+        return ScoreBatch(digest, scores, expired, queue_s, infer_s, cost_s, facts)

@@ -23,11 +23,13 @@ class TextBatch:
         digest: Bundle that must answer.
         texts: n texts, stripped, not blank.
         remaining_s: ``[n] float32``, seconds until each text's deadline.
+        bulk: ``[n] bool``, interactive texts go before these.
     """
 
     digest: str
     texts: list[str]
     remaining_s: FloatArray
+    bulk: BoolArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +41,14 @@ class EncodingBatch:
         ids: ``[sum(lengths)] int32``, token ids of all texts end to end, unpadded.
         lengths: ``[n] int32``, tokens of each text, special tokens included.
         remaining_s: ``[n] float32``, seconds until each text's deadline.
+        bulk: ``[n] bool``, interactive texts go before these.
     """
 
     digest: str
     ids: IntArray
     lengths: IntArray
     remaining_s: FloatArray
+    bulk: BoolArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,10 @@ class ScoreBatch:
         expired: ``[n] bool``, deadline passed before the engine ran.
         queue_s: ``[n] float32``, wait in the model replica's window, seconds.
         infer_s: ``[n] float32``, duration of the engine batch that held the text, seconds.
+        cost_s: ``[n] float32``, the text's share of its batch by the cost surface, seconds.
+        batches: ``[m, 5] float32``, the engine batches whose first row is one of these texts:
+            ``rows, tokens, cells, predicted_s, actual_s``, where cells is rows times padded
+            length and tokens leaves the padding out.
     """
 
     digest: str
@@ -64,6 +72,8 @@ class ScoreBatch:
     expired: BoolArray
     queue_s: FloatArray
     infer_s: FloatArray
+    cost_s: FloatArray
+    batches: FloatArray
 
 
 @dataclass(frozen=True, slots=True)

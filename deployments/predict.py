@@ -46,11 +46,12 @@ class Predict:
     async def one(self, exchange: Exchange) -> None:
         """Answers one text with ``schemas.Prediction``."""
         deadline_s = exchange.deadline_s(self._limits)
+        bulk = exchange.bulk(default=False)
         body = await exchange.json_body(self._limits, deadline_s)
         request = parse(PredictRequest, body)
         text = self._checked(request.text)
         model = self._live()
-        (outcome,) = await self._classifier.classify(model, [text], deadline_s)
+        (outcome,) = await self._classifier.classify(model, [text], deadline_s, bulk=bulk)
         if isinstance(outcome, RequestError):
             raise outcome
         answer = self._prediction(model, text, outcome) | _identity(model, exchange)
@@ -59,6 +60,7 @@ class Predict:
     async def batch(self, exchange: Exchange) -> None:
         """Answers up to ``max_batch_texts`` texts with ``schemas.BatchPrediction``."""
         deadline_s = exchange.deadline_s(self._limits)
+        bulk = exchange.bulk(default=True)
         body = await exchange.json_body(self._limits, deadline_s)
         request = parse(BatchPredictRequest, body)
         if not request.texts:
@@ -71,7 +73,8 @@ class Predict:
             )
         model = self._live()
         texts, refused = self._split(request.texts)
-        outcomes = await self._classifier.classify(model, list(texts.values()), deadline_s)
+        accepted = list(texts.values())
+        outcomes = await self._classifier.classify(model, accepted, deadline_s, bulk=bulk)
         answered = dict(zip(texts, outcomes, strict=True))
         results = []
         for index in range(len(request.texts)):

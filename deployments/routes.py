@@ -224,6 +224,14 @@ def _operation(refs: dict[Any, Any], request: Any, answer: Any) -> dict[str, Any
         "schema": {"type": "integer", "minimum": 1},
         "description": "Milliseconds after which the answer is worthless.",
     }
+    priority = {
+        "name": "X-Priority",
+        "in": "header",
+        "required": False,
+        "schema": {"type": "string", "enum": ["interactive", "bulk"]},
+        "description": "Interactive texts go first. Default: interactive for one text, bulk for "
+        "a batch.",
+    }
     errors = {
         str(status): {"description": "See `error_code`.", "content": content(ErrorBody)}
         for status in _ERRORS
@@ -232,7 +240,7 @@ def _operation(refs: dict[Any, Any], request: Any, answer: Any) -> dict[str, Any
         "tags": ["predict"],
         "summary": (answer.__doc__ or "").strip(),
         "operationId": request.__name__,
-        "parameters": [deadline],
+        "parameters": [deadline, priority],
         "requestBody": {"required": True, "content": content(request)},
         "responses": {
             "200": {"description": "Classified.", "content": content(answer)},

@@ -94,6 +94,7 @@ class TokenizerReplica:
                 ids=encoded.ids,
                 lengths=encoded.lengths,
                 remaining_s=batch.remaining_s - np.float32(tokenize_s),
+                bulk=batch.bulk,
             )
         )
         return Answer(scores, encoded.lengths, encoded.truncated, tokenize_s)

@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from deployments.engines import Engine, open_engine
-from deployments.model import LoadedModel
+from deployments.loaded import LoadedModel
 from deployments.tokenizer import Tokenizer
 from pipelines.parity import FloatArray
 from registry.records import Bundle

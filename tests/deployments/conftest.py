@@ -13,8 +13,9 @@ ROOT = Path(__file__).parents[2]
 class OneBundle:
     """Stands for ``BundleCache`` where the bundle is at hand."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, directory: Path) -> None:
         self._bundle = bundle
+        self.directory = directory
 
     async def get(self, digest: str) -> Bundle:
         assert digest == self._bundle.digest
@@ -27,5 +28,5 @@ def bundled() -> Bundle:
 
 
 @pytest.fixture
-def one_bundle(bundled: Bundle) -> OneBundle:
-    return OneBundle(bundled)
+def one_bundle(bundled: Bundle, tmp_path: Path) -> OneBundle:
+    return OneBundle(bundled, tmp_path)

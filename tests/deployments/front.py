@@ -56,7 +56,15 @@ class Stages:
         zeros = np.zeros(n, dtype=np.float32)
         scores = np.tile(np.array([0.25, 0.75], dtype=np.float32), (n, 1))
         return Answer(
-            ScoreBatch(batch.digest, scores, np.zeros(n, dtype=np.bool_), zeros, zeros),
+            ScoreBatch(
+                batch.digest,
+                scores,
+                np.zeros(n, dtype=np.bool_),
+                zeros,
+                zeros,
+                np.full(n, self.delay_s or 1e-3, dtype=np.float32) / n,
+                np.array([[n, 5 * n, 5 * n, 1e-3, 1e-3]], dtype=np.float32),
+            ),
             np.full(n, 5, dtype=np.int32),
             np.zeros(n, dtype=np.bool_),
             0.0,
@@ -84,14 +92,16 @@ def with_front(
         await written.__init__(  # type: ignore[misc]
             ingress,
             config,
-            hops,
-            LocalHandle(target),
-            LocalHandle(target),
-            LocalHandle(cache) if cache is not None else None,
+            hops_in_flight=hops,
+            engines=1.0,
+            tokenizer=LocalHandle(target),
+            registry=LocalHandle(target),
+            cache=LocalHandle(cache) if cache is not None else None,
         )
         app = ingress.__serve_build_asgi_app__()
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             await body(client)
+        ingress.__del__()
 
     asyncio.run(asyncio.wait_for(run(), 20))

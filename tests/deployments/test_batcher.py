@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from deployments.batcher import Batcher, Expired, QueueFull, Ticket
+from deployments.batcher import Batcher, Expired, Postponed, QueueFull, Ticket
 
 FAR = 1e9
 
@@ -166,19 +166,49 @@ def test_a_batch_that_nobody_waits_for_is_stopped_and_its_slot_is_free_again() -
     in_loop(body)
 
 
-def test_the_predicted_wait_follows_the_pace() -> None:
+def test_interactive_goes_first_and_bulk_keeps_its_share() -> None:
     async def body() -> None:
-        now = 0.0
+        recorder = Recorder()
+        window = make(recorder, max_items=4, bulk_ratio=0.25)
+        first = window.submit([0], FAR)
+        await asyncio.sleep(0.01)
+        bulk = window.submit([91, 92, 93], FAR, bulk=True)
+        fast = window.submit([1, 2, 3, 4, 5], FAR)
+        recorder.gate.set()
+        await asyncio.gather(*(ticket.future for ticket in first + bulk + fast))
+        assert recorder.batches == [[0], [91, 1, 2, 3], [92, 4, 5, 93]]
+
+    in_loop(body)
+
+
+def test_an_express_slot_lets_interactive_pass_running_bulk_and_nothing_else() -> None:
+    async def body() -> None:
+        recorder = Recorder()
+        window = make(recorder, max_items=2, express_slots=1)
+        tickets = window.submit([91, 92, 93], FAR, bulk=True)
+        await asyncio.sleep(0.01)
+        assert recorder.batches == [[91, 92]]
+        tickets += window.submit([1, 2, 3], FAR)
+        await asyncio.sleep(0.01)
+        assert recorder.batches == [[91, 92], [93, 1]]
+        recorder.gate.set()
+        await asyncio.gather(*(ticket.future for ticket in tickets))
+        assert recorder.batches[2:] == [[2, 3]]
+
+    in_loop(body)
+
+
+def test_postponed_items_go_back_to_the_head_of_their_queue() -> None:
+    async def body() -> None:
+        seen: list[list[int]] = []
 
         async def run(tickets: list[Ticket[int, int]]) -> list[int | Exception]:
-            nonlocal now
-            now += 0.5
-            return [0] * len(tickets)
+            seen.append([ticket.item for ticket in tickets])
+            return [t.item if i == 0 else Postponed() for i, t in enumerate(tickets)]
 
-        window = Batcher[int, int](run, max_items=1, slots=1, max_queued=100, clock=lambda: now)
-        assert window.drain_s() == 0
-        await window.submit([1], FAR)[0].future
-        window.submit([1] * 10, FAR)
-        assert window.drain_s() == pytest.approx(10 * 0.5)
+        window = Batcher[int, int](run, max_items=3, slots=1, max_queued=10)
+        tickets = window.submit([1, 2, 3, 4], FAR, bulk=True)
+        assert await asyncio.gather(*(t.future for t in tickets)) == [1, 2, 3, 4]
+        assert seen == [[1, 2, 3], [2, 3, 4], [3, 4], [4]]
 
     in_loop(body)

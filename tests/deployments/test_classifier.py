@@ -42,7 +42,7 @@ class Stages:
         scores = np.stack([1 - positive, positive], axis=1)
         expired = np.full(n, self.expired)
         return Answer(
-            ScoreBatch(batch.digest, scores, expired, zeros, zeros),
+            ScoreBatch(batch.digest, scores, expired, zeros, zeros, zeros + 1e-3, np.zeros((0, 5))),
             np.array([len(text) for text in batch.texts], dtype=np.int32),
             np.zeros(n, dtype=np.bool_),
             0.0,
@@ -88,6 +88,7 @@ def make(
         shared,
         metrics,
         hops_in_flight=1,
+        engines=1,
         is_lost=lambda error: isinstance(error, LostError),
     )
     return classifier, metrics

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,8 +11,10 @@ import pytest
 
 from configs.schema import BatchingConfig, ModelConfig
 from deployments.engines import open_engine
-from deployments.model import LoadedModel, ModelReplica, softmax
+from deployments.loaded import LoadedModel, softmax
+from deployments.model import ModelReplica
 from deployments.payloads import EncodingBatch, TextBatch
+from deployments.surface import CostSurface
 from deployments.tokenizer import Tokenizer, TokenizerReplica
 from registry.records import Bundle
 
@@ -25,8 +28,16 @@ TEXTS = [
 
 def replica(one_bundle: Any, **changes: Any) -> ModelReplica:
     batching = BatchingConfig(**changes)
-    model = ModelConfig(warmup_runs=1)
+    model = ModelConfig(warmup_runs=1, surface_budget_ms=0)
     return ModelReplica(one_bundle, model, batching, threads=1, own_gpu=False)
+
+
+# One price for any batch: the plan puts all texts together.
+FLAT = CostSurface(
+    np.array([1, 128], dtype=np.float32),
+    np.array([1, 512], dtype=np.float32),
+    np.ones((2, 2), dtype=np.float32),
+)
 
 
 def in_loop(body: Callable[[], Awaitable[None]]) -> None:
@@ -37,18 +48,24 @@ def far(count: int) -> Any:
     return np.full(count, 60.0, dtype=np.float32)
 
 
+def texts(bundle: Bundle, *values: str, bulk: bool = False) -> TextBatch:
+    return TextBatch(bundle.digest, list(values), far(len(values)), np.full(len(values), bulk))
+
+
 @pytest.mark.parametrize(("reproducible", "tolerance"), [(True, 0), (False, 0.2)])
 def test_texts_in_a_batch_get_what_they_get_alone(
     one_bundle: Any, bundled: Bundle, reproducible: bool, tolerance: float
 ) -> None:
     async def body() -> None:
-        model = replica(one_bundle, reproducible_scores=reproducible, max_padding_ratio=0.99)
+        model = replica(one_bundle, reproducible_scores=reproducible)
+        await model.load(bundled.digest)
+        model._models[bundled.digest].surface = FLAT
         stage = TokenizerReplica(one_bundle, model.run)
-        together = await stage.classify(TextBatch(bundled.digest, TEXTS, far(4)))
+        together = await stage.classify(texts(bundled, *TEXTS))
         scores = together.scores.scores
         shifts = []
         for i, text in enumerate(TEXTS):
-            alone = await stage.classify(TextBatch(bundled.digest, [text], far(1)))
+            alone = await stage.classify(texts(bundled, text))
             assert alone.n_tokens[0] == together.n_tokens[i]
             shifts.append(np.abs(alone.scores.scores[0] - scores[i]).max())
         assert max(shifts) <= tolerance
@@ -76,14 +93,10 @@ def test_engine_batches_keep_the_limits(
     assert engine_shapes(one_bundle, bundled, [4, 4, 4], **changes) == shapes
 
 
-def test_more_tokens_or_more_padding_than_allowed_cut_a_batch(
-    one_bundle: Any, bundled: Bundle
-) -> None:
+def test_more_tokens_than_allowed_cut_a_batch(one_bundle: Any, bundled: Bundle) -> None:
     lengths = [10, 9, 8]
     assert engine_shapes(one_bundle, bundled, lengths) == {(3, 10)}
-    assert engine_shapes(one_bundle, bundled, lengths, max_batch_tokens=20) == {(2, 10), (1, 8)}
-    alone = engine_shapes(one_bundle, bundled, lengths, max_padding_ratio=0)
-    assert alone == {(1, 10), (1, 9), (1, 8)}
+    assert engine_shapes(one_bundle, bundled, lengths, max_batch_tokens=18) == {(1, 10), (2, 9)}
 
 
 def engine_shapes(
@@ -102,10 +115,11 @@ def engine_shapes(
     async def body() -> None:
         model = replica(one_bundle, reproducible_scores=False, **changes)
         await model.load(bundled.digest)
-        model._models[bundled.digest].engine = Recording()
+        model._models[bundled.digest].loaded.engine = Recording()
+        model._models[bundled.digest].surface = FLAT
         ids = np.full(sum(lengths), 7, dtype=np.int32)
         counts = np.array(lengths, dtype=np.int32)
-        await model.run(EncodingBatch(bundled.digest, ids, counts, far(len(lengths))))
+        await model.run(EncodingBatch(bundled.digest, ids, counts, far(len(lengths)), counts < 0))
 
     in_loop(body)
     return shapes
@@ -119,6 +133,8 @@ def test_warm_up_runs_before_the_replica_is_ready(
     warmup_runs: int,
     scored: int,
 ) -> None:
+    # Measured and kept before, so that what counts below is the warm-up.
+    in_loop(lambda: replica(one_bundle).load(bundled.digest))
     calls: list[int] = []
     score = LoadedModel.score
 
@@ -143,12 +159,9 @@ def test_concurrent_payloads_share_windows_and_keep_their_rows(
     async def body() -> None:
         model = replica(one_bundle)
         stage = TokenizerReplica(one_bundle, model.run)
-        await stage.classify(TextBatch(bundled.digest, TEXTS, far(4)))
+        await stage.classify(texts(bundled, *TEXTS))
         answers = await asyncio.gather(
-            *(
-                stage.classify(TextBatch(bundled.digest, [TEXTS[i % 2]] * 3, far(3)))
-                for i in range(20)
-            )
+            *(stage.classify(texts(bundled, *[TEXTS[i % 2]] * 3)) for i in range(20))
         )
         positive = bundled.labels.index("POSITIVE")
         for i, answer in enumerate(answers):
@@ -167,11 +180,69 @@ def test_what_has_expired_is_marked_and_not_computed(one_bundle: Any, bundled: B
                 np.array([101, 2204, 102, 101, 2919, 102], dtype=np.int32),
                 np.array([3, 3], dtype=np.int32),
                 remaining,
+                np.array([False, False]),
             )
         )
         assert scores.expired.tolist() == [False, True]
         assert np.isnan(scores.scores[1]).all()
         assert not np.isnan(scores.scores[0]).any()
+
+    in_loop(body)
+
+
+def test_interactive_texts_pass_bulk_that_is_under_way(one_bundle: Any, bundled: Bundle) -> None:
+    async def body() -> None:
+        model = replica(one_bundle, max_batch_texts=1)
+        await model.load(bundled.digest)
+        ran: list[int] = []
+        started = threading.Event()
+        gate = threading.Event()
+
+        class Recording:
+            device = "cpu"
+
+            def run(self, input_ids: Any, attention_mask: Any) -> Any:
+                ran.append(input_ids.shape[1])
+                started.set()
+                gate.wait(10)
+                return np.zeros((len(input_ids), 2), dtype=np.float32)
+
+        model._models[bundled.digest].loaded.engine = Recording()
+
+        def payload(count: int, tokens: int, bulk: bool) -> EncodingBatch:
+            ids = np.full(count * tokens, 7, dtype=np.int32)
+            lengths = np.full(count, tokens, dtype=np.int32)
+            return EncodingBatch(bundled.digest, ids, lengths, far(count), np.full(count, bulk))
+
+        slow = asyncio.create_task(model.run(payload(32, 9, bulk=True)))
+        await asyncio.to_thread(started.wait)
+        fast = asyncio.create_task(model.run(payload(1, 5, bulk=False)))
+        await asyncio.sleep(0.05)
+        gate.set()
+        await fast
+        # The bulk share of the window, an eighth, had its turn; the rest waited.
+        assert ran.index(5) == 4
+        scores = await slow
+        assert len(ran) == 33
+        assert not scores.expired.any()
+
+    in_loop(body)
+
+
+def test_facts_of_the_engine_batches_travel_with_the_scores(
+    one_bundle: Any, bundled: Bundle
+) -> None:
+    async def body() -> None:
+        model = replica(one_bundle, reproducible_scores=False)
+        await model.load(bundled.digest)
+        model._models[bundled.digest].surface = FLAT
+        ids = np.full(14, 7, dtype=np.int32)
+        lengths = np.array([4, 10], dtype=np.int32)
+        scores = await model.run(EncodingBatch(bundled.digest, ids, lengths, far(2), lengths < 0))
+        ((rows, tokens, cells, predicted_s, actual_s),) = scores.batches.tolist()
+        assert (rows, tokens, cells, predicted_s) == (2, 14, 20, 1)
+        assert actual_s > 0
+        assert scores.cost_s.tolist() == [0.5, 0.5]
 
     in_loop(body)
 
@@ -188,7 +259,7 @@ def test_the_health_check_runs_the_engine(one_bundle: Any, bundled: Bundle) -> N
             def run(self, input_ids: Any, attention_mask: Any) -> Any:
                 raise RuntimeError("engine is gone")
 
-        model._models[bundled.digest].engine = Broken()
+        model._models[bundled.digest].loaded.engine = Broken()
         with pytest.raises(RuntimeError, match="engine is gone"):
             await model.check()
 

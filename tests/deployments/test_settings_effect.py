@@ -1,6 +1,7 @@
 """Every setting does something: change it and something that can be observed changes."""
 
 import asyncio
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ ELSEWHERE = {
     "model.warmup_runs": "tests/deployments/test_model.py",
     "batching.max_batch_texts": "tests/deployments/test_model.py",
     "batching.max_batch_tokens": "tests/deployments/test_model.py",
-    "batching.max_padding_ratio": "tests/deployments/test_model.py",
+    "batching.bulk_ratio": "tests/deployments/test_batcher.py",
+    "model.surface_budget_ms": "tests/deployments/test_loaded.py",
     "batching.reproducible_scores": "tests/deployments/test_model.py",
     "registry.tracking_uri": "tests/deployments/test_rollout.py",
     "registry.artifact_root": "tests/deployments/test_rollout.py",
@@ -80,18 +82,21 @@ def test_one_access_line_without_the_text(server: dict[str, Any], lines: int) ->
         await post(client, "my secret words")
 
     found: list[logging.LogRecord] = []
-    logger = logging.getLogger("ray.serve.sentigraph")
+    logger = logging.getLogger("sentigraph.access")
     handler = Kept()
     logger.addHandler(handler)
     try:
         with_front(config(server=server), body)
     finally:
         logger.removeHandler(handler)
-    assert [record.getMessage() for record in found] == ["request"] * lines
-    for record in found:
-        assert record.__dict__["http_path"] == PREDICT
-        assert record.__dict__["http_status"] == 200
-        assert "secret" not in str(record.__dict__)
+    written = [line for record in found for line in record.getMessage().splitlines()]
+    assert len(written) == lines
+    for line in written:
+        fields = json.loads(line)
+        assert fields["message"] == "request"
+        assert fields["http_path"] == PREDICT
+        assert fields["http_status"] == 200
+        assert "secret" not in line
 
 
 @shows("limits.max_text_chars", "limits.max_batch_texts", "limits.max_body_bytes")
@@ -156,6 +161,26 @@ def test_level_one(cache: dict[str, Any], wait_s: float, cached: bool) -> None:
     with_front(config(cache={"l2": "none", **cache}), body)
 
 
+@shows("limits.max_wait_ms")
+@pytest.mark.parametrize(("max_wait_ms", "refused"), [(250, 2), (60_000, 0)])
+def test_what_would_wait_too_long_is_refused_at_once(max_wait_ms: int, refused: int) -> None:
+    async def body(client: httpx.AsyncClient) -> None:
+        for i in range(20):
+            await post(client, f"learn {i:02}")
+        answers = await asyncio.gather(*(post(client, f"await {i:02}") for i in range(5)))
+        late = [answer for answer in answers if answer.status_code != 200]
+        assert len(late) == refused
+        for answer in late:
+            assert code(answer) == (429, "E4005")
+            assert answer.headers["retry-after"] == "1"
+            assert 0 < answer.json()["context"]["retry_after_ms"] <= 300
+
+    stages = Stages(delay_s=0.1)
+    one_by_one = {"max_hop_texts": 1, "max_hops_in_flight": 1}
+    limited = config(limits={"max_wait_ms": max_wait_ms}, batching=one_by_one)
+    with_front(limited, body, stages=stages)
+
+
 @shows("cache.l2_timeout_ms")
 @pytest.mark.parametrize(("timeout_ms", "cached"), [(1_000, True), (50, False)])
 def test_level_two_is_waited_for_no_longer_than_allowed(timeout_ms: int, cached: bool) -> None:
@@ -180,7 +205,7 @@ def graph(args: dict[str, Any]) -> dict[str, Deployment]:
     def walk(application: Any) -> None:
         deployment = application._bound_deployment
         found[deployment.name] = deployment
-        for child in deployment.init_args:
+        for child in (*deployment.init_args, *deployment.init_kwargs.values()):
             if hasattr(child, "_bound_deployment"):
                 walk(child)
 
@@ -197,9 +222,9 @@ def test_the_cache_deployment_is_sized_or_left_out() -> None:
 @shows("batching.max_hops_in_flight", "model.intra_op_threads")
 def test_hops_and_threads_reach_their_replicas() -> None:
     four = graph({"replicas": {"model": {"num_replicas": 4}}})
-    assert four["Ingress"].init_args[1] == 8
+    assert four["Ingress"].init_kwargs["hops_in_flight"] == 6
     chosen = graph({"batching": {"max_hops_in_flight": 3}, "model": {"intra_op_threads": 5}})
-    assert chosen["Ingress"].init_args[1] == 3
+    assert chosen["Ingress"].init_kwargs["hops_in_flight"] == 3
     assert chosen["Model"].init_args[1] == 5
 
 

@@ -1,0 +1,146 @@
+"""Where the CPU goes: milliseconds per request of every process of the running graph.
+
+``python -m benchmarks.stage_cpu`` starts a private stack, sends real texts in a closed loop and
+reads ``utime + stime`` of each process from ``/proc`` before and after. CPU time depends little
+on what else the machine does, so this shows what a change to the hot path is worth even where
+throughput cannot be measured.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import orjson
+import yaml
+
+from benchmarks.http_client import Load, send_all
+from benchmarks.texts import ROOT, real_texts
+from pipelines.local.processes import MARK, belonging
+from pipelines.local.stack import Stack, StackSettings
+
+_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_NAMES = {
+    "ServeReplica:sentigraph:": "",
+    "ServeController": "controller",
+    "HAProxyManager": "haproxy manager",
+    "ProxyActor": "fallback proxy",
+    "haproxy": "haproxy",
+    "raylet": "raylet",
+    "gcs_server": "gcs",
+    "dashboard": "dashboard",
+    "Dashboard": "dashboard",
+    "RuntimeEnvAgent": "dashboard",
+    "mlflow": "mlflow",
+}
+
+
+def stage_of(command: str) -> str:
+    """The row of the table that a process belongs to."""
+    for part, name in _NAMES.items():
+        _, found, rest = command.partition(part)
+        if found:
+            return name or rest.split()[0].split("#")[0]
+    return "other"
+
+
+def cpu_seconds(mark: str) -> dict[str, float]:
+    """CPU seconds so far by stage, of all processes that belong to the stack, and of this one."""
+    used: dict[str, float] = defaultdict(float)
+    for pid in belonging(mark, set()):
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
+            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        except OSError:
+            continue
+        used[stage_of(command)] += (int(stat[11]) + int(stat[12])) / _TICKS_PER_S
+    used["load generator"] = time.process_time()
+    return used
+
+
+def serve_config(folder: Path, settings: Sequence[str]) -> Path:
+    """A copy of ``serve_config.yaml`` in ``folder`` with some ``args:`` changed."""
+    config = yaml.safe_load((ROOT / "serve_config.yaml").read_text(encoding="utf-8"))
+    for setting in settings:
+        path, _, value = setting.partition("=")
+        *parents, leaf = path.split(".")
+        part = config["applications"][0]["args"]
+        for parent in parents:
+            part = part.setdefault(parent, {})
+        part[leaf] = yaml.safe_load(value)
+    file = folder / "bench.yaml"
+    file.write_text(yaml.safe_dump(config), encoding="utf-8")
+    return file
+
+
+def main() -> int:
+    """Prints the table; 1 if any request failed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--requests", type=int, default=2_000)
+    parser.add_argument("--concurrency", type=int, default=64)
+    parser.add_argument("--topology", choices=("split", "fused"), default="split")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="PATH=VALUE", help="a setting, as in args:"
+    )
+    parser.add_argument("--repeats", type=int, default=1, help="runs, all but the last discarded")
+    parser.add_argument("--hold", action="store_true", help="go on until interrupted (py-spy)")
+    args = parser.parse_args()
+    texts = real_texts((args.requests * (args.repeats + 100 * args.hold)) + 300)
+    with tempfile.TemporaryDirectory(prefix="sentigraph-bench-") as folder:
+        settings = StackSettings(
+            environ=os.environ,
+            config=serve_config(Path(folder), [f"topology={args.topology}", *args.set]),
+            state_dir=Path(folder),
+            port=0,
+            mlflow_port=0,
+            dashboard_port=0,
+        )
+        with Stack(settings, on_step=lambda step: print(f"  {step}", file=sys.stderr)) as stack:
+            return _measure(stack, texts, args)
+
+
+def _measure(stack: Stack, texts: list[str], args: argparse.Namespace) -> int:
+    address = urlsplit(stack.url)
+    mark = stack.environ[MARK]
+
+    def send(batch: list[str]) -> Load:
+        bodies = [orjson.dumps({"text": text}) for text in batch]
+        return asyncio.run(
+            send_all(
+                str(address.hostname),
+                address.port or 0,
+                "/api/v1/predict",
+                bodies,
+                args.concurrency,
+            )
+        )
+
+    send(texts[:300])
+    idle_before = cpu_seconds(mark)
+    time.sleep(5.0)
+    idle = {name: (used - idle_before[name]) / 5.0 for name, used in cpu_seconds(mark).items()}
+    if args.hold:
+        print("sending; interrupt to end", file=sys.stderr)
+    for start in range(300, len(texts), args.requests):
+        before = cpu_seconds(mark)
+        load = send(texts[start : start + args.requests])
+        after = cpu_seconds(mark)
+    spent = {name: after[name] - before[name] for name in after}
+    print(f"{'stage':18}{'ms/request':>12}{'idle, % of a core':>20}")
+    for name, seconds in sorted(spent.items(), key=lambda item: -item[1]):
+        per_request = seconds * 1_000 / args.requests
+        print(f"{name:18}{per_request:12.3f}{idle.get(name, 0) * 100:20.1f}")
+    total = sum(spent.values()) * 1_000 / args.requests
+    print(f"{'sum':18}{total:12.3f}")
+    print(f"{args.requests / load.seconds:.0f} requests/s, statuses {load.statuses}")
+    return 0 if set(load.statuses) == {200} else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,200 @@
+"""What a batch costs: seconds by (rows, tokens), measured on the engine that will run it.
+
+At warm-up each replica times its engine on a small grid; between the grid's points cost is
+interpolated. The surface is kept beside the bundle for each kind of host, so a restart
+reads it instead. ``planner.py`` cuts windows by it, the ingress predicts waits by it.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from deployments.payloads import FloatArray, IntArray
+
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
+_TOKENS = (8, 16, 32, 64, 128, 256, 512)
+_MIN_REPEATS = 2
+_MAX_REPEATS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class CostSurface:
+    """Seconds of one engine batch.
+
+    Attributes:
+        rows: ``[r]``, rising, from 1.
+        tokens: ``[t]``, rising: padded lengths.
+        seconds: ``[r, t]``, above 0.
+    """
+
+    rows: FloatArray
+    tokens: FloatArray
+    seconds: FloatArray
+
+    def table(self, max_rows: int, tokens: Sequence[int] | IntArray) -> FloatArray:
+        """``[max_rows, len(tokens)] float32``: cost of 1 to ``max_rows`` rows of each length.
+
+        Bilinear between measured points; beyond the last one the last slope goes on.
+        """
+        rows = np.arange(1, max_rows + 1, dtype=np.float32)
+        by_rows = _interpolate(rows, self.rows, self.seconds)
+        cost = _interpolate(np.asarray(tokens, dtype=np.float32), self.tokens, by_rows.T).T
+        floor = np.float32(self.seconds.min() / 16)
+        result: FloatArray = np.maximum(cost, floor).astype(np.float32)
+        return result
+
+    def to_json(self) -> str:
+        """For ``from_json``."""
+        return json.dumps(
+            {name: getattr(self, name).tolist() for name in ("rows", "tokens", "seconds")}
+        )
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """A surface that ``to_json`` wrote.
+
+        Raises:
+            ValueError: It is none.
+        """
+        try:
+            fields = json.loads(text)
+            rows, tokens, seconds = (
+                np.array(fields[name], dtype=np.float32) for name in ("rows", "tokens", "seconds")
+            )
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"not a cost surface: {error}") from error
+        whole = rows.ndim == tokens.ndim == 1 and seconds.shape == (len(rows), len(tokens))
+        if not (whole and seconds.size and np.isfinite(seconds).all() and (seconds > 0).all()):
+            raise ValueError("not a cost surface: wrong shape or values")
+        return cls(rows, tokens, seconds)
+
+
+def _interpolate(at: FloatArray, known: FloatArray, values: FloatArray) -> FloatArray:
+    """``values`` ``[k, …]`` at points ``known`` ``[k]``, linear, to points ``at`` ``[n]``."""
+    if len(known) == 1:
+        return np.asarray(values[:1] * (at / known[0])[:, None], dtype=np.float32)
+    left = np.clip(np.searchsorted(known, at, side="right") - 1, 0, len(known) - 2)
+    weight = (at - known[left]) / (known[left + 1] - known[left])
+    return np.asarray(
+        values[left] * (1 - weight)[:, None] + values[left + 1] * weight[:, None], dtype=np.float32
+    )
+
+
+def measure(
+    run: Callable[[int, int], object],
+    *,
+    max_rows: int,
+    max_tokens: int,
+    max_cells: int,
+    budget_s: float,
+    clock: Callable[[], float] = time.perf_counter,
+) -> CostSurface:
+    """Times ``run(rows, tokens)`` on the grid, small batches first.
+
+    The best of a few repeats counts: on a shared machine the least disturbed one is nearest
+    to the truth. What is above ``max_cells``, or would not fit into ``budget_s``, is estimated
+    in proportion to its cells.
+
+    Args:
+        run: Runs one batch of that many rows, all of that many tokens.
+        max_rows: Rows that a batch may have.
+        max_tokens: Tokens that a text may have.
+        max_cells: Rows times tokens that a batch may have.
+        budget_s: Time for the whole measurement; at least the smallest batch is measured.
+        clock: Seconds.
+    """
+    rows = [n for n in _ROWS if n < max_rows] + [max_rows]
+    tokens = [n for n in _TOKENS if n < max_tokens] + [max_tokens]
+    seconds = np.full((len(rows), len(tokens)), np.nan, dtype=np.float32)
+    started = clock()
+    points = sorted(
+        ((i, j) for i in range(len(rows)) for j in range(len(tokens))),
+        key=lambda point: rows[point[0]] * tokens[point[1]],
+    )
+    for i, j in points:
+        cells = rows[i] * tokens[j]
+        left_s = budget_s - (clock() - started)
+        guess_s = _by_cells(seconds, rows, tokens, cells)
+        if np.isfinite(guess_s) and (cells > max_cells or _MIN_REPEATS * guess_s > left_s):
+            seconds[i, j] = guess_s
+            continue
+        seconds[i, j] = _best_of(run, rows[i], tokens[j], left_s, clock)
+    return CostSurface(
+        np.array(rows, dtype=np.float32), np.array(tokens, dtype=np.float32), seconds
+    )
+
+
+def _by_cells(seconds: FloatArray, rows: Sequence[int], tokens: Sequence[int], cells: int) -> float:
+    """Estimate from the largest batch measured so far; NaN before any."""
+    known = [
+        (rows[i] * tokens[j], float(seconds[i, j])) for i, j in np.argwhere(np.isfinite(seconds))
+    ]
+    if not known:
+        return float("nan")
+    most, cost_s = max(known)
+    return float(cost_s * cells / most)
+
+
+def _best_of(
+    run: Callable[[int, int], object],
+    rows: int,
+    tokens: int,
+    left_s: float,
+    clock: Callable[[], float],
+) -> float:
+    best = float("inf")
+    begun = clock()
+    for repeat in range(_MAX_REPEATS):
+        before = clock()
+        run(rows, tokens)
+        best = min(best, clock() - before)
+        # No point may take more than its share, so that one budget serves the whole grid.
+        if repeat + 1 >= _MIN_REPEATS and clock() - begun > left_s / 16:
+            break
+    return max(best, 1e-7)
+
+
+def host_fingerprint(*parts: object) -> str:
+    """Short digest of what decides an engine's speed here: processor, cores, and ``parts``."""
+    facts = (_processor(), os.cpu_count(), *parts)
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    # The first processor's model and flags; its clock and number change between readings.
+    return "\n".join(
+        sorted({x for x in lines if x.startswith(("model name", "flags", "Features"))})
+    )
+
+
+def keep(folder: Path, digest: str, fingerprint: str, surface: CostSurface) -> None:
+    """Writes ``surface`` for the next start; the last of several replicas wins."""
+    file = _file(folder, digest, fingerprint)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    staging = file.with_suffix(f".{os.getpid()}.tmp")
+    staging.write_text(surface.to_json(), encoding="utf-8")
+    staging.rename(file)
+
+
+def recall(folder: Path, digest: str, fingerprint: str) -> CostSurface | None:
+    """The surface that ``keep`` wrote on such a host, or None; a damaged file counts as none."""
+    try:
+        return CostSurface.from_json(_file(folder, digest, fingerprint).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _file(folder: Path, digest: str, fingerprint: str) -> Path:
+    return folder / "surfaces" / f"{digest}-{fingerprint}.json"

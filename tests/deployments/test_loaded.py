@@ -1,0 +1,59 @@
+"""A loaded model's surface: measured once for each kind of host, then read."""
+
+from pathlib import Path
+
+import pytest
+
+from configs.schema import BatchingConfig, ModelConfig
+from deployments.engines import open_engine
+from deployments.loaded import LoadedModel, PlannedModel, with_surface
+from registry.records import Bundle
+
+
+class Counting(LoadedModel):
+    """Notes the shapes that it scores."""
+
+    def score(self, rows):  # type: ignore[no-untyped-def]
+        self.__dict__.setdefault("shapes", []).append((len(rows), len(rows[0])))
+        return super().score(rows)
+
+
+def load(bundled: Bundle, folder: Path, *, budget_ms: int, **batching: bool) -> PlannedModel:
+    loaded = Counting(bundled, open_engine(bundled, provider="cpu"))
+    return with_surface(
+        loaded,
+        BatchingConfig(**batching),  # type: ignore[arg-type]
+        ModelConfig(surface_budget_ms=budget_ms),
+        folder=folder,
+        threads=1,
+    )
+
+
+def shapes(model: PlannedModel) -> set[tuple[int, int]]:
+    return set(model.loaded.__dict__.get("shapes", []))
+
+
+def test_a_restart_on_the_same_host_does_not_measure(bundled: Bundle, tmp_path: Path) -> None:
+    first = load(bundled, tmp_path, budget_ms=0)
+    again = load(bundled, tmp_path, budget_ms=0)
+    assert shapes(first)
+    assert not shapes(again)
+    assert again.surface.seconds.tolist() == first.surface.seconds.tolist()
+
+
+def test_a_larger_budget_measures_more(bundled: Bundle, tmp_path: Path) -> None:
+    little = shapes(load(bundled, tmp_path / "a", budget_ms=0, reproducible_scores=False))
+    more = shapes(load(bundled, tmp_path / "b", budget_ms=500, reproducible_scores=False))
+    assert len(little) == 1
+    assert little < more
+
+
+@pytest.mark.parametrize(("reproducible", "alone"), [(True, True), (False, False)])
+def test_reproducible_scores_plan_int8_texts_one_by_one(
+    bundled: Bundle, tmp_path: Path, reproducible: bool, alone: bool
+) -> None:
+    model = load(bundled, tmp_path, budget_ms=0, reproducible_scores=reproducible)
+    assert ({rows for rows, _ in shapes(model)} == {1}) is True
+    # By cells alone, equal lengths cost the same together or apart: any tie is a valid plan.
+    sizes = {len(batch.indices) for batch in model.plan([8] * 6)}
+    assert (sizes == {1}) is alone or not alone

@@ -285,6 +285,35 @@ class RegistryConfig(_Part):
     )
 
 
+class RolloutConfig(_Part):
+    """What a version must show on every replica before it may answer."""
+
+    ack_timeout_ms: int = Field(
+        60_000,
+        ge=100,
+        le=3_600_000,
+        description="Time for all replicas to load and probe a version; afterwards it is refused.",
+    )
+    max_slowdown: float = Field(
+        5.0,
+        gt=0,
+        le=1_000_000,
+        description="A version whose golden texts take more than this many times the champion's time is refused.",
+    )
+    max_shadow_requests: int = Field(
+        64,
+        ge=1,
+        le=100_000,
+        description="Requests that one ingress has under way to the shadow version; further ones are skipped and counted.",
+    )
+    min_golden_agreement: float = Field(
+        0.7,
+        ge=0,
+        le=1,
+        description="A version that gives fewer of the golden texts the champion's label is refused; 0 asks for none.",
+    )
+
+
 class AppConfig(_Part):
     """The whole configuration. Built by ``configs.load.load_config``; never by hand in serving code."""
 
@@ -302,6 +331,7 @@ class AppConfig(_Part):
     cache: CacheConfig = CacheConfig()
     replicas: ReplicasConfig = ReplicasConfig()
     registry: RegistryConfig = RegistryConfig()
+    rollout: RolloutConfig = RolloutConfig()
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:

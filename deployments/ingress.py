@@ -19,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from configs.schema import AppConfig
 from deployments.access_log import AccessLog, beside_the_replica_log
-from deployments.classifier import Classifier
+from deployments.classifier import Classifier, Outcome
 from deployments.errors import InternalError, MethodNotAllowed, NotReady, RequestError
 from deployments.exchange import ClientGone, Exchange
 from deployments.live import LiveModel
@@ -33,7 +33,9 @@ from deployments.registry_app import (
     registry_routes,
 )
 from deployments.relay import Call, Part, Relay
+from deployments.router import Routes, routing_key
 from deployments.routes import PREDICT, PREDICT_BATCH, build_app
+from deployments.shadow import Shadow
 
 # A child of Serve's logger: its format and files, but a level of its own.
 _log = logging.getLogger("ray.serve.sentigraph")
@@ -114,7 +116,7 @@ class Ingress:
         self._metrics = Metrics()
         # Naming the method makes another handle: once, not for each call.
         self._classify = by_value(tokenizer).classify
-        self._live: LiveModel = await registry.live.remote()
+        self._routes: Routes = await registry.routes.remote()
         self._shared = RemoteCache(cache) if cache is not None else None
         classifier = Classifier(
             config,
@@ -125,16 +127,17 @@ class Ingress:
             engines=engines,
             is_lost=_is_lost,
         )
-        predict = Predict(classifier, self.live, config.limits, self._metrics)
+        self._shadow = Shadow(config, self._run_texts, self._metrics)
+        predict = Predict(classifier, self._choose, self._answered, config.limits, self._metrics)
         self._predictions = {PREDICT: predict.one, PREDICT_BATCH: predict.batch}
         self._relay = Relay(RemoteRegistry(registry))
+        self._max_body_bytes = config.limits.max_body_bytes
+        self._max_form_bytes = config.registry.max_artifact_bytes + FORM_BYTES
         documented = registry_routes(config)
         self._app = build_app(config.server, config.topology, self, documented)
         self._probed: tuple[float, dict[str, str]] | None = None
         self._metrics.model_loaded.set(1)
-        self._metrics.model_version.labels(
-            self._live.name, str(self._live.version), self._live.digest
-        ).set(1)
+        self._show_versions()
 
     def __serve_build_asgi_app__(self) -> object:
         """Serve calls this for the ASGI application, once the replica is made."""
@@ -145,9 +148,46 @@ class Ingress:
 
         return application
 
-    def live(self) -> LiveModel:
-        """The version that answers."""
-        return self._live
+    async def route(self, routes: Routes) -> int:
+        """Takes a newer routing table; the epoch that now stands."""
+        if routes.epoch > self._routes.epoch:
+            self._routes = routes
+            self._probed = None
+            self._show_versions()
+        return self._routes.epoch
+
+    def routes(self) -> Routes:
+        """Which version answers what."""
+        return self._routes
+
+    def _choose(self, exchange: Exchange, texts: Sequence[str]) -> LiveModel:
+        if self._routes.challenger is None:
+            return self._routes.champion
+        return self._routes.choose(routing_key(exchange.header("x-routing-key"), texts))
+
+    def _answered(
+        self,
+        exchange: Exchange,
+        model: LiveModel,
+        texts: Sequence[str],
+        outcomes: Sequence[Outcome | RequestError],
+    ) -> None:
+        """After an answer: the shadow version may be asked the same."""
+        routes = self._routes
+        if routes.shadow is None or model != routes.champion:
+            return
+        shadow = routes.shadowed(routing_key(exchange.header("x-routing-key"), texts))
+        if shadow is not None:
+            pairs = zip(texts, outcomes, strict=True)
+            answered = [(text, found) for text, found in pairs if isinstance(found, Outcome)]
+            self._shadow.compare(shadow, model, answered)
+
+    def _show_versions(self) -> None:
+        routes = self._routes
+        slots = [slot.model for slot in (routes.challenger, routes.shadow) if slot is not None]
+        self._metrics.model_version.clear()
+        for live in (routes.champion, *slots):
+            self._metrics.model_version.labels(live.name, str(live.version), live.digest).set(1)
 
     def metrics_page(self) -> bytes:
         """The Prometheus text page of this replica."""
@@ -163,7 +203,7 @@ class Ingress:
         if self._probed is not None and now - self._probed[0] < _PROBE_FRESH_S:
             return self._probed[1]
         budget_s = np.array([_PROBE_BUDGET_S], dtype=np.float32)
-        probe = TextBatch(self._live.digest, ["ready?"], budget_s, np.array([False]))
+        probe = TextBatch(self._routes.champion.digest, ["ready?"], budget_s, np.array([False]))
         try:
             await asyncio.wait_for(self._run_texts(probe), _PROBE_BUDGET_S)
         except Exception as error:
@@ -172,7 +212,7 @@ class Ingress:
             raise NotReady("the model stage does not answer") from error
         self._metrics.model_loaded.set(1)
         checks = {"model": "ok", "registry": "ok"}
-        if self._live.source == "last_known":
+        if self._routes.champion.source == "last_known":
             checks["registry"] = "degraded: MLflow did not answer, last known version is served"
         if self._shared is not None:
             checks["cache"] = await self._check_cache(self._shared)
@@ -217,7 +257,9 @@ class Ingress:
         predict = self._predictions.get(exchange.path)
         if predict is None and is_registry_path(exchange.path):
             exchange.endpoint = REGISTRY_ENDPOINT
-            await self._relay.forward(exchange, max_bytes=self._max_body_bytes(exchange))
+            form = (exchange.header("content-type") or "").startswith("multipart/form-data")
+            limit = self._max_form_bytes if form else self._max_body_bytes
+            await self._relay.forward(exchange, max_bytes=limit)
             return
         if predict is None:
             exchange.scope["sentigraph.exchange"] = exchange
@@ -231,11 +273,6 @@ class Ingress:
                 f"{exchange.method} is not allowed here; use POST", {"allow": "POST"}
             )
         await predict(exchange)
-
-    def _max_body_bytes(self, exchange: Exchange) -> int:
-        if (exchange.header("content-type") or "").lower().startswith("multipart/form-data"):
-            return self._config.registry.max_artifact_bytes + FORM_BYTES
-        return self._config.limits.max_body_bytes
 
     def _finish(self, exchange: Exchange) -> None:
         elapsed_s = time.monotonic() - exchange.started_s

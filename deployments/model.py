@@ -21,6 +21,7 @@ from deployments.fetch import BundleCache
 from deployments.loaded import LoadedModel, PlannedModel, with_surface
 from deployments.payloads import EncodingBatch, FloatArray, IntArray, ScoreBatch
 from deployments.planner import PlannedBatch
+from deployments.probe import Probe
 from deployments.tokenizer import Tokenizer
 from registry.records import Bundle
 
@@ -98,10 +99,31 @@ class ModelReplica:
             if digest in self._models:
                 return
             bundle = await self._bundles.get(digest)
+            # A replica that serves opens a further model beside its engine thread.
+            thread = self._engine_thread if not self._models else None
             loop = asyncio.get_running_loop()
             self._models[digest] = await loop.run_in_executor(
-                self._engine_thread, self._open_and_warm_up, bundle
+                thread, self._open_and_warm_up, bundle
             )
+
+    async def probe(self, digest: str, texts: Sequence[str]) -> Probe:
+        """Scores texts one by one with a loaded model, between the batches of others."""
+        await self.load(digest)
+        loaded = self._models[digest].loaded
+        tokenizer = Tokenizer(loaded.bundle)
+        scores, seconds = [], []
+        for text in texts:
+            ids = tokenizer.encode([text]).ids
+            row, text_s = await asyncio.get_running_loop().run_in_executor(
+                self._engine_thread, _timed, loaded, ids
+            )
+            scores.append(row)
+            seconds.append(text_s)
+        return Probe(np.concatenate(scores), float(np.median(seconds)))
+
+    async def let_go(self, digest: str) -> None:
+        """Frees a model that no request is routed to any more."""
+        self._models.pop(digest, None)
 
     async def run(self, batch: EncodingBatch) -> ScoreBatch:
         """Scores one payload; row i belongs to its text i.
@@ -130,7 +152,7 @@ class ModelReplica:
 
     async def check(self) -> None:
         """Runs one text through every loaded model; raises what the engine raises."""
-        for digest in self._models:
+        for digest in tuple(self._models):
             ids = np.array([0, 1, 2], dtype=np.int32)
             lengths = np.array([3], dtype=np.int32)
             budget = np.array([30.0], dtype=np.float32)
@@ -241,3 +263,9 @@ class ModelReplica:
         facts = np.array(batches, dtype=np.float32).reshape(len(batches), 5)
         queue_s, infer_s, cost_s = seconds
         return ScoreBatch(digest, scores, expired, queue_s, infer_s, cost_s, facts)
+
+
+def _timed(loaded: LoadedModel, ids: IntArray) -> tuple[FloatArray, float]:
+    started = time.perf_counter()
+    scores = loaded.score([ids])
+    return scores, time.perf_counter() - started

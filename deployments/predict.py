@@ -34,12 +34,16 @@ class Predict:
     def __init__(
         self,
         classifier: Classifier,
-        live: Callable[[], LiveModel],
+        choose: Callable[[Exchange, Sequence[str]], LiveModel],
+        answered: Callable[
+            [Exchange, LiveModel, Sequence[str], Sequence[Outcome | RequestError]], None
+        ],
         limits: LimitsConfig,
         metrics: Metrics,
     ) -> None:
         self._classifier = classifier
-        self._live = live
+        self._choose = choose
+        self._answered = answered
         self._limits = limits
         self._metrics = metrics
 
@@ -50,12 +54,13 @@ class Predict:
         body = await exchange.json_body(self._limits, deadline_s)
         request = parse(PredictRequest, body)
         text = self._checked(request.text)
-        model = self._live()
+        model = self._choose(exchange, [text])
         (outcome,) = await self._classifier.classify(model, [text], deadline_s, bulk=bulk)
         if isinstance(outcome, RequestError):
             raise outcome
         answer = self._prediction(model, text, outcome) | _identity(model, exchange)
         await exchange.answer(200, orjson.dumps(answer), _headers(model, exchange, [outcome]))
+        self._answered(exchange, model, [text], [outcome])
 
     async def batch(self, exchange: Exchange) -> None:
         """Answers up to ``max_batch_texts`` texts with ``schemas.BatchPrediction``."""
@@ -71,9 +76,9 @@ class Predict:
                 "that one request may carry",
                 {"field": "texts", "max_batch_texts": self._limits.max_batch_texts},
             )
-        model = self._live()
         texts, refused = self._split(request.texts)
         accepted = list(texts.values())
+        model = self._choose(exchange, accepted)
         outcomes = await self._classifier.classify(model, accepted, deadline_s, bulk=bulk)
         answered = dict(zip(texts, outcomes, strict=True))
         results = []
@@ -95,6 +100,7 @@ class Predict:
         } | _identity(model, exchange)
         timed = [outcome for outcome in outcomes if isinstance(outcome, Outcome)]
         await exchange.answer(200, orjson.dumps(answer), _headers(model, exchange, timed))
+        self._answered(exchange, model, accepted, outcomes)
 
     def _split(self, texts: Sequence[str]) -> tuple[dict[int, str], dict[int, RequestError]]:
         """Texts to classify and texts to refuse, both by position."""

@@ -20,6 +20,7 @@ from configs.schema import ServerConfig
 from deployments.errors import InternalError, InvalidInput, MethodNotAllowed, NotFound, RequestError
 from deployments.live import LiveModel
 from deployments.predict import BACKENDS
+from deployments.router import Routes
 from deployments.schemas import (
     BatchPrediction,
     BatchPredictRequest,
@@ -41,8 +42,8 @@ _ERRORS = (400, 413, 415, 422, 429, 500, 503, 504)
 class Service(Protocol):
     """What the routes ask of the ingress."""
 
-    def live(self) -> LiveModel:
-        """The version that answers."""
+    def routes(self) -> Routes:
+        """Which version answers what."""
         ...
 
     def metrics_page(self) -> bytes:
@@ -99,18 +100,17 @@ def _routes(topology: str, service: Service) -> APIRouter:
     @api.get("/models/live", tags=["models"])
     async def models_live() -> LiveModels:
         """The model versions that serve now."""
-        live = service.live()
-        champion = LiveVersion(
-            name=live.name,
-            version=live.version,
-            digest=live.digest,
-            labels=list(live.labels),
-            backend=BACKENDS[live.kind],
-            precision=live.precision,
-            max_tokens=live.max_tokens,
-            source=live.source,
+        routes = service.routes()
+        challenger, shadow = routes.challenger, routes.shadow
+        return LiveModels(
+            champion=_live_version(routes.champion),
+            challenger=None if challenger is None else _live_version(challenger.model),
+            challenger_weight=0 if challenger is None else challenger.weight,
+            shadow=None if shadow is None else _live_version(shadow.model),
+            shadow_weight=0 if shadow is None else shadow.weight,
+            epoch=routes.epoch,
+            topology=topology,
         )
-        return LiveModels(champion=champion, topology=topology)
 
     @api.get("/health/live", tags=["health"])
     async def health_live() -> Health:
@@ -129,6 +129,19 @@ def _routes(topology: str, service: Service) -> APIRouter:
         return Response(service.metrics_page(), media_type=media_type)
 
     return api
+
+
+def _live_version(live: LiveModel) -> LiveVersion:
+    return LiveVersion(
+        name=live.name,
+        version=live.version,
+        digest=live.digest,
+        labels=list(live.labels),
+        backend=BACKENDS[live.kind],
+        precision=live.precision,
+        max_tokens=live.max_tokens,
+        source=live.source,
+    )
 
 
 def error_answer(

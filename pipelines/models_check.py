@@ -16,7 +16,7 @@ import numpy as np
 from tqdm import tqdm
 
 from deployments.engines import open_engine
-from deployments.model import LoadedModel
+from deployments.loaded import LoadedModel
 from deployments.tokenizer import Tokenizer
 from pipelines.errors import DatasetError
 from pipelines.models_show import show

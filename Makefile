@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo test test-unit lint format train bench clean
+.PHONY: help serve demo test test-unit lint format train bench bench-cache clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -41,6 +41,9 @@ train: $(VENV)/.dev ## data, train, export, evaluate, register: makes models/ an
 
 bench: $(VENV)/.dev ## served throughput beside the bare engine's, in one run
 	$(BIN)/python -m benchmarks.throughput
+
+bench-cache: $(VENV)/.dev ## what the shared cache costs and saves, and Redis lost under load
+	$(BIN)/python -m benchmarks.cache
 
 clean: ## remove the environment; keeps .sentigraph (registry, data)
 	rm -rf $(VENV)

@@ -5,8 +5,7 @@ that asks for an absent subsystem and names the rest in one warning. A name move
 ``environment.py`` with the subsystem that reads it.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +17,11 @@ class Absent:
         names: The names. A switch among them (``…_ENABLED``, ``ENABLE_…``) that is true is
             refused, for someone counts on what is not there; the others are warned about.
         always_on: Switches of what is always there: true is fine, false has no effect.
-        refused: Names whose mere presence is refused, with the rest of the sentence.
     """
 
     subsystem: str
     names: tuple[str, ...]
     always_on: tuple[str, ...] = ()
-    refused: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def all_names(self) -> tuple[str, ...]:
@@ -64,14 +61,6 @@ ABSENT: tuple[Absent, ...] = (
     ),
     Absent("feature engineering", ("MLOPS_ENABLE_FEATURE_ENGINEERING",)),
     Absent(
-        "security",
-        ("MLOPS_API_KEY", "MLOPS_ALLOWED_ORIGINS"),
-        refused={
-            "MLOPS_API_KEY": "is refused: this release checks no API keys, so requests would be "
-            "served without one"
-        },
-    ),
-    Absent(
         "batch jobs",
         _names(
             "MLOPS_ASYNC_BATCH_",
@@ -96,18 +85,7 @@ ABSENT: tuple[Absent, ...] = (
             "PRODUCER_INIT_RETRIES PARTITION_ASSIGNMENT_STRATEGY",
         ),
     ),
-    Absent(
-        "Redis",
-        _names(
-            "MLOPS_REDIS_",
-            "ENABLED HOST PORT DB PASSWORD MAX_CONNECTIONS SOCKET_TIMEOUT SOCKET_CONNECT_TIMEOUT "
-            "NAMESPACE FEATURE_CACHE_TTL",
-        ),
-    ),
-    Absent(
-        "Vault",
-        _names("MLOPS_VAULT_", "ENABLED ADDR NAMESPACE ROLE MOUNT_POINT SECRETS_PATH TOKEN"),
-    ),
+    Absent("feature cache", ("MLOPS_REDIS_FEATURE_CACHE_TTL",)),
     Absent(
         "data lake",
         _names(
@@ -153,10 +131,6 @@ ABSENT: tuple[Absent, ...] = (
             "MODE_ENABLED MODEL_NAME MODEL_BACKEND TRAFFIC_PERCENTAGE ASYNC_DISPATCH "
             "LOG_COMPARISONS",
         ),
-    ),
-    Absent(
-        "circuit breaker",
-        _names("CIRCUIT_BREAKER_", "FAILURE_THRESHOLD RECOVERY_TIMEOUT"),
     ),
     Absent(
         "GPU tuning: set `MLOPS_REPLICAS__MODEL__NUM_GPUS`; batches are planned by measured cost",

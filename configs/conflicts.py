@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from configs.errors import ConfigError
+from configs.keys import is_strong, read_keys
+
 if TYPE_CHECKING:
     from configs.schema import AppConfig
 
@@ -14,6 +17,8 @@ def conflicts(config: AppConfig) -> Iterator[str]:
     yield from _sizes(config)
     yield from _replicas(config)
     yield from _gpus(config)
+    yield from _access(config)
+    yield from _vault(config)
 
 
 def _sizes(config: AppConfig) -> Iterator[str]:
@@ -38,10 +43,17 @@ def _sizes(config: AppConfig) -> Iterator[str]:
             f"cache.l2_timeout_ms={cache.l2_timeout_ms} is not below limits.default_deadline_ms="
             f"{limits.default_deadline_ms}, so a slow cache would use up the whole request"
         )
+    if cache.l2 == "redis" and cache.flight_wait_ms >= cache.l2_timeout_ms:
+        yield (
+            f"cache.flight_wait_ms={cache.flight_wait_ms} is not below cache.l2_timeout_ms="
+            f"{cache.l2_timeout_ms}, so waiting for another ingress would lose what is found"
+        )
 
 
 def _replicas(config: AppConfig) -> Iterator[str]:
     for name in ("cache", "registry"):
+        if name == "cache" and config.cache.l2 == "redis":
+            continue
         count = getattr(config.replicas, name).num_replicas
         if count > 1:
             yield (
@@ -62,3 +74,50 @@ def _gpus(config: AppConfig) -> Iterator[str]:
             "replicas.model.num_replicas=0 means one for each core, and cores do not tell how many "
             f"have replicas.model.num_gpus={num_gpus:g}: set the number"
         )
+
+
+def _access(config: AppConfig) -> Iterator[str]:
+    access = config.access
+    try:
+        keys = read_keys(access.api_keys.get_secret_value())
+    except ConfigError as error:
+        yield f"access.api_keys: {error}"
+        return
+    single = access.api_key.get_secret_value()
+    if single and not is_strong(single):
+        yield "access.api_key must have at least 8 characters with a letter and a digit"
+    some = bool(keys or single or access.jwt.jwks)
+    if access.required and not (some or config.vault.enabled):
+        yield (
+            "access.required=True and there is no way in: set access.api_key, access.api_keys, "
+            "access.jwt.jwks, or vault.enabled"
+        )
+    # Vault may hold keys for others than this server.
+    given = bool((keys and not config.vault.enabled) or single or access.jwt.jwks)
+    if given and not access.required:
+        yield (
+            "access.required=False, and access.api_key, access.api_keys or access.jwt.jwks is set: "
+            "requests would be served without a key"
+        )
+    if access.jwt.jwks and not (access.jwt.issuer and access.jwt.audience):
+        yield (
+            "access.jwt.jwks needs access.jwt.issuer and access.jwt.audience: a provider signs "
+            "tokens for others too"
+        )
+
+
+def _vault(config: AppConfig) -> Iterator[str]:
+    vault = config.vault
+    if not vault.enabled:
+        return
+    needs = {
+        "token": {"vault.token": vault.token.get_secret_value()},
+        "approle": {
+            "vault.role": vault.role,
+            "vault.secret_id": vault.secret_id.get_secret_value(),
+        },
+        "kubernetes": {"vault.role": vault.role},
+    }[vault.auth]
+    for name, value in {"vault.address": vault.address, **needs}.items():
+        if not value:
+            yield f"vault.enabled=True with vault.auth={vault.auth} needs {name}"

@@ -8,7 +8,7 @@ prints it; a test sets every row and watches the setting change.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pydantic import TypeAdapter, ValidationError
+from pydantic import SecretStr, TypeAdapter, ValidationError
 
 PROFILE_ALIASES = {"dev": "development", "prod": "production"}
 _BOOL: TypeAdapter[bool] = TypeAdapter(bool)
@@ -95,6 +95,14 @@ VARIABLES: tuple[Variable, ...] = (
         _when(True, "DEBUG"),
         note="true means DEBUG; false changes nothing",
     ),
+    Variable("MLOPS_ALLOWED_ORIGINS", ("server.cors_origins",), "https://shop.example"),
+    Variable(
+        "MLOPS_API_KEY",
+        ("access.api_key", "access.required"),
+        "an-Api-key-1",
+        lambda text: (SecretStr(text), True),
+        note="also makes a key necessary",
+    ),
     Variable("MLOPS_WORKERS", ("replicas.ingress.num_replicas",), "3"),
     Variable("MLOPS_SERVER_WORKERS", ("replicas.ingress.num_replicas",), "3"),
     Variable("MLOPS_MAX_CONCURRENT_REQUESTS", ("replicas.ingress.max_ongoing_requests",), "512"),
@@ -137,7 +145,51 @@ VARIABLES: tuple[Variable, ...] = (
         _when(False, 0, "none"),
         note="false turns both levels off; true changes nothing",
     ),
+    Variable(
+        "MLOPS_REDIS_ENABLED",
+        ("cache.l2",),
+        "true",
+        _when(True, "redis"),
+        note="true means Redis; false changes nothing",
+    ),
+    Variable("MLOPS_REDIS_HOST", ("redis.host",), "redis.internal"),
+    Variable("MLOPS_REDIS_PORT", ("redis.port",), "6380"),
+    Variable("MLOPS_REDIS_DB", ("redis.db",), "3"),
+    Variable("MLOPS_REDIS_PASSWORD", ("redis.password",), "hunter2"),
+    Variable("MLOPS_REDIS_MAX_CONNECTIONS", ("redis.max_connections",), "100"),
+    Variable(
+        "MLOPS_REDIS_SOCKET_TIMEOUT", ("redis.timeout_ms",), "5", _milliseconds, note="seconds"
+    ),
+    Variable(
+        "MLOPS_REDIS_SOCKET_CONNECT_TIMEOUT",
+        ("redis.connect_timeout_ms",),
+        "5",
+        _milliseconds,
+        note="seconds",
+    ),
+    Variable("MLOPS_REDIS_NAMESPACE", ("redis.namespace",), "reviews"),
     Variable("MLOPS_REDIS_PREDICTION_CACHE_TTL", ("cache.ttl_s",), "7200"),
+    Variable("MLOPS_VAULT_ENABLED", ("vault.enabled",), "true"),
+    Variable("MLOPS_VAULT_ADDR", ("vault.address",), "https://vault:8200"),
+    Variable("MLOPS_VAULT_NAMESPACE", ("vault.namespace",), "mlops"),
+    Variable(
+        "MLOPS_VAULT_ROLE",
+        ("vault.role", "vault.auth"),
+        "sentigraph",
+        lambda text: (text, "kubernetes"),
+        note="also chooses the login by service account",
+    ),
+    Variable("MLOPS_VAULT_MOUNT_POINT", ("vault.mount_point",), "kv"),
+    Variable("MLOPS_VAULT_SECRETS_PATH", ("vault.secrets_path",), "reviews"),
+    Variable("MLOPS_VAULT_TOKEN", ("vault.token",), "s.abcdef"),
+    Variable("CIRCUIT_BREAKER_FAILURE_THRESHOLD", ("breaker.failure_threshold",), "3"),
+    Variable(
+        "CIRCUIT_BREAKER_RECOVERY_TIMEOUT",
+        ("breaker.recovery_ms",),
+        "60",
+        _milliseconds,
+        note="seconds",
+    ),
     Variable(
         "MLOPS_MLFLOW_TRACKING_URI",
         ("registry.tracking_uri",),

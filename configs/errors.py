@@ -1,8 +1,9 @@
 """What can go wrong with a configuration.
 
 ConfigError    a setting is unknown, out of range, or contradicts another
+SecretsError   Vault did not give what was asked: not reachable, sealed, login or read refused
 
-Raised before anything starts; nothing in the request path raises it.
+Raised before anything starts, or while secrets are read again; never in the request path.
 """
 
 
@@ -22,3 +23,7 @@ class ConfigError(Exception):
     def problems(self) -> tuple[str, ...]:
         """The lines of the message."""
         return tuple(self.message.splitlines())
+
+
+class SecretsError(Exception):
+    """Vault did not give what was asked. The message holds the kind of failure, never a secret."""

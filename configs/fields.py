@@ -13,7 +13,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, SecretStr, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 PREFIX = "MLOPS_"
@@ -39,6 +39,11 @@ class Setting:
         """Its systematic environment name, for example ``MLOPS_LIMITS__MAX_TEXT_CHARS``."""
         return PREFIX + self.name.replace(".", "__").upper()
 
+    @property
+    def secret(self) -> bool:
+        """Whether its value must never be shown."""
+        return _bare(self.info.annotation) is SecretStr
+
     def parse(self, text: str) -> object:
         """Turns an environment value into something that the schema can validate.
 
@@ -50,6 +55,8 @@ class Setting:
         """
         kind = _bare(self.info.annotation)
         origin = typing.get_origin(kind) or kind
+        if self.secret:
+            return SecretStr(text.strip())
         if origin is typing.Literal:
             choices = {str(choice).lower(): choice for choice in typing.get_args(kind)}
             return choices.get(text.strip().lower(), text)
@@ -84,6 +91,7 @@ class Setting:
             int: "a whole number",
             float: "a number",
             str: "text",
+            SecretStr: "secret text",
         }.get(kind if isinstance(kind, type) else object, "a list or mapping")
         return " ".join([words, *self._bounds()])
 

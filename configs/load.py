@@ -1,9 +1,9 @@
 """The one reader: profile, arguments, ``.env`` file and environment → ``AppConfig``.
 
 Precedence, lowest first: schema defaults, profile, the ``args:`` of serve_config.yaml,
-``.env`` in the home folder, environment. Called once for each process that builds the graph
-or runs a pipeline; the result travels to the replicas. The only module that reads
-``os.environ``.
+``.env`` in the home folder, environment, Vault (secrets only). Called once for each process
+that builds the graph or runs a pipeline; the result travels to the replicas. The only module
+that reads ``os.environ``.
 """
 
 import logging
@@ -15,10 +15,10 @@ from typing import get_args
 
 import yaml
 from dotenv import dotenv_values
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from configs.environment import profile_name
-from configs.errors import ConfigError
+from configs.errors import ConfigError, SecretsError
 from configs.fields import sections, settings
 from configs.paths import absolute_paths
 from configs.problems import Given, did_you_mean, sentences, shown
@@ -64,6 +64,8 @@ def load_config(
     given = _merge(layers)
     given["profile"] = chosen
     config = _validate(given, [problem for layer in layers for problem in layer.problems])
+    if config.vault.enabled:
+        config = _validate({**given, **_from_vault(config)}, [])
     if without_effect := dotenv.without_effect + environment.without_effect:
         _log.warning("settings that have no effect in this release: %s", ", ".join(without_effect))
     return absolute_paths(config, home)
@@ -95,7 +97,8 @@ def _flatten(values: Mapping[str, object], prefix: str, place: str, layer: Layer
     for key, value in values.items():
         name = f"{prefix}{key}"
         if name in known:
-            layer.given[name] = Given(name, value, name, f" in {place}", value)
+            shown_value = SecretStr(str(value)) if known[name].secret else value
+            layer.given[name] = Given(name, shown_value, name, f" in {place}", shown_value)
         elif name not in nested:
             hint = did_you_mean(name, [*known, *nested])
             layer.problems.append(f"{name} in {place} is not a setting{hint}")
@@ -135,6 +138,29 @@ def _merge(layers: Iterable[Layer]) -> dict[str, Given]:
             if lift.field not in layer.given and _below(merged[lift.field], lift):
                 merged[lift.field] = lift
     return merged
+
+
+def _from_vault(config: AppConfig) -> dict[str, Given]:
+    """The secrets that Vault has.
+
+    Raises:
+        ConfigError: It does not answer, in profile ``production``.
+    """
+    # hvac takes 0.2 s to import, and most processes that read settings have no Vault.
+    from configs.secrets import VaultSecrets, secret_names  # noqa: PLC0415
+
+    try:
+        found = VaultSecrets(config.vault).read(secret_names())
+    except SecretsError as error:
+        if config.profile == "production":
+            raise ConfigError(f"vault.enabled=True and no secrets: {error}") from error
+        _log.warning("secrets of lower sources stand in for Vault's: %s", error)
+        return {}
+    place = f" in Vault at {config.vault.secrets_path}"
+    return {
+        name: Given(name, SecretStr(value), name, place, SecretStr(value))
+        for name, value in found.items()
+    }
 
 
 def _below(current: Given, lift: Given) -> bool:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from configs.fields import Setting
 
@@ -39,7 +39,9 @@ class Given:
 
 
 def shown(value: object) -> str:
-    """A value for a message: text with spaces is quoted, long text cut, URI passwords masked."""
+    """A value for a message: text with spaces is quoted, long text cut, secrets masked."""
+    if isinstance(value, SecretStr):
+        return "***"
     plain = isinstance(value, str) and value.isprintable() and value and " " not in value
     text = _PASSWORD.sub(r"\1:***@", str(value) if plain else repr(value))
     return text if len(text) <= _SHOWN_CHARS else text[: _SHOWN_CHARS - 1] + "…"

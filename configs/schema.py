@@ -7,11 +7,14 @@ keys are refused, so a misspelt setting never passes silently.
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
+from configs.access import AccessConfig
+from configs.cache import CacheConfig
 from configs.conflicts import conflicts
-
-_MODEL_STORES = r"^(https?|(sqlite|postgresql|mysql|mssql)(\+\w+)?)://.*$"
+from configs.dependencies import BreakerConfig, RedisConfig, VaultConfig
+from configs.models import RegistryConfig, RolloutConfig
+from configs.part import Part as _Part
 
 # ``limits`` is what a person reads where the pattern would say little.
 Name = Annotated[
@@ -26,10 +29,6 @@ Name = Annotated[
 Profile = Literal["local", "development", "staging", "production"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
-
-
 class ServerConfig(_Part):
     """What every HTTP answer has in common."""
 
@@ -39,6 +38,11 @@ class ServerConfig(_Part):
     docs_enabled: bool = Field(
         True,
         description="Serve `/api/v1/docs` and `/api/v1/openapi.json`; when off they answer 404.",
+    )
+    cors_origins: tuple[str, ...] = Field(
+        (),
+        json_schema_extra={"limits": "a list of origins such as `https://shop.example`, or `*`"},
+        description="Origins whose pages may call the API from a browser; without credentials such as cookies. Empty allows none.",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe log record that is written."
@@ -170,39 +174,6 @@ class BatchingConfig(_Part):
     )
 
 
-class CacheConfig(_Part):
-    """Two levels of remembered predictions, keyed by model digest and text digest."""
-
-    l1_max_bytes: int = Field(
-        16_777_216,
-        ge=0,
-        le=1 << 36,
-        description="Memory of the cache inside each ingress; the least recently used entry leaves first. 0 turns it off.",
-    )
-    l2: Literal["none", "memory"] = Field(
-        "memory",
-        description="Shared second level in the Cache deployment; `none` leaves that deployment out of the graph.",
-    )
-    l2_max_bytes: int = Field(
-        67_108_864,
-        ge=1_024,
-        le=1 << 40,
-        description="Memory of the Cache deployment; the least recently used entry leaves first.",
-    )
-    l2_timeout_ms: int = Field(
-        50,
-        ge=1,
-        le=10_000,
-        description="Longest wait for the second level; afterwards the model answers instead.",
-    )
-    ttl_s: int = Field(
-        3_600,
-        ge=1,
-        le=2_592_000,
-        description="Age at which an entry of either level is no longer used.",
-    )
-
-
 class ReplicaConfig(_Part):
     """Size of one deployment of the graph."""
 
@@ -247,73 +218,6 @@ class ReplicasConfig(_Part):
     registry: ReplicaConfig = ReplicaConfig(num_cpus=0.1)
 
 
-class RegistryConfig(_Part):
-    """Where model truth lives."""
-
-    tracking_uri: str = Field(
-        "sqlite:///.sentigraph/mlflow.db",
-        pattern=_MODEL_STORES,
-        json_schema_extra={"limits": "an http, https, sqlite, postgresql, mysql or mssql URI"},
-        description="MLflow tracking and registry URI. A relative sqlite path starts from the home folder (`SENTIGRAPH_HOME`).",
-    )
-    artifact_root: str = Field(
-        ".sentigraph/artifacts",
-        min_length=1,
-        description="Folder or URI where new experiments keep artifacts when the tracking URI is a database; a relative path starts from the home folder.",
-    )
-    bundle_cache_dir: str = Field(
-        ".sentigraph/bundles",
-        min_length=1,
-        description="Node-local folder of verified bundles, by digest; a relative path starts from the home folder.",
-    )
-    bundled_model_dir: str = Field(
-        "models/sentiment",
-        min_length=1,
-        description="Bundle registered as version 1 when the registry has no such model; a relative path starts from the home folder.",
-    )
-    max_artifact_bytes: int = Field(
-        1_073_741_824,
-        ge=1_024,
-        le=1 << 40,
-        description="Bytes of one uploaded model file or archive, packed and unpacked; a larger one is refused with 413.",
-    )
-    watch_interval_ms: int = Field(
-        500,
-        ge=50,
-        le=60_000,
-        description="Pause between two looks at MLflow; a moved alias is noticed after this time at the latest.",
-    )
-
-
-class RolloutConfig(_Part):
-    """What a version must show on every replica before it may answer."""
-
-    ack_timeout_ms: int = Field(
-        60_000,
-        ge=100,
-        le=3_600_000,
-        description="Time for all replicas to load and probe a version; afterwards it is refused.",
-    )
-    max_slowdown: float = Field(
-        5.0,
-        gt=0,
-        le=1_000_000,
-        description="A version whose golden texts take more than this many times the champion's time is refused.",
-    )
-    max_shadow_requests: int = Field(
-        64,
-        ge=1,
-        le=100_000,
-        description="Requests that one ingress has under way to the shadow version; further ones are skipped and counted.",
-    )
-    min_golden_agreement: float = Field(
-        0.7,
-        ge=0,
-        le=1,
-        description="A version that gives fewer of the golden texts the champion's label is refused; 0 asks for none.",
-    )
-
-
 class AppConfig(_Part):
     """The whole configuration. Built by ``configs.load.load_config``; never by hand in serving code."""
 
@@ -332,6 +236,10 @@ class AppConfig(_Part):
     replicas: ReplicasConfig = ReplicasConfig()
     registry: RegistryConfig = RegistryConfig()
     rollout: RolloutConfig = RolloutConfig()
+    redis: RedisConfig = RedisConfig()
+    breaker: BreakerConfig = BreakerConfig()
+    vault: VaultConfig = VaultConfig()
+    access: AccessConfig = AccessConfig()
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:

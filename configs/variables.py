@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from configs.absent import ABSENT, Absent
 from configs.environment import VARIABLES, Variable, is_true
@@ -60,7 +60,8 @@ def read_variables(
                 _read(layer, _TABLE[name], text, model, place)
             elif name in systematic:
                 setting = systematic[name]
-                _take(layer, setting, Given(setting.name, setting.parse(text), name, place, text))
+                raw = SecretStr(text) if setting.secret else text
+                _take(layer, setting, Given(setting.name, setting.parse(text), name, place, raw))
             elif name in _ABSENT:
                 _leave_out(layer, _ABSENT[name], name, text)
             elif name.upper().startswith(PREFIX):
@@ -79,8 +80,10 @@ def _read(layer: Layer, variable: Variable, text: str, model: type[BaseModel], p
         values = variable.read(text)
     if values is None:
         return
+    # A name that gives a secret and more besides is masked in both.
+    raw = SecretStr(text) if any(known[name].secret for name in variable.fields) else text
     for name, value in zip(variable.fields, values, strict=True):
-        _take(layer, known[name], Given(name, value, variable.name, place, text))
+        _take(layer, known[name], Given(name, value, variable.name, place, raw))
     if variable.raises is not None:
         layer.lifts.append(Given(variable.raises, values[0], variable.name, place, text))
 
@@ -92,10 +95,7 @@ def _take(layer: Layer, setting: Setting, new: Given) -> None:
 
 
 def _leave_out(layer: Layer, group: Absent, name: str, text: str) -> None:
-    if name in group.refused:
-        # Without its value, which may be a secret.
-        layer.problems.append(f"{name} {group.refused[name]}")
-    elif group.is_switch(name) and is_true(text):
+    if group.is_switch(name) and is_true(text):
         if name not in group.always_on:
             layer.problems.append(
                 f"{name}={text} asks for what this release does not have ({group.subsystem}): "

@@ -21,10 +21,13 @@ from configs.load import load_config
 from configs.schema import AppConfig, ReplicaConfig
 from deployments.cache import CacheReplica
 from deployments.fetch import BundleCache
-from deployments.ingress import Ingress, by_value
+from deployments.ingress import Ingress
 from deployments.model import ModelReplica
 from deployments.payloads import EncodingBatch, ScoreBatch
 from deployments.probe import Probe
+from deployments.redis_cache import RedisCacheReplica
+from deployments.redis_client import Held
+from deployments.remote import by_value
 from deployments.rollout import Registry
 from deployments.router import Routes
 from deployments.tokenizer import RunModel, TokenizerReplica
@@ -145,6 +148,20 @@ class FusedTokenizer(TokenizerReplica):
         await self._model.check()
 
 
+class RedisCache(RedisCacheReplica):
+    """The Cache deployment with Redis; a password that Vault rotates is used from then on."""
+
+    async def __init__(self, config: AppConfig) -> None:  # type: ignore[misc]  # Serve awaits it
+        password = Held(config.redis.password.get_secret_value())
+        super().__init__(config, password.current)
+        if config.vault.enabled:
+            # Half a second of imports that replicas without Vault do not need.
+            from deployments.secrets import SecretWatch  # noqa: PLC0415
+
+            self._secrets = SecretWatch(config.vault, {"redis.password": password.replace})
+            self._secrets.start()
+
+
 def build(args: Mapping[str, object]) -> Application:
     """The application of ``serve_config.yaml``: ``import_path: deployments.app:build``.
 
@@ -162,13 +179,7 @@ def build(args: Mapping[str, object]) -> Application:
     registry = _deployment(Registry, sizes.registry, replicas=1).bind(
         config, ServeFleet(config.topology)
     )
-    cache = (
-        _deployment(CacheReplica, sizes.cache, name="Cache", replicas=1).bind(
-            config.cache.l2_max_bytes, config.cache.ttl_s
-        )
-        if config.cache.l2 != "none"
-        else None
-    )
+    cache = _cache(config)
     if config.topology == "split":
         model = _deployment(Model, sizes.model, replicas=models).bind(config, threads, registry)
         tokenizer = _deployment(Tokenizer, sizes.tokenizer).bind(config, registry, model)
@@ -188,6 +199,16 @@ def build(args: Mapping[str, object]) -> Application:
         registry=registry,
         cache=cache,
     )
+
+
+def _cache(config: AppConfig) -> Application | None:
+    size = config.replicas.cache
+    if config.cache.l2 == "redis":
+        return _deployment(RedisCache, size, name="Cache").bind(config)
+    if config.cache.l2 == "memory":
+        memory = _deployment(CacheReplica, size, name="Cache", replicas=1)
+        return memory.bind(config.cache.l2_max_bytes, config.cache.ttl_s)
+    return None
 
 
 def _deployment(

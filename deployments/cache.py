@@ -1,8 +1,8 @@
 """Remembered predictions: level one inside each ingress, level two shared.
 
-A key is 128 bits over the model's digest and the text, so another version, or the same
-version number made anew, never answers for it. A value is a few bytes of numbers; nothing
-that is read back can execute.
+A key is 128 bits over the model's digest and the text behind the first 64 bits of that digest,
+so another version, or the same version number made anew, never answers for it, and a version's
+entries can be found. A value is a few bytes of numbers; nothing that is read back can execute.
 """
 
 import asyncio
@@ -16,12 +16,16 @@ from typing import Protocol
 
 import numpy as np
 
+from configs.dependencies import BreakerConfig
+from deployments.breaker import Breaker, BreakerOpen
 from deployments.metrics import Metrics
 from deployments.payloads import FloatArray
 
 # An entry costs more than its bytes: key, dictionary slot, tuple and float objects.
 _ENTRY_OVERHEAD_BYTES = 250
 _HEADER = struct.Struct("<I?")
+_MAX_PENDING = 4_096
+_GATHER_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +61,9 @@ class Prediction:
 
 
 def cache_key(digest: str, text: str) -> bytes:
-    """16 bytes (BLAKE2b) over the bundle's digest and the stripped text."""
-    return hashlib.blake2b(text.encode("utf-8"), digest_size=16, key=bytes.fromhex(digest)).digest()
+    """24 bytes: 8 of the bundle's digest, 16 (BLAKE2b) over the digest and the stripped text."""
+    model = bytes.fromhex(digest)
+    return model[:8] + hashlib.blake2b(text.encode("utf-8"), digest_size=16, key=model).digest()
 
 
 class LruBytes:
@@ -121,43 +126,79 @@ class SharedCache(Protocol):
 
 
 class LevelTwo:
-    """The shared level as an ingress uses it: bounded in time, and never a reason to fail."""
+    """The shared level as an ingress uses it: bounded in time, and never a reason to fail.
 
-    def __init__(self, shared: SharedCache, timeout_s: float, metrics: Metrics) -> None:
+    Lookups and writes have a breaker each: a full Redis refuses writes and still answers.
+    """
+
+    def __init__(
+        self, shared: SharedCache, timeout_s: float, breaker: BreakerConfig, metrics: Metrics
+    ) -> None:
         self._shared = shared
         self._timeout_s = timeout_s
-        self._lookups = metrics.cache_lookups
-        self._writes: set[asyncio.Task[None]] = set()
+        self._metrics = metrics
+        self._lookup = Breaker(breaker, metrics.breaker("cache_lookup"))
+        self._store = Breaker(breaker, metrics.breaker("cache_write"))
+        self._pending: list[tuple[bytes, bytes]] = []
+        self._writing: asyncio.Task[None] | None = None
 
     async def find(self, keys: Sequence[bytes]) -> dict[bytes, Prediction]:
-        """What is known of ``keys``; nothing when the level fails or is slow."""
+        """What is known of ``keys``; nothing when the level fails, is slow, or is left alone."""
         try:
-            values = await asyncio.wait_for(self._shared.get_many(keys), self._timeout_s)
-            found = {
-                key: Prediction.unpack(value)
-                for key, value in zip(keys, values, strict=True)
-                if value is not None
-            }
+            with self._lookup.guard():
+                values = await asyncio.wait_for(self._shared.get_many(keys), self._timeout_s)
+        except BreakerOpen:
+            return self._counted("skipped", keys)
         except Exception:  # noqa: BLE001  (any failure of the cache is a miss, never an error)
-            self._lookups.labels("l2", "error").inc(len(keys))
-            return {}
-        self._lookups.labels("l2", "hit").inc(len(found))
-        self._lookups.labels("l2", "miss").inc(len(keys) - len(found))
+            return self._counted("error", keys)
+        found: dict[bytes, Prediction] = {}
+        foreign = 0
+        for key, value in zip(keys, values, strict=True):
+            try:
+                if value is not None:
+                    found[key] = Prediction.unpack(value)
+            except ValueError:
+                foreign += 1  # somebody else's bytes: the model answers instead
+        lookups = self._metrics.cache_lookups
+        lookups.labels("l2", "hit").inc(len(found))
+        lookups.labels("l2", "error").inc(foreign)
+        lookups.labels("l2", "miss").inc(len(keys) - len(found) - foreign)
         return found
 
     def remember(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
-        """Writes beside the answer, never before it."""
-        if entries:
-            task = asyncio.get_running_loop().create_task(self._write(entries))
-            self._writes.add(task)
-            task.add_done_callback(self._writes.discard)
+        """Writes beside the answers, never before them, and many at a time.
+
+        Drops entries when writing lags.
+        """
+        if len(self._pending) >= _MAX_PENDING:
+            self._metrics.cache_writes.labels("dropped").inc(len(entries))
+            return
+        self._pending.extend(entries)
+        if self._pending and (self._writing is None or self._writing.done()):
+            self._writing = asyncio.get_running_loop().create_task(self._write_all())
+
+    async def _write_all(self) -> None:
+        # One call for what a moment brings costs the shared level a tenth of a call each.
+        while self._pending:
+            await asyncio.sleep(_GATHER_S)
+            entries, self._pending = self._pending, []
+            await self._write(entries)
 
     async def _write(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
+        result = "stored"
         try:
-            # Nobody waits for it, so it may take longer than a lookup.
-            await asyncio.wait_for(self._shared.put_many(entries), 20 * self._timeout_s)
+            with self._store.guard():
+                # Nobody waits for it, so it may take longer than a lookup.
+                await asyncio.wait_for(self._shared.put_many(entries), 20 * self._timeout_s)
+        except BreakerOpen:
+            result = "skipped"
         except Exception:  # noqa: BLE001  (a lost write costs one inference later)
-            self._lookups.labels("l2", "error").inc(len(entries))
+            result = "error"
+        self._metrics.cache_writes.labels(result).inc(len(entries))
+
+    def _counted(self, result: str, keys: Sequence[bytes]) -> dict[bytes, Prediction]:
+        self._metrics.cache_lookups.labels("l2", result).inc(len(keys))
+        return {}
 
 
 class CacheReplica:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from configs.schema import RolloutConfig
+from configs.models import RolloutConfig
 from deployments.live import LiveModel
 from deployments.probe import GOLDEN_TEXTS, Probe, objection
 from deployments.router import Routes, Slot

@@ -7,10 +7,13 @@ RequestError            status, code
 ├── TextEmpty           422 E1003
 ├── BatchTooLarge       422 E1005
 ├── EmptyBatch          422 E1006
+├── Unauthorized        401 E3002   no key or token, or not a valid one
+├── Forbidden           403 E3002   valid, but without the role
 ├── NotFound            404 E1001
 ├── MethodNotAllowed    405 E1001
 ├── BodyTooLarge        413 E1001
 ├── UnsupportedMedia    415 E1001
+├── RateLimited         429 E4003   one caller asks too often; with Retry-After
 ├── Overloaded          429 E4005   with Retry-After
 ├── InferenceFailed     500 E2002   the model stage failed
 ├── InternalError       500 E4001   anything unforeseen
@@ -89,6 +92,24 @@ class EmptyBatch(RequestError):
     code = "E1006"
 
 
+class Unauthorized(RequestError):
+    """No API key or bearer token, or one that is not valid."""
+
+    status = 401
+    code = "E3002"
+
+    def headers(self) -> dict[str, str]:
+        """``WWW-Authenticate``, as RFC 9110 wants."""
+        return {"www-authenticate": 'ApiKey header="X-API-Key", Bearer'}
+
+
+class Forbidden(RequestError):
+    """The caller is known and lacks the role in ``context["role"]``."""
+
+    status = 403
+    code = "E3002"
+
+
 class NotFound(RequestError):
     """No such route."""
 
@@ -120,6 +141,17 @@ class UnsupportedMedia(RequestError):
 
     status = 415
     code = "E1001"
+
+
+class RateLimited(RequestError):
+    """One caller's limit. ``context["retry_after_s"]`` says when it may ask again."""
+
+    status = 429
+    code = "E4003"
+
+    def headers(self) -> dict[str, str]:
+        """``Retry-After`` in whole seconds."""
+        return {"retry-after": str(self.context["retry_after_s"])}
 
 
 class Overloaded(RequestError):

@@ -25,6 +25,13 @@ from deployments.schemas import ErrorBody
 
 _CORRELATION_ID = re.compile(r"[\w.:\-]{1,128}", re.ASCII)
 _JSON = "application/json"
+# An answer is data for one caller: not to be sniffed, framed or kept by a proxy.
+_SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+)
 
 
 class ClientGone(Exception):
@@ -164,6 +171,7 @@ class Exchange:
                 *message.get("headers", ()),
                 (b"x-correlation-id", self.correlation_id.encode("ascii")),
                 (b"x-inference-time-ms", b"%.2f" % elapsed_ms),
+                *_SECURITY_HEADERS,
             ]
         await self._send(message)
 

@@ -9,21 +9,23 @@ that the classes behind know nothing of Ray.
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
 from ray import serve
 from ray.exceptions import RayActorError
 from ray.serve.handle import DeploymentHandle
-from starlette.types import Receive, Scope, Send
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from configs.schema import AppConfig
 from deployments.access_log import AccessLog, beside_the_replica_log
-from deployments.classifier import Classifier, Outcome
+from deployments.classifier import Classifier
 from deployments.errors import InternalError, MethodNotAllowed, NotReady, RequestError
 from deployments.exchange import ClientGone, Exchange
 from deployments.live import LiveModel
 from deployments.metrics import Metrics
+from deployments.outcome import Outcome
 from deployments.payloads import Answer, TextBatch
 from deployments.predict import Predict
 from deployments.registry_app import (
@@ -32,7 +34,8 @@ from deployments.registry_app import (
     is_registry_path,
     registry_routes,
 )
-from deployments.relay import Call, Part, Relay
+from deployments.relay import Relay
+from deployments.remote import RemoteCache, RemoteRegistry, by_value
 from deployments.router import Routes, routing_key
 from deployments.routes import PREDICT, PREDICT_BATCH, build_app
 from deployments.shadow import Shadow
@@ -42,56 +45,6 @@ _log = logging.getLogger("ray.serve.sentigraph")
 
 _PROBE_BUDGET_S = 5.0
 _PROBE_FRESH_S = 1.0
-
-
-def by_value(handle: DeploymentHandle) -> DeploymentHandle:
-    """The handle for hops on the request path: by value, plain pickle between our own replicas.
-
-    Below 1 MB a by-value hop costs half of one through the object store.
-    """
-    return handle.options(
-        _by_reference=False, request_serialization="pickle", response_serialization="pickle"
-    )
-
-
-class RemoteCache:
-    """``SharedCache`` in the Cache deployment."""
-
-    def __init__(self, handle: DeploymentHandle) -> None:
-        self._get_many = by_value(handle).get_many
-        self._put_many = by_value(handle).put_many
-
-    async def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """See ``SharedCache.get_many``."""
-        values: list[bytes | None] = await self._get_many.remote(keys)
-        return values
-
-    async def put_many(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
-        """See ``SharedCache.put_many``."""
-        await self._put_many.remote(entries)
-
-
-class RemoteRegistry:
-    """``Far`` in the Registry deployment."""
-
-    def __init__(self, handle: DeploymentHandle) -> None:
-        self._handle = handle
-
-    async def call(self, call: Call) -> AsyncIterator[Part]:
-        """See ``Far.call``."""
-        answer = self._handle.options(stream=True).call.remote(call)
-        try:
-            async for part in answer:
-                yield part
-        except RayActorError as error:
-            raise NotReady("the model registry does not answer") from error
-        finally:
-            answer.cancel()
-
-    async def push(self, call_id: str, part: bytes, more: bool) -> bool:
-        """See ``Far.push``."""
-        wanted: bool = await self._handle.push.remote(call_id, part, more)
-        return wanted
 
 
 @serve.ingress()
@@ -111,6 +64,7 @@ class Ingress:
         cache: DeploymentHandle | None,
     ) -> None:
         _log.setLevel(config.server.log_level)
+        self._cors_origins = config.server.cors_origins
         logged = config.server.access_log and _log.isEnabledFor(logging.INFO)
         self._access = AccessLog(beside_the_replica_log()) if logged else None
         self._metrics = Metrics()
@@ -135,6 +89,12 @@ class Ingress:
         self._max_form_bytes = config.registry.max_artifact_bytes + FORM_BYTES
         documented = registry_routes(config)
         self._app = build_app(config.server, config.topology, self, documented)
+        self._serve: Callable[[Exchange], Awaitable[None]] = self._route
+        if config.access.required:
+            # A second of imports that open access does not need.
+            from deployments.gate import put_gate  # noqa: PLC0415
+
+            self._serve = await put_gate(config, self._route, self._metrics)
         self._probed: tuple[float, dict[str, str]] | None = None
         self._metrics.model_loaded.set(1)
         self._show_versions()
@@ -142,9 +102,15 @@ class Ingress:
     def __serve_build_asgi_app__(self) -> object:
         """Serve calls this for the ASGI application, once the replica is made."""
 
+        app: ASGIApp = self._handle
+        if origins := self._cors_origins:
+            app = CORSMiddleware(
+                app, allow_origins=origins, allow_methods=["*"], allow_headers=["*"]
+            )
+
         # uvicorn takes a bound method for the two-step ASGI 2 interface.
         async def application(scope: Scope, receive: Receive, send: Send) -> None:
-            await self._handle(scope, receive, send)
+            await app(scope, receive, send)
 
         return application
 
@@ -238,7 +204,7 @@ class Ingress:
         exchange = Exchange(scope, receive, send)
         self._metrics.active_requests.inc()
         try:
-            await self._route(exchange)
+            await self._serve(exchange)
         except RequestError as error:
             if error.status >= 500 and error.__cause__ is not None:
                 _log.error("request failed: %s", _cause(error.__cause__))

@@ -6,10 +6,13 @@ the replica that answers. Label values are bounded: routes, stages, reasons, lab
 model; never a text, an id or a raw path.
 """
 
+from collections.abc import Callable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from deployments.payloads import FloatArray
 
+_BREAKER_STATES = {"closed": 0.0, "half_open": 0.5, "open": 1.0}
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -87,7 +90,7 @@ class Metrics:
         )
         self.cache_lookups = Counter(
             "sentiment_cache_lookups",
-            "Cache lookups by level and result (hit, miss, shared, skipped, error).",
+            "Cache lookups by level and result (hit, miss, shared, error, skipped).",
             ["level", "result"],
             registry=registry,
         )
@@ -121,6 +124,44 @@ class Metrics:
             "sentiment_cost_surface_error_ratio",
             "Actual over predicted duration of an engine batch; 1 is exact.",
             buckets=(0.25, 0.5, 0.75, 0.9, 1.0, 1.1, 1.25, 1.5, 2.0, 4.0),
+            registry=registry,
+        )
+        self.cache_writes = Counter(
+            "sentiment_cache_writes",
+            "Entries for level two by result (stored, error, dropped, skipped by the breaker).",
+            ["result"],
+            registry=registry,
+        )
+        self.access_refusals = Counter(
+            "sentiment_access_refusals",
+            "Requests refused at the gate (unauthenticated, role, rate, concurrency).",
+            ["reason"],
+            registry=registry,
+        )
+        self.vault_up = Gauge(
+            "sentiment_vault_up", "1 while secrets can be read from Vault.", registry=registry
+        )
+        self.vault_reads = Counter(
+            "sentiment_vault_reads",
+            "Times that secrets were read from Vault, by result (ok, error).",
+            ["result"],
+            registry=registry,
+        )
+        self.vault_seconds = Histogram(
+            "sentiment_vault_duration_seconds",
+            "Time to read all secrets once.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.vault_login_seconds = Gauge(
+            "sentiment_vault_login_seconds",
+            "Time until the login to Vault ends unless it is renewed.",
+            registry=registry,
+        )
+        self._breaker_open = Gauge(
+            "sentiment_breaker_open",
+            "Of each dependency: 0 in use, 1 left alone, 0.5 while it is tried again.",
+            ["dependency"],
             registry=registry,
         )
         self.cache_bytes = Gauge(
@@ -183,6 +224,11 @@ class Metrics:
             )
         children[0].inc()
         children[1].observe(elapsed_s)
+
+    def breaker(self, dependency: str) -> Callable[[str], None]:
+        """What a breaker tells its state to."""
+        gauge = self._breaker_open.labels(dependency)
+        return lambda state: gauge.set(_BREAKER_STATES[state])
 
     def page(self) -> bytes:
         """The Prometheus text page."""

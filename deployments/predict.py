@@ -9,7 +9,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from configs.schema import LimitsConfig
-from deployments.classifier import Classifier, Outcome
+from deployments.classifier import Classifier
 from deployments.errors import (
     BatchTooLarge,
     EmptyBatch,
@@ -22,6 +22,7 @@ from deployments.errors import (
 from deployments.exchange import Exchange
 from deployments.live import LiveModel
 from deployments.metrics import Metrics
+from deployments.outcome import Outcome
 from deployments.schemas import BatchPredictRequest, PredictRequest
 
 _Body = TypeVar("_Body", bound=BaseModel)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from configs.schema import RolloutConfig
+from configs.models import RolloutConfig
 from deployments.live import LiveModel
 from deployments.payloads import FloatArray
 

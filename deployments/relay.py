@@ -94,7 +94,7 @@ class Relay:
             method=exchange.method,
             path=exchange.path,
             query=exchange.scope.get("query_string", b""),
-            headers=list(exchange.scope["headers"]),
+            headers=_headers(exchange),
             correlation_id=exchange.correlation_id,
             body=None if more else first.get("body", b""),
         )
@@ -201,6 +201,17 @@ class _Caller:
     """Stands for the ``Exchange`` where only the correlation id is known."""
 
     correlation_id: str
+
+
+def _headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:
+    """What the registry may see: no credentials, and the caller's id where one is known."""
+    headers: list[tuple[bytes, bytes]] = list(exchange.scope["headers"])
+    caller = exchange.scope.get("sentigraph.caller")
+    hidden = {b"authorization", b"x-api-key", b"cookie"}
+    if caller is not None:
+        hidden.add(b"x-actor")
+    kept = [(name, value) for name, value in headers if name.lower() not in hidden]
+    return kept if caller is None else [*kept, (b"x-actor", caller.encode("utf-8"))]
 
 
 def _scope(call: Call) -> dict[str, Any]:

@@ -9,10 +9,12 @@ import time
 from collections.abc import Sequence
 
 from configs.schema import AppConfig
-from deployments.classifier import Classifier, Outcome, RunTexts
+from deployments.classifier import Classifier
 from deployments.errors import RequestError
+from deployments.hop import RunTexts
 from deployments.live import LiveModel
 from deployments.metrics import Metrics
+from deployments.outcome import Outcome
 
 # Few: an engine that runs them cannot run a caller's text meanwhile.
 _HOP_TEXTS = 8

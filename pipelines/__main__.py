@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, cast
 
-from configs.errors import ConfigError
+from configs.errors import ConfigError, SecretsError
 from pipelines.errors import PipelineError
 from registry.errors import RegistryError
 
@@ -55,6 +55,8 @@ VERBS = {
     "models": Entry(
         "pipelines.models", "the registry: list, show, promote, shadow, canary, roll back, audit"
     ),
+    "secrets": Entry("pipelines.secrets", "API keys and other secrets in Vault"),
+    "warm": Entry("pipelines.warm", "have the texts of a file remembered by a running server"),
     "import": Entry("pipelines.hf_import", "turn a Hugging Face classifier into a bundle"),
 }
 
@@ -73,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return REFUSED
-    except (ConfigError, PipelineError, RegistryError) as exc:
+    except (ConfigError, SecretsError, PipelineError, RegistryError) as exc:
         print(f"sentigraph {name}: {exc}", file=sys.stderr)
         return REFUSED
     return status

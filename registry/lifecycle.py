@@ -71,8 +71,7 @@ class Lifecycle:
 
     def gate(self, name: str, version: int) -> GateReport:
         """The verdict that a promotion would get now; changes nothing."""
-        state, seen = self._known(name, version)
-        return self._judge(name, version, state, seen)
+        return self._judge(name, version, *self._known(name, version))
 
     def transition(
         self,
@@ -109,7 +108,10 @@ class Lifecycle:
         if to not in STAGES:
             raise InvalidValue(f"stage {to!r} is none of {', '.join(STAGES)}")
         state, seen = self._known(name, version)
-        _check_expected(name, state, expected_seq)
+        if expected_seq not in (None, state.seq):
+            raise StaleRevision(
+                f"model {name!r} has {state.seq} audit entries, you have seen {expected_seq}"
+            )
         stage = state.stage(version)
         check_legal(version, stage, to)
         gate: Mapping[str, Any] = {}
@@ -153,8 +155,8 @@ class Lifecycle:
         earlier = [v for v in state.reigns[:-1] if v in seen.stages and v != state.champion]
         target = to if to is not None else (earlier[-1] if earlier else None)
         if target is None or target not in earlier:
-            shown = ", ".join(map(str, dict.fromkeys(earlier))) or "none"
-            raise IllegalTransition(f"model {name!r} cannot go back; earlier champions: {shown}")
+            known = ", ".join(map(str, dict.fromkeys(earlier))) or "none"
+            raise IllegalTransition(f"model {name!r} cannot go back; earlier champions: {known}")
         before = earlier[: len(earlier) - earlier[::-1].index(target) - 1]
         after = moved(state, target, PRODUCTION)
         aliases = {k: v for k, v in after.aliases.items() if k != PREVIOUS}
@@ -224,8 +226,9 @@ class Lifecycle:
         """Records an approval or a rejection of the version's present files."""
         _, seen = self._known(name, version)
         action = "approve" if approve else "reject"
-        entry = Entry(action, actor, reason, version, digest=seen.digests[version])
-        return self._ledger.record(name, entry)
+        return self._ledger.record(
+            name, Entry(action, actor, reason, version, digest=seen.digests[version])
+        )
 
     def _known(self, name: str, version: int) -> tuple[State, Seen]:
         state, seen = self._settler.settle(name)
@@ -298,10 +301,3 @@ class Lifecycle:
                     f"model {name!r} was changed meanwhile: {event.action} of version "
                     f"{event.version} by {event.actor} (audit entry {event.seq})"
                 )
-
-
-def _check_expected(name: str, state: State, expected_seq: int | None) -> None:
-    if expected_seq is not None and expected_seq != state.seq:
-        raise StaleRevision(
-            f"model {name!r} has {state.seq} audit entries, you have seen {expected_seq}"
-        )

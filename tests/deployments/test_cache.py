@@ -16,7 +16,8 @@ OTHER = "cd" * 32
 def test_the_key_depends_on_model_and_text() -> None:
     keys = {cache_key(d, t) for d in (DIGEST, OTHER) for t in ("good", "bad", "good ")}
     assert len(keys) == 6
-    assert all(len(key) == 16 for key in keys)
+    assert all(len(key) == 24 for key in keys)
+    assert {key[:8] for key in keys} == {bytes.fromhex(d)[:8] for d in (DIGEST, OTHER)}
     assert cache_key(DIGEST, "good") == cache_key(DIGEST, "good")
 
 

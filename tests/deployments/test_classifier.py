@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from configs.schema import AppConfig, BatchingConfig, CacheConfig, LimitsConfig
-from deployments.classifier import Classifier, Outcome
+from deployments.classifier import Classifier
 from deployments.errors import DeadlineExceeded, InferenceFailed, Overloaded
 from deployments.live import LiveModel
 from deployments.metrics import Metrics
+from deployments.outcome import Outcome
 from deployments.payloads import Answer, ScoreBatch, TextBatch
 
 MODEL = LiveModel("m", 1, "ab" * 32, ("NEG", "POS"), "onnx", "int8", 128, "registry")
@@ -233,7 +234,7 @@ def test_level_two_is_read_and_written() -> None:
         stages = Stages()
         classifier, _ = make(stages, shared)
         await classifier.classify(MODEL, ["abc"], soon())
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
         assert len(shared.entries) == 1
         elsewhere, metrics = make(stages, shared)
         outcomes = await elsewhere.classify(MODEL, ["abc", "new"], soon())
@@ -251,7 +252,7 @@ def test_level_two_may_fail_in_any_way(fault: str) -> None:
         stages = Stages()
         classifier, metrics = make(stages, shared, l1_bytes=0)
         await classifier.classify(MODEL, ["abc"], soon())
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
         if fault == "broken":
             shared.broken = True
         elif fault == "slow":

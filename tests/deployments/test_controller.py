@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from front import LIVE
 
-from configs.schema import RolloutConfig
+from configs.models import RolloutConfig
 from deployments.controller import RolloutController
 from deployments.live import LiveModel
 from deployments.probe import Probe

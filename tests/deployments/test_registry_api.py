@@ -12,7 +12,8 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from configs.schema import AppConfig, RegistryConfig
+from configs.models import RegistryConfig
+from configs.schema import AppConfig
 from deployments.errors import RequestError
 from deployments.exchange import Exchange
 from deployments.news import News

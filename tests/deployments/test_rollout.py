@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from configs.schema import AppConfig, ModelConfig, RegistryConfig
+from configs.models import RegistryConfig
+from configs.schema import AppConfig, ModelConfig
 from deployments.fetch import CHUNK_BYTES, BundleCache
 from deployments.live import LiveModel
 from deployments.probe import Probe

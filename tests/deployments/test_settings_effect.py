@@ -42,6 +42,49 @@ ELSEWHERE = {
     "registry.artifact_root": "tests/deployments/test_rollout.py",
     "registry.bundle_cache_dir": "tests/deployments/test_rollout.py",
     "registry.bundled_model_dir": "tests/deployments/test_rollout.py",
+    "cache.flight_wait_ms": "tests/deployments/test_redis_cache.py",
+    "redis.host": "tests/deployments/test_redis_cache.py",
+    "redis.port": "tests/deployments/test_redis_cache.py",
+    "redis.db": "tests/deployments/test_redis_cache.py",
+    "redis.username": "tests/deployments/test_redis_cache.py",
+    "redis.password": "tests/deployments/test_redis_cache.py",
+    "redis.tls": "tests/deployments/test_redis_cache.py",
+    "redis.tls_ca_file": "tests/deployments/test_redis_cache.py",
+    "redis.namespace": "tests/deployments/test_redis_cache.py",
+    "redis.max_connections": "tests/deployments/test_redis_cache.py",
+    "redis.connect_timeout_ms": "tests/deployments/test_redis_cache.py",
+    "redis.timeout_ms": "tests/deployments/test_redis_cache.py",
+    "server.cors_origins": "tests/deployments/test_access.py",
+    "vault.enabled": "tests/deployments/test_secrets.py",
+    "vault.address": "tests/deployments/test_secrets.py",
+    "vault.namespace": "tests/deployments/test_secrets.py",
+    "vault.auth": "tests/deployments/test_secrets.py",
+    "vault.token": "tests/deployments/test_secrets.py",
+    "vault.role": "tests/deployments/test_secrets.py",
+    "vault.secret_id": "tests/deployments/test_secrets.py",
+    "vault.jwt_file": "tests/deployments/test_secrets.py",
+    "vault.mount_point": "tests/deployments/test_secrets.py",
+    "vault.secrets_path": "tests/deployments/test_secrets.py",
+    "vault.ca_file": "tests/deployments/test_secrets.py",
+    "vault.timeout_ms": "tests/deployments/test_secrets.py",
+    "vault.refresh_ms": "tests/deployments/test_secrets.py",
+    "access.required": "tests/deployments/test_access.py",
+    "access.public": "tests/deployments/test_access.py",
+    "access.api_key": "tests/deployments/test_access.py",
+    "access.api_keys": "tests/deployments/test_access.py",
+    "access.requests_per_s": "tests/deployments/test_rate_limit.py",
+    "access.burst_s": "tests/deployments/test_rate_limit.py",
+    "access.max_concurrent": "tests/deployments/test_access.py",
+    "access.rate_store": "tests/deployments/test_rate_limit.py",
+    "access.jwt.jwks": "tests/deployments/test_access.py",
+    "access.jwt.refresh_s": "tests/deployments/test_access.py",
+    "access.jwt.issuer": "tests/deployments/test_callers.py",
+    "access.jwt.audience": "tests/deployments/test_callers.py",
+    "access.jwt.roles_claim": "tests/deployments/test_callers.py",
+    "access.jwt.leeway_s": "tests/deployments/test_callers.py",
+    "breaker.failure_threshold": "tests/deployments/test_breaker.py",
+    "breaker.recovery_ms": "tests/deployments/test_breaker.py",
+    "breaker.success_threshold": "tests/deployments/test_breaker.py",
 }
 HERE: set[str] = set()
 
@@ -223,6 +266,8 @@ def graph(args: dict[str, Any]) -> dict[str, Deployment]:
 def test_the_cache_deployment_is_sized_or_left_out() -> None:
     assert graph({"cache": {"l2_max_bytes": 4_096}})["Cache"].init_args[0] == 4_096
     assert "Cache" not in graph({"cache": {"l2": "none"}})
+    shared = graph({"cache": {"l2": "redis"}, "replicas": {"cache": {"num_replicas": 2}}})["Cache"]
+    assert (shared.func_or_class.__name__, shared.num_replicas) == ("RedisCache", 2)
 
 
 @shows("batching.max_hops_in_flight", "model.intra_op_threads")

@@ -1,0 +1,155 @@
+"""The gate in front of every route: who calls, with which role, how often, how many at once.
+
+Left out of the ingress altogether while ``access.required`` is false. Keys and the identity
+provider's public keys are replaced while running; a request only looks into memory.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import jwt
+import requests
+
+from configs.access import AccessConfig
+from deployments.callers import Caller, KeyRing, Tokens
+from deployments.errors import Forbidden, RateLimited, Unauthorized
+from deployments.exchange import Exchange
+from deployments.metrics import Metrics
+from deployments.rate_limit import Rates
+from deployments.roles import needed
+from deployments.secrets import SecretWatch
+
+_log = logging.getLogger("ray.serve.sentigraph")
+_FETCH_TIMEOUT_S = 5.0
+
+Route = Callable[[Exchange], Awaitable[None]]
+
+
+class Access:
+    """Admits requests to the routes behind it."""
+
+    def __init__(
+        self,
+        config: AccessConfig,
+        keys: KeyRing,
+        metrics: Metrics,
+        rates: Rates,
+        secrets: SecretWatch | None = None,
+    ) -> None:
+        """Starts nothing yet.
+
+        Args:
+            config: What is asked for.
+            keys: API keys as they are now.
+            metrics: Where refusals are counted.
+            rates: Who counts requests.
+            secrets: What keeps the keys current, if anything.
+        """
+        self._config = config
+        self._keys = keys
+        self._tokens = Tokens(config)
+        self._rates = rates
+        self._secrets = secrets
+        self._refusals = metrics.access_refusals
+        self._public = frozenset(config.public)
+        self._running: dict[str, int] = {}
+        self._refreshing: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Reads the provider's keys and keeps reading them, and the secrets."""
+        if self._secrets is not None:
+            self._secrets.start()
+        if self._config.jwt.jwks:
+            await self.refresh()
+            self._refreshing = asyncio.create_task(self._refresh_for_ever())
+
+    def around(self, route: Route) -> Route:
+        """The route, behind the gate."""
+
+        async def guarded(exchange: Exchange) -> None:
+            need = needed(exchange.method, exchange.path)
+            if need in self._public:
+                await route(exchange)
+                return
+            caller = self._admit(exchange, need)
+            exchange.scope["sentigraph.caller"] = caller.id
+            await self._pace(caller)
+            await self._run(caller, route, exchange)
+
+        return guarded
+
+    async def refresh(self) -> None:
+        """Reads the provider's keys once; those before stay when it cannot."""
+        source = self._config.jwt.jwks
+        try:
+            document = await asyncio.to_thread(_read_jwks, source)
+            self._tokens.replace(json.loads(document))
+        except (OSError, ValueError, AttributeError, jwt.PyJWTError) as error:
+            _log.warning("the identity provider's keys cannot be read: %s", type(error).__name__)
+
+    async def _refresh_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._config.jwt.refresh_s)
+            await self.refresh()
+
+    def _admit(self, exchange: Exchange, need: str) -> Caller:
+        try:
+            caller = self._caller(exchange)
+        except Unauthorized:
+            self._refusals.labels("unauthenticated").inc()
+            raise
+        # A public kind that is not public here is for whoever has any key.
+        if need not in ("service", "health", "metrics", "docs") and not caller.may(need):  # type: ignore[arg-type]
+            self._refusals.labels("role").inc()
+            raise Forbidden(f"this needs the role {need}", {"role": need})
+        return caller
+
+    def _caller(self, exchange: Exchange) -> Caller:
+        key = exchange.header("x-api-key")
+        if key is not None:
+            return self._keys.find(key)
+        scheme, _, token = (exchange.header("authorization") or "").partition(" ")
+        if scheme.lower() == "bearer" and self._config.jwt.jwks:
+            return self._tokens.find(token.strip())
+        raise Unauthorized("send an API key in the header X-API-Key")
+
+    async def _pace(self, caller: Caller) -> None:
+        if not caller.requests_per_s:
+            return
+        wait_s = await self._rates.take(caller)
+        if wait_s:
+            self._refusals.labels("rate").inc()
+            raise RateLimited(
+                f"more than {caller.requests_per_s:g} requests per second",
+                {"requests_per_s": caller.requests_per_s, "retry_after_s": max(1, round(wait_s))},
+            )
+
+    async def _run(self, caller: Caller, route: Route, exchange: Exchange) -> None:
+        if not caller.max_concurrent:
+            await route(exchange)
+            return
+        running = self._running.get(caller.id, 0)
+        if running >= caller.max_concurrent:
+            self._refusals.labels("concurrency").inc()
+            raise RateLimited(
+                f"more than {caller.max_concurrent} requests at once",
+                {"max_concurrent": caller.max_concurrent, "retry_after_s": 1},
+            )
+        self._running[caller.id] = running + 1
+        try:
+            await route(exchange)
+        finally:
+            self._running[caller.id] -= 1
+            if not self._running[caller.id]:
+                del self._running[caller.id]
+
+
+def _read_jwks(source: str) -> str:
+    if source.startswith(("http://", "https://")):
+        answer = requests.get(source, timeout=_FETCH_TIMEOUT_S)
+        answer.raise_for_status()
+        return answer.text
+    return Path(source).read_text(encoding="utf-8")

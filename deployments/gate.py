@@ -1,0 +1,26 @@
+"""Puts the gate together: keys, their watch in Vault, rates, and the routes behind them.
+
+Imported by the ingress only when ``access.required`` is true.
+"""
+
+from configs.schema import AppConfig
+from deployments.access import Access, Route
+from deployments.callers import KeyRing
+from deployments.metrics import Metrics
+from deployments.rate_limit import Rates, ReplicaRates, SharedRates
+from deployments.redis_client import Held
+from deployments.secrets import SecretWatch
+
+
+async def put_gate(config: AppConfig, route: Route, metrics: Metrics) -> Route:
+    """The route, behind what ``access`` asks for; its keys and passwords stay current."""
+    keys = KeyRing(config.access)
+    password = Held(config.redis.password.get_secret_value())
+    using = {"access.api_keys": keys.replace, "redis.password": password.replace}
+    watch = SecretWatch(config.vault, using, metrics) if config.vault.enabled else None
+    rates: Rates = ReplicaRates(config.access.burst_s)
+    if config.access.rate_store == "redis":
+        rates = SharedRates(config, metrics, password.current)
+    access = Access(config.access, keys, metrics, rates, watch)
+    await access.start()
+    return access.around(route)

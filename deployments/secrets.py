@@ -1,0 +1,82 @@
+"""Secrets while running: read again from Vault every few seconds, told to who uses them.
+
+A rotated secret needs no restart. While Vault is sealed or away, the last values stay in use,
+and the metrics say so. A secret that is removed in Vault stays too: to revoke every API key,
+write an empty list.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping
+
+from configs.dependencies import VaultConfig
+from configs.errors import ConfigError, SecretsError
+from configs.secrets import VaultSecrets
+from deployments.metrics import Metrics
+
+_log = logging.getLogger("ray.serve.sentigraph")
+
+
+class SecretWatch:
+    """Keeps some secrets current. One in each replica that uses any."""
+
+    def __init__(
+        self,
+        config: VaultConfig,
+        using: Mapping[str, Callable[[str], object]],
+        metrics: Metrics | None = None,
+    ) -> None:
+        """Reads nothing yet.
+
+        Args:
+            config: Where Vault is.
+            using: Who is told of a new value, by dotted setting; refuses one by ConfigError.
+            metrics: Where facts are counted, if anywhere.
+        """
+        self._config = config
+        self._using = using
+        self._metrics = metrics
+        self._vault = VaultSecrets(config)
+        self._values: dict[str, str] = {}
+        self._running: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begins to read, now and then every ``vault.refresh_ms``."""
+        self._running = asyncio.create_task(self._for_ever())
+
+    async def refresh(self) -> None:
+        """Reads once and tells of what has changed; keeps what was when Vault fails."""
+        started = time.monotonic()
+        try:
+            found = await asyncio.to_thread(self._vault.read, tuple(self._using))
+        except SecretsError as error:
+            _log.warning("secrets stay as they were: %s", error)
+            self._count("error", started)
+            return
+        self._count("ok", started)
+        for name, value in found.items():
+            if self._values.get(name) != value:
+                self._values[name] = value
+                self._tell(name, value)
+
+    def _tell(self, name: str, value: str) -> None:
+        try:
+            self._using[name](value)
+        except ConfigError as error:
+            _log.error("secret %s is refused, the one before stays: %s", name, error)
+        else:
+            _log.info("secret %s was read", name)
+
+    async def _for_ever(self) -> None:
+        while True:
+            await self.refresh()
+            await asyncio.sleep(self._config.refresh_ms / 1_000)
+
+    def _count(self, result: str, started: float) -> None:
+        if self._metrics is None:
+            return
+        self._metrics.vault_up.set(result == "ok")
+        self._metrics.vault_reads.labels(result).inc()
+        self._metrics.vault_seconds.observe(time.monotonic() - started)
+        self._metrics.vault_login_seconds.set(self._vault.login_ends_in_s)

@@ -94,4 +94,10 @@ class AccessConfig(Part):
         "replica",
         description="Where rates are counted: in each ingress replica for itself, or in Redis for all of them; while Redis is away, in each replica.",
     )
+    rate_timeout_ms: int = Field(
+        100,
+        ge=1,
+        le=10_000,
+        description="Longest wait for Redis to count a request; afterwards the replica counts it alone.",
+    )
     jwt: JwtConfig = JwtConfig()

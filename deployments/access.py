@@ -66,6 +66,14 @@ class Access:
             await self.refresh()
             self._refreshing = asyncio.create_task(self._refresh_for_ever())
 
+    async def close(self) -> None:
+        """Stops reading and ends the connections; the gate stays as it is."""
+        if self._secrets is not None:
+            self._secrets.stop()
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+        await self._rates.close()
+
     def around(self, route: Route) -> Route:
         """The route, behind the gate."""
 

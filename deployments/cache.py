@@ -142,15 +142,17 @@ class LevelTwo:
         self._pending: list[tuple[bytes, bytes]] = []
         self._writing: asyncio.Task[None] | None = None
 
-    async def find(self, keys: Sequence[bytes]) -> dict[bytes, Prediction]:
-        """What is known of ``keys``; nothing when the level fails, is slow, or is left alone."""
+    async def find(self, keys: Sequence[bytes]) -> dict[bytes, Prediction] | None:
+        """What is known of ``keys``; None when the level fails, is slow, or is left alone."""
         try:
             with self._lookup.guard():
                 values = await asyncio.wait_for(self._shared.get_many(keys), self._timeout_s)
         except BreakerOpen:
-            return self._counted("skipped", keys)
+            self._metrics.cache_lookups.labels("l2", "breaker").inc(len(keys))
+            return None
         except Exception:  # noqa: BLE001  (any failure of the cache is a miss, never an error)
-            return self._counted("error", keys)
+            self._metrics.cache_lookups.labels("l2", "error").inc(len(keys))
+            return None
         found: dict[bytes, Prediction] = {}
         foreign = 0
         for key, value in zip(keys, values, strict=True):
@@ -191,14 +193,10 @@ class LevelTwo:
                 # Nobody waits for it, so it may take longer than a lookup.
                 await asyncio.wait_for(self._shared.put_many(entries), 20 * self._timeout_s)
         except BreakerOpen:
-            result = "skipped"
+            result = "breaker"
         except Exception:  # noqa: BLE001  (a lost write costs one inference later)
             result = "error"
         self._metrics.cache_writes.labels(result).inc(len(entries))
-
-    def _counted(self, result: str, keys: Sequence[bytes]) -> dict[bytes, Prediction]:
-        self._metrics.cache_lookups.labels("l2", result).inc(len(keys))
-        return {}
 
 
 class CacheReplica:

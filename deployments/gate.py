@@ -4,7 +4,7 @@ Imported by the ingress only when ``access.required`` is true.
 """
 
 from configs.schema import AppConfig
-from deployments.access import Access, Route
+from deployments.access import Access
 from deployments.callers import KeyRing
 from deployments.metrics import Metrics
 from deployments.rate_limit import Rates, ReplicaRates, SharedRates
@@ -12,8 +12,8 @@ from deployments.redis_client import Held
 from deployments.secrets import SecretWatch
 
 
-async def put_gate(config: AppConfig, route: Route, metrics: Metrics) -> Route:
-    """The route, behind what ``access`` asks for; its keys and passwords stay current."""
+async def open_gate(config: AppConfig, metrics: Metrics) -> Access:
+    """What ``access`` asks for, working; its keys and passwords stay current."""
     keys = KeyRing(config.access)
     password = Held(config.redis.password.get_secret_value())
     using = {"access.api_keys": keys.replace, "redis.password": password.replace}
@@ -23,4 +23,4 @@ async def put_gate(config: AppConfig, route: Route, metrics: Metrics) -> Route:
         rates = SharedRates(config, metrics, password.current)
     access = Access(config.access, keys, metrics, rates, watch)
     await access.start()
-    return access.around(route)
+    return access

@@ -71,6 +71,9 @@ class Hop:
         started = time.perf_counter()
         found = await self._l2.find([ticket.item.key for ticket in tickets])
         elapsed = time.perf_counter() - started
+        if found is None:
+            # The breaker knows when to come back; a failure says nothing of the hit rate.
+            return
         self._break_even.looked_up(len(tickets), len(found), elapsed)
         self._metrics.stage_seconds.labels("cache").observe(elapsed)
         for ticket in tickets:

@@ -68,6 +68,7 @@ class Ingress:
         logged = config.server.access_log and _log.isEnabledFor(logging.INFO)
         self._access = AccessLog(beside_the_replica_log()) if logged else None
         self._metrics = Metrics()
+        self._cors_origins = config.server.cors_origins
         # Naming the method makes another handle: once, not for each call.
         self._classify = by_value(tokenizer).classify
         self._routes: Routes = await registry.routes.remote()
@@ -92,9 +93,10 @@ class Ingress:
         self._serve: Callable[[Exchange], Awaitable[None]] = self._route
         if config.access.required:
             # A second of imports that open access does not need.
-            from deployments.gate import put_gate  # noqa: PLC0415
+            from deployments.gate import open_gate  # noqa: PLC0415
 
-            self._serve = await put_gate(config, self._route, self._metrics)
+            self._gate = await open_gate(config, self._metrics)
+            self._serve = self._gate.around(self._route)
         self._probed: tuple[float, dict[str, str]] | None = None
         self._metrics.model_loaded.set(1)
         self._show_versions()
@@ -103,9 +105,9 @@ class Ingress:
         """Serve calls this for the ASGI application, once the replica is made."""
 
         app: ASGIApp = self._handle
-        if origins := self._cors_origins:
+        if self._cors_origins:
             app = CORSMiddleware(
-                app, allow_origins=origins, allow_methods=["*"], allow_headers=["*"]
+                app, allow_origins=self._cors_origins, allow_methods=["*"], allow_headers=["*"]
             )
 
         # uvicorn takes a bound method for the two-step ASGI 2 interface.

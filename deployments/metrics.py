@@ -90,7 +90,7 @@ class Metrics:
         )
         self.cache_lookups = Counter(
             "sentiment_cache_lookups",
-            "Cache lookups by level and result (hit, miss, shared, error, skipped).",
+            "Cache lookups by level and result (hit, miss, shared, skipped, error, breaker).",
             ["level", "result"],
             registry=registry,
         )
@@ -128,7 +128,7 @@ class Metrics:
         )
         self.cache_writes = Counter(
             "sentiment_cache_writes",
-            "Entries for level two by result (stored, error, dropped, skipped by the breaker).",
+            "Entries for level two by result (stored, error, dropped, breaker).",
             ["result"],
             registry=registry,
         )

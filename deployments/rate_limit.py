@@ -21,7 +21,6 @@ from deployments.redis_client import connect
 _MAX_CALLERS = 10_000
 _BUNDLE_S = 0.02  # of a caller's rate in one bundle
 _BUNDLE_LIFE_S = 1.0
-_BUDGET_S = 0.1
 
 # Tokens flow by the server's clock. Returns how many were taken, and the wait for the next.
 _TAKE = """
@@ -45,6 +44,10 @@ class Rates(Protocol):
 
     async def take(self, caller: Caller) -> float:
         """0 when the request may go on; else the seconds until one would."""
+        ...
+
+    async def close(self) -> None:
+        """Ends connections."""
         ...
 
 
@@ -77,6 +80,9 @@ class ReplicaRates:
         bucket.tokens -= 1
         return 0.0
 
+    async def close(self) -> None:
+        """See ``Rates.close``; there are none."""
+
 
 @dataclass(slots=True)
 class _Bundle:
@@ -94,6 +100,7 @@ class SharedRates:
         self._take = self._redis.register_script(_TAKE)
         self._prefix = f"{config.redis.namespace}:rate:"
         self._burst_s = config.access.burst_s
+        self._timeout_s = config.access.rate_timeout_ms / 1_000
         self._breaker = Breaker(config.breaker, metrics.breaker("rate_limit"))
         self._alone = ReplicaRates(config.access.burst_s)
         self._bundles: OrderedDict[str, _Bundle] = OrderedDict()
@@ -112,7 +119,7 @@ class SharedRates:
                 return decided
             try:
                 with self._breaker.guard():
-                    return await asyncio.wait_for(self._ask(caller, bundle), _BUDGET_S)
+                    return await asyncio.wait_for(self._ask(caller, bundle), self._timeout_s)
             except Exception:  # noqa: BLE001  (whatever is wrong with Redis, requests go on)
                 return await self._alone.take(caller)
 
@@ -134,7 +141,7 @@ class SharedRates:
         return 0.0
 
     async def close(self) -> None:
-        """Ends the connections."""
+        """See ``Rates.close``."""
         await self._redis.aclose()
 
 

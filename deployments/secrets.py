@@ -45,6 +45,11 @@ class SecretWatch:
         """Begins to read, now and then every ``vault.refresh_ms``."""
         self._running = asyncio.create_task(self._for_ever())
 
+    def stop(self) -> None:
+        """Reads no more."""
+        if self._running is not None:
+            self._running.cancel()
+
     async def refresh(self) -> None:
         """Reads once and tells of what has changed; keeps what was when Vault fails."""
         started = time.monotonic()

@@ -104,6 +104,8 @@ def with_front(
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             await body(client)
+        if config.access.required:
+            await ingress._gate.close()
         ingress.__del__()
 
     asyncio.run(asyncio.wait_for(run(), 20))

@@ -250,7 +250,7 @@ def test_predictions_go_on_while_redis_is_away(server: RedisServer) -> None:
         # Three open the breaker; after that one trial in 300 ms waits in vain.
         assert 3 <= errors <= 4 + (time.monotonic() - started) / 0.3
         assert await metric('sentiment_breaker_open{dependency="cache_lookup"}') == 1
-        assert await metric('sentiment_cache_lookups_total{level="l2",result="skipped"}') > 10
+        assert await metric('sentiment_cache_lookups_total{level="l2",result="breaker"}') > 10
         server.signal(signal.SIGCONT)
         for i in range(100):
             await predict(f"back {i}")

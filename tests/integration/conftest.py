@@ -21,9 +21,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def vault_token() -> str:
+    """A token that the environment gives from the start; the Vault that knows it comes later."""
+    return "t0ken-of-the-integration-tests"
+
+
+@pytest.fixture(scope="session")
+def stack(vault_token: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     settings = StackSettings(
-        environ=os.environ,
+        environ={**os.environ, "MLOPS_VAULT_TOKEN": vault_token},
         state_dir=tmp_path_factory.mktemp("state"),
         port=0,
         mlflow_port=0,

@@ -120,14 +120,14 @@ def test_other_topologies_answer_the_same_and_four_replicas_share_one_gpu(
     text = {"text": "The food was okay but the service ruined the evening."}
     expected = client.post("/predict", json=text).json()["scores"]
     try:
-        deploy(stack, _with(original, {"topology": "fused"}), tmp_path)
+        deploy(stack, with_args(original, {"topology": "fused"}), tmp_path)
         assert client.get("/models/live").json()["topology"] == "fused"
         assert "Model" not in status(stack)["deployments"]
         fused = client.post("/predict", json={"text": text["text"] + " "}).json()
         assert fused["scores"] == pytest.approx(expected, abs=1e-5)
 
         shares = {"num_replicas": 4, "num_gpus": 0.25, "num_cpus": 0.2}
-        deploy(stack, _with(original, {"replicas": {"model": shares}}), tmp_path)
+        deploy(stack, with_args(original, {"replicas": {"model": shares}}), tmp_path)
         seen = inspect(stack)
         assert len(seen["replicas"]["Model"]) == 4
         assert {tuple(r["gpu_ids"]) for r in seen["replicas"]["Model"]} == {(0,)}
@@ -139,7 +139,7 @@ def test_other_topologies_answer_the_same_and_four_replicas_share_one_gpu(
     assert client.get("/models/live").json()["topology"] == "split"
 
 
-def _with(config: dict[str, Any], args: dict[str, Any]) -> dict[str, Any]:
+def with_args(config: dict[str, Any], args: dict[str, Any]) -> dict[str, Any]:
     changed: dict[str, Any] = json.loads(json.dumps(config))
     application = changed["applications"][0]
     application["args"] = {**application["args"], **args}

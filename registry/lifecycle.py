@@ -112,8 +112,7 @@ class Lifecycle:
             raise StaleRevision(
                 f"model {name!r} has {state.seq} audit entries, you have seen {expected_seq}"
             )
-        stage = state.stage(version)
-        check_legal(version, stage, to)
+        check_legal(version, stage := state.stage(version), to)
         gate: Mapping[str, Any] = {}
         if to in (STAGING, PRODUCTION) and not seen.digests[version]:
             raise IllegalTransition(f"version {version} has no stored files: upload them first")
@@ -202,15 +201,13 @@ class Lifecycle:
             raise InvalidValue(f"slot {slot!r} is none of {', '.join(SLOTS)}")
         if not 0.0001 <= weight <= 1:
             raise InvalidValue(f"weight {weight} is not between 0.0001 and 1")
-        if version is None:
-            state, seen = self._settler.settle(name)
-        else:
-            state, seen = self._known(name, version)
-            if state.stage(version) != STAGING:
-                raise IllegalTransition(
-                    f"version {version} is in {state.stage(version)}; "
-                    f"only a version in {STAGING} can be {slot}"
-                )
+        state, seen = (
+            self._known(name, version) if version is not None else self._settler.settle(name)
+        )
+        if version is not None and (stage := state.stage(version)) != STAGING:
+            raise IllegalTransition(
+                f"version {version} is in {stage}; only a version in {STAGING} can be {slot}"
+            )
         aliases = {a: v for a, v in state.aliases.items() if a != slot}
         weights = {s: w for s, w in state.weights.items() if s != slot}
         if version is not None:

@@ -13,11 +13,12 @@ from registry.audit import Entry, Ledger
 from registry.connection import Connection
 from registry.errors import Conflict, ModelNotFound
 from registry.records import Event
-from registry.state import GOVERNED, SLOTS, State, fold
+from registry.state import ARCHIVED, GOVERNED, SLOTS, State, fold
 from registry.summary import with_summary
 
 STAGE_TAG = "lifecycle"
 APPLIED_TAG = "registry.applied"
+ROLLED_BACK_TAG = "registry.rolled_back"
 _ATTEMPTS = 10
 
 
@@ -106,26 +107,24 @@ class Settler:
                     client.delete_registered_model_tag(name, key)
                 elif wanted is not None and model.tags.get(key) != f"{wanted:g}":
                     client.set_registered_model_tag(name, key, f"{wanted:g}")
-        for version, stage in stages.items():
+        about = {} if event.version is None else {str(event.version): None}
+        for version, stage in {**about, **stages}.items():
             self._apply_version(client, name, version, stage, event)
         with self._mlflow.translated(f"model {name!r}"):
             client.set_registered_model_tag(name, APPLIED_TAG, str(event.seq))
 
     def _apply_version(
-        self, client: Any, name: str, version: str, stage: str, event: Event
+        self, client: Any, name: str, version: str, stage: str | None, event: Event
     ) -> None:
         try:
             with self._mlflow.translated(f"version {version} of model {name!r}"):
                 found = client.get_model_version(name, version)
-                if found.tags.get(STAGE_TAG) != stage:
+                if stage is not None and found.tags.get(STAGE_TAG) != stage:
                     client.set_model_version_tag(name, version, STAGE_TAG, stage)
-                if event.version is not None and int(version) == event.version:
-                    client.set_model_version_tag(
-                        name, version, "registry.last_change", event.action
-                    )
-                    if event.reason:
-                        key = f"registry.{event.action}_reason"
-                        client.set_model_version_tag(name, version, key, event.reason)
+                rolled_back = event.action == "rollback" and stage == ARCHIVED
+                if rolled_back:
+                    client.set_model_version_tag(name, version, ROLLED_BACK_TAG, event.reason)
+                if rolled_back or int(version) == event.version:
                     text = with_summary(found.description or "", event)
                     client.update_model_version(name, version, text)
         except ModelNotFound:

@@ -117,7 +117,9 @@ def test_rollback_goes_back_step_by_step(registry, name, fill):
         {"champion": 2, "previous": 1},
         {1: "archived", 2: "production", 3: "archived"},
     )
-    assert registry.store.resolve(name, 2).tags["registry.rollback_reason"] == "errors"
+    taken_back = registry.store.resolve(name, 3)
+    assert taken_back.tags["registry.rolled_back"] == "errors"
+    assert "rollback by bo" in taken_back.description
     registry.lifecycle.rollback(name, **back)
     assert shown(registry, name)[0] == {"champion": 1}
     with pytest.raises(IllegalTransition, match="earlier champions: none"):

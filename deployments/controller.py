@@ -112,7 +112,9 @@ class RolloutController:
         """
         champion = self.routes.champion
         place = places.get(self._alias)
-        if place is not None and not _is(champion, place):
+        if place is not None and _is(champion, place):
+            champion = dataclasses.replace(champion, source="registry")
+        elif place is not None:
             champion = await self._admitted("champion", place) or champion
         challenger = await self._slot("challenger", places.get("challenger"))
         shadow = await self._slot("shadow", places.get("shadow"))
@@ -122,8 +124,9 @@ class RolloutController:
         if now != self.routes:
             await self._flip(now)
 
-    async def repeat(self) -> None:
+    async def repeat(self, *, registry_away: bool) -> None:
         """Gives the table to ingresses that started meanwhile, and frees what has drained."""
+        self.routes = dataclasses.replace(self.routes, registry_away=registry_away)
         await self._fleet.route(self.routes)
         now = time.monotonic()
         for digest in [d for d, drained in self._draining.items() if drained.until_s <= now]:

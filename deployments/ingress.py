@@ -118,7 +118,7 @@ class Ingress:
 
     async def route(self, routes: Routes) -> int:
         """Takes a newer routing table; the epoch that now stands."""
-        if routes.epoch > self._routes.epoch:
+        if routes.epoch >= self._routes.epoch and routes != self._routes:
             self._routes = routes
             self._probed = None
             self._show_versions()
@@ -180,7 +180,7 @@ class Ingress:
             raise NotReady("the model stage does not answer") from error
         self._metrics.model_loaded.set(1)
         checks = {"model": "ok", "registry": "ok"}
-        if self._routes.champion.source == "last_known":
+        if self._routes.registry_away or self._routes.champion.source == "last_known":
             checks["registry"] = "degraded: MLflow did not answer, last known version is served"
         if self._shared is not None:
             checks["cache"] = await self._check_cache(self._shared)

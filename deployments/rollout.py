@@ -152,9 +152,10 @@ class Registry:
             now = time.monotonic()
             try:
                 written = await asyncio.to_thread(self._watcher.written)
-                if written or now - looked_s > _LOOK_AGAIN_S:
-                    looked_s = now
-                    await self._look()
+                again = now - looked_s > _LOOK_AGAIN_S
+                if written or again:
+                    looked_s = now if again else looked_s
+                    await self._look(every_model=again)
                 self._trouble = ""
             except RegistryError as error:
                 looked_s = -_LOOK_AGAIN_S
@@ -169,18 +170,23 @@ class Registry:
     async def _repeat(self) -> None:
         try:
             async with asyncio.timeout(_LOOK_AGAIN_S):
-                await self._controller.repeat()
+                await self._controller.repeat(registry_away=bool(self._trouble))
         except Exception as error:  # noqa: BLE001  (replicas that come and go; the next will do)
             _log.debug("routing table not repeated: %s", error)
 
-    async def _look(self) -> None:
-        """Sees what changed, has it judged and recorded, tells who waits, and follows it."""
+    async def _look(self, *, every_model: bool) -> None:
+        """Sees what changed, has it judged and recorded, tells who waits, and follows it.
+
+        A change that a crash interrupted shows in no alias: now and then every model is looked
+        at, and what is missing is written.
+        """
         before = self._news.places
         places = await asyncio.to_thread(self._watcher.look)
-        for name in places:
-            if places[name] != before.get(name):
-                await asyncio.to_thread(self._models.lifecycle.state, name)
-        places = await asyncio.to_thread(self._watcher.look)
+        changed = [name for name in places if every_model or places[name] != before.get(name)]
+        for name in changed:
+            await asyncio.to_thread(self._models.lifecycle.state, name)
+        if changed:
+            places = await asyncio.to_thread(self._watcher.look)
         await self._news.publish(places)
         if self._name in places:
             await self._controller.follow(places[self._name])

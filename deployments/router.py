@@ -29,12 +29,14 @@ class Routes:
         champion: Answers what nobody else does.
         challenger: Answers its share.
         shadow: Is asked its share; its answers are compared and never returned.
+        registry_away: MLflow does not answer now, so changes would not be seen.
     """
 
     epoch: int
     champion: LiveModel
     challenger: Slot | None = None
     shadow: Slot | None = None
+    registry_away: bool = False
 
     def choose(self, key: bytes) -> LiveModel:
         """The version for a routing key; the same for the same key while the table stands.

@@ -5,6 +5,7 @@ compared. A sqlite file tells cheaply that somebody wrote to it; a server is jus
 """
 
 import sqlite3
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from registry.bootstrap import sqlite_file
 from registry.settle import weight_tag
 from registry.state import SLOTS
 from registry.store import DIGEST_TAG, RegistryStore
+
+_SERVER_PAUSE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +46,20 @@ class Watcher:
         self._file = sqlite_file(store.tracking_uri)
         self._reader: sqlite3.Connection | None = None
         self._seen_writes = -1
+        self._asked_s = -_SERVER_PAUSE_S
         # A number can come again when a model is deleted and made anew; its birth cannot.
         self._digests: dict[tuple[str, int, int], str] = {}
 
     def written(self) -> bool:
-        """Whether anybody may have written since the last call; true when it cannot be told."""
+        """Whether anybody may have written since the last call; of a server it cannot be told.
+
+        Asking a server costs it 25 ms, so it is asked once a second at most.
+        """
         if self._file is None:
-            return True
+            now = time.monotonic()
+            due = now - self._asked_s >= _SERVER_PAUSE_S
+            self._asked_s = now if due else self._asked_s
+            return due
         try:
             writes = self._count_writes(self._file)
         except sqlite3.Error:

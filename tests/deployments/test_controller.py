@@ -95,8 +95,9 @@ def test_a_version_is_loaded_everywhere_before_the_table_changes() -> None:
     assert controller.routes.champion == NEXT
     assert controller.routes.epoch > 1
     assert fleet.done == [("load", NEXT.digest), ("route", 4)]
-    asyncio.run(controller.repeat())
+    asyncio.run(controller.repeat(registry_away=True))
     assert fleet.done[2:] == [("route", 4), ("let_go", LIVE.digest)]
+    assert controller.routes.registry_away
     assert truth.refused == []
 
 
@@ -167,6 +168,20 @@ def test_mlflow_being_away_refuses_nobody() -> None:
     with pytest.raises(BackendUnavailable):
         followed(Fleet(), truth, MOVED)
     assert truth.refused == []
+
+
+def test_a_last_known_version_is_known_again_when_mlflow_is_back() -> None:
+    async def body() -> None:
+        fleet = Fleet()
+        first = Routes(1, replace(LIVE, source="last_known"))
+        controller = RolloutController(
+            fleet, Truth(), first, RolloutConfig(), alias="champion", drain_s=0
+        )
+        await controller.follow(NOW)
+        assert controller.routes.champion == LIVE
+        assert fleet.done == [("route", 3)]
+
+    asyncio.run(body())
 
 
 def test_another_weight_is_a_new_table_without_loading() -> None:

@@ -212,7 +212,7 @@ def main() -> int:
         server = MlflowServer(Path(folder))
         server.start()
         settings = StackSettings(
-            environ={**os.environ, "MLOPS_MLFLOW_TRACKING_URI": server.url},
+            environ={**os.environ, "MLOPS_REGISTRY__TRACKING_URI": server.url},
             state_dir=Path(folder) / "state",
             port=0,
             mlflow_port=0,

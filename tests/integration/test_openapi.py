@@ -62,7 +62,7 @@ def test_no_route_takes_parameters_that_it_does_not_need(document: dict[str, Any
         for parameter in operation.get("parameters", [])
         if not path.startswith("/api/v1/models")
     }
-    assert names == {"X-Deadline-Ms"}
+    assert names == {"X-Deadline-Ms", "X-Priority"}
 
 
 def _closed(schema: dict[str, Any]) -> dict[str, Any]:

@@ -212,8 +212,12 @@ def main() -> int:
         server = MlflowServer(Path(folder))
         server.start()
         settings = StackSettings(
-            environ={**os.environ, "MLOPS_REGISTRY__TRACKING_URI": server.url},
-            state_dir=Path(folder) / "state",
+            environ={
+                **os.environ,
+                "SENTIGRAPH_HOME": folder,
+                "MLOPS_REGISTRY__TRACKING_URI": server.url,
+                "MLOPS_REGISTRY__BUNDLED_MODEL_DIR": str(BUNDLE),
+            },
             port=0,
             mlflow_port=0,
             dashboard_port=0,

@@ -125,10 +125,10 @@ class ModelConfig(_Part):
         description="Engine threads of one model replica; 0 shares the machine's cores among the replicas.",
     )
     warmup_runs: int = Field(
-        3,
+        1,
         ge=0,
         le=100,
-        description="Inferences on built-in texts before a replica reports ready; 0 makes the first request slow.",
+        description="Inferences at each of three lengths before a replica reports ready; 0 makes the first request slow.",
     )
     surface_budget_ms: int = Field(
         1_500,

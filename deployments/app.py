@@ -90,7 +90,7 @@ class Model(ModelReplica):
             config.model,
             config.batching,
             threads=threads,
-            own_gpu=bool(ray.get_gpu_ids()),
+            gpu_share=config.replicas.model.num_gpus if ray.get_gpu_ids() else 0,
         )
         for digest in await _live_digests(registry):
             await self.load(digest)
@@ -123,7 +123,7 @@ class FusedTokenizer(TokenizerReplica):
             config.model,
             config.batching,
             threads=threads,
-            own_gpu=bool(ray.get_gpu_ids()),
+            gpu_share=config.replicas.model.num_gpus if ray.get_gpu_ids() else 0,
         )
         super().__init__(bundles, self._model.run)
         for digest in await _live_digests(registry):

@@ -23,13 +23,9 @@ from deployments.payloads import EncodingBatch, FloatArray, IntArray, ScoreBatch
 from deployments.planner import PlannedBatch
 from deployments.probe import Probe
 from deployments.tokenizer import Tokenizer
-from registry.records import Bundle
 
-_WARM_UP_TEXTS = (
-    "ok",
-    "The delivery was late and the box was broken, but support answered within an hour.",
-    "word " * 200,
-)
+# A word, a sentence, a paragraph.
+_WARM_UP_TOKENS = (3, 24, 128)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +66,13 @@ class ModelReplica:
         batching: BatchingConfig,
         *,
         threads: int,
-        own_gpu: bool,
+        gpu_share: float,
     ) -> None:
         self._bundles = bundles
         self._config = model
         self._batching = batching
         self._threads = threads
-        self._own_gpu = own_gpu
+        self._gpu_share = gpu_share
         self._models: dict[str, PlannedModel] = {}
         self._loading = asyncio.Lock()
         self._engine_thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
@@ -99,11 +95,18 @@ class ModelReplica:
             if digest in self._models:
                 return
             bundle = await self._bundles.get(digest)
-            # A replica that serves opens a further model beside its engine thread.
+            # Opening takes the longest and leaves the engine thread to the models that serve.
+            engine = await asyncio.to_thread(
+                open_engine,
+                bundle,
+                provider=self._config.provider,
+                threads=self._threads,
+                gpu_share=self._gpu_share,
+            )
+            # So does measuring a further model's costs.
             thread = self._engine_thread if not self._models else None
-            loop = asyncio.get_running_loop()
-            self._models[digest] = await loop.run_in_executor(
-                thread, self._open_and_warm_up, bundle
+            self._models[digest] = await asyncio.get_running_loop().run_in_executor(
+                thread, self._warm_up, LoadedModel(bundle, engine)
             )
 
     async def probe(self, digest: str, texts: Sequence[str]) -> Probe:
@@ -159,15 +162,11 @@ class ModelReplica:
             bulk = np.array([False])
             await self.run(EncodingBatch(digest, ids, lengths, budget, bulk))
 
-    def _open_and_warm_up(self, bundle: Bundle) -> PlannedModel:
-        engine = open_engine(
-            bundle, provider=self._config.provider, threads=self._threads, own_gpu=self._own_gpu
-        )
-        loaded = LoadedModel(bundle, engine)
-        tokenizer = Tokenizer(bundle)
+    def _warm_up(self, loaded: LoadedModel) -> PlannedModel:
         for _ in range(self._config.warmup_runs):
-            for text in _WARM_UP_TEXTS:
-                loaded.score([tokenizer.encode([text]).ids])
+            for tokens in _WARM_UP_TOKENS:
+                length = min(tokens, loaded.bundle.max_tokens)
+                loaded.score([np.full(length, loaded.bundle.engine.pad_id, dtype=np.int32)])
         return with_surface(
             loaded,
             self._batching,

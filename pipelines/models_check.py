@@ -105,7 +105,7 @@ def _checked(name: str, what: str, check: Callable[[], object]) -> dict[str, str
 
 
 def _predict(bundle: Bundle, texts: list[str]) -> tuple[list[int], float]:
-    engine = open_engine(bundle, provider="cpu", threads=1, own_gpu=False)
+    engine = open_engine(bundle, provider="cpu", threads=1)
     model, tokenizer = LoadedModel(bundle, engine), Tokenizer(bundle)
     started_s = time.perf_counter()
     predicted = [

@@ -1,6 +1,7 @@
-# Two images from one file:
+# Three images from one file:
 #   docker build --target serve -t sentigraph .            the graph
 #   docker build --target train -t sentigraph-train .      the pipeline
+#   docker build --target mlflow -t sentigraph-mlflow .    the registry's server, for a cluster
 #
 # docker run --init -p 8000:8000 --shm-size 2g sentigraph
 
@@ -27,7 +28,27 @@ RUN pip install --no-cache-dir --no-deps .
 FROM package AS package-train
 RUN pip install --no-cache-dir ".[train]" --constraint constraints.txt
 
-# What both images share: the code in /app, where Ray's workers find it by PYTHONPATH too.
+FROM python:3.11.14-slim-bookworm AS package-mlflow
+ENV PATH=/venv/bin:$PATH
+RUN python -m venv /venv
+WORKDIR /src
+COPY pyproject.toml constraints.txt ./
+RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['mlflow'], sep='\n')" \
+      > requirements.txt \
+    && pip install --no-cache-dir --requirement requirements.txt --constraint constraints.txt
+
+FROM python:3.11.14-slim-bookworm AS mlflow
+ENV PATH=/venv/bin:$PATH \
+    MLFLOW_DISABLE_TELEMETRY=true
+RUN useradd --uid 10001 --user-group --create-home sentigraph \
+    && install --directory --owner sentigraph --group sentigraph /mlflow
+COPY --from=package-mlflow /venv /venv
+USER 10001:10001
+EXPOSE 5000
+ENTRYPOINT ["mlflow", "server"]
+CMD ["--host", "0.0.0.0"]
+
+# What the first two share: the code in /app, where Ray's workers find it by PYTHONPATH too.
 FROM python:3.11.14-slim-bookworm AS application
 ENV PATH=/venv/bin:$PATH \
     PYTHONPATH=/app \

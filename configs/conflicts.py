@@ -55,6 +55,12 @@ def _replicas(config: AppConfig) -> Iterator[str]:
         if name == "cache" and config.cache.l2 == "redis":
             continue
         count = getattr(config.replicas, name).num_replicas
+        most = getattr(config.replicas, name).max_replicas
+        if most > 1:
+            yield (
+                f"replicas.{name}.max_replicas={most} is above 1, and this deployment keeps its "
+                "state in the memory of one replica"
+            )
         if count > 1:
             yield (
                 f"replicas.{name}.num_replicas={count} is above 1, and this deployment keeps its "

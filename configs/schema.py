@@ -14,6 +14,7 @@ from configs.cache import CacheConfig
 from configs.conflicts import conflicts
 from configs.dependencies import BreakerConfig, RedisConfig, VaultConfig
 from configs.part import Part as _Part
+from configs.replicas import AutoscalingConfig, ReplicasConfig
 
 _MODEL_STORES = r"^(https?|(sqlite|postgresql|mysql|mssql)(\+\w+)?)://.*$"
 
@@ -126,10 +127,10 @@ class ModelConfig(_Part):
         description="Engine threads of one model replica; 0 shares the machine's cores among the replicas.",
     )
     warmup_runs: int = Field(
-        3,
+        1,
         ge=0,
         le=100,
-        description="Inferences on built-in texts before a replica reports ready; 0 makes the first request slow.",
+        description="Inferences at each of three lengths before a replica reports ready; 0 makes the first request slow.",
     )
     surface_budget_ms: int = Field(
         1_500,
@@ -175,50 +176,6 @@ class BatchingConfig(_Part):
     )
 
 
-class ReplicaConfig(_Part):
-    """Size of one deployment of the graph."""
-
-    num_replicas: int = Field(
-        1,
-        ge=0,
-        le=10_000,
-        description="Replicas; 0 means one for each core (model deployment) or one (others).",
-    )
-    num_cpus: float = Field(
-        0.1, ge=0, le=1_024, description="Ray CPUs that each replica reserves; placement only."
-    )
-    num_gpus: float = Field(
-        0,
-        ge=0,
-        le=64,
-        description="Ray GPUs that each replica reserves; a fraction shares one card, above 1 only whole numbers.",
-    )
-    max_ongoing_requests: int = Field(
-        256,
-        ge=1,
-        le=1_000_000,
-        description="Requests or RPCs that one replica works on at once; further ones wait at the caller.",
-    )
-
-    @model_validator(mode="after")
-    def _gpu_share(self) -> Self:
-        if self.num_gpus > 1 and self.num_gpus != int(self.num_gpus):
-            raise ValueError(
-                f"num_gpus={self.num_gpus} is neither a fraction of one GPU nor a whole number"
-            )
-        return self
-
-
-class ReplicasConfig(_Part):
-    """Sizes of all deployments."""
-
-    ingress: ReplicaConfig = ReplicaConfig(num_cpus=0.2, max_ongoing_requests=1_024)
-    cache: ReplicaConfig = ReplicaConfig(num_cpus=0.1)
-    tokenizer: ReplicaConfig = ReplicaConfig(num_cpus=0.1)
-    model: ReplicaConfig = ReplicaConfig(num_replicas=0, num_cpus=0.5, max_ongoing_requests=64)
-    registry: ReplicaConfig = ReplicaConfig(num_cpus=0.1)
-
-
 class RegistryConfig(_Part):
     """Where model truth lives."""
 
@@ -261,6 +218,7 @@ class AppConfig(_Part):
     batching: BatchingConfig = BatchingConfig()
     cache: CacheConfig = CacheConfig()
     replicas: ReplicasConfig = ReplicasConfig()
+    autoscaling: AutoscalingConfig = AutoscalingConfig()
     registry: RegistryConfig = RegistryConfig()
     redis: RedisConfig = RedisConfig()
     breaker: BreakerConfig = BreakerConfig()

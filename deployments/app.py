@@ -9,6 +9,7 @@ Ingress ─▶ Cache
 import math
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import ray
 from ray import serve
@@ -17,7 +18,8 @@ from ray.serve.handle import DeploymentHandle
 
 from configs.cores import available_cores, share_cores
 from configs.load import load_config
-from configs.schema import AppConfig, ReplicaConfig
+from configs.replicas import AutoscalingConfig, ReplicaConfig
+from configs.schema import AppConfig
 from deployments.cache import CacheReplica
 from deployments.fetch import BundleCache
 from deployments.ingress import Ingress, by_value
@@ -53,13 +55,17 @@ class Model(ModelReplica):
             config.model,
             config.batching,
             threads=threads,
-            own_gpu=bool(ray.get_gpu_ids()),
+            gpu_share=config.replicas.model.num_gpus if ray.get_gpu_ids() else 0,
         )
         await self.load(await _live_digest(registry))
 
     async def check_health(self) -> None:
         """Serve asks every few seconds; a replica whose engine fails is replaced."""
         await self.check()
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """What ``ModelPolicy`` decides by."""
+        return self.utilisation()
 
 
 class Tokenizer(TokenizerReplica):
@@ -84,7 +90,7 @@ class FusedTokenizer(TokenizerReplica):
             config.model,
             config.batching,
             threads=threads,
-            own_gpu=bool(ray.get_gpu_ids()),
+            gpu_share=config.replicas.model.num_gpus if ray.get_gpu_ids() else 0,
         )
         super().__init__(bundles, self._model.run)
         digest = await _live_digest(registry)
@@ -94,6 +100,10 @@ class FusedTokenizer(TokenizerReplica):
     async def check_health(self) -> None:
         """Serve asks every few seconds; a replica whose engine fails is replaced."""
         await self._model.check()
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """What ``ModelPolicy`` decides by."""
+        return self._model.utilisation()
 
 
 class RedisCache(RedisCacheReplica):
@@ -127,17 +137,26 @@ def build(args: Mapping[str, object]) -> Application:
     registry = _deployment(Registry, sizes.registry, replicas=1).bind(config)
     cache = _cache(config)
     if config.topology == "split":
-        model = _deployment(Model, sizes.model, replicas=models).bind(config, threads, registry)
-        tokenizer = _deployment(Tokenizer, sizes.tokenizer).bind(config, registry, model)
+        model = _deployment(Model, sizes.model, replicas=models, scaling=config.autoscaling).bind(
+            config, threads, registry
+        )
+        tokenizer = _deployment(Tokenizer, sizes.tokenizer, scaling=config.autoscaling).bind(
+            config, registry, model
+        )
     else:
         tokenizer = _deployment(
-            FusedTokenizer, sizes.model, name="Tokenizer", replicas=models
+            FusedTokenizer,
+            sizes.model,
+            name="Tokenizer",
+            replicas=models,
+            scaling=config.autoscaling,
         ).bind(config, threads, registry)
 
     ingresses = max(1, sizes.ingress.num_replicas)
     engines = models / ingresses
-    hops = config.batching.max_hops_in_flight or max(2, math.ceil(1.5 * engines))
-    return _deployment(Ingress, sizes.ingress).bind(
+    most = max(models, sizes.model.max_replicas) / ingresses
+    hops = config.batching.max_hops_in_flight or max(2, math.ceil(1.5 * most))
+    return _deployment(Ingress, sizes.ingress, scaling=config.autoscaling).bind(
         config,
         hops_in_flight=hops,
         engines=engines,
@@ -158,7 +177,12 @@ def _cache(config: AppConfig) -> Application | None:
 
 
 def _deployment(
-    cls: type, size: ReplicaConfig, *, name: str | None = None, replicas: int | None = None
+    cls: type,
+    size: ReplicaConfig,
+    *,
+    name: str | None = None,
+    replicas: int | None = None,
+    scaling: AutoscalingConfig | None = None,
 ) -> serve.Deployment:
     count = replicas or max(1, size.num_replicas)
     options = {"num_cpus": size.num_cpus}
@@ -167,7 +191,7 @@ def _deployment(
     return serve.deployment(
         cls,
         name=name or cls.__name__,
-        num_replicas=count,
+        **_scale(count, size, scaling, model=cls in (Model, FusedTokenizer)),
         ray_actor_options=options,
         max_ongoing_requests=size.max_ongoing_requests,
         # With the default of 0 a code update stops an only replica before its successor is up.
@@ -175,6 +199,31 @@ def _deployment(
         health_check_period_s=10,
         graceful_shutdown_wait_loop_s=0.5,
     )
+
+
+def _scale(
+    count: int, size: ReplicaConfig, scaling: AutoscalingConfig | None, *, model: bool
+) -> dict[str, Any]:
+    """Serve's arguments for a fixed number of replicas, or for one between two bounds."""
+    if scaling is None or size.max_replicas <= count:
+        return {"num_replicas": count}
+    bounds: dict[str, Any] = {
+        "min_replicas": count,
+        "max_replicas": size.max_replicas,
+        "target_ongoing_requests": scaling.target_ongoing_requests,
+        "upscale_delay_s": scaling.upscale_delay_s,
+        "downscale_delay_s": scaling.downscale_delay_s,
+    }
+    if model:
+        bounds["policy"] = {
+            "policy_function": "deployments.autoscaling:ModelPolicy",
+            "policy_kwargs": {
+                "target_busy_ratio": scaling.target_busy_ratio,
+                "target_wait_ms": scaling.target_wait_ms,
+                "target_ongoing_requests": scaling.target_ongoing_requests,
+            },
+        }
+    return {"autoscaling_config": bounds}
 
 
 def _bundle_cache(config: AppConfig, registry: DeploymentHandle) -> BundleCache:

@@ -15,20 +15,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from configs.schema import BatchingConfig, ModelConfig
+from deployments.autoscaling import Utilisation
 from deployments.batcher import Batcher, Expired, Postponed, Ticket
 from deployments.engines import open_engine
 from deployments.fetch import BundleCache
 from deployments.loaded import LoadedModel, PlannedModel, with_surface
 from deployments.payloads import EncodingBatch, FloatArray, IntArray, ScoreBatch
 from deployments.planner import PlannedBatch
-from deployments.tokenizer import Tokenizer
-from registry.records import Bundle
 
-_WARM_UP_TEXTS = (
-    "ok",
-    "The delivery was late and the box was broken, but support answered within an hour.",
-    "word " * 200,
-)
+# A word, a sentence, a paragraph.
+_WARM_UP_TOKENS = (3, 24, 128)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,15 +65,16 @@ class ModelReplica:
         batching: BatchingConfig,
         *,
         threads: int,
-        own_gpu: bool,
+        gpu_share: float,
     ) -> None:
         self._bundles = bundles
         self._config = model
         self._batching = batching
         self._threads = threads
-        self._own_gpu = own_gpu
+        self._gpu_share = gpu_share
         self._models: dict[str, PlannedModel] = {}
         self._loading = asyncio.Lock()
+        self._utilisation = Utilisation(time.monotonic())
         self._engine_thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self._window = Batcher[_Encoding, _Scored](
             self._run_window,
@@ -98,9 +95,16 @@ class ModelReplica:
             if digest in self._models:
                 return
             bundle = await self._bundles.get(digest)
-            loop = asyncio.get_running_loop()
-            self._models[digest] = await loop.run_in_executor(
-                self._engine_thread, self._open_and_warm_up, bundle
+            # Opening takes the longest and leaves the engine thread to the models that serve.
+            engine = await asyncio.to_thread(
+                open_engine,
+                bundle,
+                provider=self._config.provider,
+                threads=self._threads,
+                gpu_share=self._gpu_share,
+            )
+            self._models[digest] = await asyncio.get_running_loop().run_in_executor(
+                self._engine_thread, self._warm_up, LoadedModel(bundle, engine)
             )
 
     async def run(self, batch: EncodingBatch) -> ScoreBatch:
@@ -137,15 +141,15 @@ class ModelReplica:
             bulk = np.array([False])
             await self.run(EncodingBatch(digest, ids, lengths, budget, bulk))
 
-    def _open_and_warm_up(self, bundle: Bundle) -> PlannedModel:
-        engine = open_engine(
-            bundle, provider=self._config.provider, threads=self._threads, own_gpu=self._own_gpu
-        )
-        loaded = LoadedModel(bundle, engine)
-        tokenizer = Tokenizer(bundle)
+    def utilisation(self) -> dict[str, float]:
+        """How busy the engine was since the last call, and the predicted time of the queue."""
+        return self._utilisation.read(self._window.queued, time.monotonic())
+
+    def _warm_up(self, loaded: LoadedModel) -> PlannedModel:
         for _ in range(self._config.warmup_runs):
-            for text in _WARM_UP_TEXTS:
-                loaded.score([tokenizer.encode([text]).ids])
+            for tokens in _WARM_UP_TOKENS:
+                length = min(tokens, loaded.bundle.max_tokens)
+                loaded.score([np.full(length, loaded.bundle.engine.pad_id, dtype=np.int32)])
         return with_surface(
             loaded,
             self._batching,
@@ -208,6 +212,7 @@ class ModelReplica:
         started = time.perf_counter()
         scores = run.model.loaded.score(rows)
         infer_s = time.perf_counter() - started
+        self._utilisation.add(len(run.positions), infer_s, run.planned.cost_s)
         cells = len(rows) * len(rows[0])
         cost_s = run.planned.cost_s / len(run.positions)
         whole = len(wanted) == len(run.positions)

@@ -48,9 +48,9 @@ def test_what_is_copied_exists_and_is_not_ignored(source: str) -> None:
     assert not ignored
 
 
-def test_both_targets_exist_and_serve_is_the_last() -> None:
+def test_all_targets_exist_and_serve_is_the_last() -> None:
     stages = [words[2] for words in arguments("FROM")]
-    assert "train" in stages
+    assert {"train", "mlflow"} <= set(stages)
     assert stages[-1] == "serve"
 
 
@@ -61,9 +61,9 @@ def test_base_images_are_pinned() -> None:
     assert all(re.fullmatch(r"python:3\.11\.\d+-slim-\w+", base) for base in bases)
 
 
-def test_both_images_run_as_a_plain_user() -> None:
+def test_all_images_run_as_a_plain_user() -> None:
     for stage in re.split(r"(?m)^FROM ", TEXT):
-        if stage.splitlines()[0].endswith((" AS serve", " AS train")):
+        if stage.splitlines()[0].endswith((" AS serve", " AS train", " AS mlflow")):
             assert re.search(r"(?m)^USER [1-9]\d*:[1-9]\d*$", stage)
 
 

@@ -291,6 +291,61 @@ def test_replica_sizes_reach_ray(name: str) -> None:
     assert deployment.max_ongoing_requests == 77
 
 
+@shows(
+    *(f"replicas.{name}.max_replicas" for name in ("ingress", "tokenizer", "model")),
+    "autoscaling.target_busy_ratio",
+    "autoscaling.target_wait_ms",
+    "autoscaling.target_ongoing_requests",
+    "autoscaling.upscale_delay_s",
+    "autoscaling.downscale_delay_s",
+)
+@pytest.mark.parametrize("topology", ["split", "fused"])
+def test_bounds_and_policy_reach_ray(topology: str) -> None:
+    sizes = {name: {"num_replicas": 2, "max_replicas": 9} for name in ("ingress", "tokenizer")}
+    deployments = graph(
+        {
+            "topology": topology,
+            "replicas": sizes | {"model": {"num_replicas": 2, "max_replicas": 9}},
+            "autoscaling": {
+                "target_busy_ratio": 0.5,
+                "target_wait_ms": 7,
+                "target_ongoing_requests": 11,
+                "upscale_delay_s": 3,
+                "downscale_delay_s": 33,
+            },
+        }
+    )
+    model = "Model" if topology == "split" else "Tokenizer"
+    for name, deployment in deployments.items():
+        bounds = deployment._deployment_config.autoscaling_config
+        if name in ("Registry", "Cache"):
+            assert bounds is None
+            continue
+        assert (bounds.min_replicas, bounds.max_replicas) == (2, 9)
+        assert (bounds.upscale_delay_s, bounds.downscale_delay_s) == (3, 33)
+        assert bounds.target_ongoing_requests == 11
+        assert ("ModelPolicy" in str(bounds.policy.policy_function)) == (name == model)
+    assert bounds_of(deployments[model]) == {
+        "target_busy_ratio": 0.5,
+        "target_wait_ms": 7,
+        "target_ongoing_requests": 11,
+    }
+    # As many RPCs may be in flight as the most replicas can use.
+    assert deployments["Ingress"].init_kwargs["hops_in_flight"] == 7
+
+
+def bounds_of(deployment: Deployment) -> dict[str, float]:
+    kwargs: dict[str, float] = deployment._deployment_config.autoscaling_config.policy.policy_kwargs
+    return kwargs
+
+
+@shows("replicas.cache.max_replicas", "replicas.registry.max_replicas")
+@pytest.mark.parametrize("name", ["cache", "registry"])
+def test_what_holds_state_does_not_grow(name: str) -> None:
+    with pytest.raises(Exception, match=rf"replicas\.{name}\.max_replicas=3"):
+        build({"replicas": {name: {"max_replicas": 3}}})
+
+
 def test_every_setting_is_shown_somewhere() -> None:
     assert HERE | set(ELSEWHERE) == set(settings(AppConfig))
     assert not HERE & set(ELSEWHERE)

@@ -1,0 +1,142 @@
+"""How many replicas: one policy for the model, one for the whole graph.
+
+Pure: they see what Ray Serve's ``AutoscalingContext`` tells and answer with wanted replicas;
+Serve applies bounds, delays and factors afterwards. Serve finds them by import path
+(``autoscaling`` in the settings, ``autoscaling_policy`` of an application).
+
+Requests in flight say little about a model that answers batches: the ingress keeps only so
+many RPCs in flight for each replica, and one RPC carries one text or sixty-four. So model
+replicas report how busy their engine was, and how long their queue would take by the
+measured cost surface.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+BUSY = "busy_ratio"
+WAIT = "wait_s"
+# One decision at most multiplies the replicas by this: a queue says "more", not how much.
+_MOST_AT_ONCE = 2.0
+
+
+class Context(Protocol):
+    """The part of Ray Serve's ``AutoscalingContext`` that is read here."""
+
+    current_num_replicas: int
+
+    @property
+    def total_num_requests(self) -> float:
+        """Running and queued requests of the deployment."""
+        ...
+
+    @property
+    def aggregated_metrics(self) -> Mapping[str, Mapping[Any, float]] | None:
+        """What replicas report, by name and replica, over the look-back period."""
+        ...
+
+
+Decision = tuple[float, dict[str, Any]]
+
+
+class ModelPolicy:
+    """Keeps engines as busy as wanted, and the wait for them short."""
+
+    def __init__(
+        self,
+        target_busy_ratio: float = 0.7,
+        target_wait_ms: float = 50.0,
+        target_ongoing_requests: float = 2.0,
+    ) -> None:
+        """Makes a policy.
+
+        Args:
+            target_busy_ratio: Share of time that an engine computes.
+            target_wait_ms: Wait in a replica's queue from which on more are added.
+            target_ongoing_requests: Requests for each replica, where replicas report nothing.
+        """
+        self._busy = target_busy_ratio
+        self._wait_s = target_wait_ms / 1_000
+        self._ongoing = target_ongoing_requests
+
+    def __call__(self, ctx: Context) -> Decision:
+        """Wanted replicas of the model deployment; 0 never, Serve's minimum decides."""
+        replicas = ctx.current_num_replicas
+        reported = ctx.aggregated_metrics or {}
+        busy = _mean(reported.get(BUSY))
+        if busy is None or replicas == 0:
+            return _by_requests(ctx, self._ongoing), {}
+        wanted = replicas * busy / self._busy
+        wait_s = _mean(reported.get(WAIT)) or 0.0
+        if wait_s > self._wait_s:
+            # Even engines that seem idle between windows: somebody waits.
+            wanted = max(wanted, replicas * min(_MOST_AT_ONCE, wait_s / self._wait_s))
+        return max(1.0, min(wanted, replicas * _MOST_AT_ONCE)), {}
+
+
+class GraphPolicy:
+    """Sizes the model by its own policy, the tokenizer by the model, the rest by requests."""
+
+    def __init__(
+        self,
+        tokenizers_per_model: float = 0.25,
+        target_ongoing_requests: float = 32.0,
+        **model: float,
+    ) -> None:
+        """Makes a policy.
+
+        Args:
+            tokenizers_per_model: Tokenizer replicas for each model replica.
+            target_ongoing_requests: Requests for each replica of any other deployment.
+            model: Arguments of ``ModelPolicy``.
+        """
+        self._ratio = tokenizers_per_model
+        self._ongoing = target_ongoing_requests
+        self._model = ModelPolicy(**model)
+
+    def __call__(
+        self, contexts: Mapping[Any, Context]
+    ) -> tuple[dict[Any, float], dict[Any, dict[str, Any]]]:
+        """Wanted replicas of every deployment that may scale, by its id."""
+        wanted: dict[Any, float] = {}
+        models = next((key for key in contexts if key.name == "Model"), None)
+        if models is not None:
+            wanted[models], _ = self._model(contexts[models])
+        for key, ctx in contexts.items():
+            if key.name == "Tokenizer" and models is not None:
+                wanted[key] = max(1, math.ceil(wanted[models] * self._ratio))
+            elif key.name == "Tokenizer":
+                # Fused: the tokenizer's replicas hold the engines.
+                wanted[key], _ = self._model(ctx)
+            elif key != models:
+                wanted[key] = _by_requests(ctx, self._ongoing)
+        return wanted, {}
+
+
+class Utilisation:
+    """What a model replica reports: counted in the engine thread, read in the event loop."""
+
+    def __init__(self, clock_s: float) -> None:
+        """Starts to count at ``clock_s`` seconds."""
+        self._since_s = clock_s
+        self._busy_s = 0.0
+        self._text_cost_s = 0.0
+
+    def add(self, texts: int, infer_s: float, cost_s: float) -> None:
+        """Counts one engine batch and its predicted cost."""
+        self._busy_s += infer_s
+        self._text_cost_s += 0.2 * (cost_s / texts - self._text_cost_s)
+
+    def read(self, queued: int, clock_s: float) -> dict[str, float]:
+        """Since the last read: share of time busy, and the predicted time of the queue."""
+        elapsed_s = max(clock_s - self._since_s, 1e-3)
+        busy_s, self._busy_s, self._since_s = self._busy_s, 0.0, clock_s
+        return {BUSY: min(1.0, busy_s / elapsed_s), WAIT: queued * self._text_cost_s}
+
+
+def _by_requests(ctx: Context, target: float) -> float:
+    return max(1.0, ctx.total_num_requests / target)
+
+
+def _mean(by_replica: Mapping[Any, float] | None) -> float | None:
+    return sum(by_replica.values()) / len(by_replica) if by_replica else None

@@ -1,0 +1,122 @@
+{{/* Name of everything that belongs to the release. */}}
+{{- define "sentigraph.name" -}}
+{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- end -}}
+
+{{- define "sentigraph.origin" -}}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end -}}
+
+{{- define "sentigraph.labels" -}}
+app.kubernetes.io/name: sentigraph
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{ include "sentigraph.origin" . }}
+{{- end -}}
+
+{{/* What selects the Ray pods, of every group or, with `group`, of one. */}}
+{{- define "sentigraph.rayPods" -}}
+app.kubernetes.io/name: sentigraph
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: ray
+{{- with .group }}
+sentigraph/group: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{- define "sentigraph.mlflowPods" -}}
+app.kubernetes.io/name: sentigraph
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: mlflow
+{{- end -}}
+
+{{- define "sentigraph.image" -}}
+{{- $image := .image -}}
+{{- if $image.digest -}}
+{{ $image.repository }}@{{ $image.digest }}
+{{- else -}}
+{{ $image.repository }}:{{ $image.tag | default .root.Chart.AppVersion }}
+{{- end -}}
+{{- end -}}
+
+{{- define "sentigraph.trackingUri" -}}
+{{- if .Values.mlflow.enabled -}}
+http://{{ include "sentigraph.name" . }}-mlflow.{{ .Release.Namespace }}.svc:5000
+{{- else -}}
+{{ required "mlflow.trackingUri: an address is needed when mlflow.enabled is false" .Values.mlflow.trackingUri }}
+{{- end -}}
+{{- end -}}
+
+{{/* serve_config.yaml with the environment's overlay: what serveConfigV2 holds. */}}
+{{- define "sentigraph.serveConfig" -}}
+{{- $config := .Files.Get "files/serve_config.yaml" | fromYaml -}}
+{{- if ne (len $config.applications) 1 -}}
+{{- fail "serve_config.yaml must hold exactly one application" -}}
+{{- end -}}
+{{- $application := index $config.applications 0 -}}
+{{- $address := dict "args" (dict "registry" (dict "tracking_uri" (include "sentigraph.trackingUri" .))) -}}
+{{- $application = mergeOverwrite $application $address (deepCopy (.Values.serve.application | default dict)) -}}
+{{- $config = mergeOverwrite $config (deepCopy (omit .Values.serve "application")) -}}
+{{- $_ := set $config "applications" (list $application) -}}
+{{- toYaml $config -}}
+{{- end -}}
+
+{{- define "sentigraph.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 10001
+runAsGroup: 10001
+fsGroup: 10001
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "sentigraph.containerSecurity" -}}
+allowPrivilegeEscalation: false
+privileged: false
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+runAsUser: 10001
+capabilities:
+  drop: [ALL]
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "sentigraph.amounts" -}}
+cpu: {{ .resources.cpu | quote }}
+memory: {{ .resources.memory }}
+{{- with .resources.ephemeralStorage }}
+ephemeral-storage: {{ . }}
+{{- end }}
+{{- with .gpus }}
+nvidia.com/gpu: {{ . }}
+{{- end }}
+{{- end -}}
+
+{{/* Requests equal limits: nothing is taken from a neighbour, and Ray counts what it has. */}}
+{{- define "sentigraph.resources" -}}
+requests:
+  {{- include "sentigraph.amounts" . | nindent 2 }}
+limits:
+  {{- include "sentigraph.amounts" . | nindent 2 }}
+{{- end -}}
+
+{{- define "sentigraph.dnsEgress" -}}
+- to:
+    - namespaceSelector:
+        matchLabels: {kubernetes.io/metadata.name: {{ .Values.networkPolicy.dnsNamespace }}}
+  ports:
+    - {protocol: UDP, port: 53}
+    - {protocol: TCP, port: 53}
+{{- end -}}
+
+{{- define "sentigraph.cidrs" -}}
+{{- range . }}
+{{- if hasSuffix "/0" . }}
+{{- fail (printf "%s is the whole internet: name the networks" .) }}
+{{- end }}
+- ipBlock: {cidr: {{ . | quote }}}
+{{- end }}
+{{- end -}}

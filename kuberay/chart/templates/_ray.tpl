@@ -1,0 +1,148 @@
+{{/* The environment of every Ray container. One text, so that no two pods differ. */}}
+{{- define "sentigraph.rayEnvironment" -}}
+# Both or neither: one alone serves slower than the default, and workers never become ready.
+- {name: RAY_SERVE_ENABLE_HA_PROXY, value: "1"}
+- {name: RAY_SERVE_THROUGHPUT_OPTIMIZED, value: "1"}
+- {name: RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT, value: {{ .Values.ports.replicasHttp.from | quote }}}
+- {name: RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT, value: {{ .Values.ports.replicasHttp.to | quote }}}
+- {name: RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT, value: {{ .Values.ports.replicasGrpc.from | quote }}}
+- {name: RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT, value: {{ .Values.ports.replicasGrpc.to | quote }}}
+- {name: RAY_SERVE_FALLBACK_PROXY_HTTP_PORT, value: {{ .Values.ports.fallbackHttp | quote }}}
+- {name: RAY_SERVE_FALLBACK_PROXY_GRPC_PORT, value: {{ .Values.ports.fallbackGrpc | quote }}}
+- {name: AUTOSCALER_METRIC_PORT, value: {{ .Values.ports.autoscalerMetrics | quote }}}
+- {name: DASHBOARD_METRIC_PORT, value: {{ .Values.ports.dashboardMetrics | quote }}}
+- {name: RAY_USAGE_STATS_ENABLED, value: "0"}
+- {name: RAY_ENABLE_UV_RUN_RUNTIME_ENV, value: "0"}
+# The root file system is read-only.
+- {name: HOME, value: /home/sentigraph}
+- {name: PYTHONDONTWRITEBYTECODE, value: "1"}
+{{- range $name, $value := .Values.environment }}
+- name: {{ $name }}
+  value: {{ $value | quote }}
+{{- end }}
+{{- end -}}
+
+{{/* A Ray pod. root: the chart's context; group: "head" or a worker group's name; size: its values. */}}
+{{- define "sentigraph.rayPod" -}}
+{{- $root := .root -}}
+{{- $ports := $root.Values.ports -}}
+{{- $head := eq .group "head" -}}
+metadata:
+  labels:
+    {{- include "sentigraph.rayPods" (dict "root" $root "group" .group) | nindent 4 }}
+    {{- include "sentigraph.origin" $root | nindent 4 }}
+spec:
+  # What autoscaler version 2 expects: it replaces pods, it does not wait for restarts.
+  restartPolicy: Never
+  # Above HAProxy's hard stop of 120 s.
+  terminationGracePeriodSeconds: 150
+  serviceAccountName: {{ include "sentigraph.name" $root }}-{{ $head | ternary "head" "worker" }}
+  # Only the head speaks to the API server: its autoscaler adds pods.
+  automountServiceAccountToken: {{ $head }}
+  securityContext:
+    {{- include "sentigraph.podSecurity" $root | nindent 4 }}
+  {{- with $root.Values.image.pullSecrets }}
+  imagePullSecrets:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .size.nodeSelector }}
+  nodeSelector:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- $tolerations := .size.tolerations | default list }}
+  {{- if .size.gpus }}
+  {{- $tolerations = append $tolerations (dict "key" "nvidia.com/gpu" "operator" "Exists" "effect" "NoSchedule") }}
+  {{- end }}
+  {{- if .size.spot }}
+  {{- /* Ours from terraform/, and the one that Azure sets by itself. */}}
+  {{- range list "sentigraph/spot" "kubernetes.azure.com/scalesetpriority" }}
+  {{- $tolerations = append $tolerations (dict "key" . "operator" "Exists" "effect" "NoSchedule") }}
+  {{- end }}
+  {{- end }}
+  {{- with $tolerations }}
+  tolerations:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- if not $head }}
+  topologySpreadConstraints:
+    {{- range list "topology.kubernetes.io/zone" "kubernetes.io/hostname" }}
+    - maxSkew: 1
+      topologyKey: {{ . }}
+      whenUnsatisfiable: ScheduleAnyway
+      labelSelector:
+        matchLabels:
+          {{- include "sentigraph.rayPods" (dict "root" $root "group" $.group) | nindent 10 }}
+    {{- end }}
+  {{- end }}
+  containers:
+    - name: ray-{{ $head | ternary "head" "worker" }}
+      image: {{ include "sentigraph.image" (dict "root" $root "image" $root.Values.image) }}
+      imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+      securityContext:
+        {{- include "sentigraph.containerSecurity" $root | nindent 8 }}
+      env:
+        {{- include "sentigraph.rayEnvironment" $root | nindent 8 }}
+      ports:
+        - {name: serve, containerPort: {{ $ports.serve }}}
+        - {name: metrics, containerPort: {{ $ports.metrics }}}
+        - {name: agent, containerPort: {{ $ports.agent }}}
+        {{- if $head }}
+        - {name: gcs-server, containerPort: {{ $ports.gcs }}}
+        - {name: client, containerPort: {{ $ports.client }}}
+        - {name: dashboard, containerPort: {{ $ports.dashboard }}}
+        - {name: as-metrics, containerPort: {{ $ports.autoscalerMetrics }}}
+        - {name: dash-metrics, containerPort: {{ $ports.dashboardMetrics }}}
+        {{- end }}
+      resources:
+        {{- include "sentigraph.resources" .size | nindent 8 }}
+      # Our own, by HTTP: KubeRay's default for workers runs wget, which the image does not have.
+      startupProbe:
+        httpGet: {path: /api/local_raylet_healthz, port: agent}
+        periodSeconds: 5
+        timeoutSeconds: 5
+        failureThreshold: 60
+      livenessProbe:
+        httpGet: {path: /api/local_raylet_healthz, port: agent}
+        periodSeconds: 10
+        timeoutSeconds: 5
+        failureThreshold: 12
+      readinessProbe:
+        {{- if $head }}
+        # Raylet and cluster state together.
+        httpGet: {path: /api/healthz, port: agent}
+        {{- else }}
+        # HAProxy of this node; a worker without replicas is not ready, by design.
+        httpGet: {path: /-/healthz, port: serve}
+        {{- end }}
+        periodSeconds: 5
+        timeoutSeconds: 5
+        failureThreshold: {{ $head | ternary 3 1 }}
+      lifecycle:
+        preStop:
+          exec:
+            command: [/bin/sh, -c, ray stop]
+      volumeMounts:
+        - {name: tmp, mountPath: /tmp}
+        - {name: home, mountPath: /home/sentigraph}
+        - {name: state, mountPath: /app/.sentigraph}
+  volumes:
+    - name: tmp
+      emptyDir: {}
+    - name: home
+      emptyDir: {sizeLimit: 64Mi}
+    - name: state
+      emptyDir: {sizeLimit: 4Gi}
+{{- end -}}
+
+{{/* What `ray start` gets on every node: fixed ports, so that policies can name them. */}}
+{{- define "sentigraph.startParameters" -}}
+{{- $ports := .Values.ports -}}
+metrics-export-port: {{ $ports.metrics | quote }}
+dashboard-agent-listen-port: {{ $ports.agent | quote }}
+dashboard-agent-grpc-port: {{ $ports.agentGrpc | quote }}
+node-manager-port: {{ $ports.nodeManager | quote }}
+object-manager-port: {{ $ports.objectManager | quote }}
+runtime-env-agent-port: {{ $ports.runtimeEnvAgent | quote }}
+min-worker-port: {{ $ports.workers.from | quote }}
+max-worker-port: {{ $ports.workers.to | quote }}
+{{- end -}}

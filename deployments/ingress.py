@@ -218,7 +218,9 @@ class Ingress:
             if error.status >= 500 and error.__cause__ is not None:
                 _log.error("request failed: %s", _cause(error.__cause__))
             await exchange.fail(error)
-        except (ClientGone, asyncio.CancelledError):
+        except ClientGone:
+            exchange.status = exchange.status or 499  # nobody is there to be told
+        except asyncio.CancelledError:
             exchange.status = exchange.status or 499
             raise
         except Exception:  # noqa: BLE001

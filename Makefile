@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo test test-unit test-cluster lint format train bench bench-cache clean
+.PHONY: help serve demo test test-unit test-cluster lint format train bench bench-full bench-cache bench-cold bench-gpu clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -42,11 +42,22 @@ format: $(VENV)/.dev ## let ruff rewrite the code
 train: $(VENV)/.dev ## data, train, export, evaluate, register: makes models/ anew (20 minutes on two cores)
 	$(BIN)/sentigraph pipeline
 
-bench: $(VENV)/.dev ## served throughput beside the bare engine's, in one run
-	$(BIN)/python -m benchmarks.throughput
+bench: $(VENV)/.dev ## beside the bare engine and nine other servers, about 20 minutes (and the installs, once)
+	$(BIN)/python -m benchmarks.environments || true
+	$(BIN)/python -m benchmarks
+
+bench-full: $(VENV)/.dev ## the same with every model, text, setting and rate: hours
+	$(BIN)/python -m benchmarks.environments || true
+	$(BIN)/python -m benchmarks --full
 
 bench-cache: $(VENV)/.dev ## what the shared cache costs and saves, and Redis lost under load
 	$(BIN)/python -m benchmarks.cache
+
+bench-cold: $(VENV)/.dev ## cold start and warm swap, rung by rung, beside the PyTorch pipeline (10 minutes)
+	$(BIN)/python -m benchmarks.cold_start
+
+bench-gpu: ## the torch engine beside the Hugging Face pipeline; needs CUDA, torch, transformers (8 minutes)
+	$(PYTHON) -m benchmarks.gpu
 
 clean: ## remove the environment; keeps .sentigraph (registry, data)
 	rm -rf $(VENV)

@@ -77,7 +77,10 @@ class Outcome:
     def figures(self) -> dict[str, float]:
         """The figures of the table."""
         waits = sorted(self.waits_ms)
-        at = lambda share: waits[min(len(waits) - 1, int(len(waits) * share))]  # noqa: E731
+
+        def at(share: float) -> float:
+            return waits[min(len(waits) - 1, int(len(waits) * share))]
+
         return {
             "p50_ms": round(at(0.5), 1),
             "p99_ms": round(at(0.99), 1),

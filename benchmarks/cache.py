@@ -18,7 +18,7 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -132,7 +132,7 @@ def outage(folder: Path, count: int, concurrency: int) -> dict[str, object]:
         }
         with Stack(settings(folder / "outage", **environ), on_step=_say) as stack:
             load(stack, texts(400, seed=0), concurrency)
-            steps = (
+            steps: tuple[tuple[str, Callable[[], object]], ...] = (
                 ("up", lambda: None),
                 ("stopped", lambda: redis.signal(signal.SIGSTOP)),
                 ("continued", lambda: redis.signal(signal.SIGCONT)),

@@ -9,8 +9,9 @@ import asyncio
 import re
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import orjson
 from starlette.types import Message, Receive, Scope, Send
 
 from configs.schema import LimitsConfig
@@ -107,20 +108,29 @@ class Exchange:
         return given == "bulk"
 
     async def json_body(self, limits: LimitsConfig, deadline_s: float) -> bytes:
+        """The whole request body, which has to be JSON; raises as ``body``."""
+        return await self.body(limits, deadline_s, (_JSON,))
+
+    async def body(
+        self, limits: LimitsConfig, deadline_s: float, content_types: Sequence[str]
+    ) -> bytes:
         """The whole request body.
 
         Raises:
             DeadlineExceeded: It was not complete in time.
-            UnsupportedMedia: A content type other than JSON.
+            UnsupportedMedia: Another content type than ``content_types``, or compressed.
             BodyTooLarge: More than ``max_body_bytes``, announced or received.
             ClientGone: The client left.
         """
         content_type = self.header("content-type")
-        if content_type is not None and content_type.split(";")[0].strip().lower() != _JSON:
+        given = (content_type or "").split(";")[0].strip().lower()
+        if content_type is not None and given not in content_types:
             raise UnsupportedMedia(
-                f"content type {content_type[:100]!r} is not {_JSON}; "
-                f"send the header Content-Type: {_JSON}"
+                f"content type {given[:100]!r} is not {' or '.join(content_types)}; "
+                f"send the header Content-Type: {content_types[0]}"
             )
+        if self.header("content-encoding") not in (None, "identity"):
+            raise UnsupportedMedia("compressed bodies are not taken; send it as it is")
         announced = self.header("content-length") or ""
         if announced.isdigit() and int(announced) > limits.max_body_bytes:
             raise _too_large(limits)
@@ -175,8 +185,8 @@ class Exchange:
             ]
         await self._send(message)
 
-    async def fail(self, error: RequestError) -> None:
-        """Sends the error body; does nothing if an answer has begun already."""
+    async def fail(self, error: RequestError, more: Mapping[str, object] | None = None) -> None:
+        """Sends the error body, with ``more`` in it; nothing if an answer has begun already."""
         if self.status:
             return
         body = ErrorBody(
@@ -186,7 +196,8 @@ class Exchange:
             correlation_id=self.correlation_id,
             context=error.context,
         )
-        await self.answer(error.status, body.model_dump_json().encode("utf-8"), error.headers())
+        content = orjson.dumps({**body.model_dump(mode="json"), **(more or {})})
+        await self.answer(error.status, content, error.headers())
 
 
 def _too_large(limits: LimitsConfig) -> BodyTooLarge:

@@ -69,7 +69,7 @@ def with_surface(
     max_rows = 1 if alone else batching.max_batch_texts
     bundle = loaded.bundle
     fingerprint = host_fingerprint(
-        loaded.engine.device, threads, max_rows, batching.max_batch_tokens, bundle.max_tokens
+        loaded.engine.build, threads, max_rows, batching.max_batch_tokens, bundle.max_tokens
     )
     surface = recall(folder, bundle.digest, fingerprint)
     if surface is None:

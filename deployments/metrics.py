@@ -174,6 +174,28 @@ class Metrics:
             "Micro-batches sent again because a replica was lost.",
             registry=registry,
         )
+        self.shadow_predictions = Counter(
+            "sentiment_shadow_predictions",
+            "Texts that the shadow version was asked, by result (compared, failed, skipped).",
+            ["result"],
+            registry=registry,
+        )
+        self.shadow_matches = Counter(
+            "sentiment_shadow_prediction_matches",
+            "Texts to which the shadow version gave the same label.",
+            registry=registry,
+        )
+        self.shadow_mismatches = Counter(
+            "sentiment_shadow_prediction_mismatches",
+            "Texts to which the shadow version gave another label.",
+            registry=registry,
+        )
+        self.shadow_seconds = Histogram(
+            "sentiment_shadow_prediction_duration_seconds",
+            "Time until the shadow version had answered a request's texts.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
         self.model_loaded = Gauge(
             "sentiment_model_loaded",
             "1 while a model version is live.",

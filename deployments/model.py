@@ -22,14 +22,11 @@ from deployments.fetch import BundleCache
 from deployments.loaded import LoadedModel, PlannedModel, with_surface
 from deployments.payloads import EncodingBatch, FloatArray, IntArray, ScoreBatch
 from deployments.planner import PlannedBatch
+from deployments.probe import Probe
 from deployments.tokenizer import Tokenizer
-from registry.records import Bundle
 
-_WARM_UP_TEXTS = (
-    "ok",
-    "The delivery was late and the box was broken, but support answered within an hour.",
-    "word " * 200,
-)
+# A word, a sentence, a paragraph.
+_WARM_UP_TOKENS = (3, 24, 128)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,13 +67,13 @@ class ModelReplica:
         batching: BatchingConfig,
         *,
         threads: int,
-        own_gpu: bool,
+        gpu_share: float,
     ) -> None:
         self._bundles = bundles
         self._config = model
         self._batching = batching
         self._threads = threads
-        self._own_gpu = own_gpu
+        self._gpu_share = gpu_share
         self._models: dict[str, PlannedModel] = {}
         self._loading = asyncio.Lock()
         self._utilisation = Utilisation(time.monotonic())
@@ -100,10 +97,38 @@ class ModelReplica:
             if digest in self._models:
                 return
             bundle = await self._bundles.get(digest)
-            loop = asyncio.get_running_loop()
-            self._models[digest] = await loop.run_in_executor(
-                self._engine_thread, self._open_and_warm_up, bundle
+            # Opening takes the longest and leaves the engine thread to the models that serve.
+            engine = await asyncio.to_thread(
+                open_engine,
+                bundle,
+                provider=self._config.provider,
+                threads=self._threads,
+                gpu_share=self._gpu_share,
             )
+            # So does measuring a further model's costs.
+            thread = self._engine_thread if not self._models else None
+            self._models[digest] = await asyncio.get_running_loop().run_in_executor(
+                thread, self._warm_up, LoadedModel(bundle, engine)
+            )
+
+    async def probe(self, digest: str, texts: Sequence[str]) -> Probe:
+        """Scores texts one by one with a loaded model, between the batches of others."""
+        await self.load(digest)
+        loaded = self._models[digest].loaded
+        tokenizer = Tokenizer(loaded.bundle)
+        scores, seconds = [], []
+        for text in texts:
+            ids = tokenizer.encode([text]).ids
+            row, text_s = await asyncio.get_running_loop().run_in_executor(
+                self._engine_thread, _timed, loaded, ids
+            )
+            scores.append(row)
+            seconds.append(text_s)
+        return Probe(np.concatenate(scores), float(np.median(seconds)))
+
+    async def let_go(self, digest: str) -> None:
+        """Frees a model that no request is routed to any more."""
+        self._models.pop(digest, None)
 
     async def run(self, batch: EncodingBatch) -> ScoreBatch:
         """Scores one payload; row i belongs to its text i.
@@ -132,7 +157,7 @@ class ModelReplica:
 
     async def check(self) -> None:
         """Runs one text through every loaded model; raises what the engine raises."""
-        for digest in self._models:
+        for digest in tuple(self._models):
             ids = np.array([0, 1, 2], dtype=np.int32)
             lengths = np.array([3], dtype=np.int32)
             budget = np.array([30.0], dtype=np.float32)
@@ -143,15 +168,11 @@ class ModelReplica:
         """How busy the engine was since the last call, and the predicted time of the queue."""
         return self._utilisation.read(self._window.queued, time.monotonic())
 
-    def _open_and_warm_up(self, bundle: Bundle) -> PlannedModel:
-        engine = open_engine(
-            bundle, provider=self._config.provider, threads=self._threads, own_gpu=self._own_gpu
-        )
-        loaded = LoadedModel(bundle, engine)
-        tokenizer = Tokenizer(bundle)
+    def _warm_up(self, loaded: LoadedModel) -> PlannedModel:
         for _ in range(self._config.warmup_runs):
-            for text in _WARM_UP_TEXTS:
-                loaded.score([tokenizer.encode([text]).ids])
+            for tokens in _WARM_UP_TOKENS:
+                length = min(tokens, loaded.bundle.max_tokens)
+                loaded.score([np.full(length, loaded.bundle.engine.pad_id, dtype=np.int32)])
         return with_surface(
             loaded,
             self._batching,
@@ -248,3 +269,9 @@ class ModelReplica:
         facts = np.array(batches, dtype=np.float32).reshape(len(batches), 5)
         queue_s, infer_s, cost_s = seconds
         return ScoreBatch(digest, scores, expired, queue_s, infer_s, cost_s, facts)
+
+
+def _timed(loaded: LoadedModel, ids: IntArray) -> tuple[FloatArray, float]:
+    started = time.perf_counter()
+    scores = loaded.score([ids])
+    return scores, time.perf_counter() - started

@@ -35,12 +35,16 @@ class Predict:
     def __init__(
         self,
         classifier: Classifier,
-        live: Callable[[], LiveModel],
+        choose: Callable[[Exchange, Sequence[str]], LiveModel],
+        answered: Callable[
+            [Exchange, LiveModel, Sequence[str], Sequence[Outcome | RequestError]], None
+        ],
         limits: LimitsConfig,
         metrics: Metrics,
     ) -> None:
         self._classifier = classifier
-        self._live = live
+        self._choose = choose
+        self._answered = answered
         self._limits = limits
         self._metrics = metrics
 
@@ -51,12 +55,13 @@ class Predict:
         body = await exchange.json_body(self._limits, deadline_s)
         request = parse(PredictRequest, body)
         text = self._checked(request.text)
-        model = self._live()
+        model = self._choose(exchange, [text])
         (outcome,) = await self._classifier.classify(model, [text], deadline_s, bulk=bulk)
         if isinstance(outcome, RequestError):
             raise outcome
         answer = self._prediction(model, text, outcome) | _identity(model, exchange)
         await exchange.answer(200, orjson.dumps(answer), _headers(model, exchange, [outcome]))
+        self._answered(exchange, model, [text], [outcome])
 
     async def batch(self, exchange: Exchange) -> None:
         """Answers up to ``max_batch_texts`` texts with ``schemas.BatchPrediction``."""
@@ -64,17 +69,10 @@ class Predict:
         bulk = exchange.bulk(default=True)
         body = await exchange.json_body(self._limits, deadline_s)
         request = parse(BatchPredictRequest, body)
-        if not request.texts:
-            raise EmptyBatch("texts is empty; send at least one text", {"field": "texts"})
-        if len(request.texts) > self._limits.max_batch_texts:
-            raise BatchTooLarge(
-                f"{len(request.texts)} texts are more than the {self._limits.max_batch_texts} "
-                "that one request may carry",
-                {"field": "texts", "max_batch_texts": self._limits.max_batch_texts},
-            )
-        model = self._live()
+        self._check_count(request.texts)
         texts, refused = self._split(request.texts)
         accepted = list(texts.values())
+        model = self._choose(exchange, accepted)
         outcomes = await self._classifier.classify(model, accepted, deadline_s, bulk=bulk)
         answered = dict(zip(texts, outcomes, strict=True))
         results = []
@@ -96,6 +94,51 @@ class Predict:
         } | _identity(model, exchange)
         timed = [outcome for outcome in outcomes if isinstance(outcome, Outcome)]
         await exchange.answer(200, orjson.dumps(answer), _headers(model, exchange, timed))
+        self._answered(exchange, model, accepted, outcomes)
+
+    async def every(
+        self,
+        exchange: Exchange,
+        texts: Sequence[str],
+        deadline_s: float,
+        *,
+        bulk: bool,
+        pinned: LiveModel | None = None,
+    ) -> tuple[LiveModel, list[dict[str, object]]]:
+        """Answers all texts, for doors that know no error of a single one.
+
+        Args:
+            exchange: Whose routing key chooses the version.
+            texts: As they came.
+            deadline_s: On ``time.monotonic``.
+            bulk: Whether interactive texts go first.
+            pinned: The version that the caller named, if it did.
+
+        Raises:
+            RequestError: What refuses the request, or the first text that is refused.
+        """
+        self._check_count(texts)
+        checked = [self._checked(text) for text in texts]
+        model = pinned or self._choose(exchange, checked)
+        outcomes = await self._classifier.classify(model, checked, deadline_s, bulk=bulk)
+        answers = []
+        for text, outcome in zip(checked, outcomes, strict=True):
+            if isinstance(outcome, RequestError):
+                raise outcome
+            answers.append(self._prediction(model, text, outcome))
+        if pinned is None:
+            self._answered(exchange, model, checked, outcomes)
+        return model, answers
+
+    def _check_count(self, texts: Sequence[str]) -> None:
+        if not texts:
+            raise EmptyBatch("texts is empty; send at least one text", {"field": "texts"})
+        if len(texts) > self._limits.max_batch_texts:
+            raise BatchTooLarge(
+                f"{len(texts)} texts are more than the {self._limits.max_batch_texts} "
+                "that one request may carry",
+                {"field": "texts", "max_batch_texts": self._limits.max_batch_texts},
+            )
 
     def _split(self, texts: Sequence[str]) -> tuple[dict[int, str], dict[int, RequestError]]:
         """Texts to classify and texts to refuse, both by position."""

@@ -19,6 +19,8 @@ class Engine(Protocol):
     """A loaded model. ``run`` may be called from any one thread at a time."""
 
     device: str
+    # What decides its speed besides the host: runtime, version, options. Costs are kept by it.
+    build: str
 
     def run(self, input_ids: IntBatch, attention_mask: IntBatch) -> FloatBatch:
         """Runs one padded batch.
@@ -34,15 +36,17 @@ class Engine(Protocol):
 
 
 def open_engine(
-    bundle: Bundle, *, provider: Provider = "auto", threads: int = 1, own_gpu: bool = False
+    bundle: Bundle, *, provider: Provider = "auto", threads: int = 1, gpu_share: float = 0
 ) -> Engine:
     """Loads the bundle's model file into the runtime that it names.
 
     Args:
         bundle: A verified bundle.
-        provider: Where to compute; ``auto`` is CUDA if ``own_gpu`` and the runtime has it.
+        provider: Where to compute; ``auto`` is CUDA if there is a ``gpu_share`` and the runtime
+            has it.
         threads: Threads inside one run (CPU).
-        own_gpu: Whether this process was given a GPU or a share of one.
+        gpu_share: GPUs that this process was given: 0 is none; a fraction also bounds how much
+            of the card's memory the engine takes, so that replicas on one card leave room.
 
     Raises:
         RuntimeError: ``provider="cuda"`` and the runtime has no CUDA.
@@ -52,7 +56,7 @@ def open_engine(
     if bundle.engine.kind == "onnx":
         from deployments.engines.onnx import OnnxEngine  # noqa: PLC0415
 
-        return OnnxEngine(bundle, provider=provider, threads=threads, own_gpu=own_gpu)
+        return OnnxEngine(bundle, provider=provider, threads=threads, gpu_share=gpu_share)
     from deployments.engines.torch import TorchEngine  # noqa: PLC0415
 
-    return TorchEngine(bundle, provider=provider, threads=threads, own_gpu=own_gpu)
+    return TorchEngine(bundle, provider=provider, threads=threads, gpu_share=gpu_share)

@@ -5,7 +5,8 @@ HTTP answers can be seen in milliseconds.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -16,8 +17,10 @@ from deployments.cache import CacheReplica
 from deployments.ingress import Ingress
 from deployments.live import LiveModel
 from deployments.payloads import Answer, ScoreBatch, TextBatch
+from deployments.router import Routes
 
 LIVE = LiveModel("m", 3, "ab" * 32, ("NEG", "POS"), "onnx", "int8", 128, "registry")
+ROUTES = Routes(1, LIVE)
 
 
 class LocalHandle:
@@ -43,8 +46,8 @@ class Stages:
         self.running = 0
         self.most_running = 0
 
-    async def live(self) -> LiveModel:
-        return LIVE
+    async def routes(self) -> Routes:
+        return ROUTES
 
     async def classify(self, batch: TextBatch) -> Answer:
         n = len(batch.texts)
@@ -85,25 +88,32 @@ def with_front(
     """Runs ``body`` with a client of an ingress made of ``config``."""
 
     async def run() -> None:
-        target = stages or Stages()
-        # The class as it is written, below what @serve.ingress puts around it.
-        written = Ingress.__mro__[1]
-        ingress = written.__new__(written)
-        await written.__init__(  # type: ignore[misc]
-            ingress,
-            config,
-            hops_in_flight=hops,
-            engines=1.0,
-            tokenizer=LocalHandle(target),
-            registry=LocalHandle(target),
-            cache=LocalHandle(cache) if cache is not None else None,
-        )
-        app = ingress.__serve_build_asgi_app__()
-        transport = httpx.ASGITransport(app)
-        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-            await body(client)
-        if config.access.required:
-            await ingress._gate.close()
-        ingress.__del__()
+        async with make_front(config, stages or Stages(), cache, hops) as app:
+            transport = httpx.ASGITransport(app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+                await body(client)
 
     asyncio.run(asyncio.wait_for(run(), 20))
+
+
+@asynccontextmanager
+async def make_front(
+    config: AppConfig, stages: Stages, cache: CacheReplica | None = None, hops: int = 1
+) -> AsyncIterator[Any]:
+    """The ASGI application of an ingress made of ``config``."""
+    # The class as it is written, below what @serve.ingress puts around it.
+    written = Ingress.__mro__[1]
+    ingress = written.__new__(written)
+    await written.__init__(  # type: ignore[misc]
+        ingress,
+        config,
+        hops_in_flight=hops,
+        engines=1.0,
+        tokenizer=LocalHandle(stages),
+        registry=LocalHandle(stages),
+        cache=LocalHandle(cache) if cache is not None else None,
+    )
+    yield ingress.__serve_build_asgi_app__()
+    if config.access.required:
+        await ingress._gate.close()
+    ingress.__del__()

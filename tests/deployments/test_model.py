@@ -29,7 +29,7 @@ TEXTS = [
 def replica(one_bundle: Any, **changes: Any) -> ModelReplica:
     batching = BatchingConfig(**changes)
     model = ModelConfig(warmup_runs=1, surface_budget_ms=0)
-    return ModelReplica(one_bundle, model, batching, threads=1, own_gpu=False)
+    return ModelReplica(one_bundle, model, batching, threads=1, gpu_share=0)
 
 
 # One price for any batch: the plan puts all texts together.
@@ -146,7 +146,7 @@ def test_warm_up_runs_before_the_replica_is_ready(
 
     async def body() -> None:
         config = ModelConfig(warmup_runs=warmup_runs)
-        model = ModelReplica(one_bundle, config, BatchingConfig(), threads=1, own_gpu=False)
+        model = ModelReplica(one_bundle, config, BatchingConfig(), threads=1, gpu_share=0)
         await model.load(bundled.digest)
 
     in_loop(body)

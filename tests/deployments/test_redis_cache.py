@@ -260,6 +260,7 @@ def test_predictions_go_on_while_redis_is_away(server: RedisServer) -> None:
         await asyncio.sleep(0.05)
         assert await metric('sentiment_breaker_open{dependency="cache_lookup"}') == 0
         assert await predict("before")
+        await asyncio.sleep(0.1)  # writes that are gathering
         await cache.close()
 
     breaker = {"failure_threshold": 3, "recovery_ms": 300, "success_threshold": 2}

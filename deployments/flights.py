@@ -133,10 +133,12 @@ class Flights:
         self._metrics.predicted_wait_seconds.set(wait_s)
         if wait_s <= 0:
             return
+        too_long_s = wait_s - self._max_wait_s if not terms.bulk else 0.0
+        answer_s = self._backlog.answer_s(cost_s, bulk=terms.bulk)
         remaining_s = terms.deadline_s - time.monotonic()
-        too_long_s = self._backlog.answer_s(cost_s, bulk=terms.bulk) - remaining_s
-        if not terms.bulk:
-            too_long_s = max(too_long_s, wait_s - self._max_wait_s)
+        # A deadline shorter than the compute alone is missed anyway: coming back will not help.
+        if cost_s < remaining_s:
+            too_long_s = max(too_long_s, answer_s - remaining_s)
         if too_long_s > 0:
             raise self._refused(
                 "too_late",

@@ -84,6 +84,7 @@ class Outcome:
         return {
             "p50_ms": round(at(0.5), 1),
             "p99_ms": round(at(0.99), 1),
+            "p999_ms": round(at(0.999), 1),
             "refused_percent": round(100 * self.refused / (self.refused + self.answered), 3),
             "gpu_hours": round(self.gpu_hours, 1),
             "replica_hours": round(self.replica_hours, 1),
@@ -264,29 +265,6 @@ def policies() -> Iterator[tuple[str, Policy, World]]:
     yield "sentigraph ModelPolicy", ModelPolicy(), World(upscale_delay_s=10)
 
 
-def plot(results: dict[str, Outcome], folder: Path) -> None:
-    """Replicas over the day for each policy, above the traffic."""
-    import matplotlib as mpl  # noqa: PLC0415 - for the picture only
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt  # noqa: PLC0415
-
-    figure, axes = plt.subplots(3, 1, figsize=(10, 8), sharex=True)
-    for name, outcome in results.items():
-        hours, traffic, replicas, waits = zip(*outcome.timeline, strict=True)
-        axes[1].plot(hours, replicas, label=name, linewidth=1)
-        axes[2].plot(hours, waits, label=name, linewidth=0.7)
-    axes[0].plot(hours, traffic, color="black", linewidth=0.7)
-    for axis, title in zip(axes, ("texts/s", "replicas", "predicted wait, ms"), strict=True):
-        axis.set_ylabel(title)
-        axis.grid(alpha=0.3)
-    axes[2].set_yscale("symlog")
-    axes[1].legend(fontsize=8)
-    axes[2].set_xlabel("hours")
-    folder.mkdir(parents=True, exist_ok=True)
-    figure.savefig(folder / "autoscaling.png", dpi=90, bbox_inches="tight")
-
-
 def main() -> None:
     """Prints the table; writes JSON and picture where asked."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else "")
@@ -305,7 +283,9 @@ def main() -> None:
         record = {"days": args.days, "seed": args.seed, **figures}
         args.json.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     if args.plot:
-        plot(results, args.plot)
+        from benchmarks.autoscaling_picture import plot  # noqa: PLC0415 - matplotlib
+
+        plot({name: outcome.timeline for name, outcome in results.items()}, args.plot)
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import numpy as np
 from ray import serve
 from ray.exceptions import RayActorError
+from ray.serve import metrics as serve_metrics
 from ray.serve.handle import DeploymentHandle
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -46,6 +47,10 @@ _log = logging.getLogger("ray.serve.sentigraph")
 
 _PROBE_BUDGET_S = 5.0
 _PROBE_FRESH_S = 1.0
+
+
+def _ray_gauge(name: str, text: str, labels: Sequence[str]) -> serve_metrics.Gauge:
+    return serve_metrics.Gauge(name, text, tuple(labels))
 
 
 @serve.ingress()
@@ -102,6 +107,7 @@ class Ingress:
             self._gate = await open_gate(config, self._metrics)
             self._serve = self._gate.around(self._route)
         self._probed: tuple[float, dict[str, str]] | None = None
+        self._mirroring = asyncio.create_task(self._metrics.mirror(_ray_gauge).run())
         self._metrics.model_loaded.set(1)
         self._show_versions()
 
@@ -218,7 +224,9 @@ class Ingress:
             if error.status >= 500 and error.__cause__ is not None:
                 _log.error("request failed: %s", _cause(error.__cause__))
             await exchange.fail(error)
-        except (ClientGone, asyncio.CancelledError):
+        except ClientGone:
+            exchange.status = exchange.status or 499  # nobody is there to be told
+        except asyncio.CancelledError:
             exchange.status = exchange.status or 499
             raise
         except Exception:  # noqa: BLE001

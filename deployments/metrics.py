@@ -9,7 +9,9 @@ model; never a text, an id or a raw path.
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics_core import Metric
 
+from deployments.mirror import MakeGauge, Mirror
 from deployments.payloads import FloatArray
 
 _BREAKER_STATES = {"closed": 0.0, "half_open": 0.5, "open": 1.0}
@@ -229,6 +231,14 @@ class Metrics:
         """What a breaker tells its state to."""
         gauge = self._breaker_open.labels(dependency)
         return lambda state: gauge.set(_BREAKER_STATES[state])
+
+    def families(self) -> list[Metric]:
+        """What is declared, with the values of now."""
+        return list(self._registry.collect())
+
+    def mirror(self, make: MakeGauge) -> Mirror:
+        """What copies all of it to gauges that ``make`` makes."""
+        return Mirror(self._registry, make)
 
     def page(self) -> bytes:
         """The Prometheus text page."""

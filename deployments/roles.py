@@ -12,7 +12,13 @@ _READING = ("GET", "HEAD")
 RULES: dict[str, tuple[Need, Need]] = {
     "/": ("service", "admin"),
     "/api/v1/predict": ("predict", "predict"),
+    "/health": ("health", "admin"),
+    "/ready": ("health", "admin"),
+    "/metrics": ("metrics", "admin"),
     "/api/v1/health": ("health", "admin"),
+    "/api/v1/ready": ("health", "admin"),
+    "/api/v1/model-info": ("predict", "admin"),
+    "/api/v1/model": ("predict", "admin"),
     "/api/v1/metrics": ("metrics", "admin"),
     "/api/v1/docs": ("docs", "admin"),
     "/api/v1/openapi.json": ("docs", "admin"),

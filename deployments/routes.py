@@ -6,7 +6,7 @@ ingress answers itself.
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
@@ -17,10 +17,10 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute
 
 from configs.schema import LimitsConfig, ServerConfig
+from deployments.compatible_routes import METRICS_TYPE, compatible_routes
 from deployments.errors import InternalError, InvalidInput, MethodNotAllowed, NotFound, RequestError
 from deployments.live import LiveModel
 from deployments.predict import BACKENDS
-from deployments.router import Routes
 from deployments.schemas import (
     BatchPrediction,
     BatchPredictRequest,
@@ -32,31 +32,12 @@ from deployments.schemas import (
     PredictRequest,
     ServiceInfo,
 )
+from deployments.service import Service
 
 PREFIX = "/api/v1"
 PREDICT = f"{PREFIX}/predict"
 PREDICT_BATCH = f"{PREFIX}/predict/batch"
 _ERRORS = (400, 413, 415, 422, 429, 500, 503, 504)
-
-
-class Service(Protocol):
-    """What the routes ask of the ingress."""
-
-    def routes(self) -> Routes:
-        """Which version answers what."""
-        ...
-
-    def metrics_page(self) -> bytes:
-        """The Prometheus text page."""
-        ...
-
-    async def ready(self) -> dict[str, str]:
-        """Result by component; every one ``ok`` or ``degraded: …`` when ready.
-
-        Raises:
-            NotReady: A component that predictions need does not answer.
-        """
-        ...
 
 
 def build_app(
@@ -95,6 +76,7 @@ def build_app(
         )
 
     app.include_router(_routes(topology, service))
+    app.include_router(compatible_routes(PREFIX, release, limits.max_text_chars, service))
     app.openapi = lambda: _openapi(app, limits, documented)  # type: ignore[method-assign]
     return app
 
@@ -130,8 +112,7 @@ def _routes(topology: str, service: Service) -> APIRouter:
     @api.get("/metrics", tags=["service"], response_class=Response)
     async def metrics() -> Response:
         """Prometheus text page of the ingress replica that answers."""
-        media_type = "text/plain; version=1.0.0; charset=utf-8"
-        return Response(service.metrics_page(), media_type=media_type)
+        return Response(service.metrics_page(), media_type=METRICS_TYPE)
 
     return api
 

@@ -15,9 +15,11 @@ from pathlib import Path
 import yaml
 
 from configs.errors import ConfigError
+from configs.fields import settings
 from configs.lint import Problem, check_keys, check_values, line_of, plain
 from configs.load import load_config
 from configs.problems import did_you_mean
+from configs.schema import AppConfig
 
 BUILDER = "deployments.app:build"
 # On together or not at all: either alone serves slower than neither.
@@ -78,10 +80,20 @@ def lint(text: str, home: Path) -> list[Problem]:
     found = [
         *check_keys(node, ServeDeploySchema, RENAMED),
         *check_values(node, ServeDeploySchema),
+        *_check_tls(node, document),
         *_check_arguments(node, document, home),
         *_check_runtime_envs(node, document, ""),
     ]
     return sorted(set(found))
+
+
+def _check_tls(node: yaml.Node, document: Mapping[str, object]) -> Iterator[Problem]:
+    options = document.get("http_options")
+    for name in options if isinstance(options, dict) else ():
+        if str(name).startswith("ssl_"):
+            path = f"http_options.{name}"
+            message = "is dropped by Ray Serve in HAProxy mode; TLS ends at the gateway in front"
+            yield Problem(line_of(node, path), path, message)
 
 
 def _check_arguments(
@@ -95,6 +107,14 @@ def _check_arguments(
         args = application.get("args") or {}
         if not isinstance(args, dict):
             continue  # Ray's own schema refuses it
+        for secret in settings(AppConfig).values():
+            if secret.secret and _has(args, secret.name):
+                here = f"{path}.{secret.name}"
+                message = (
+                    "is a secret, and the Ray dashboard shows this file: set "
+                    f"{secret.variable} instead, or keep it in Vault"
+                )
+                yield Problem(line_of(node, here), here, message)
         try:
             load_config(args, environ={}, home=home)
         except ConfigError as error:
@@ -102,6 +122,15 @@ def _check_arguments(
                 setting = sentence.split("=")[0].split(" ")[0].rstrip(":")
                 line = line_of(node, f"{path}.{setting}")
                 yield Problem(line, path, f"is refused: {sentence}")
+
+
+def _has(args: Mapping[str, object], name: str) -> bool:
+    value: object = args
+    for part in name.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return False
+        value = value[part]
+    return True
 
 
 def _check_runtime_envs(node: yaml.Node, value: object, path: str) -> Iterator[Problem]:

@@ -52,6 +52,7 @@ def every_route() -> Iterator[tuple[str, str]]:
             yield method.upper(), path.replace("{", "").replace("}", "")
     yield from (("GET", path) for path in ("/v2", "/v2/health/live", "/v2/health/ready"))
     yield from (("GET", "/v2/models/m"), ("POST", "/v2/models/m/infer"))
+    yield from (("GET", path) for path in ("/health", "/ready", "/metrics", "/api/v1/model/info"))
     yield "GET", "/api/v1/docs"
     yield "GET", "/api/v1/openapi.json"
 
@@ -62,7 +63,7 @@ def test_every_route_states_its_role() -> None:
     assert not [(method, path) for method, path in routes if rule_of(path) is None]
     assert needed("POST", PREDICT) == needed("POST", PREDICT_BATCH) == "predict"
     # Nothing else is open, nor below a path that only begins alike.
-    for path in ("/api/v1", "/api/v1/healthy", "/api/v1/predictable", "/metrics", "//", ""):
+    for path in ("/api/v1", "/api/v1/healthy", "/healthy", "/api/v1/predictable", "//", ""):
         assert needed("GET", path) == "admin"
     assert needed("DELETE", "/api/v1/models/a/b/c/d/e/f") == "registry-write"
     for path in RULES:
@@ -139,11 +140,12 @@ def test_a_rate_lets_a_burst_pass_and_then_its_pace() -> None:
                 assert int(answer.headers["retry-after"]) >= 1
                 await asyncio.sleep(0.005)
         passed_s = time.monotonic() - started
-        assert 40 * passed_s - 8 <= statuses.count(200) - 20 <= 40 * passed_s + 1
+        assert 0 <= statuses.count(200) - 20 <= 5 * passed_s + 1
+        assert 429 in statuses
         other = await client.post(PREDICT, json={"text": "a"}, headers=as_("admin"))
         assert other.status_code == 200
 
-    with_front(config(requests_per_s=40, burst_s=0.5), body)
+    with_front(config(requests_per_s=5, burst_s=4), body)
 
 
 def test_requests_at_once_are_limited_and_given_back() -> None:

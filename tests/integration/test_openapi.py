@@ -23,6 +23,10 @@ CALLS = [
     ("GET", "/api/v1/models/live", None, 200),
     ("GET", "/api/v1/health/live", None, 200),
     ("GET", "/api/v1/health/ready", None, 200),
+    ("GET", "/api/v1/health", None, 200),
+    ("GET", "/api/v1/health/details", None, 200),
+    ("GET", "/api/v1/ready", None, 200),
+    ("GET", "/api/v1/model-info", None, 200),
     ("GET", "/", None, 200),
 ]
 

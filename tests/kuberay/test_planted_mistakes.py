@@ -1,17 +1,14 @@
 """Mistakes that were really made in such charts, planted one at a time: each is caught.
 
-A mistake in the values is refused by values.schema.json or the templates, or shows in what is
-rendered; one in a manifest stands for a mistake in a template.
+A mistake in a manifest stands for one in a template; ``test_refused_values.py`` has the values'.
 """
 
 from collections.abc import Callable
 from copy import deepcopy
-from typing import Any
 
-import helm_python as helm
 import pytest
 import yaml
-from manifests import Document, merged, render, values_of
+from manifests import Document, render, values_of
 from operator_rules import container, groups, ray_service, serve_config
 from rules import all_problems
 
@@ -247,45 +244,6 @@ IN_MANIFESTS: dict[str, tuple[Change, str]] = {
     ),
 }
 
-# What → (values over staging's, what Helm says).
-IN_VALUES: dict[str, tuple[dict[str, Any], str]] = {
-    "misspelt value": ({"worker": {}}, "worker"),
-    "image tag latest": ({"image": {"tag": "latest"}}, "latest|not.*failed|tag"),
-    "password in the environment": ({"environment": {"REDIS_PASSWORD": "x"}}, "REDIS_PASSWORD"),
-    "throughput pair switched off": (
-        {"environment": {"RAY_SERVE_ENABLE_HA_PROXY": "0"}},
-        "RAY_SERVE_ENABLE_HA_PROXY",
-    ),
-    "password in an address": (
-        {"gcsFaultTolerance": {"redisAddress": "redis://:secret@redis:6379"}},
-        "redisAddress",
-    ),
-    "network of everybody": ({"networkPolicy": {"httpsCidrs": ["0.0.0.0/0"]}}, "httpsCidrs"),
-    "two registries on one sqlite file": (
-        {"mlflow": {"replicas": 2, "artifactsDestination": ""}},
-        "mlflow.replicas must be 1",
-    ),
-    "ingress around the gateway": (
-        {
-            "upgrade": {
-                "type": "NewClusterWithIncrementalUpgrade",
-                "incremental": {"gatewayClassName": "istio"},
-            }
-        },
-        "goes around the Gateway",
-    ),
-    "incremental upgrade without a gateway": (
-        {"ingress": {"enabled": False}, "upgrade": {"type": "NewClusterWithIncrementalUpgrade"}},
-        "gatewayClassName is needed",
-    ),
-    "Vault without an address": ({"secrets": {"vault": {"server": ""}}}, "server is needed"),
-    "a whole list of applications": ({"serve": {"applications": []}}, "applications"),
-    "budget that blocks every drain": (
-        {"podDisruptionBudget": {"maxUnavailable": 0}},
-        "maxUnavailable",
-    ),
-}
-
 
 @pytest.mark.parametrize("what", sorted(IN_MANIFESTS))
 def test_a_mistake_in_a_manifest_is_found(what: str, staging: list[Document]) -> None:
@@ -295,10 +253,3 @@ def test_a_mistake_in_a_manifest_is_found(what: str, staging: list[Document]) ->
     assert documents != staging, "nothing was planted"
     found = all_problems(documents)
     assert any(said in problem for problem in found), found
-
-
-@pytest.mark.parametrize("what", sorted(IN_VALUES))
-def test_a_mistake_in_the_values_is_refused(what: str) -> None:
-    change, said = IN_VALUES[what]
-    with pytest.raises((helm.HelmValuesError, helm.HelmRenderError), match=said):
-        render(merged(values_of("staging"), change))

@@ -39,6 +39,20 @@ def found(text: str) -> list[Problem]:
     return lint(text, Path("/nowhere"))
 
 
+def test_tls_that_would_be_dropped_is_refused() -> None:
+    problems = found(GOOD.replace("{port: 8000}", "{port: 8000, ssl_certfile: /tls.pem}"))
+    (ours,) = [problem for problem in problems if "gateway" in problem.message]
+    assert (ours.line, ours.path) == (2, "http_options.ssl_certfile")
+
+
+def test_a_secret_in_the_file_is_refused_and_not_repeated() -> None:
+    secret = "limits:\n        max_text_chars: 100\n      redis: {password: s3cret-word}"
+    (problem,) = found(GOOD.replace("limits:\n        max_text_chars: 100", secret))
+    assert problem.path == "applications[0].args.redis.password"
+    assert "MLOPS_REDIS__PASSWORD" in problem.message
+    assert "s3cret" not in problem.message
+
+
 def run(path: Path, *flags: str) -> int:
     parser = argparse.ArgumentParser()
     add_arguments(parser)

@@ -1,0 +1,147 @@
+"""Paths of the specification beside our own: probes without the prefix, health and model facts.
+
+Plain FastAPI, nothing of its own: every fact comes from where ``routes.py`` gets it.
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from fastapi import APIRouter, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from deployments.errors import NotReady
+from deployments.predict import BACKENDS
+from deployments.schemas import ErrorBody
+from deployments.service import Service
+
+METRICS_TYPE = "text/plain; version=1.0.0; charset=utf-8"
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True, protected_namespaces=())
+
+
+class HealthSummary(_Answer):
+    """Answer to `GET /api/v1/health`; always 200, the status is in it."""
+
+    status: str = Field(description="`healthy` or `unhealthy`.")
+    model_status: str = Field(description="`available` or `unavailable`.")
+    version: str
+    backend: str
+    timestamp: datetime
+
+
+class Dependency(_Answer):
+    """One component and how it is."""
+
+    component_name: str
+    details: dict[str, str | None] = Field(description="`status` and `error`.")
+
+
+class HealthDetails(_Answer):
+    """Answer to `GET /api/v1/health/details`; always 200."""
+
+    status: str
+    version: str
+    timestamp: datetime
+    dependencies: list[Dependency]
+
+
+class Readiness(_Answer):
+    """Answer to `GET /api/v1/ready`."""
+
+    status: str
+
+
+class ModelFacts(_Answer):
+    """Answer to `GET /api/v1/model-info`."""
+
+    model_name: str
+    model_version: int
+    model_digest: str
+    backend: str
+    precision: str
+    is_loaded: bool
+    is_quantized: bool
+    labels: list[str]
+    max_tokens: int
+    max_text_length: int = Field(description="Characters; `limits.max_text_chars`.")
+
+
+def compatible_routes(
+    prefix: str, release: str, max_text_chars: int, service: Service
+) -> APIRouter:
+    """The routes, with and without the prefix."""
+    api = APIRouter(tags=["compatibility"])
+    unready: dict[int | str, dict[str, Any]] = {503: {"model": ErrorBody}}
+
+    async def health() -> HealthSummary:
+        """Whether predictions can be made now."""
+        checks = await _checks(service)
+        return HealthSummary(
+            status="healthy" if checks else "unhealthy",
+            model_status="available" if checks else "unavailable",
+            version=release,
+            backend=BACKENDS[service.routes().champion.kind],
+            timestamp=datetime.now(UTC),
+        )
+
+    async def details() -> HealthDetails:
+        """Each component that predictions need or use."""
+        checks = await _checks(service) or {"model": "the model stage does not answer"}
+        return HealthDetails(
+            status="healthy" if checks.get("model") == "ok" else "unhealthy",
+            version=release,
+            timestamp=datetime.now(UTC),
+            dependencies=[
+                Dependency(
+                    component_name=name,
+                    details={
+                        "status": "healthy" if said == "ok" else "unhealthy",
+                        "error": None if said == "ok" else said,
+                    },
+                )
+                for name, said in checks.items()
+            ],
+        )
+
+    async def ready() -> Readiness:
+        """200 when a text can be classified now."""
+        await service.ready()
+        return Readiness(status="ready")
+
+    async def model_info() -> ModelFacts:
+        """What is known of the live version."""
+        live = service.routes().champion
+        return ModelFacts(
+            model_name=live.name,
+            model_version=live.version,
+            model_digest=live.digest,
+            backend=BACKENDS[live.kind],
+            precision=live.precision,
+            is_loaded=True,
+            is_quantized=live.precision == "int8",
+            labels=list(live.labels),
+            max_tokens=live.max_tokens,
+            max_text_length=max_text_chars,
+        )
+
+    async def metrics() -> Response:
+        """The Prometheus text page of the ingress replica that answers."""
+        return Response(service.metrics_page(), media_type=METRICS_TYPE)
+
+    for start in ("", prefix):
+        api.add_api_route(f"{start}/health", health, include_in_schema=bool(start))
+        api.add_api_route(f"{start}/ready", ready, responses=unready, include_in_schema=bool(start))
+    api.add_api_route("/metrics", metrics, include_in_schema=False)
+    api.add_api_route(f"{prefix}/health/details", details)
+    api.add_api_route(f"{prefix}/model-info", model_info)
+    api.add_api_route(f"{prefix}/model/info", model_info, include_in_schema=False)
+    return api
+
+
+async def _checks(service: Service) -> dict[str, str]:
+    try:
+        return await service.ready()
+    except NotReady:
+        return {}

@@ -1,0 +1,25 @@
+"""What the FastAPI routes ask of the ingress that serves them."""
+
+from typing import Protocol
+
+from deployments.router import Routes
+
+
+class Service(Protocol):
+    """What the routes ask of the ingress."""
+
+    def routes(self) -> Routes:
+        """Which version answers what."""
+        ...
+
+    def metrics_page(self) -> bytes:
+        """The Prometheus text page."""
+        ...
+
+    async def ready(self) -> dict[str, str]:
+        """Result by component; every one ``ok`` or ``degraded: …`` when ready.
+
+        Raises:
+            NotReady: A component that predictions need does not answer.
+        """
+        ...

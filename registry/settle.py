@@ -14,9 +14,9 @@ from registry.connection import Connection
 from registry.errors import Conflict, ModelNotFound
 from registry.records import Event
 from registry.state import ARCHIVED, GOVERNED, SLOTS, State, fold
+from registry.store import STAGE_TAG
 from registry.summary import with_summary
 
-STAGE_TAG = "lifecycle"
 APPLIED_TAG = "registry.applied"
 ROLLED_BACK_TAG = "registry.rolled_back"
 _ATTEMPTS = 10

@@ -84,6 +84,7 @@ class Outcome:
         return {
             "p50_ms": round(at(0.5), 1),
             "p99_ms": round(at(0.99), 1),
+            "p999_ms": round(at(0.999), 1),
             "refused_percent": round(100 * self.refused / (self.refused + self.answered), 3),
             "gpu_hours": round(self.gpu_hours, 1),
             "replica_hours": round(self.replica_hours, 1),

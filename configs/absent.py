@@ -125,7 +125,7 @@ ABSENT: tuple[Absent, ...] = (
         _names("MLOPS_EXPLAINABILITY_", "ENABLED USE_ATTENTION USE_GRADIENTS"),
     ),
     Absent(
-        "shadow traffic",
+        "shadow traffic: give a version the alias `shadow` (`sentigraph models shadow`)",
         _names(
             "MLOPS_SHADOW_",
             "MODE_ENABLED MODEL_NAME MODEL_BACKEND TRAFFIC_PERCENTAGE ASYNC_DISPATCH "

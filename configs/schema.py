@@ -13,10 +13,9 @@ from configs.access import AccessConfig
 from configs.cache import CacheConfig
 from configs.conflicts import conflicts
 from configs.dependencies import BreakerConfig, RedisConfig, VaultConfig
+from configs.models import RegistryConfig, RolloutConfig
 from configs.part import Part as _Part
 from configs.replicas import AutoscalingConfig, ReplicasConfig
-
-_MODEL_STORES = r"^(https?|(sqlite|postgresql|mysql|mssql)(\+\w+)?)://.*$"
 
 # ``limits`` is what a person reads where the pattern would say little.
 Name = Annotated[
@@ -176,32 +175,6 @@ class BatchingConfig(_Part):
     )
 
 
-class RegistryConfig(_Part):
-    """Where model truth lives."""
-
-    tracking_uri: str = Field(
-        "sqlite:///.sentigraph/mlflow.db",
-        pattern=_MODEL_STORES,
-        json_schema_extra={"limits": "an http, https, sqlite, postgresql, mysql or mssql URI"},
-        description="MLflow tracking and registry URI. A relative sqlite path starts from the home folder (`SENTIGRAPH_HOME`).",
-    )
-    artifact_root: str = Field(
-        ".sentigraph/artifacts",
-        min_length=1,
-        description="Folder or URI where new experiments keep artifacts when the tracking URI is a database; a relative path starts from the home folder.",
-    )
-    bundle_cache_dir: str = Field(
-        ".sentigraph/bundles",
-        min_length=1,
-        description="Node-local folder of verified bundles, by digest; a relative path starts from the home folder.",
-    )
-    bundled_model_dir: str = Field(
-        "models/sentiment",
-        min_length=1,
-        description="Bundle registered as version 1 when the registry has no such model; a relative path starts from the home folder.",
-    )
-
-
 class AppConfig(_Part):
     """The whole configuration. Built by ``configs.load.load_config``; never by hand in serving code."""
 
@@ -220,6 +193,7 @@ class AppConfig(_Part):
     replicas: ReplicasConfig = ReplicasConfig()
     autoscaling: AutoscalingConfig = AutoscalingConfig()
     registry: RegistryConfig = RegistryConfig()
+    rollout: RolloutConfig = RolloutConfig()
     redis: RedisConfig = RedisConfig()
     breaker: BreakerConfig = BreakerConfig()
     vault: VaultConfig = VaultConfig()

@@ -7,7 +7,7 @@ Ingress ─▶ Cache
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +22,50 @@ from configs.replicas import AutoscalingConfig, ReplicaConfig
 from configs.schema import AppConfig
 from deployments.cache import CacheReplica
 from deployments.fetch import BundleCache
-from deployments.ingress import Ingress, by_value
-from deployments.live import LiveModel
+from deployments.ingress import Ingress
 from deployments.model import ModelReplica
 from deployments.payloads import EncodingBatch, ScoreBatch
+from deployments.probe import Probe
 from deployments.redis_cache import RedisCacheReplica
 from deployments.redis_client import Held
+from deployments.remote import by_value
 from deployments.rollout import Registry
+from deployments.router import Routes
 from deployments.tokenizer import RunModel, TokenizerReplica
+
+
+class ServeFleet:
+    """``Fleet`` of the running application. Finds its deployments when first used."""
+
+    def __init__(self, topology: str) -> None:
+        # Models before tokenizers: a tokenizer's replica may ask a model at once.
+        self._holders = ("Model", "Tokenizer") if topology == "split" else ("Tokenizer",)
+
+    async def load(self, digest: str) -> None:
+        """See ``Fleet.load``."""
+        for name in self._holders:
+            await _every(name, "load", digest)
+
+    async def probe(self, digest: str, texts: Sequence[str]) -> list[Probe]:
+        """See ``Fleet.probe``."""
+        return await _every(self._holders[0], "probe", digest, list(texts))
+
+    async def route(self, routes: Routes) -> list[int]:
+        """See ``Fleet.route``."""
+        return await _every("Ingress", "route", routes)
+
+    async def let_go(self, digest: str) -> None:
+        """See ``Fleet.let_go``."""
+        for name in reversed(self._holders):
+            await _every(name, "let_go", digest)
+
+
+async def _every(deployment: str, method: str, *args: object) -> list[Any]:
+    """Calls every replica of a deployment of this application; raises what one of them raises."""
+    application = serve.get_replica_context().app_name
+    handle = serve.get_deployment_handle(deployment, application)
+    answers: list[Any] = await handle.broadcast(method, *args).results_async()
+    return answers
 
 
 class RemoteBundles:
@@ -57,7 +93,8 @@ class Model(ModelReplica):
             threads=threads,
             gpu_share=config.replicas.model.num_gpus if ray.get_gpu_ids() else 0,
         )
-        await self.load(await _live_digest(registry))
+        for digest in await _live_digests(registry):
+            await self.load(digest)
 
     async def check_health(self) -> None:
         """Serve asks every few seconds; a replica whose engine fails is replaced."""
@@ -75,7 +112,8 @@ class Tokenizer(TokenizerReplica):
         self, config: AppConfig, registry: DeploymentHandle, model: DeploymentHandle
     ) -> None:
         super().__init__(_bundle_cache(config, registry), _remote_model(model))
-        await self.load(await _live_digest(registry))
+        for digest in await _live_digests(registry):
+            await self.load(digest)
 
 
 class FusedTokenizer(TokenizerReplica):
@@ -93,9 +131,22 @@ class FusedTokenizer(TokenizerReplica):
             gpu_share=config.replicas.model.num_gpus if ray.get_gpu_ids() else 0,
         )
         super().__init__(bundles, self._model.run)
-        digest = await _live_digest(registry)
+        for digest in await _live_digests(registry):
+            await self.load(digest)
+
+    async def load(self, digest: str) -> None:
+        """Opens a bundle's model and tokenizer."""
         await self._model.load(digest)
-        await self.load(digest)
+        await super().load(digest)
+
+    async def probe(self, digest: str, texts: Sequence[str]) -> Probe:
+        """See ``ModelReplica.probe``."""
+        return await self._model.probe(digest, texts)
+
+    async def let_go(self, digest: str) -> None:
+        """Frees a bundle's tokenizer and model."""
+        await super().let_go(digest)
+        await self._model.let_go(digest)
 
     async def check_health(self) -> None:
         """Serve asks every few seconds; a replica whose engine fails is replaced."""
@@ -134,7 +185,9 @@ def build(args: Mapping[str, object]) -> Application:
     models, threads = share_cores(available_cores(), sizes.model.num_replicas)
     threads = config.model.intra_op_threads or threads
 
-    registry = _deployment(Registry, sizes.registry, replicas=1).bind(config)
+    registry = _deployment(Registry, sizes.registry, replicas=1).bind(
+        config, ServeFleet(config.topology)
+    )
     cache = _cache(config)
     if config.topology == "split":
         model = _deployment(Model, sizes.model, replicas=models, scaling=config.autoscaling).bind(
@@ -230,9 +283,11 @@ def _bundle_cache(config: AppConfig, registry: DeploymentHandle) -> BundleCache:
     return BundleCache(Path(config.registry.bundle_cache_dir), RemoteBundles(registry))
 
 
-async def _live_digest(registry: DeploymentHandle) -> str:
-    live: LiveModel = await registry.live.remote()
-    return live.digest
+async def _live_digests(registry: DeploymentHandle) -> list[str]:
+    """Bundles to hold, the champion's first."""
+    routes: Routes = await registry.routes.remote()
+    champion = routes.champion.digest
+    return [champion, *sorted(routes.digests - {champion})]
 
 
 def _remote_model(handle: DeploymentHandle) -> RunModel:

@@ -82,7 +82,7 @@ def compatible_routes(
             status="healthy" if checks else "unhealthy",
             model_status="available" if checks else "unavailable",
             version=release,
-            backend=BACKENDS[service.live().kind],
+            backend=BACKENDS[service.routes().champion.kind],
             timestamp=datetime.now(UTC),
         )
 
@@ -112,7 +112,7 @@ def compatible_routes(
 
     async def model_info() -> ModelFacts:
         """What is known of the live version."""
-        live = service.live()
+        live = service.routes().champion
         return ModelFacts(
             model_name=live.name,
             model_version=live.version,

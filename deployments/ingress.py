@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import numpy as np
 from ray import serve
 from ray.exceptions import RayActorError
+from ray.serve import metrics as serve_metrics
 from ray.serve.handle import DeploymentHandle
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -26,9 +27,20 @@ from deployments.exchange import ClientGone, Exchange
 from deployments.live import LiveModel
 from deployments.metrics import Metrics
 from deployments.oip import OIP, OpenInference
+from deployments.outcome import Outcome
 from deployments.payloads import Answer, TextBatch
 from deployments.predict import Predict
+from deployments.registry_app import (
+    FORM_BYTES,
+    REGISTRY_ENDPOINT,
+    is_registry_path,
+    registry_routes,
+)
+from deployments.relay import Relay
+from deployments.remote import RemoteCache, RemoteRegistry, by_value
+from deployments.router import Routes, routing_key
 from deployments.routes import PREDICT, PREDICT_BATCH, build_app
+from deployments.shadow import Shadow
 
 # A child of Serve's logger: its format and files, but a level of its own.
 _log = logging.getLogger("ray.serve.sentigraph")
@@ -37,31 +49,8 @@ _PROBE_BUDGET_S = 5.0
 _PROBE_FRESH_S = 1.0
 
 
-def by_value(handle: DeploymentHandle) -> DeploymentHandle:
-    """The handle for hops on the request path: by value, plain pickle between our own replicas.
-
-    Below 1 MB a by-value hop costs half of one through the object store.
-    """
-    return handle.options(
-        _by_reference=False, request_serialization="pickle", response_serialization="pickle"
-    )
-
-
-class RemoteCache:
-    """``SharedCache`` in the Cache deployment."""
-
-    def __init__(self, handle: DeploymentHandle) -> None:
-        self._get_many = by_value(handle).get_many
-        self._put_many = by_value(handle).put_many
-
-    async def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """See ``SharedCache.get_many``."""
-        values: list[bytes | None] = await self._get_many.remote(keys)
-        return values
-
-    async def put_many(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
-        """See ``SharedCache.put_many``."""
-        await self._put_many.remote(entries)
+def _ray_gauge(name: str, text: str, labels: Sequence[str]) -> serve_metrics.Gauge:
+    return serve_metrics.Gauge(name, text, tuple(labels))
 
 
 @serve.ingress()
@@ -88,7 +77,7 @@ class Ingress:
         self._cors_origins = config.server.cors_origins
         # Naming the method makes another handle: once, not for each call.
         self._classify = by_value(tokenizer).classify
-        self._live: LiveModel = await registry.live.remote()
+        self._routes: Routes = await registry.routes.remote()
         self._shared = RemoteCache(cache) if cache is not None else None
         classifier = Classifier(
             config,
@@ -99,12 +88,17 @@ class Ingress:
             engines=engines,
             is_lost=_is_lost,
         )
-        predict = Predict(classifier, self.live, config.limits, self._metrics)
+        self._shadow = Shadow(config, self._run_texts, self._metrics)
+        predict = Predict(classifier, self._choose, self._answered, config.limits, self._metrics)
         self._predictions = {PREDICT: predict.one, PREDICT_BATCH: predict.batch}
         self._oip = OpenInference(
-            predict, self.live, self.ready, config.limits, config.server.app_name
+            predict, self._champion, self.ready, config.limits, config.server.app_name
         )
-        self._app = build_app(config.server, config.limits, config.topology, self)
+        self._relay = Relay(RemoteRegistry(registry))
+        self._max_body_bytes = config.limits.max_body_bytes
+        self._max_form_bytes = config.registry.max_artifact_bytes + FORM_BYTES
+        documented = registry_routes(config)
+        self._app = build_app(config.server, config.limits, config.topology, self, documented)
         self._serve: Callable[[Exchange], Awaitable[None]] = self._route
         if config.access.required:
             # A second of imports that open access does not need.
@@ -113,10 +107,9 @@ class Ingress:
             self._gate = await open_gate(config, self._metrics)
             self._serve = self._gate.around(self._route)
         self._probed: tuple[float, dict[str, str]] | None = None
+        self._mirroring = asyncio.create_task(self._metrics.mirror(_ray_gauge).run())
         self._metrics.model_loaded.set(1)
-        self._metrics.model_version.labels(
-            self._live.name, str(self._live.version), self._live.digest
-        ).set(1)
+        self._show_versions()
 
     def __serve_build_asgi_app__(self) -> object:
         """Serve calls this for the ASGI application, once the replica is made."""
@@ -133,9 +126,49 @@ class Ingress:
 
         return application
 
-    def live(self) -> LiveModel:
-        """The version that answers."""
-        return self._live
+    async def route(self, routes: Routes) -> int:
+        """Takes a newer routing table; the epoch that now stands."""
+        if routes.epoch >= self._routes.epoch and routes != self._routes:
+            self._routes = routes
+            self._probed = None
+            self._show_versions()
+        return self._routes.epoch
+
+    def routes(self) -> Routes:
+        """Which version answers what."""
+        return self._routes
+
+    def _champion(self) -> LiveModel:
+        return self._routes.champion
+
+    def _choose(self, exchange: Exchange, texts: Sequence[str]) -> LiveModel:
+        if self._routes.challenger is None:
+            return self._routes.champion
+        return self._routes.choose(routing_key(exchange.header("x-routing-key"), texts))
+
+    def _answered(
+        self,
+        exchange: Exchange,
+        model: LiveModel,
+        texts: Sequence[str],
+        outcomes: Sequence[Outcome | RequestError],
+    ) -> None:
+        """After an answer: the shadow version may be asked the same."""
+        routes = self._routes
+        if routes.shadow is None or model != routes.champion:
+            return
+        shadow = routes.shadowed(routing_key(exchange.header("x-routing-key"), texts))
+        if shadow is not None:
+            pairs = zip(texts, outcomes, strict=True)
+            answered = [(text, found) for text, found in pairs if isinstance(found, Outcome)]
+            self._shadow.compare(shadow, model, answered)
+
+    def _show_versions(self) -> None:
+        routes = self._routes
+        slots = [slot.model for slot in (routes.challenger, routes.shadow) if slot is not None]
+        self._metrics.model_version.clear()
+        for live in (routes.champion, *slots):
+            self._metrics.model_version.labels(live.name, str(live.version), live.digest).set(1)
 
     def metrics_page(self) -> bytes:
         """The Prometheus text page of this replica."""
@@ -151,7 +184,7 @@ class Ingress:
         if self._probed is not None and now - self._probed[0] < _PROBE_FRESH_S:
             return self._probed[1]
         budget_s = np.array([_PROBE_BUDGET_S], dtype=np.float32)
-        probe = TextBatch(self._live.digest, ["ready?"], budget_s, np.array([False]))
+        probe = TextBatch(self._routes.champion.digest, ["ready?"], budget_s, np.array([False]))
         try:
             await asyncio.wait_for(self._run_texts(probe), _PROBE_BUDGET_S)
         except Exception as error:
@@ -160,7 +193,7 @@ class Ingress:
             raise NotReady("the model stage does not answer") from error
         self._metrics.model_loaded.set(1)
         checks = {"model": "ok", "registry": "ok"}
-        if self._live.source == "last_known":
+        if self._routes.registry_away or self._routes.champion.source == "last_known":
             checks["registry"] = "degraded: MLflow did not answer, last known version is served"
         if self._shared is not None:
             checks["cache"] = await self._check_cache(self._shared)
@@ -207,6 +240,12 @@ class Ingress:
         predict = self._predictions.get(exchange.path)
         if predict is None and (exchange.path + "/").startswith(f"{OIP}/"):
             await self._oip.handle(exchange)
+            return
+        if predict is None and is_registry_path(exchange.path):
+            exchange.endpoint = REGISTRY_ENDPOINT
+            form = (exchange.header("content-type") or "").startswith("multipart/form-data")
+            limit = self._max_form_bytes if form else self._max_body_bytes
+            await self._relay.forward(exchange, max_bytes=limit)
             return
         if predict is None:
             exchange.scope["sentigraph.exchange"] = exchange

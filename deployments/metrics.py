@@ -9,7 +9,9 @@ model; never a text, an id or a raw path.
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.metrics_core import Metric
 
+from deployments.mirror import MakeGauge, Mirror
 from deployments.payloads import FloatArray
 
 _BREAKER_STATES = {"closed": 0.0, "half_open": 0.5, "open": 1.0}
@@ -172,6 +174,28 @@ class Metrics:
             "Micro-batches sent again because a replica was lost.",
             registry=registry,
         )
+        self.shadow_predictions = Counter(
+            "sentiment_shadow_predictions",
+            "Texts that the shadow version was asked, by result (compared, failed, skipped).",
+            ["result"],
+            registry=registry,
+        )
+        self.shadow_matches = Counter(
+            "sentiment_shadow_prediction_matches",
+            "Texts to which the shadow version gave the same label.",
+            registry=registry,
+        )
+        self.shadow_mismatches = Counter(
+            "sentiment_shadow_prediction_mismatches",
+            "Texts to which the shadow version gave another label.",
+            registry=registry,
+        )
+        self.shadow_seconds = Histogram(
+            "sentiment_shadow_prediction_duration_seconds",
+            "Time until the shadow version had answered a request's texts.",
+            buckets=_SECONDS,
+            registry=registry,
+        )
         self.model_loaded = Gauge(
             "sentiment_model_loaded",
             "1 while a model version is live.",
@@ -207,6 +231,14 @@ class Metrics:
         """What a breaker tells its state to."""
         gauge = self._breaker_open.labels(dependency)
         return lambda state: gauge.set(_BREAKER_STATES[state])
+
+    def families(self) -> list[Metric]:
+        """What is declared, with the values of now."""
+        return list(self._registry.collect())
+
+    def mirror(self, make: MakeGauge) -> Mirror:
+        """What copies all of it to gauges that ``make`` makes."""
+        return Mirror(self._registry, make)
 
     def page(self) -> bytes:
         """The Prometheus text page."""

@@ -22,6 +22,8 @@ from deployments.fetch import BundleCache
 from deployments.loaded import LoadedModel, PlannedModel, with_surface
 from deployments.payloads import EncodingBatch, FloatArray, IntArray, ScoreBatch
 from deployments.planner import PlannedBatch
+from deployments.probe import Probe
+from deployments.tokenizer import Tokenizer
 
 # A word, a sentence, a paragraph.
 _WARM_UP_TOKENS = (3, 24, 128)
@@ -103,9 +105,30 @@ class ModelReplica:
                 threads=self._threads,
                 gpu_share=self._gpu_share,
             )
+            # So does measuring a further model's costs.
+            thread = self._engine_thread if not self._models else None
             self._models[digest] = await asyncio.get_running_loop().run_in_executor(
-                self._engine_thread, self._warm_up, LoadedModel(bundle, engine)
+                thread, self._warm_up, LoadedModel(bundle, engine)
             )
+
+    async def probe(self, digest: str, texts: Sequence[str]) -> Probe:
+        """Scores texts one by one with a loaded model, between the batches of others."""
+        await self.load(digest)
+        loaded = self._models[digest].loaded
+        tokenizer = Tokenizer(loaded.bundle)
+        scores, seconds = [], []
+        for text in texts:
+            ids = tokenizer.encode([text]).ids
+            row, text_s = await asyncio.get_running_loop().run_in_executor(
+                self._engine_thread, _timed, loaded, ids
+            )
+            scores.append(row)
+            seconds.append(text_s)
+        return Probe(np.concatenate(scores), float(np.median(seconds)))
+
+    async def let_go(self, digest: str) -> None:
+        """Frees a model that no request is routed to any more."""
+        self._models.pop(digest, None)
 
     async def run(self, batch: EncodingBatch) -> ScoreBatch:
         """Scores one payload; row i belongs to its text i.
@@ -134,7 +157,7 @@ class ModelReplica:
 
     async def check(self) -> None:
         """Runs one text through every loaded model; raises what the engine raises."""
-        for digest in self._models:
+        for digest in tuple(self._models):
             ids = np.array([0, 1, 2], dtype=np.int32)
             lengths = np.array([3], dtype=np.int32)
             budget = np.array([30.0], dtype=np.float32)
@@ -246,3 +269,9 @@ class ModelReplica:
         facts = np.array(batches, dtype=np.float32).reshape(len(batches), 5)
         queue_s, infer_s, cost_s = seconds
         return ScoreBatch(digest, scores, expired, queue_s, infer_s, cost_s, facts)
+
+
+def _timed(loaded: LoadedModel, ids: IntArray) -> tuple[FloatArray, float]:
+    started = time.perf_counter()
+    scores = loaded.score([ids])
+    return scores, time.perf_counter() - started

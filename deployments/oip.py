@@ -65,7 +65,7 @@ class OpenInference:
         if name != model.name or (number or str(model.version)) != str(model.version):
             raise NotFound("no such model or version is live here")
         if action == "/infer":
-            await self._infer(exchange)
+            await self._infer(exchange, model if number else None)
         elif action == "/ready":
             await self._answer_ready(exchange)
         else:
@@ -89,12 +89,14 @@ class OpenInference:
         await self._ready()
         await exchange.answer(200, b'{"ready":true}')
 
-    async def _infer(self, exchange: Exchange) -> None:
+    async def _infer(self, exchange: Exchange, pinned: LiveModel | None) -> None:
         deadline_s = exchange.deadline_s(self._limits)
         bulk = exchange.bulk(default=True)
         body = await exchange.body(self._limits, deadline_s, ("application/json", _BINARY))
         asked = read_request(body, exchange.header(_JSON_BYTES))
-        model, answers = await self._predict.every(asked.texts, deadline_s, bulk=bulk)
+        model, answers = await self._predict.every(
+            exchange, asked.texts, deadline_s, bulk=bulk, pinned=pinned
+        )
         head = {"model_name": model.name, "model_version": str(model.version)}
         answer, json_bytes = write_answer(head, _tensors(model, answers), asked)
         if json_bytes is None:

@@ -35,12 +35,16 @@ class Predict:
     def __init__(
         self,
         classifier: Classifier,
-        live: Callable[[], LiveModel],
+        choose: Callable[[Exchange, Sequence[str]], LiveModel],
+        answered: Callable[
+            [Exchange, LiveModel, Sequence[str], Sequence[Outcome | RequestError]], None
+        ],
         limits: LimitsConfig,
         metrics: Metrics,
     ) -> None:
         self._classifier = classifier
-        self._live = live
+        self._choose = choose
+        self._answered = answered
         self._limits = limits
         self._metrics = metrics
 
@@ -51,12 +55,13 @@ class Predict:
         body = await exchange.json_body(self._limits, deadline_s)
         request = parse(PredictRequest, body)
         text = self._checked(request.text)
-        model = self._live()
+        model = self._choose(exchange, [text])
         (outcome,) = await self._classifier.classify(model, [text], deadline_s, bulk=bulk)
         if isinstance(outcome, RequestError):
             raise outcome
         answer = self._prediction(model, text, outcome) | _identity(model, exchange)
         await exchange.answer(200, orjson.dumps(answer), _headers(model, exchange, [outcome]))
+        self._answered(exchange, model, [text], [outcome])
 
     async def batch(self, exchange: Exchange) -> None:
         """Answers up to ``max_batch_texts`` texts with ``schemas.BatchPrediction``."""
@@ -65,9 +70,9 @@ class Predict:
         body = await exchange.json_body(self._limits, deadline_s)
         request = parse(BatchPredictRequest, body)
         self._check_count(request.texts)
-        model = self._live()
         texts, refused = self._split(request.texts)
         accepted = list(texts.values())
+        model = self._choose(exchange, accepted)
         outcomes = await self._classifier.classify(model, accepted, deadline_s, bulk=bulk)
         answered = dict(zip(texts, outcomes, strict=True))
         results = []
@@ -89,24 +94,40 @@ class Predict:
         } | _identity(model, exchange)
         timed = [outcome for outcome in outcomes if isinstance(outcome, Outcome)]
         await exchange.answer(200, orjson.dumps(answer), _headers(model, exchange, timed))
+        self._answered(exchange, model, accepted, outcomes)
 
     async def every(
-        self, texts: Sequence[str], deadline_s: float, *, bulk: bool
+        self,
+        exchange: Exchange,
+        texts: Sequence[str],
+        deadline_s: float,
+        *,
+        bulk: bool,
+        pinned: LiveModel | None = None,
     ) -> tuple[LiveModel, list[dict[str, object]]]:
         """Answers all texts, for doors that know no error of a single one.
+
+        Args:
+            exchange: Whose routing key chooses the version.
+            texts: As they came.
+            deadline_s: On ``time.monotonic``.
+            bulk: Whether interactive texts go first.
+            pinned: The version that the caller named, if it did.
 
         Raises:
             RequestError: What refuses the request, or the first text that is refused.
         """
         self._check_count(texts)
-        model = self._live()
         checked = [self._checked(text) for text in texts]
+        model = pinned or self._choose(exchange, checked)
         outcomes = await self._classifier.classify(model, checked, deadline_s, bulk=bulk)
         answers = []
         for text, outcome in zip(checked, outcomes, strict=True):
             if isinstance(outcome, RequestError):
                 raise outcome
             answers.append(self._prediction(model, text, outcome))
+        if pinned is None:
+            self._answered(exchange, model, checked, outcomes)
         return model, answers
 
     def _check_count(self, texts: Sequence[str]) -> None:

@@ -1,8 +1,9 @@
-"""The Registry deployment: which version is live, and the bytes of its bundle.
+"""The Registry deployment: which versions are live, and the bytes of their bundles.
 
-It alone talks to MLflow. Replicas ask it once, when they start, and read bundles from it
-when their node has none. It is never on the path of a request: when MLflow does not
-answer, it goes on with what was live last and says so.
+It alone talks to MLflow. Replicas ask it when they start and read bundles from it when
+their node has none; one watcher follows MLflow and has ``controller.py`` bring changes to
+all replicas. It is never on the path of a request: when MLflow does not answer, serving
+goes on with what was live last, and says so.
 """
 
 import asyncio
@@ -10,23 +11,37 @@ import dataclasses
 import json
 import logging
 import os
+import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 from configs.schema import AppConfig
+from deployments.controller import Fleet, RolloutController
 from deployments.fetch import CHUNK_BYTES, served_files
 from deployments.live import LiveModel
+from deployments.news import News
+from deployments.registry_app import build_registry_app
+from deployments.relay import Call, Part, RelayEnd
+from deployments.router import Routes
 from registry.bundle import open_bundle
-from registry.errors import BackendUnavailable, ModelNotFound
+from registry.errors import BackendUnavailable, ModelNotFound, RegistryError
+from registry.model_registry import ModelRegistry
 from registry.records import Bundle
-from registry.store import RegistryStore
+from registry.state import CHAMPION
+from registry.watch import Watcher
 
 _log = logging.getLogger("ray.serve")
+_ACTOR = "rollout"
+# MLflow is looked at again after this time, whatever the cheap signs say.
+_LOOK_AGAIN_S = 30.0
+# An ingress that started amid a change has the table after this time at the latest.
+_REPEAT_S = 2.0
 
 
 class Registry:
-    """Resolves the configured alias and hands out its bundle. One replica."""
+    """Resolves the configured alias, hands out bundles and follows MLflow. One replica."""
 
-    def __init__(self, config: AppConfig) -> None:
+    def __init__(self, config: AppConfig, fleet: Fleet) -> None:
         """Resolves at once, so that a deployment without a servable model fails with the reason.
 
         Raises:
@@ -34,42 +49,80 @@ class Registry:
                 MLflow cannot be reached and nothing was live before.
         """
         self._config = config
+        self._name, self._alias = config.model.name, config.model.alias
         self._directory = Path(config.registry.bundle_cache_dir)
-        self._remembered = self._directory / f"live-{config.model.name}-{config.model.alias}.json"
-        self._bundle, self._live = self._resolve()
+        self._remembered = self._directory / f"live-{self._name}-{self._alias}.json"
+        registry = config.registry
+        self._models = ModelRegistry(registry.tracking_uri, registry.artifact_root)
+        self._bundles: dict[str, Bundle] = {}
+        self._controller = RolloutController(
+            fleet,
+            self,
+            Routes(time.time_ns() // 1_000_000, self._resolve()),
+            config.rollout,
+            alias=self._alias,
+            drain_s=config.limits.max_deadline_ms / 1_000,
+        )
+        self._news = News()
+        self._relay = RelayEnd(build_registry_app(config, self._models, self._news))
+        self._watcher = Watcher(self._models.store)
+        self._trouble = ""
+        self._watching: asyncio.Task[None] | None = None
 
-    async def live(self) -> LiveModel:
-        """The version that answers requests."""
-        return self._live
+    async def routes(self) -> Routes:
+        """The present routing table. The first to ask also starts the watcher."""
+        self._watch_from_now_on()
+        return self._controller.routes
 
     async def read(self, digest: str, name: str, offset: int) -> bytes:
         """At most ``CHUNK_BYTES`` of a live bundle's file from ``offset``; empty at its end.
 
         Raises:
-            ModelNotFound: Not the live bundle, or it has no such file.
+            ModelNotFound: Not a live bundle, or it has no such file.
         """
-        if digest != self._bundle.digest or name not in served_files(self._bundle):
+        bundle = self._bundles.get(digest)
+        if bundle is None or name not in served_files(bundle):
             raise ModelNotFound(f"bundle {digest[:12]}… has no file {name!r} here")
-        return await asyncio.to_thread(self._read, name, offset)
+        return await asyncio.to_thread(_read, bundle.directory / name, offset)
 
-    def _read(self, name: str, offset: int) -> bytes:
-        with (self._bundle.directory / name).open("rb") as stream:
-            stream.seek(offset)
-            return stream.read(CHUNK_BYTES)
+    async def call(self, call: Call) -> AsyncIterator[Part]:
+        """Answers a registry request that an ingress relays, see ``relay.py``."""
+        self._watch_from_now_on()
+        async for part in self._relay.call(call):
+            yield part
 
-    def _resolve(self) -> tuple[Bundle, LiveModel]:
-        model = self._config.model
-        registry = self._config.registry
-        store = RegistryStore(registry.tracking_uri, registry.artifact_root)
-        try:
-            store.ensure_bundled(model.name, Path(registry.bundled_model_dir), model.alias)
-            version = store.resolve(model.name, model.alias)
-            bundle = store.fetch(version, self._directory)
-        except BackendUnavailable as error:
-            return self._last_known(error)
-        live = LiveModel(
-            name=version.name,
-            version=version.version,
+    async def push(self, call_id: str, part: bytes, more: bool) -> bool:
+        """Takes the next part of a relayed request's body."""
+        return await self._relay.push(call_id, part, more)
+
+    async def open(self, version: int) -> LiveModel:
+        """See ``controller.Truth``."""
+        return await asyncio.to_thread(self._open, version)
+
+    async def refuse(self, role: str, version: int, reason: str, instead: int) -> None:
+        """See ``controller.Truth``: back to the version that still answers, or an empty slot."""
+        lifecycle = self._models.lifecycle
+        reason = f"version {version}: {reason}"[:500]
+        if role != CHAMPION:
+            slot = (self._name, role, None)
+            await asyncio.to_thread(lifecycle.set_slot, *slot, actor=_ACTOR, reason=reason)
+        elif self._alias == CHAMPION:
+            await asyncio.to_thread(
+                lifecycle.rollback, self._name, actor=_ACTOR, reason=reason, to=instead
+            )
+
+    async def forget(self, digest: str) -> None:
+        """See ``controller.Truth``."""
+        self._bundles.pop(digest, None)
+
+    def _open(self, version: int) -> LiveModel:
+        store = self._models.store
+        found = store.resolve(self._name, version)
+        bundle = store.fetch(found, self._directory)
+        self._bundles[bundle.digest] = bundle
+        return LiveModel(
+            name=found.name,
+            version=found.version,
             digest=bundle.digest,
             labels=bundle.labels,
             kind=bundle.engine.kind,
@@ -77,21 +130,86 @@ class Registry:
             max_tokens=bundle.max_tokens,
             source="registry",
         )
+
+    def _resolve(self) -> LiveModel:
+        bundled = Path(self._config.registry.bundled_model_dir)
+        try:
+            version = self._models.ensure_bundled(self._name, bundled, self._alias)
+            live = self._open(version.version)
+        except BackendUnavailable as error:
+            return self._last_known(error)
         self._remember(live)
-        return bundle, live
+        return live
+
+    def _watch_from_now_on(self) -> None:
+        if self._watching is None or self._watching.done():
+            self._watching = asyncio.create_task(self._watch())
+
+    async def _watch(self) -> None:
+        """Looks at MLflow for ever; goes on when it does not answer."""
+        looked_s = repeated_s = -_LOOK_AGAIN_S
+        while True:
+            now = time.monotonic()
+            try:
+                written = await asyncio.to_thread(self._watcher.written)
+                again = now - looked_s > _LOOK_AGAIN_S
+                if written or again:
+                    looked_s = now if again else looked_s
+                    await self._look(every_model=again)
+                self._trouble = ""
+            except RegistryError as error:
+                looked_s = -_LOOK_AGAIN_S
+                if self._trouble != error.message:
+                    _log.warning("registry cannot be followed: %s", error.message)
+                self._trouble = error.message
+            if now - repeated_s > _REPEAT_S:
+                repeated_s = now
+                await self._repeat()
+            await asyncio.sleep(self._config.registry.watch_interval_ms / 1_000)
+
+    async def _repeat(self) -> None:
+        try:
+            async with asyncio.timeout(_LOOK_AGAIN_S):
+                await self._controller.repeat(registry_away=bool(self._trouble))
+        except Exception as error:  # noqa: BLE001  (replicas that come and go; the next will do)
+            _log.debug("routing table not repeated: %s", error)
+
+    async def _look(self, *, every_model: bool) -> None:
+        """Sees what changed, has it judged and recorded, tells who waits, and follows it.
+
+        A change that a crash interrupted shows in no alias: now and then every model is looked
+        at, and what is missing is written.
+        """
+        before = self._news.places
+        places = await asyncio.to_thread(self._watcher.look)
+        changed = [name for name in places if every_model or places[name] != before.get(name)]
+        for name in changed:
+            await asyncio.to_thread(self._models.lifecycle.state, name)
+        if changed:
+            places = await asyncio.to_thread(self._watcher.look)
+        await self._news.publish(places)
+        if self._name in places:
+            await self._controller.follow(places[self._name])
+            self._remember(self._controller.routes.champion)
 
     def _remember(self, live: LiveModel) -> None:
         staging = self._remembered.with_suffix(f".{os.getpid()}.tmp")
         staging.write_text(json.dumps(dataclasses.asdict(live)), encoding="utf-8")
         staging.rename(self._remembered)
 
-    def _last_known(self, error: BackendUnavailable) -> tuple[Bundle, LiveModel]:
+    def _last_known(self, error: BackendUnavailable) -> LiveModel:
         try:
             remembered = json.loads(self._remembered.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise error from None
         remembered["labels"] = tuple(remembered["labels"])
         live = dataclasses.replace(LiveModel(**remembered), source="last_known")
-        bundle = open_bundle(self._directory / "sha256" / live.digest)
+        self._bundles[live.digest] = open_bundle(self._directory / "sha256" / live.digest)
         _log.warning("registry unreachable, serving the last known version: %s", error)
-        return bundle, live
+        return live
+
+
+def _read(file: Path, offset: int) -> bytes:
+    with file.open("rb") as stream:
+        stream.seek(offset)
+        return stream.read(CHUNK_BYTES)

@@ -4,7 +4,7 @@ Plain FastAPI. The OpenAPI document also describes the two prediction routes, wh
 ingress answers itself.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -14,10 +14,12 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute
 
 from configs.schema import LimitsConfig, ServerConfig
 from deployments.compatible_routes import METRICS_TYPE, compatible_routes
 from deployments.errors import InternalError, InvalidInput, MethodNotAllowed, NotFound, RequestError
+from deployments.live import LiveModel
 from deployments.predict import BACKENDS
 from deployments.schemas import (
     BatchPrediction,
@@ -39,16 +41,28 @@ _ERRORS = (400, 413, 415, 422, 429, 500, 503, 504)
 
 
 def build_app(
-    config: ServerConfig, limits: LimitsConfig, topology: str, service: Service
+    config: ServerConfig,
+    limits: LimitsConfig,
+    topology: str,
+    service: Service,
+    documented: Sequence[BaseRoute] = (),
 ) -> FastAPI:
-    """The FastAPI application of everything but predicting."""
+    """The FastAPI application of everything but predicting.
+
+    Args:
+        config: Names and switches.
+        limits: Stated in the OpenAPI document.
+        topology: Shown with the live versions.
+        service: The ingress.
+        documented: Routes that are answered elsewhere and belong into the OpenAPI document.
+    """
     docs = f"{PREFIX}/docs" if config.docs_enabled else None
     schema = f"{PREFIX}/openapi.json" if config.docs_enabled else None
     release = version("sentigraph")
     app = FastAPI(
         title=config.app_name, version=release, docs_url=docs, redoc_url=None, openapi_url=schema
     )
-    _add_error_handlers(app)
+    add_error_handlers(app)
 
     @app.get("/", tags=["service"])
     async def root() -> ServiceInfo:
@@ -63,7 +77,7 @@ def build_app(
 
     app.include_router(_routes(topology, service))
     app.include_router(compatible_routes(PREFIX, release, limits.max_text_chars, service))
-    app.openapi = lambda: _openapi(app, limits)  # type: ignore[method-assign]
+    app.openapi = lambda: _openapi(app, limits, documented)  # type: ignore[method-assign]
     return app
 
 
@@ -73,18 +87,17 @@ def _routes(topology: str, service: Service) -> APIRouter:
     @api.get("/models/live", tags=["models"])
     async def models_live() -> LiveModels:
         """The model versions that serve now."""
-        live = service.live()
-        champion = LiveVersion(
-            name=live.name,
-            version=live.version,
-            digest=live.digest,
-            labels=list(live.labels),
-            backend=BACKENDS[live.kind],
-            precision=live.precision,
-            max_tokens=live.max_tokens,
-            source=live.source,
+        routes = service.routes()
+        challenger, shadow = routes.challenger, routes.shadow
+        return LiveModels(
+            champion=_live_version(routes.champion),
+            challenger=None if challenger is None else _live_version(challenger.model),
+            challenger_weight=0 if challenger is None else challenger.weight,
+            shadow=None if shadow is None else _live_version(shadow.model),
+            shadow_weight=0 if shadow is None else shadow.weight,
+            epoch=routes.epoch,
+            topology=topology,
         )
-        return LiveModels(champion=champion, topology=topology)
 
     @api.get("/health/live", tags=["health"])
     async def health_live() -> Health:
@@ -104,18 +117,52 @@ def _routes(topology: str, service: Service) -> APIRouter:
     return api
 
 
-def _add_error_handlers(app: FastAPI) -> None:
+def _live_version(live: LiveModel) -> LiveVersion:
+    return LiveVersion(
+        name=live.name,
+        version=live.version,
+        digest=live.digest,
+        labels=list(live.labels),
+        backend=BACKENDS[live.kind],
+        precision=live.precision,
+        max_tokens=live.max_tokens,
+        source=live.source,
+    )
+
+
+def error_answer(
+    request: Request,
+    status: int,
+    code: str,
+    message: str,
+    *,
+    headers: Mapping[str, str] | None = None,
+    context: Mapping[str, object] | None = None,
+) -> Response:
+    """The one error body as an answer."""
+    body = ErrorBody(
+        error_code=code,
+        error_message=message,
+        status_code=status,
+        correlation_id=request.scope["sentigraph.exchange"].correlation_id,
+        context=dict(context or {}),
+    )
+    return JSONResponse(body.model_dump(mode="json"), status, headers)
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Makes every failure of an application end in the one error body."""
+
     async def on_request_error(request: Request, error: Exception) -> Response:
-        exchange = request.scope["sentigraph.exchange"]
         assert isinstance(error, RequestError)
-        body = ErrorBody(
-            error_code=error.code,
-            error_message=error.message,
-            status_code=error.status,
-            correlation_id=exchange.correlation_id,
+        return error_answer(
+            request,
+            error.status,
+            error.code,
+            error.message,
+            headers=error.headers(),
             context=error.context,
         )
-        return JSONResponse(body.model_dump(mode="json"), error.status, error.headers())
 
     def via(convert: Callable[[Any, Request], RequestError]) -> Callable[..., Awaitable[Response]]:
         async def on_error(request: Request, error: Exception) -> Response:
@@ -145,10 +192,11 @@ def _from_validation(error: RequestValidationError, request: Request) -> Request
     return InvalidInput("; ".join(f"{p['field']}: {p['problem']}" for p in problems))
 
 
-def _openapi(app: FastAPI, limits: LimitsConfig) -> dict[str, Any]:
+def _openapi(app: FastAPI, limits: LimitsConfig, documented: Sequence[BaseRoute]) -> dict[str, Any]:
     if app.openapi_schema is not None:
         return app.openapi_schema
-    document = get_openapi(title=app.title, version=app.version, routes=app.routes)
+    routes = [*app.routes, *documented]
+    document = get_openapi(title=app.title, version=app.version, routes=routes)
     bodies = (PredictRequest, BatchPredictRequest, Prediction, BatchPrediction, ErrorBody)
     names, definitions = models_json_schema(
         [(body, "serialization") for body in bodies], ref_template="#/components/schemas/{model}"

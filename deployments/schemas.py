@@ -100,6 +100,11 @@ class LiveModels(_Answer):
     """Answer to `GET /models/live`."""
 
     champion: LiveVersion
+    challenger: LiveVersion | None
+    challenger_weight: float = Field(ge=0, le=1, description="Share of requests that it answers.")
+    shadow: LiveVersion | None
+    shadow_weight: float = Field(ge=0, le=1, description="Share of requests that it is asked.")
+    epoch: int = Field(description="Of the routing table; grows with every change.")
     topology: str
 
 

@@ -2,14 +2,14 @@
 
 from typing import Protocol
 
-from deployments.live import LiveModel
+from deployments.router import Routes
 
 
 class Service(Protocol):
     """What the routes ask of the ingress."""
 
-    def live(self) -> LiveModel:
-        """The version that answers."""
+    def routes(self) -> Routes:
+        """Which version answers what."""
         ...
 
     def metrics_page(self) -> bytes:

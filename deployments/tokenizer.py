@@ -78,6 +78,10 @@ class TokenizerReplica:
             bundle = await self._bundles.get(digest)
             self._tokenizers[digest] = Tokenizer(bundle)
 
+    async def let_go(self, digest: str) -> None:
+        """Frees the tokenizer of a bundle that no request is routed to any more."""
+        self._tokenizers.pop(digest, None)
+
     async def classify(self, batch: TextBatch) -> Answer:
         """Tokenizes ``batch`` and has the model score it; row i belongs to text i."""
         await self.load(batch.digest)

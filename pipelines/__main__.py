@@ -52,6 +52,9 @@ VERBS = {
         "pipelines.evaluate", "measure on the test split, write the bundle and its card"
     ),
     "register": Entry("pipelines.register", "put a bundle into the registry"),
+    "models": Entry(
+        "pipelines.models", "the registry: list, show, promote, shadow, canary, roll back, audit"
+    ),
     "secrets": Entry("pipelines.secrets", "API keys and other secrets in Vault"),
     "warm": Entry("pipelines.warm", "have the texts of a file remembered by a running server"),
     "import": Entry("pipelines.hf_import", "turn a Hugging Face classifier into a bundle"),

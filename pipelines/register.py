@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pipelines.tracking import add_tracking_arguments
 from registry.bundle import open_bundle
-from registry.store import RegistryStore
+from registry.model_registry import ModelRegistry
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,11 +32,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Registers the bundle and prints the version; returns the exit status."""
     bundle = open_bundle(args.bundle)
-    store = RegistryStore(args.tracking_uri, args.artifact_root)
-    made = store.register(args.name or bundle.name, args.bundle, actor=args.actor)
+    registry = ModelRegistry(args.tracking_uri, args.artifact_root)
+    made = registry.store.register(args.name or bundle.name, args.bundle, actor=args.actor)
     if args.alias:
         reason = "registered with --alias"
-        made = store.set_alias(made.name, args.alias, made.version, actor=args.actor, reason=reason)
+        made = registry.point(made.name, args.alias, made.version, actor=args.actor, reason=reason)
     print(
         json.dumps(asdict(made))
         if args.json

@@ -96,7 +96,7 @@ def write_bundle(
     try:
         entries: dict[str, dict[str, object]] = {}
         for target, source in sorted(files.items()):
-            _check_file_name(target)
+            check_file_name(target)
             (staging / target).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, staging / target)
             digest, size = _sha256(staging / target)
@@ -194,14 +194,19 @@ def _parse(raw: object, directory: Path) -> _Manifest:
         if not math.isfinite(value):
             raise InvalidBundle(f"{directory / MANIFEST}: metric {name} is {value}, not a number")
     for name in manifest.files:
-        _check_file_name(name)
+        check_file_name(name)
     for required in (MODEL_FILE[manifest.engine.kind], TOKENIZER_FILE):
         if required not in manifest.files:
             raise InvalidBundle(f"{directory / MANIFEST}: required file {required} is not listed")
     return manifest
 
 
-def _check_file_name(name: str) -> None:
+def check_file_name(name: str) -> None:
+    """Checks the name of a bundle's file other than its manifest.
+
+    Raises:
+        InvalidBundle: It leaves the bundle's directory, or could execute code.
+    """
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or "\\" in name or str(path) != name:
         raise InvalidBundle(f"file name {name!r} leaves the bundle's directory")

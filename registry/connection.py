@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.bootstrap import locked, prepare_sqlite, sqlite_file, sqlite_uri
-from registry.errors import BackendUnavailable, ModelNotFound, RegistryError
+from registry.errors import AlreadyExists, BackendUnavailable, InvalidValue, ModelNotFound
 
 EXPERIMENT = "sentigraph"
 
@@ -27,6 +27,8 @@ _ENVIRONMENT = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    # A value that is too long is an error, not silently another value.
+    "MLFLOW_TRUNCATE_LONG_VALUES": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
@@ -75,7 +77,8 @@ class Connection:
                     if self._file is not None:
                         prepare_sqlite(self._file, self._migrate)
                     client = mlflow.MlflowClient(self.uri, self.uri)
-                    self._experiment_id = self._ensure_experiment(client)
+                    experiment = self._make_experiment(client, EXPERIMENT, {})
+                    self._experiment_id = str(experiment.experiment_id)
                     client.search_registered_models(max_results=1)
                 self._client = client
         return self._client
@@ -118,14 +121,57 @@ class Connection:
             if getattr(error, "error_code", "") != "RESOURCE_ALREADY_EXISTS":
                 raise
 
+    def write_once(self, run_id: str, key: str, value: str) -> str:
+        """Writes a parameter that nobody has written, and returns the value that now stands.
+
+        MLflow's only compare-and-set: a parameter cannot be changed. Of several writers at
+        once one gets its own value back, the others get his.
+
+        Raises:
+            BackendUnavailable: The store cannot be written, or the run was deleted.
+        """
+        client = self.client()
+        try:
+            client.log_param(run_id, key, value)
+        except self._failures:
+            standing: str | None = client.get_run(run_id).data.params.get(key)
+            if standing is None:
+                raise
+            return standing
+        return value
+
+    def link_dataset(self, run_id: str, model_id: str, name: str, digest: str) -> None:
+        """Notes in MLflow that a run measured a LoggedModel on a dataset."""
+        from mlflow.entities import (  # noqa: PLC0415
+            Dataset,
+            DatasetInput,
+            LoggedModelInput,
+        )
+
+        dataset = Dataset(name=name, digest=digest, source_type="registry", source="{}")
+        self.client().log_inputs(run_id, [DatasetInput(dataset)], [LoggedModelInput(model_id)])
+
+    def make_experiment(self, name: str, tags: dict[str, str] | None = None) -> Any:
+        """The experiment of that name, made with ``tags`` if nobody has made it yet."""
+        return self._make_experiment(self.client(), name, tags or {})
+
+    def _make_experiment(self, client: Any, name: str, tags: dict[str, str]) -> Any:
+        if (found := client.get_experiment_by_name(name)) is not None:
+            return found
+        served = self.uri.startswith(("http://", "https://"))
+        location = None if served else f"{self._artifact_root}/{name}"
+        self.make(lambda: client.create_experiment(name, location, tags))
+        return client.get_experiment_by_name(name)
+
     @contextmanager
     def translated(self, what: str) -> Iterator[None]:
         """Turns MLflow's errors into ours; ``what`` is what was asked for.
 
         Raises:
             ModelNotFound: MLflow has no such thing.
+            AlreadyExists: MLflow has it already.
             BackendUnavailable: MLflow does not answer, or its store failed.
-            RegistryError: MLflow refused a value.
+            InvalidValue: MLflow refused a value.
         """
         try:
             yield
@@ -135,9 +181,11 @@ class Connection:
             # MLflow calls a missing alias an invalid parameter.
             missing_alias = code == "INVALID_PARAMETER_VALUE" and "alias" in text
             if code == "RESOURCE_DOES_NOT_EXIST" or (missing_alias and "not found" in text):
-                raise ModelNotFound(f"no {what} in the registry {self.uri}") from error
+                raise ModelNotFound(f"no {what} in the registry") from error
+            if code == "RESOURCE_ALREADY_EXISTS":
+                raise AlreadyExists(f"{what} exists already in the registry") from error
             if code == "INVALID_PARAMETER_VALUE":
-                raise RegistryError(f"{what}: {_first_line(text)}") from error
+                raise InvalidValue(f"{what}: {_first_line(text)}") from error
             if "failed with exception" in text:
                 raise BackendUnavailable(
                     f"the MLflow server {self.uri} does not answer: start it, or correct "
@@ -153,13 +201,6 @@ class Connection:
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
         # Gives MLflow's "Default" experiment our folder instead of ./mlruns.
         SqlAlchemyStore(uri, self._artifact_root).engine.dispose()
-
-    def _ensure_experiment(self, client: Any) -> str:
-        if client.get_experiment_by_name(EXPERIMENT) is None:
-            served = self.uri.startswith(("http://", "https://"))
-            location = None if served else f"{self._artifact_root}/{EXPERIMENT}"
-            self.make(lambda: client.create_experiment(EXPERIMENT, artifact_location=location))
-        return str(client.get_experiment_by_name(EXPERIMENT).experiment_id)
 
 
 def _first_line(text: str) -> str:

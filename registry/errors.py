@@ -5,6 +5,14 @@ RegistryError
 │   └── IntegrityError   a file's sha256 is not the one that was recorded
 ├── ModelNotFound        no such model, version or alias
 ├── AlreadyExists        a version with other content has that identity
+├── InvalidValue         a name, number or filter is out of range
+├── IllegalTransition    the lifecycle has no such step
+├── GateFailed           the evidence does not satisfy the policy
+├── ApprovalRequired     a second person has to agree first
+├── Conflict             someone else changed it meanwhile
+│   └── StaleRevision    the caller looked at an older state
+├── TooLarge             an upload is over its limit
+├── UnsupportedFormat    a file format that is not stored here
 └── BackendUnavailable   MLflow (or its database) cannot be reached or read
 
 ``status`` is the HTTP status that a front end should answer with; ``code`` is the
@@ -56,3 +64,58 @@ class BackendUnavailable(RegistryError):
 
     status = 503
     code = "E8007"
+
+
+class InvalidValue(RegistryError):
+    """A name, a number or a filter that the registry does not take."""
+
+    status = 422
+    code = "E1001"
+
+
+class IllegalTransition(RegistryError):
+    """The lifecycle has no such step; the message names the legal ones."""
+
+    status = 409
+    code = "E8007"
+
+
+class GateFailed(RegistryError):
+    """The evidence does not satisfy the model's policy; the message gives every reason."""
+
+    status = 409
+    code = "E8007"
+
+
+class ApprovalRequired(RegistryError):
+    """The model's policy wants a second person to agree first."""
+
+    status = 403
+    code = "E8007"
+
+
+class Conflict(RegistryError):
+    """Someone else changed the same thing meanwhile, or the caller looked at an old state."""
+
+    status = 409
+    code = "E8007"
+
+
+class StaleRevision(Conflict):
+    """The caller has looked at an older state than the one that stands."""
+
+    status = 412
+
+
+class TooLarge(RegistryError):
+    """An upload, or what it unpacks to, is over its limit."""
+
+    status = 413
+    code = "E2008"
+
+
+class UnsupportedFormat(RegistryError):
+    """A model format that is not stored here; the message says why and what to use."""
+
+    status = 415
+    code = "E2008"

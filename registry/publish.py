@@ -51,8 +51,11 @@ def publish(
         model_type="bundle",
     )
     model_id = str(model.model_id)
-    with tempfile.TemporaryDirectory(prefix="sentigraph-publish-") as scratch:
-        client.log_model_artifacts(model_id, str(_listed_only(bundle, Path(scratch))))
+    if own_run:
+        # Makes the run one of the version's evaluations, see ``evaluations.py``.
+        client.set_tag(run_id, "registry.evaluation_of", model_id)
+        client.set_tag(run_id, "registry.evaluation", "registration")
+    log_bundle(client, model_id, bundle)
     dataset = _dataset(bundle)
     timestamp_ms = int(time.time() * 1000)
     for key, value in metrics.items():
@@ -61,6 +64,12 @@ def publish(
     if own_run:
         client.set_terminated(run_id)
     return model_id, run_id
+
+
+def log_bundle(client: Any, model_id: str, bundle: Bundle) -> None:
+    """Stores the files that the bundle lists, and nothing else, in a LoggedModel."""
+    with tempfile.TemporaryDirectory(prefix="sentigraph-publish-") as scratch:
+        client.log_model_artifacts(model_id, str(_listed_only(bundle, Path(scratch))))
 
 
 def _listed_only(bundle: Bundle, scratch: Path) -> Path:

@@ -6,9 +6,11 @@ MLflow starts again at 1 when a model is deleted and made anew.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
+
+from registry.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,9 @@ class ModelVersion:
         aliases: Aliases that point here, sorted.
         uri: Where the registry keeps the bundle's files.
         created_s: Unix time of registration, seconds.
+        description: Markdown shown in the MLflow UI.
+        tags: All its tags as MLflow keeps them.
+        updated_s: Unix time of the last change that MLflow knows of, seconds.
     """
 
     name: str
@@ -81,3 +86,98 @@ class ModelVersion:
     aliases: tuple[str, ...]
     uri: str
     created_s: float
+    description: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    updated_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """A registered model.
+
+    Attributes:
+        name: Its name, which is also its id in paths.
+        description: What a person wrote.
+        created_s: Unix time, seconds.
+        updated_s: Unix time of the last change that MLflow knows of, seconds.
+        aliases: Alias to version.
+        policy: What its versions must satisfy before production.
+    """
+
+    name: str
+    description: str
+    created_s: float
+    updated_s: float
+    aliases: Mapping[str, int]
+    policy: Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """One figure of one version on one dataset.
+
+    Attributes:
+        metric: Its name.
+        value: Finite.
+        dataset: Name of the dataset; empty when it was not told.
+        dataset_digest: First 32 hex digits of the dataset's digest; empty when not told.
+        measured_s: Unix time, seconds.
+    """
+
+    metric: str
+    value: float
+    dataset: str
+    dataset_digest: str
+    measured_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One condition of a gate: whether it holds, and why in one sentence."""
+
+    name: str
+    passed: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GateReport:
+    """A gate's verdict: passed when every check is."""
+
+    passed: bool
+    checks: tuple[Check, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One entry of a model's audit ledger.
+
+    Attributes:
+        model: Registered model name at that time.
+        seq: 1, 2, 3, … without a gap.
+        at_s: Unix time, seconds.
+        action: What was done: ``promote``, ``set_slot``, ``create_version``, …
+        version: Version that it was done to; None when it concerns the model.
+        actor: Who did it.
+        reason: Why, in the actor's words.
+        before: What was, as plain values.
+        after: What is: ``aliases``, ``stages``, ``weights`` or other facts of the action.
+        gate: The gate's report as plain values; empty when none was asked.
+        digest: Digest of the version's bundle; empty when it has none.
+        previous: sha256 of the entry before, as it is stored; empty for the first.
+        nonce: Tells two equal entries of two writers apart.
+    """
+
+    model: str
+    seq: int
+    at_s: float
+    action: str
+    version: int | None
+    actor: str
+    reason: str
+    before: Mapping[str, Any]
+    after: Mapping[str, Any]
+    gate: Mapping[str, Any]
+    digest: str
+    previous: str
+    nonce: str

@@ -14,9 +14,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from registry.audit import Entry, Ledger
 from registry.bundle import open_bundle
 from registry.connection import Connection
-from registry.errors import InvalidBundle, ModelNotFound
+from registry.errors import InvalidBundle, InvalidValue, ModelNotFound
 from registry.fetch import fetch_bundle
 from registry.publish import publish
 from registry.records import Bundle, ModelVersion
@@ -24,8 +25,10 @@ from registry.records import Bundle, ModelVersion
 DIGEST_TAG = "digest"
 STAGE_TAG = "lifecycle"
 LABELS_TAG = "labels"
+FORMAT_TAG = "artifact_format"
 _MAX_TAG_CHARS = 100_000
 _NAME = re.compile(r"[\w.\-]{1,255}")
+_ALIAS = re.compile(r"[\w\-]{1,255}")
 _log = logging.getLogger(__name__)
 
 
@@ -38,11 +41,17 @@ class RegistryStore:
         tracking_uri: ``sqlite:///file``, another database URI, or ``http(s)://server``.
         artifact_root: Folder (or ``s3://…``) for the files of new versions when the
             tracking URI is a database; a server decides for itself.
+
+    Attributes:
+        mlflow: The connection.
+        ledger: Where every change is recorded.
+        tracking_uri: The URI, absolute when it names a sqlite file.
     """
 
     def __init__(self, tracking_uri: str, artifact_root: Path | str) -> None:
-        self._mlflow = Connection(tracking_uri, artifact_root)
-        self.tracking_uri = self._mlflow.uri
+        self.mlflow = Connection(tracking_uri, artifact_root)
+        self.ledger = Ledger(self.mlflow)
+        self.tracking_uri = self.mlflow.uri
 
     def initialise(self) -> None:
         """Makes the registry usable; safe when several processes start at once.
@@ -52,7 +61,7 @@ class RegistryStore:
         Raises:
             BackendUnavailable: The store cannot be reached, read or written.
         """
-        self._mlflow.client()
+        self.mlflow.client()
 
     def register(
         self,
@@ -82,10 +91,11 @@ class RegistryStore:
             run_id: MLflow run that made the bundle.
 
         Raises:
-            InvalidBundle: The name is not allowed or the bundle does not open.
+            InvalidValue: The name is not allowed.
+            InvalidBundle: The bundle does not open.
             BackendUnavailable: The store cannot be reached, read or written.
         """
-        _check_name(name)
+        check_name(name)
         bundle = open_bundle(bundle_dir)
         labels = json.dumps(bundle.labels, ensure_ascii=False)
         if len(labels) > _MAX_TAG_CHARS:
@@ -97,20 +107,20 @@ class RegistryStore:
             LABELS_TAG: labels,
             "registered_by": actor,
         }
-        client = self._mlflow.client()
-        with self._mlflow.exclusive(), self._mlflow.translated(f"model {name!r}"):
+        client = self.mlflow.client()
+        with self.mlflow.exclusive(), self.mlflow.translated(f"model {name!r}"):
             if (known := self._by_digest(client, name, bundle.digest)) is not None:
                 return known
             model_id, run_id = publish(
                 client,
-                experiment_id=self._mlflow.experiment_id(),
+                experiment_id=self.mlflow.experiment_id(),
                 name=name,
                 bundle=bundle,
                 metrics=bundle.metrics if metrics is None else metrics,
                 run_id=run_id,
             )
-            self._mlflow.make(lambda: client.create_registered_model(name))
-            with self._mlflow.process_address():
+            self.mlflow.make(lambda: client.create_registered_model(name))
+            with self.mlflow.process_address():
                 created = client.create_model_version(
                     name,
                     f"models:/{model_id}",
@@ -128,38 +138,21 @@ class RegistryStore:
                 # Someone else registered the same bundle meanwhile, through a server.
                 client.delete_model_version(name, str(created.version))
                 return first
+            self.ledger.record(
+                name,
+                Entry(
+                    "create_version",
+                    actor,
+                    description[:500],
+                    int(created.version),
+                    digest=bundle.digest,
+                ),
+            )
         _log.info(
             "model registered",
             extra={"model": name, "version": int(created.version), "actor": actor},
         )
-        return _record(created, ())
-
-    def ensure_bundled(self, name: str, bundle_dir: Path, alias: str) -> ModelVersion:
-        """The version that ``alias`` names; an empty registry gets the bundle as its first one.
-
-        When the model has no version yet, the bundle is registered, set to stage
-        ``production`` and given ``alias``. Safe when several processes start at once.
-
-        Raises:
-            ModelNotFound: The model has versions, but none has that alias.
-            InvalidBundle: The bundle does not open.
-            BackendUnavailable: The store cannot be reached, read or written.
-        """
-        try:
-            return self.resolve(name, alias)
-        except ModelNotFound:
-            digest = open_bundle(bundle_dir).digest
-            # The bundle alone is what a start that was interrupted before the alias left.
-            for known in self.list_versions(name):
-                if known.digest != digest or known.stage == "archived":
-                    raise
-        created = self.register(name, bundle_dir, actor="bootstrap", description="Bundled model.")
-        client = self._mlflow.client()
-        with self._mlflow.translated(f"model {name!r}"):
-            client.set_model_version_tag(name, str(created.version), STAGE_TAG, "production")
-        return self.set_alias(
-            name, alias, created.version, actor="bootstrap", reason="the registry was empty"
-        )
+        return record_of(created, ())
 
     def resolve(self, name: str, alias_or_version: str | int) -> ModelVersion:
         """The version that an alias or a number (``3`` or ``"3"``) names, with its aliases.
@@ -169,14 +162,16 @@ class RegistryStore:
             BackendUnavailable: The store cannot be reached or read.
         """
         wanted = str(alias_or_version)
-        client = self._mlflow.client()
+        if not _ALIAS.fullmatch(wanted):
+            raise ModelNotFound(f"no model {name!r} with alias {wanted[:100]!r} in the registry")
+        client = self.mlflow.client()
         if wanted.isdecimal():
-            with self._mlflow.translated(f"version {wanted} of model {name!r}"):
+            with self.mlflow.translated(f"version {wanted} of model {name!r}"):
                 found = client.get_model_version(name, wanted)
         else:
-            with self._mlflow.translated(f"model {name!r} with alias {wanted!r}"):
+            with self.mlflow.translated(f"model {name!r} with alias {wanted!r}"):
                 found = client.get_model_version_by_alias(name, wanted)
-        return _record(found, found.aliases)
+        return record_of(found, found.aliases)
 
     def list_versions(self, name: str) -> list[ModelVersion]:
         """All versions of a model, oldest first; empty when there is no such model.
@@ -184,42 +179,32 @@ class RegistryStore:
         Raises:
             BackendUnavailable: The store cannot be reached or read.
         """
-        _check_name(name)
-        client = self._mlflow.client()
+        check_name(name)
+        client = self.mlflow.client()
         try:
-            with self._mlflow.translated(f"model {name!r}"):
+            with self.mlflow.translated(f"model {name!r}"):
                 targets = client.get_registered_model(name).aliases
-                found = list(_pages(client, f"name='{name}'"))
+                found = list(version_pages(client, f"name='{name}'"))
         except ModelNotFound:
             return []
         return [
-            _record(item, (a for a, v in targets.items() if int(v) == int(item.version)))
+            record_of(item, (a for a, v in targets.items() if int(v) == int(item.version)))
             for item in sorted(found, key=lambda item: int(item.version))
         ]
 
-    def set_alias(
-        self, name: str, alias: str, version: int, *, actor: str, reason: str
-    ) -> ModelVersion:
-        """Points ``alias`` at ``version``; the last writer wins. Returns the version as it is now.
+    def all_versions(self, aliases: Mapping[str, Mapping[str, int]]) -> list[ModelVersion]:
+        """Every version of the models in ``aliases`` (model to alias to number).
 
         Raises:
-            ModelNotFound: No such model or version.
-            BackendUnavailable: The store cannot be reached, read or written.
+            BackendUnavailable: The store cannot be reached or read.
         """
-        client = self._mlflow.client()
-        with self._mlflow.translated(f"version {version} of model {name!r}"):
-            client.set_registered_model_alias(name, alias, str(version))
-        _log.info(
-            "alias moved",
-            extra={
-                "model": name,
-                "version": version,
-                "alias": alias,
-                "actor": actor,
-                "why": reason,
-            },
-        )
-        return self.resolve(name, version)
+        with self.mlflow.translated("versions"):
+            found = list(version_pages(self.mlflow.client(), ""))
+        return [
+            record_of(item, (a for a, v in aliases[item.name].items() if v == int(item.version)))
+            for item in found
+            if item.name in aliases
+        ]
 
     def fetch(self, version: ModelVersion, cache_dir: Path) -> Bundle:
         """The version's bundle from this node's cache, filled from the store when missing.
@@ -232,36 +217,42 @@ class RegistryStore:
             BackendUnavailable: The store cannot be reached or read.
         """
         what = f"version {version.version} of model {version.name!r}"
-        if not version.digest:
-            raise InvalidBundle(f"{what} has no digest: register it with `sentigraph register`")
+        if not version.digest or version.tags.get(FORMAT_TAG, "bundle") != "bundle":
+            raise InvalidBundle(f"{what} is no bundle: register one with `sentigraph register`")
         repository: Any = None
 
         def download(file_name: str, directory: Path) -> bool:
             nonlocal repository
             try:
-                with self._mlflow.translated(f"file {file_name!r} in {what}"):
-                    repository = repository or self._mlflow.artifacts(version.name, version.version)
+                with self.mlflow.translated(f"file {file_name!r} in {what}"):
+                    repository = repository or self.mlflow.artifacts(version.name, version.version)
                     repository.download_artifacts(file_name, dst_path=str(directory))
             except ModelNotFound:
                 return False
             return True
 
-        with self._mlflow.translated(f"{what} in {cache_dir}"):
+        with self.mlflow.translated(f"{what} in {cache_dir}"):
             return fetch_bundle(version.digest, cache_dir, download)
 
     def _by_digest(self, client: Any, name: str, digest: str) -> ModelVersion | None:
         """The lowest version with that digest."""
-        found = _pages(client, f"name='{name}' and tags.{DIGEST_TAG}='{digest}'")
+        found = version_pages(client, f"name='{name}' and tags.{DIGEST_TAG}='{digest}'")
         numbers = [int(item.version) for item in found]
         return self.resolve(name, min(numbers)) if numbers else None
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Checks a model's name.
+
+    Raises:
+        InvalidValue: It is empty, too long, or has other characters.
+    """
     if not _NAME.fullmatch(name):
-        raise InvalidBundle(f"model name {name!r} is not allowed: use letters, digits, _ . -")
+        raise InvalidValue(f"model name {name!r} is not allowed: use letters, digits, _ . -")
 
 
-def _pages(client: Any, query: str) -> Iterator[Any]:
+def version_pages(client: Any, query: str) -> Iterator[Any]:
+    """MLflow's versions that match a search, page by page; without their aliases."""
     token = None
     while True:
         page = client.search_model_versions(query, max_results=1000, page_token=token)
@@ -270,17 +261,21 @@ def _pages(client: Any, query: str) -> Iterator[Any]:
             return
 
 
-def _record(version: Any, aliases: Iterable[str]) -> ModelVersion:
+def record_of(version: Any, aliases: Iterable[str]) -> ModelVersion:
     """MLflow's version as ours; numbers are strings when they come over HTTP."""
+    tags = dict(version.tags)
     return ModelVersion(
         name=version.name,
         version=int(version.version),
-        digest=version.tags.get(DIGEST_TAG, ""),
-        labels=_labels(version.tags.get(LABELS_TAG, "[]")),
-        stage=version.tags.get(STAGE_TAG, "draft"),
+        digest=tags.get(DIGEST_TAG, ""),
+        labels=_labels(tags.get(LABELS_TAG, "[]")),
+        stage=tags.get(STAGE_TAG, "draft"),
         aliases=tuple(sorted(aliases)),
         uri=version.source,
         created_s=int(version.creation_timestamp) / 1000,
+        description=version.description or "",
+        tags=tags,
+        updated_s=int(version.last_updated_timestamp or version.creation_timestamp) / 1000,
     )
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from configs.schema import AppConfig
 from pipelines.errors import StackError
+from registry.model_registry import ModelRegistry
 from registry.records import ModelVersion
-from registry.store import RegistryStore
 
 
 def first_version(config: AppConfig) -> ModelVersion:
@@ -35,7 +35,7 @@ def _leave_signals_to_parent() -> None:
 
 
 def _ensure(config: AppConfig) -> ModelVersion:
-    store = RegistryStore(config.registry.tracking_uri, config.registry.artifact_root)
-    return store.ensure_bundled(
+    registry = ModelRegistry(config.registry.tracking_uri, config.registry.artifact_root)
+    return registry.ensure_bundled(
         config.model.name, Path(config.registry.bundled_model_dir), config.model.alias
     )

@@ -13,7 +13,13 @@ PACKAGES = ("configs", "registry", "deployments", "pipelines")
 
 # Framework → files and folders that may import it, wherever in the file the import stands.
 EDGES = {
-    "ray": ("deployments/app.py", "deployments/ingress.py", "deployments/metrics.py", "pipelines/"),
+    "ray": (
+        "deployments/app.py",
+        "deployments/ingress.py",
+        "deployments/metrics.py",
+        "deployments/remote.py",
+        "pipelines/",
+    ),
     "onnxruntime": ("deployments/engines/", "pipelines/"),
     "torch": ("deployments/engines/", "pipelines/"),
     "transformers": ("deployments/engines/", "pipelines/"),

@@ -17,8 +17,10 @@ from deployments.cache import CacheReplica
 from deployments.ingress import Ingress
 from deployments.live import LiveModel
 from deployments.payloads import Answer, ScoreBatch, TextBatch
+from deployments.router import Routes
 
 LIVE = LiveModel("m", 3, "ab" * 32, ("NEG", "POS"), "onnx", "int8", 128, "registry")
+ROUTES = Routes(1, LIVE)
 
 
 class LocalHandle:
@@ -44,8 +46,8 @@ class Stages:
         self.running = 0
         self.most_running = 0
 
-    async def live(self) -> LiveModel:
-        return LIVE
+    async def routes(self) -> Routes:
+        return ROUTES
 
     async def classify(self, batch: TextBatch) -> Answer:
         n = len(batch.texts)

@@ -1,19 +1,58 @@
 """The Registry deployment resolves from MLflow, hands out bundles, and outlives MLflow."""
 
 import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from configs.schema import AppConfig, ModelConfig, RegistryConfig
+from configs.models import RegistryConfig
+from configs.schema import AppConfig, ModelConfig
 from deployments.fetch import CHUNK_BYTES, BundleCache
+from deployments.live import LiveModel
+from deployments.probe import Probe
 from deployments.rollout import Registry
+from deployments.router import Routes
 from registry.bundle import open_bundle, write_bundle
 from registry.errors import BackendUnavailable, IntegrityError, ModelNotFound
+from registry.model_registry import ModelRegistry
 from registry.records import EngineHints
-from registry.store import RegistryStore
 
 DEAD = "http://127.0.0.1:9"
+
+
+class NoFleet:
+    """A graph whose replicas hold whatever they are told to."""
+
+    def __init__(self) -> None:
+        self.loaded: list[str] = []
+        self.tables: list[Routes] = []
+        self.routed = asyncio.Event()
+
+    async def load(self, digest: str) -> None:
+        self.loaded.append(digest)
+
+    async def probe(self, digest: str, texts: Sequence[str]) -> list[Probe]:
+        scores = np.tile(np.array([0.25, 0.75], dtype=np.float32), (len(texts), 1))
+        return [Probe(scores, 0.001)]
+
+    async def route(self, routes: Routes) -> list[int]:
+        self.tables.append(routes)
+        self.routed.set()
+        return [routes.epoch]
+
+    async def let_go(self, digest: str) -> None:
+        self.loaded.remove(digest)
+
+
+def champion(registry: Registry) -> LiveModel:
+    """Who answers at the start."""
+
+    async def body() -> LiveModel:
+        return (await registry.routes()).champion
+
+    return asyncio.run(body())
 
 
 def config(folder: Path, tracking_uri: str) -> AppConfig:
@@ -45,13 +84,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def registry(folder: Path) -> Registry:
-    return Registry(config(folder, f"sqlite:///{folder / 'mlflow.db'}"))
+    return Registry(config(folder, f"sqlite:///{folder / 'mlflow.db'}"), NoFleet())
 
 
 def test_an_empty_registry_gets_the_bundled_model_as_champion(
     registry: Registry, folder: Path
 ) -> None:
-    live = asyncio.run(registry.live())
+    live = champion(registry)
     assert (live.name, live.version, live.source) == ("sentiment", 1, "registry")
     assert live.digest == open_bundle(folder / "bundled").digest
     assert live.labels == ("NEG", "POS")
@@ -60,19 +99,19 @@ def test_an_empty_registry_gets_the_bundled_model_as_champion(
 @pytest.mark.usefixtures("registry")
 def test_the_configured_name_and_alias_are_served(folder: Path) -> None:
     uri = f"sqlite:///{folder / 'mlflow.db'}"
-    store = RegistryStore(uri, folder / "artifacts")
-    made = store.register("other", folder / "bundled", actor="test")
-    store.set_alias("other", "blessed", made.version, actor="test", reason="test")
+    models = ModelRegistry(uri, folder / "artifacts")
+    made = models.store.register("other", folder / "bundled", actor="test")
+    models.point("other", "blessed", made.version, actor="test", reason="test")
     base = config(folder, uri)
     chosen = base.model_copy(update={"model": ModelConfig(name="other", alias="blessed")})
-    assert asyncio.run(Registry(chosen).live()).name == "other"
+    assert champion(Registry(chosen, NoFleet())).name == "other"
 
 
 def test_a_node_without_the_bundle_reads_it_through_the_graph(
     registry: Registry, tmp_path: Path
 ) -> None:
     async def body() -> None:
-        live = await registry.live()
+        live = (await registry.routes()).champion
         reads: list[int] = []
 
         class Counted:
@@ -93,7 +132,7 @@ def test_a_node_without_the_bundle_reads_it_through_the_graph(
 
 def test_bytes_changed_on_the_way_are_refused(registry: Registry, tmp_path: Path) -> None:
     async def body() -> None:
-        live = await registry.live()
+        live = (await registry.routes()).champion
 
         class Flipped:
             async def read(self, digest: str, name: str, offset: int) -> bytes:
@@ -110,7 +149,7 @@ def test_bytes_changed_on_the_way_are_refused(registry: Registry, tmp_path: Path
 @pytest.mark.parametrize("name", ["../bundle.json", "/etc/passwd", "other.onnx", ""])
 def test_only_files_of_the_bundle_can_be_read(registry: Registry, name: str) -> None:
     async def body() -> None:
-        live = await registry.live()
+        live = (await registry.routes()).champion
         with pytest.raises(ModelNotFound):
             await registry.read(live.digest, name, 0)
         with pytest.raises(ModelNotFound):
@@ -121,10 +160,46 @@ def test_only_files_of_the_bundle_can_be_read(registry: Registry, name: str) -> 
 
 @pytest.mark.usefixtures("registry")
 def test_without_mlflow_the_last_known_version_serves_and_says_so(folder: Path) -> None:
-    live = asyncio.run(Registry(config(folder, DEAD)).live())
+    live = champion(Registry(config(folder, DEAD), NoFleet()))
     assert (live.version, live.source) == (1, "last_known")
 
 
 def test_without_mlflow_and_without_a_past_it_fails_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(BackendUnavailable):
-        Registry(config(tmp_path, DEAD))
+        Registry(config(tmp_path, DEAD), NoFleet())
+
+
+@pytest.mark.parametrize("interval_ms", [50, 400])
+def test_a_moved_alias_is_followed_within_the_watch_interval(
+    tmp_path: Path, folder: Path, interval_ms: int
+) -> None:
+    async def body() -> None:
+        base = config(folder, f"sqlite:///{tmp_path / 'mlflow.db'}")
+        watched = base.registry.model_copy(update={"watch_interval_ms": interval_ms})
+        fleet = NoFleet()
+        registry = Registry(base.model_copy(update={"registry": watched}), fleet)
+        await registry.routes()
+        await fleet.routed.wait()
+        models = ModelRegistry(base.registry.tracking_uri, base.registry.artifact_root)
+        (tmp_path / "weights").write_bytes(b"other weights")
+        other = write_bundle(
+            tmp_path / "other",
+            name="sentiment",
+            labels=("NEG", "POS"),
+            files={"model.onnx": tmp_path / "weights", "tokenizer.json": folder / "tokenizer"},
+            max_tokens=16,
+            engine=EngineHints("onnx", "int8", ("input_ids",), 0),
+        )
+        made = models.store.register("sentiment", other.directory, actor="ana")
+        models.lifecycle.transition("sentiment", made.version, "staging", actor="ana")
+        models.store.mlflow.client().set_registered_model_alias("sentiment", "champion", "2")
+        moved_s = asyncio.get_running_loop().time()
+        while (await registry.routes()).champion.version != 2:
+            await asyncio.sleep(0.01)
+            assert asyncio.get_running_loop().time() - moved_s < 10
+        assert fleet.loaded == [other.digest]
+        assert fleet.tables[-1].champion.digest == other.digest
+        assert models.ledger.events("sentiment")[-1].action == "outside_move"
+        registry._watching.cancel()
+
+    asyncio.run(body())

@@ -8,17 +8,15 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import yaml
+from load import traffic
 
 from pipelines.local.stack import Stack
 
@@ -71,45 +69,6 @@ def deploy(stack: Stack, config: dict[str, Any], folder: Path) -> None:
         assert now["status"] != "DEPLOY_FAILED", now
         time.sleep(1)
     pytest.fail(f"not running after four minutes: {status(stack)}")
-
-
-class Traffic(threading.Thread):
-    """Uncached single predictions, one after another, with every status noted."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(daemon=True)
-        self._url = f"{url}/api/v1/predict"
-        self._stopped = threading.Event()
-        self.statuses: list[int | str] = []
-
-    def run(self) -> None:
-        with httpx.Client(timeout=30) as client:
-            while not self._stopped.is_set():
-                text = f"A really good parcel {uuid.uuid4()}"
-                try:
-                    answer = client.post(
-                        self._url, json={"text": text}, headers={"X-Deadline-Ms": "20000"}
-                    )
-                    self.statuses.append(answer.status_code)
-                except httpx.HTTPError as error:
-                    self.statuses.append(repr(error))
-
-    def stop(self) -> list[int | str]:
-        self._stopped.set()
-        self.join(60)
-        return self.statuses
-
-
-@contextmanager
-def traffic(stack: Stack, clients: int) -> Iterator[list[Traffic]]:
-    threads = [Traffic(stack.url) for _ in range(clients)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield threads
-    finally:
-        for thread in threads:
-            thread.stop()
 
 
 def test_serve_status_is_healthy_for_the_whole_graph(stack: Stack) -> None:

@@ -9,12 +9,13 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
 from registry.bundle import write_bundle
+from registry.model_registry import ModelRegistry
 from registry.records import Bundle, EngineHints
-from registry.store import RegistryStore
 
 ROOT = Path(__file__).parents[2]
 MakeBundle = Callable[..., Bundle]
@@ -53,9 +54,23 @@ def sqlite_uri(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def sqlite_store(sqlite_uri: str) -> RegistryStore:
+def sqlite_registry(sqlite_uri: str) -> ModelRegistry:
     folder = Path(sqlite_uri.removeprefix("sqlite:///")).parent
-    return RegistryStore(sqlite_uri, folder / "artifacts")
+    return ModelRegistry(sqlite_uri, folder / "artifacts")
+
+
+@pytest.fixture(params=["sqlite", "http"])
+def registry(request: pytest.FixtureRequest, tmp_path: Path) -> ModelRegistry:
+    """A registry on a sqlite file, then one on a server."""
+    if request.param == "sqlite":
+        made: ModelRegistry = request.getfixturevalue("sqlite_registry")
+        return made
+    return ModelRegistry(request.getfixturevalue("server_url"), tmp_path / "unused")
+
+
+@pytest.fixture
+def name() -> str:
+    return f"m-{uuid4().hex[:8]}"
 
 
 @pytest.fixture(scope="session")

@@ -16,12 +16,12 @@ ROOT = Path(__file__).parents[2]
 START = """
 import sys
 from pathlib import Path
-from registry.store import RegistryStore
+from registry.model_registry import ModelRegistry
 
 uri, folder, bundle = sys.argv[1:]
-store = RegistryStore(uri, Path(folder))
-made = store.ensure_bundled("raced", Path(bundle), "champion")
-cached = store.fetch(made, Path(folder) / "cache")
+registry = ModelRegistry(uri, Path(folder))
+made = registry.ensure_bundled("raced", Path(bundle), "champion")
+cached = registry.store.fetch(made, Path(folder) / "cache")
 print(made.version, made.aliases, made.stage, cached.digest == made.digest)
 """
 

@@ -5,7 +5,6 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
@@ -14,36 +13,37 @@ from registry.errors import (
     BackendUnavailable,
     IntegrityError,
     InvalidBundle,
+    InvalidValue,
     ModelNotFound,
     RegistryError,
 )
+from registry.model_registry import ModelRegistry
 from registry.records import ModelVersion
 from registry.store import RegistryStore
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(params=["sqlite", "http"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> RegistryStore:
-    if request.param == "sqlite":
-        return request.getfixturevalue("sqlite_store")
-    return RegistryStore(request.getfixturevalue("server_url"), tmp_path / "unused")
+@pytest.fixture
+def store(registry: ModelRegistry) -> RegistryStore:
+    return registry.store
 
 
 @pytest.fixture
-def name() -> str:
-    return f"m-{uuid4().hex[:8]}"
+def sqlite_store(sqlite_registry: ModelRegistry) -> RegistryStore:
+    return sqlite_registry.store
 
 
 def stored_folder(store: RegistryStore, version: ModelVersion) -> Path:
     """Where a sqlite store keeps a version's files."""
-    location = store._mlflow.client().get_model_version_download_uri(
+    location = store.mlflow.client().get_model_version_download_uri(
         version.name, str(version.version)
     )
     return Path(location.removeprefix("file://"))
 
 
-def test_a_version_is_registered_resolved_and_fetched(store, name, make_bundle, tmp_path):
+def test_a_version_is_registered_resolved_and_fetched(registry, name, make_bundle, tmp_path):
+    store = registry.store
     bundle = make_bundle(labels=("schlecht", "gut ✓"))
     (bundle.directory / "notes.txt").write_text("not in the manifest")
 
@@ -54,8 +54,9 @@ def test_a_version_is_registered_resolved_and_fetched(store, name, make_bundle, 
     assert made.aliases == ()
     assert abs(made.created_s - time.time()) < 300
 
-    aliased = store.set_alias(name, "champion", 1, actor="ana", reason="test")
-    assert aliased == replace(made, aliases=("champion",))
+    aliased = registry.point(name, "champion", 1, actor="ana", reason="test")
+    assert (aliased.digest, aliased.aliases) == (made.digest, ("champion",))
+    assert (aliased.stage, aliased.tags["a"]) == ("production", "b")
     assert store.resolve(name, "champion") == aliased
     assert store.resolve(name, 1) == store.resolve(name, "1") == aliased
     assert type(store.resolve(name, "champion").version) is int
@@ -81,16 +82,17 @@ def test_the_same_bundle_is_registered_once(store, name, make_bundle):
     assert store.list_versions(name) == [first, second]
 
 
-def test_versions_are_listed_with_their_aliases(store, name, make_bundle):
+def test_versions_are_listed_with_their_aliases(registry, name, make_bundle):
+    store = registry.store
     assert store.list_versions(name) == []
     for content in (b"one", b"two"):
         store.register(name, make_bundle(content).directory, actor="ana")
-    for alias in ("previous", "champion"):
-        store.set_alias(name, alias, 2, actor="ana", reason="test")
+    for alias in ("blessed", "champion"):
+        registry.point(name, alias, 2, actor="ana", reason="test")
 
     assert [(v.version, v.aliases) for v in store.list_versions(name)] == [
         (1, ()),
-        (2, ("champion", "previous")),
+        (2, ("blessed", "champion")),
     ]
 
 
@@ -98,7 +100,7 @@ def test_metrics_are_filed_under_the_dataset(store, name, make_bundle):
     bundle = make_bundle(provenance={"dataset": "icwsm/test", "dataset_digest": "d" * 64})
     made = store.register(name, bundle.directory, actor="ana", metrics={"macro_f1": 0.75})
 
-    client = store._mlflow.client()
+    client = store.mlflow.client()
     model = client.get_logged_model(made.uri.removeprefix("models:/"))
     assert [(m.key, m.value, m.dataset_name, m.dataset_digest) for m in model.metrics] == [
         ("macro_f1", 0.75, "icwsm/test", "d" * 32)
@@ -110,7 +112,8 @@ def test_metrics_are_filed_under_the_dataset(store, name, make_bundle):
     assert client.get_run(model.source_run_id).info.status == "FINISHED"
 
 
-def test_what_is_missing_is_named(store, name, make_bundle):
+def test_what_is_missing_is_named(registry, name, make_bundle):
+    store = registry.store
     with pytest.raises(ModelNotFound, match=f"no model '{name}' with alias 'champion'"):
         store.resolve(name, "champion")
     store.register(name, make_bundle().directory, actor="ana")
@@ -119,34 +122,34 @@ def test_what_is_missing_is_named(store, name, make_bundle):
     with pytest.raises(ModelNotFound, match=f"no version 9 of model '{name}'"):
         store.resolve(name, 9)
     with pytest.raises(ModelNotFound, match=f"no version 9 of model '{name}'"):
-        store.set_alias(name, "champion", 9, actor="ana", reason="test")
+        registry.point(name, "champion", 9, actor="ana", reason="test")
     with pytest.raises(RegistryError, match="reserved"):
-        store.set_alias(name, "latest", 1, actor="ana", reason="test")
+        registry.point(name, "latest", 1, actor="ana", reason="test")
 
 
-def test_an_empty_registry_gets_the_bundled_model(store, name, make_bundle):
+def test_an_empty_registry_gets_the_bundled_model(registry, name, make_bundle):
     bundle = make_bundle()
-    made = store.ensure_bundled(name, bundle.directory, "champion")
+    made = registry.ensure_bundled(name, bundle.directory, "champion")
 
     assert (made.version, made.stage, made.aliases) == (1, "production", ("champion",))
-    assert store.ensure_bundled(name, make_bundle(b"newer").directory, "champion") == made
+    assert registry.ensure_bundled(name, make_bundle(b"newer").directory, "champion") == made
 
 
-def test_a_start_that_was_interrupted_before_the_alias_is_finished(store, name, make_bundle):
+def test_a_start_that_was_interrupted_before_the_alias_is_finished(registry, name, make_bundle):
     bundle = make_bundle()
-    store.register(name, bundle.directory, actor="bootstrap")
-    assert store.ensure_bundled(name, bundle.directory, "champion").aliases == ("champion",)
+    registry.store.register(name, bundle.directory, actor="bootstrap")
+    assert registry.ensure_bundled(name, bundle.directory, "champion").aliases == ("champion",)
 
 
-def test_versions_of_a_person_are_not_overridden_by_the_bundled_model(store, name, make_bundle):
-    store.register(name, make_bundle(b"mine").directory, actor="ana")
+def test_versions_of_a_person_are_not_overridden_by_the_bundled_model(registry, name, make_bundle):
+    registry.store.register(name, make_bundle(b"mine").directory, actor="ana")
     with pytest.raises(ModelNotFound, match="alias 'champion'"):
-        store.ensure_bundled(name, make_bundle().directory, "champion")
+        registry.ensure_bundled(name, make_bundle().directory, "champion")
 
 
 def test_names_and_bundles_are_checked_before_anything_is_stored(sqlite_store, make_bundle):
     bundle = make_bundle()
-    with pytest.raises(InvalidBundle, match="model name 'a/b' is not allowed"):
+    with pytest.raises(InvalidValue, match="model name 'a/b' is not allowed"):
         sqlite_store.register("a/b", bundle.directory, actor="ana")
     (bundle.directory / "model.onnx").write_bytes(b"changed")
     with pytest.raises(IntegrityError, match=r"model\.onnx"):
@@ -155,13 +158,13 @@ def test_names_and_bundles_are_checked_before_anything_is_stored(sqlite_store, m
         sqlite_store.resolve("never-made", 1)
 
 
-def test_two_threads_register_one_version(sqlite_store, name, make_bundle):
+def test_two_threads_register_one_version(sqlite_registry, name, make_bundle):
     bundle = make_bundle()
     found: list[ModelVersion] = []
     threads = [
         threading.Thread(
             target=lambda: found.append(
-                sqlite_store.ensure_bundled(name, bundle.directory, "champion")
+                sqlite_registry.ensure_bundled(name, bundle.directory, "champion")
             )
         )
         for _ in range(4)
@@ -171,7 +174,7 @@ def test_two_threads_register_one_version(sqlite_store, name, make_bundle):
     for thread in threads:
         thread.join(60)
     assert [v.version for v in found] == [1] * 4
-    assert len(sqlite_store.list_versions(name)) == 1
+    assert len(sqlite_registry.store.list_versions(name)) == 1
 
 
 @pytest.mark.parametrize("file_name", ["model.onnx", "bundle.json"])
@@ -226,13 +229,13 @@ def test_a_cached_bundle_needs_no_store_and_a_damaged_one_is_replaced(
 
 
 def test_a_version_without_a_digest_is_not_fetched(sqlite_store, name, tmp_path):
-    client = sqlite_store._mlflow.client()
+    client = sqlite_store.mlflow.client()
     client.create_registered_model(name)
     client.create_model_version(name, "file:///nowhere", tags={"labels": "good, bad"})
 
     found = sqlite_store.resolve(name, 1)
     assert (found.digest, found.labels, found.stage) == ("", (), "draft")
-    with pytest.raises(InvalidBundle, match="has no digest"):
+    with pytest.raises(InvalidBundle, match="is no bundle"):
         sqlite_store.fetch(found, tmp_path / "cache")
 
 

@@ -1,0 +1,293 @@
+"""Twenty alias moves and an MLflow outage under open-loop load, on a private stack.
+
+``python -m benchmarks.alias_moves`` measures the capacity with a closed loop, then sends
+Poisson arrivals at 70 % of it while the champion alias moves between two versions over
+REST, by the command line and straight in MLflow (what its UI does). It counts failed
+requests, answers whose version and digest do not belong together, and the time until
+each move is live on every ingress. Then MLflow's server is stopped for two minutes.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from benchmarks.texts import ROOT, real_texts
+from pipelines.local.ports import free_port
+from pipelines.local.stack import Stack, StackSettings
+from registry.bundle import open_bundle, write_bundle
+from registry.model_registry import ModelRegistry
+
+BUNDLE = ROOT / "models" / "sentiment"
+NAME = "sentiment"
+_LOAD_SHARE = 0.7
+
+
+class OpenLoop:
+    """Sends requests at random times, whether or not earlier ones were answered."""
+
+    def __init__(self, url: str, texts: list[str], rate: float) -> None:
+        self._url, self._texts, self._rate = url, texts, rate
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+        self.statuses: dict[str, int] = {}
+        self.identities: dict[tuple[int, str], int] = {}
+        self.latencies_s: list[float] = []
+
+    def __enter__(self) -> "OpenLoop":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopped.set()
+        self._thread.join(60)
+
+    async def _run(self) -> None:
+        chance, running = random.Random(1), set()
+        limits = httpx.Limits(max_connections=256, max_keepalive_connections=256)
+        async with httpx.AsyncClient(timeout=30, limits=limits) as client:
+            due = time.monotonic()
+            count = 0
+            while not self._stopped.is_set():
+                due += chance.expovariate(self._rate)
+                await asyncio.sleep(max(0.0, due - time.monotonic()))
+                text = f"{self._texts[count % len(self._texts)]} {count}"
+                count += 1
+                task = asyncio.create_task(self._send(client, text))
+                running.add(task)
+                task.add_done_callback(running.discard)
+            await asyncio.gather(*running)
+
+    async def _send(self, client: httpx.AsyncClient, text: str) -> None:
+        started_s = time.monotonic()
+        try:
+            answer = await client.post(f"{self._url}/api/v1/predict", json={"text": text})
+            status = str(answer.status_code)
+        except httpx.HTTPError as error:
+            status = type(error).__name__
+        else:
+            if answer.is_success:
+                body = answer.json()
+                identity = (body["model_version"], body["model_digest"])
+                self.identities[identity] = self.identities.get(identity, 0) + 1
+        self.latencies_s.append(time.monotonic() - started_s)
+        self.statuses[status] = self.statuses.get(status, 0) + 1
+
+
+class MlflowServer:
+    """A real MLflow server on a free port, which can be stopped and started again."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._port = free_port()
+        self.url = f"http://127.0.0.1:{self._port}"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Returns when it answers."""
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "mlflow", "server", "--workers", "1"),
+                *("--host", "127.0.0.1", "--port", str(self._port)),
+                *("--backend-store-uri", f"sqlite:///{self._folder / 'mlflow.db'}"),
+                *("--artifacts-destination", str(self._folder / "artifacts")),
+            ],
+            cwd=self._folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        )
+        ends_s = time.monotonic() + 120
+        while time.monotonic() < ends_s:
+            try:
+                httpx.get(f"{self.url}/health", timeout=5).raise_for_status()
+            except httpx.HTTPError:
+                time.sleep(0.5)
+            else:
+                return
+        raise TimeoutError("MLflow does not answer")
+
+    def stop(self) -> None:
+        """Ends it and its workers."""
+        if self._process is not None:
+            os.killpg(self._process.pid, signal.SIGTERM)
+            self._process.wait(60)
+            self._process = None
+
+
+def capacity(url: str, texts: list[str], seconds: float = 8.0) -> float:
+    """Requests per second of a closed loop of 16 clients."""
+    ends_s, counts = time.monotonic() + seconds, [0] * 16
+
+    def client(index: int) -> None:
+        with httpx.Client(timeout=30) as http:
+            while time.monotonic() < ends_s:
+                body = {"text": f"{texts[counts[index] % len(texts)]} {index} {counts[index]}"}
+                http.post(f"{url}/api/v1/predict", json=body).raise_for_status()
+                counts[index] += 1
+
+    threads = [threading.Thread(target=client, args=(i,)) for i in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(counts) / seconds
+
+
+def move(stack: Stack, registry: ModelRegistry, version: int, way: str) -> None:
+    """Makes a version champion in one of three ways."""
+    if way == "mlflow":
+        client = registry.store.mlflow.client()
+        client.set_registered_model_alias(NAME, "champion", str(version))
+        return
+    if registry.lifecycle.state(NAME).stage(version) != "staging":
+        registry.lifecycle.transition(NAME, version, "staging", actor="benchmark")
+    if way == "rest":
+        path = f"{stack.url}/api/v1/models/{NAME}/versions/{version}/promote"
+        httpx.post(path, json={"to_status": "production"}, timeout=60).raise_for_status()
+        return
+    command = [sys.executable, "-m", "pipelines", "models", "promote", NAME, str(version)]
+    config = stack.config.registry
+    where = ["--tracking-uri", config.tracking_uri, "--artifact-root", config.artifact_root]
+    subprocess.run([*command, *where], cwd=ROOT, check=True, capture_output=True)
+
+
+def moved_at_s(registry: ModelRegistry, version: int) -> float:
+    """When the alias was written, by the ledger's clock (or now, for a move in MLflow)."""
+    events = registry.ledger.events(NAME)
+    placed = [e.at_s for e in events if e.after.get("aliases", {}).get("champion") == version]
+    return placed[-1]
+
+
+def live_at_s(url: str, version: int) -> float:
+    """Unix time when the ingress first says that a version is live.
+
+    Raises:
+        TimeoutError: It is not after a minute.
+    """
+    ends_s = time.monotonic() + 60
+    while time.monotonic() < ends_s:
+        live = httpx.get(f"{url}/api/v1/models/live", timeout=30).json()
+        if live["champion"]["version"] == version:
+            return time.time()
+        time.sleep(0.05)
+    raise TimeoutError(f"version {version} is not live after a minute")
+
+
+def second_version(registry: ModelRegistry, folder: Path) -> int:
+    """The bundled model with another temperature, in staging."""
+    bundle = open_bundle(BUNDLE)
+    made = write_bundle(
+        folder / "second",
+        name=NAME,
+        labels=bundle.labels,
+        files={name: BUNDLE / name for name in bundle.files},
+        max_tokens=bundle.max_tokens,
+        temperature=bundle.temperature * 1.1,
+        engine=bundle.engine,
+    )
+    return registry.store.register(NAME, made.directory, actor="benchmark").version
+
+
+def main() -> int:
+    """Runs both proofs; 1 when a request failed or versions were mixed."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--moves", type=int, default=20)
+    parser.add_argument("--outage-s", type=float, default=120.0)
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="sentigraph-moves-") as folder:
+        server = MlflowServer(Path(folder))
+        server.start()
+        settings = StackSettings(
+            environ={
+                **os.environ,
+                "SENTIGRAPH_HOME": folder,
+                "MLOPS_REGISTRY__TRACKING_URI": server.url,
+                "MLOPS_REGISTRY__BUNDLED_MODEL_DIR": str(BUNDLE),
+            },
+            port=0,
+            mlflow_port=0,
+            dashboard_port=0,
+        )
+        try:
+            with Stack(settings, on_step=lambda step: print(f"  {step}", file=sys.stderr)) as stack:
+                result = measure(stack, server, args, Path(folder))
+        finally:
+            server.stop()
+    result["date"] = datetime.now(UTC).isoformat(timespec="seconds")
+    print(json.dumps(result, indent=2))
+    (ROOT / "benchmarks" / "results" / "alias_moves.json").write_text(
+        json.dumps(result, indent=2) + "\n", encoding="utf-8"
+    )
+    return int(result["failed"] > 0 or result["mixed"] > 0)
+
+
+def measure(
+    stack: Stack, server: MlflowServer, args: argparse.Namespace, folder: Path
+) -> dict[str, Any]:
+    """Both proofs on a running stack."""
+    moves = args.moves
+    config = stack.config.registry
+    registry = ModelRegistry(config.tracking_uri, config.artifact_root)
+    texts = real_texts(2_000)
+    second = second_version(registry, folder)
+    digests = {v: registry.store.resolve(NAME, v).digest for v in (1, second)}
+    pace = capacity(stack.url, texts)
+    waits, ways = [], ("rest", "command line", "mlflow")
+    with OpenLoop(stack.url, texts, _LOAD_SHARE * pace) as load:
+        for number in range(moves):
+            version = (second, 1)[number % 2]
+            way = ways[number % 3]
+            before_s = time.time()
+            move(stack, registry, version, way)
+            live_s = live_at_s(stack.url, version)
+            written_s = before_s if way == "mlflow" else moved_at_s(registry, version)
+            waits.append(live_s - written_s)
+            print(f"  move {number + 1} by {way}: live after {waits[-1]:.2f} s", file=sys.stderr)
+            time.sleep(1)
+        stopped_s = outage(server, args.outage_s)
+    mixed = sum(
+        count for (version, digest), count in load.identities.items() if digests[version] != digest
+    )
+    ordered = sorted(load.latencies_s)
+    return {
+        "command": "python -m benchmarks.alias_moves",
+        "load_average": os.getloadavg()[1],
+        "capacity_per_s": round(pace, 1),
+        "offered_per_s": round(_LOAD_SHARE * pace, 1),
+        "moves": moves,
+        "live_after_s": {"median": sorted(waits)[len(waits) // 2], "longest": max(waits)},
+        "mlflow_stopped_s": round(stopped_s, 1),
+        "requests": sum(load.statuses.values()),
+        "statuses": load.statuses,
+        "failed": sum(count for status, count in load.statuses.items() if status != "200"),
+        "mixed": mixed,
+        "p50_ms": round(1_000 * ordered[len(ordered) // 2], 1),
+        "p99_ms": round(1_000 * ordered[int(len(ordered) * 0.99)], 1),
+    }
+
+
+def outage(server: MlflowServer, seconds: float) -> float:
+    """Stops MLflow for a while; how long it was away."""
+    server.stop()
+    started_s = time.monotonic()
+    time.sleep(seconds)
+    server.start()
+    return time.monotonic() - started_s
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,74 @@
+"""Settings of where models are kept and how a version goes live. Part of ``schema.py``."""
+
+from pydantic import Field
+
+from configs.part import Part
+
+_MODEL_STORES = r"^(https?|(sqlite|postgresql|mysql|mssql)(\+\w+)?)://.*$"
+
+
+class RegistryConfig(Part):
+    """Where model truth lives."""
+
+    tracking_uri: str = Field(
+        "sqlite:///.sentigraph/mlflow.db",
+        pattern=_MODEL_STORES,
+        json_schema_extra={"limits": "an http, https, sqlite, postgresql, mysql or mssql URI"},
+        description="MLflow tracking and registry URI. A relative sqlite path starts from the home folder (`SENTIGRAPH_HOME`).",
+    )
+    artifact_root: str = Field(
+        ".sentigraph/artifacts",
+        min_length=1,
+        description="Folder or URI where new experiments keep artifacts when the tracking URI is a database; a relative path starts from the home folder.",
+    )
+    bundle_cache_dir: str = Field(
+        ".sentigraph/bundles",
+        min_length=1,
+        description="Node-local folder of verified bundles, by digest; a relative path starts from the home folder.",
+    )
+    bundled_model_dir: str = Field(
+        "models/sentiment",
+        min_length=1,
+        description="Bundle registered as version 1 when the registry has no such model; a relative path starts from the home folder.",
+    )
+    max_artifact_bytes: int = Field(
+        1_073_741_824,
+        ge=1_024,
+        le=1 << 40,
+        description="Bytes of one uploaded model file or archive, packed and unpacked; a larger one is refused with 413.",
+    )
+    watch_interval_ms: int = Field(
+        500,
+        ge=50,
+        le=60_000,
+        description="Pause between two looks at MLflow; a moved alias is noticed after this time at the latest.",
+    )
+
+
+class RolloutConfig(Part):
+    """What a version must show on every replica before it may answer."""
+
+    ack_timeout_ms: int = Field(
+        60_000,
+        ge=100,
+        le=3_600_000,
+        description="Time for all replicas to load and probe a version; afterwards it is refused.",
+    )
+    max_slowdown: float = Field(
+        5.0,
+        gt=0,
+        le=1_000_000,
+        description="A version whose golden texts take more than this many times the champion's time is refused.",
+    )
+    max_shadow_requests: int = Field(
+        64,
+        ge=1,
+        le=100_000,
+        description="Requests that one ingress has under way to the shadow version; further ones are skipped and counted.",
+    )
+    min_golden_agreement: float = Field(
+        0.7,
+        ge=0,
+        le=1,
+        description="A version that gives fewer of the golden texts the champion's label is refused; 0 asks for none.",
+    )

@@ -1,0 +1,214 @@
+"""Brings what MLflow says to every replica, without one failed request.
+
+resolve ─▶ fetch and verify ─▶ load beside ─▶ probe ─▶ new table to every ingress ─▶ drain ─▶ let go
+
+A version that any replica objects to never gets a request: the table stays as it is and
+the version loses its place, with the reason. Plain asyncio; the fleet and the registry
+come in as objects.
+"""
+
+import asyncio
+import dataclasses
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from configs.models import RolloutConfig
+from deployments.live import LiveModel
+from deployments.probe import GOLDEN_TEXTS, Probe, objection
+from deployments.router import Routes, Slot
+from registry.errors import BackendUnavailable, RegistryError
+from registry.watch import Place
+
+_log = logging.getLogger("ray.serve")
+
+
+class Fleet(Protocol):
+    """All replicas of the graph; every call reaches each of them and raises if one fails."""
+
+    async def load(self, digest: str) -> None:
+        """Opens and warms up a bundle everywhere."""
+        ...
+
+    async def probe(self, digest: str, texts: Sequence[str]) -> list[Probe]:
+        """Scores texts on every model replica."""
+        ...
+
+    async def route(self, routes: Routes) -> list[int]:
+        """Gives every ingress a table; the epochs that they then have."""
+        ...
+
+    async def let_go(self, digest: str) -> None:
+        """Frees a bundle everywhere."""
+        ...
+
+
+class Truth(Protocol):
+    """The registry, as far as the controller needs it."""
+
+    async def open(self, version: int) -> LiveModel:
+        """A version whose files are verified and can be read by replicas from now on."""
+        ...
+
+    async def refuse(self, role: str, version: int, reason: str, instead: int) -> None:
+        """Takes a place away from a version, with the reason in the audit."""
+        ...
+
+    async def forget(self, digest: str) -> None:
+        """The bundle's files are not read any more."""
+        ...
+
+
+class Refused(Exception):
+    """A version may not go live; the message says why."""
+
+
+@dataclass(slots=True)
+class _Drained:
+    """A bundle that nobody is routed to, and when the last request to it is over."""
+
+    until_s: float
+
+
+class RolloutController:
+    """Keeps the graph at what the registry says. Call from one task."""
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        truth: Truth,
+        first: Routes,
+        limits: RolloutConfig,
+        *,
+        alias: str,
+        drain_s: float,
+    ) -> None:
+        """Starts from a table that the fleet already has.
+
+        Args:
+            fleet: All replicas.
+            truth: The registry.
+            first: The present table.
+            limits: What a probe tolerates, how long replicas may take.
+            alias: Whose version is the champion here.
+            drain_s: Longest time that a request may still be under way.
+        """
+        self._fleet = fleet
+        self._truth = truth
+        self._limits = limits
+        self._alias = alias
+        self._drain_s = drain_s
+        self._draining: dict[str, _Drained] = {}
+        self._refused: set[tuple[str, int, str]] = set()
+        self.routes = first
+
+    async def follow(self, places: Mapping[str, Place]) -> None:
+        """Makes the fleet serve ``places``; what is refused keeps the table as it is.
+
+        Raises:
+            BackendUnavailable: MLflow does not answer; call again later.
+        """
+        champion = self.routes.champion
+        place = places.get(self._alias)
+        if place is not None and _is(champion, place):
+            champion = dataclasses.replace(champion, source="registry")
+        elif place is not None:
+            champion = await self._admitted("champion", place) or champion
+        challenger = await self._slot("challenger", places.get("challenger"))
+        shadow = await self._slot("shadow", places.get("shadow"))
+        now = dataclasses.replace(
+            self.routes, champion=champion, challenger=challenger, shadow=shadow
+        )
+        if now != self.routes:
+            await self._flip(now)
+
+    async def repeat(self, *, registry_away: bool) -> None:
+        """Gives the table to ingresses that started meanwhile, and frees what has drained."""
+        self.routes = dataclasses.replace(self.routes, registry_away=registry_away)
+        await self._fleet.route(self.routes)
+        now = time.monotonic()
+        for digest in [d for d, drained in self._draining.items() if drained.until_s <= now]:
+            del self._draining[digest]
+            await self._fleet.let_go(digest)
+            await self._truth.forget(digest)
+
+    async def _slot(self, role: str, place: Place | None) -> Slot | None:
+        present: Slot | None = getattr(self.routes, role)
+        if place is None or place.weight == 0:
+            return None
+        if present is not None and _is(present.model, place):
+            return Slot(present.model, place.weight)
+        model = await self._admitted(role, place)
+        return None if model is None else Slot(model, place.weight)
+
+    async def _admitted(self, role: str, place: Place) -> LiveModel | None:
+        """The version, loaded and probed everywhere; None (and told to the registry) if not."""
+        key = (role, place.version, place.digest)
+        if key in self._refused:
+            return None
+        try:
+            return await self._prepared(role, place)
+        except Refused as refused:
+            reason = str(refused)
+        _log.warning("version %s may not be %s: %s", place.version, role, reason)
+        self._refused.add(key)
+        await self._truth.refuse(role, place.version, reason, self.routes.champion.version)
+        self._refused.discard(key)
+        return None
+
+    async def _prepared(self, role: str, place: Place) -> LiveModel:
+        try:
+            model = await self._truth.open(place.version)
+        except BackendUnavailable:
+            raise
+        except RegistryError as error:
+            raise Refused(error.message) from error
+        try:
+            async with asyncio.timeout(self._limits.ack_timeout_ms / 1_000):
+                await self._fleet.load(model.digest)
+                probes = await self._fleet.probe(model.digest, GOLDEN_TEXTS)
+                champion = self.routes.champion
+                references = await self._fleet.probe(champion.digest, GOLDEN_TEXTS)
+        except TimeoutError as error:
+            limit_s = self._limits.ack_timeout_ms / 1_000
+            raise Refused(f"not every replica was ready after {limit_s:g} s") from error
+        except Exception as error:
+            # Whatever a bundle makes a replica raise: it stays out, and serving goes on.
+            raise Refused(f"a replica failed with it: {_first_line(error)}") from error
+        reason = objection(
+            model, probes, champion, references, self._limits, answers=role != "shadow"
+        )
+        if reason is not None:
+            raise Refused(reason)
+        return model
+
+    async def _flip(self, wanted: Routes) -> None:
+        before = self.routes
+        epoch = max(time.time_ns() // 1_000_000, before.epoch + 1)
+        self.routes = dataclasses.replace(wanted, epoch=epoch)
+        for digest in self.routes.digests:
+            self._draining.pop(digest, None)
+        for digest in before.digests - self.routes.digests:
+            self._draining[digest] = _Drained(time.monotonic() + self._drain_s)
+        epochs = await self._fleet.route(self.routes)
+        _log.info(
+            "routing table changed",
+            extra={
+                "epoch": epoch,
+                "version": self.routes.champion.version,
+                "ingresses": len(epochs),
+            },
+        )
+
+
+def _is(model: LiveModel, place: Place) -> bool:
+    return (model.version, model.digest) == (place.version, place.digest)
+
+
+def _first_line(error: Exception) -> str:
+    cause = getattr(error, "cause", None)
+    shown = cause if isinstance(cause, BaseException) else error
+    lines = str(shown).strip().splitlines()
+    return f"{type(shown).__name__}: {lines[0][:200] if lines else ''}"

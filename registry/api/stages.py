@@ -1,0 +1,90 @@
+"""Routes of a version's stage: status, promotion, gate, approval."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Response
+
+from registry.api.context import ANONYMOUS, PREFIX, Actor, Backend, Name, Reference
+from registry.schemas import (
+    Decision,
+    EventBody,
+    GateBody,
+    Promotion,
+    StatusUpdate,
+    VersionBody,
+    event_body,
+    gate_body,
+)
+
+IfMatch = Annotated[
+    str | None,
+    Header(
+        alias="If-Match",
+        pattern=r'^"\d{1,9}"$',
+        description="`ETag` of the model; when it has changed since, the answer is 412.",
+    ),
+]
+
+
+def stage_routes(backend: Backend) -> APIRouter:
+    """The routes of stages."""
+    api = APIRouter(prefix=f"{PREFIX}/{{model_id}}/versions/{{version}}")
+    lifecycle = backend.registry.lifecycle
+
+    def move(
+        model_id: str, version: str, body: Promotion, actor: str, if_match: str | None
+    ) -> VersionBody:
+        found = backend.find(model_id, version)
+        lifecycle.transition(
+            model_id,
+            found.version,
+            body.to_status,
+            actor=actor,
+            reason=body.reason,
+            expected_seq=None if if_match is None else int(if_match.strip('"')),
+            retire=body.retire,
+        )
+        return backend.version(backend.registry.store.resolve(model_id, found.version))
+
+    @api.patch("/status")
+    def update_status(
+        model_id: Name,
+        version: Reference,
+        body: StatusUpdate,
+        actor: Actor = ANONYMOUS,
+        if_match: IfMatch = None,
+    ) -> VersionBody:
+        """Moves a version to another stage, by the same rules as a promotion."""
+        promotion = Promotion(to_status=body.status, reason=body.reason)
+        return move(model_id, version, promotion, actor, if_match)
+
+    @api.post("/promote")
+    def promote(
+        model_id: Name,
+        version: Reference,
+        body: Promotion,
+        actor: Actor = ANONYMOUS,
+        if_match: IfMatch = None,
+    ) -> VersionBody:
+        """Moves a version to another stage; 409 names the legal ones, or the gate's reasons."""
+        return move(model_id, version, body, actor, if_match)
+
+    @api.get("/gate")
+    def dry_run(model_id: Name, version: Reference, response: Response) -> GateBody:
+        """The verdict that a promotion to production would get now; changes nothing."""
+        found = backend.find(model_id, version)
+        response.headers["Cache-Control"] = "no-store"
+        return gate_body(lifecycle.gate(model_id, found.version))
+
+    @api.post("/approval")
+    def decide(
+        model_id: Name, version: Reference, body: Decision, actor: Actor = ANONYMOUS
+    ) -> EventBody:
+        """Approves or rejects the version's present files."""
+        found = backend.find(model_id, version)
+        event = lifecycle.decide(
+            model_id, found.version, approve=body.approve, actor=actor, reason=body.reason
+        )
+        return event_body(event)
+
+    return api

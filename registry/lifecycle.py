@@ -1,0 +1,300 @@
+"""The one way in which a version changes its place, whoever asks.
+
+draft ─▶ staging ─▶ production ─▶ archived, the aliases ``champion``, ``previous``,
+``challenger`` and ``shadow``, and their weights. REST, the command line and the
+pipeline call these methods; a move made in the MLflow UI comes in through ``settle``
+and is judged by the same rules. One version is in production: the champion.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from registry.audit import Entry, Ledger
+from registry.connection import Connection
+from registry.errors import (
+    ApprovalRequired,
+    Conflict,
+    GateFailed,
+    IllegalTransition,
+    InvalidValue,
+    ModelNotFound,
+    StaleRevision,
+)
+from registry.gates import Evidence, judge
+from registry.outside import OutsideMoves
+from registry.policy import parse_policy
+from registry.records import Event, GateReport
+from registry.settle import Seen, Settler
+from registry.state import (
+    PREVIOUS,
+    PRODUCTION,
+    SLOTS,
+    STAGES,
+    STAGING,
+    State,
+    approved,
+    check_legal,
+    fold,
+    is_placing,
+    moved,
+)
+
+_ATTEMPTS = 5
+
+
+class Lifecycle:
+    """Changes of place for all models of one store. Threads may share it.
+
+    Args:
+        mlflow: The store.
+        ledger: Where every change is decided and kept.
+        evidence: What is known of a version, by model name and number.
+    """
+
+    def __init__(
+        self, mlflow: Connection, ledger: Ledger, evidence: Callable[[str, int], Evidence]
+    ) -> None:
+        self._ledger = ledger
+        self._evidence = evidence
+        outside = OutsideMoves(self._judge, self._is_approved)
+        self._settler = Settler(mlflow, ledger, outside.answer)
+
+    def state(self, name: str) -> State:
+        """The model's state; completes what a crash left and records moves made outside.
+
+        Raises:
+            ModelNotFound: No such model.
+            IntegrityError: The ledger's chain is broken.
+        """
+        return self._settler.settle(name)[0]
+
+    def gate(self, name: str, version: int) -> GateReport:
+        """The verdict that a promotion would get now; changes nothing."""
+        return self._judge(name, version, *self._known(name, version))
+
+    def transition(
+        self,
+        name: str,
+        version: int,
+        to: str,
+        *,
+        actor: str,
+        reason: str = "",
+        expected_seq: int | None = None,
+        retire: bool = False,
+    ) -> Event:
+        """Moves a version to another stage.
+
+        To ``production`` it becomes the champion, and the champion before is archived and
+        becomes ``previous``. Of several promotions at once exactly one succeeds.
+
+        Args:
+            name: Registered model.
+            version: Its number.
+            to: ``draft``, ``staging``, ``production`` or ``archived``.
+            actor: Who does it.
+            reason: Why.
+            expected_seq: Number of audit entries that the caller has seen.
+            retire: Archive the champion although nothing takes its place.
+
+        Raises:
+            ModelNotFound: No such model or version.
+            IllegalTransition: The lifecycle has no such step.
+            GateFailed: The evidence does not satisfy the model's policy.
+            ApprovalRequired: The policy wants a second person to approve first.
+            Conflict: Someone else changed the model's places meanwhile.
+        """
+        if to not in STAGES:
+            raise InvalidValue(f"stage {to!r} is none of {', '.join(STAGES)}")
+        state, seen = self._known(name, version)
+        if expected_seq not in (None, state.seq):
+            raise StaleRevision(
+                f"model {name!r} has {state.seq} audit entries, you have seen {expected_seq}"
+            )
+        check_legal(version, stage := state.stage(version), to)
+        gate: Mapping[str, Any] = {}
+        if to in (STAGING, PRODUCTION) and not seen.digests[version]:
+            raise IllegalTransition(f"version {version} has no stored files: upload them first")
+        if stage == PRODUCTION and not retire:
+            raise IllegalTransition(
+                f"version {version} is the champion: promote another version, roll back, or "
+                f"retire it explicitly"
+            )
+        if to == PRODUCTION:
+            report = self._judge(name, version, state, seen)
+            gate = asdict(report)
+            self._check_promotion(name, version, seen, report, actor)
+        after = moved(state, version, to)
+        action = "promote" if to == PRODUCTION else "retire" if retire else f"to_{to}"
+        return self._commit(
+            name,
+            state,
+            seen,
+            after,
+            action=action,
+            version=version,
+            actor=actor,
+            reason=reason,
+            gate=gate,
+        )
+
+    def rollback(self, name: str, *, actor: str, reason: str, to: int | None = None) -> Event:
+        """Makes the champion before, or ``to``, champion again; the present one is archived.
+
+        Repeated, it goes back further. No gate is asked: the version has served before.
+
+        Raises:
+            ModelNotFound: No such model.
+            IllegalTransition: There is no earlier champion, or ``to`` never was one.
+        """
+        if not reason.strip():
+            raise InvalidValue("a rollback needs a reason")
+        state, seen = self._settler.settle(name)
+        earlier = [v for v in state.reigns[:-1] if v in seen.stages and v != state.champion]
+        target = to if to is not None else (earlier[-1] if earlier else None)
+        if target is None or target not in earlier:
+            known = ", ".join(map(str, dict.fromkeys(earlier))) or "none"
+            raise IllegalTransition(f"model {name!r} cannot go back; earlier champions: {known}")
+        before = earlier[: len(earlier) - earlier[::-1].index(target) - 1]
+        after = moved(state, target, PRODUCTION)
+        aliases = {k: v for k, v in after.aliases.items() if k != PREVIOUS}
+        if before:
+            aliases[PREVIOUS] = before[-1]
+        after = replace(after, aliases=aliases)
+        return self._commit(
+            name,
+            state,
+            seen,
+            after,
+            action="rollback",
+            version=target,
+            actor=actor,
+            reason=reason,
+        )
+
+    def set_slot(
+        self,
+        name: str,
+        slot: str,
+        version: int | None,
+        *,
+        actor: str,
+        reason: str = "",
+        weight: float = 1.0,
+    ) -> Event:
+        """Gives ``challenger`` or ``shadow`` to a version in staging, or to none.
+
+        Args:
+            name: Registered model.
+            slot: ``challenger`` (answers its share) or ``shadow`` (is asked, never answers).
+            version: Its number; None empties the slot.
+            actor: Who does it.
+            reason: Why.
+            weight: Share of traffic, 0.0001 to 1.
+
+        Raises:
+            InvalidValue: No such slot, or a weight out of range.
+            IllegalTransition: The version is not in staging.
+        """
+        if slot not in SLOTS:
+            raise InvalidValue(f"slot {slot!r} is none of {', '.join(SLOTS)}")
+        if not 0.0001 <= weight <= 1:
+            raise InvalidValue(f"weight {weight} is not between 0.0001 and 1")
+        state, seen = (
+            self._known(name, version) if version is not None else self._settler.settle(name)
+        )
+        if version is not None and (stage := state.stage(version)) != STAGING:
+            raise IllegalTransition(
+                f"version {version} is in {stage}; only a version in {STAGING} can be {slot}"
+            )
+        aliases = {a: v for a, v in state.aliases.items() if a != slot}
+        weights = {s: w for s, w in state.weights.items() if s != slot}
+        if version is not None:
+            aliases[slot], weights[slot] = version, round(weight, 4)
+        after = replace(state, aliases=aliases, weights=weights)
+        action = "set_slot" if version is not None else "clear_slot"
+        about = version if version is not None else state.aliases.get(slot)
+        return self._commit(
+            name, state, seen, after, action=action, version=about, actor=actor, reason=reason
+        )
+
+    def decide(self, name: str, version: int, *, approve: bool, actor: str, reason: str) -> Event:
+        """Records an approval or a rejection of the version's present files."""
+        _, seen = self._known(name, version)
+        action = "approve" if approve else "reject"
+        return self._ledger.record(
+            name, Entry(action, actor, reason, version, digest=seen.digests[version])
+        )
+
+    def _known(self, name: str, version: int) -> tuple[State, Seen]:
+        state, seen = self._settler.settle(name)
+        if version not in seen.stages:
+            raise ModelNotFound(f"no version {version} of model {name!r}")
+        return state, seen
+
+    def _judge(self, name: str, version: int, state: State, seen: Seen) -> GateReport:
+        policy = parse_policy(seen.policy)
+        champion = state.champion
+        theirs = None
+        if champion is not None and champion != version and champion in seen.stages:
+            theirs = self._evidence(name, champion)
+        return judge(self._evidence(name, version), theirs, policy)
+
+    def _is_approved(self, name: str, version: int, seen: Seen, actor: str) -> bool:
+        if parse_policy(seen.policy).approvals == 0:
+            return True
+        return approved(self._ledger.events(name), version, seen.digests[version], actor)
+
+    def _check_promotion(
+        self, name: str, version: int, seen: Seen, report: GateReport, actor: str
+    ) -> None:
+        if not report.passed:
+            reasons = "; ".join(f"{c.name}: {c.reason}" for c in report.checks if not c.passed)
+            raise GateFailed(f"version {version} does not pass the gate: {reasons}")
+        if not self._is_approved(name, version, seen, actor):
+            raise ApprovalRequired(
+                f"version {version} needs the approval of someone other than {actor} first"
+            )
+
+    def _commit(
+        self,
+        name: str,
+        state: State,
+        seen: Seen,
+        after: State,
+        *,
+        action: str,
+        version: int | None,
+        actor: str,
+        reason: str,
+        gate: Mapping[str, Any] | None = None,
+    ) -> Event:
+        changed = {v for v in after.stages if after.stages[v] != state.stages.get(v)}
+        entry = Entry(
+            action,
+            actor,
+            reason,
+            version,
+            before={**state.places(), "stages": {str(v): state.stage(v) for v in changed}},
+            after={**after.places(), "stages": {str(v): after.stages[v] for v in changed}},
+            gate=gate or {},
+            digest=seen.digests.get(version, "") if version is not None else "",
+        )
+        for _ in range(_ATTEMPTS):
+            try:
+                return self._settler.commit(name, entry, after=state.seq)
+            except Conflict:
+                events = self._ledger.events(name)
+                self._check_untouched(name, events[state.seq :])
+                state = fold(events)
+        raise Conflict(f"model {name!r} is changed by others without a pause")
+
+    def _check_untouched(self, name: str, since: Sequence[Event]) -> None:
+        """Entries that move nobody, such as an evaluation, do not spoil a decision."""
+        for event in since:
+            if is_placing(event) or event.action in ("delete_model", "delete_version"):
+                raise Conflict(
+                    f"model {name!r} was changed meanwhile: {event.action} of version "
+                    f"{event.version} by {event.actor} (audit entry {event.seq})"
+                )

@@ -1,0 +1,100 @@
+"""The whole registry of one store, put together. Everything outside starts here."""
+
+import time
+from pathlib import Path
+
+from registry.bundle import open_bundle
+from registry.catalog import Catalog
+from registry.errors import Conflict, IllegalTransition, InvalidValue, ModelNotFound
+from registry.evaluations import Evaluations
+from registry.lifecycle import Lifecycle
+from registry.records import ModelVersion
+from registry.state import CHAMPION, DRAFT, PREVIOUS, PRODUCTION, SLOTS, STAGING
+from registry.store import RegistryStore
+
+_BOOTSTRAP = "bootstrap"
+_ATTEMPTS = 50
+_PAUSE_S = 0.1
+
+
+class ModelRegistry:
+    """Store, ledger, lifecycle and catalogue on one connection. Threads may share it.
+
+    Nothing is imported or opened before the first call.
+
+    Attributes:
+        store: Registers, resolves and fetches bundles.
+        ledger: What was done, by whom and why.
+        lifecycle: Changes of place.
+        evaluations: Figures.
+        catalog: Models and versions with their descriptions.
+    """
+
+    def __init__(self, tracking_uri: str, artifact_root: Path | str) -> None:
+        self.store = RegistryStore(tracking_uri, artifact_root)
+        self.ledger = self.store.ledger
+        self.evaluations = Evaluations(self.store)
+        self.lifecycle = Lifecycle(self.store.mlflow, self.ledger, self.evaluations.evidence)
+        self.catalog = Catalog(self.store, self.lifecycle)
+
+    def ensure_bundled(self, name: str, bundle_dir: Path, alias: str) -> ModelVersion:
+        """The version that ``alias`` names; an empty registry gets the bundle as its first one.
+
+        When the model has no version yet, the bundle is registered and given ``alias``.
+        Safe when several processes start at once.
+
+        Raises:
+            ModelNotFound: The model has versions, but none has that alias.
+            InvalidBundle: The bundle does not open.
+            BackendUnavailable: The store cannot be reached, read or written.
+        """
+        try:
+            return self.store.resolve(name, alias)
+        except ModelNotFound:
+            digest = open_bundle(bundle_dir).digest
+            # The bundle alone is what a start that was interrupted before the alias left.
+            for known in self.store.list_versions(name):
+                if known.digest != digest or known.stage == "archived":
+                    raise
+        made = self.store.register(name, bundle_dir, actor=_BOOTSTRAP, description="Bundled model.")
+        for _ in range(_ATTEMPTS):
+            try:
+                return self.store.resolve(name, alias)
+            except ModelNotFound:
+                pass
+            try:
+                reason = "the registry was empty"
+                return self.point(name, alias, made.version, actor=_BOOTSTRAP, reason=reason)
+            except (Conflict, IllegalTransition):
+                # Another process that starts at the same time is in the middle of it.
+                time.sleep(_PAUSE_S)
+        return self.store.resolve(name, alias)
+
+    def point(
+        self, name: str, alias: str, version: int, *, actor: str, reason: str
+    ) -> ModelVersion:
+        """Points ``alias`` at a version, by way of every stage in between.
+
+        Aliases that the lifecycle does not know are set as they are; the last writer wins.
+
+        Raises:
+            ModelNotFound: No such model or version.
+            RegistryError: The lifecycle refuses, see ``Lifecycle.transition``.
+        """
+        lifecycle = self.lifecycle
+        if alias == CHAMPION or alias in SLOTS:
+            if lifecycle.state(name).aliases.get(alias) == version:
+                return self.store.resolve(name, version)
+            if lifecycle.state(name).stage(version) == DRAFT:
+                lifecycle.transition(name, version, STAGING, actor=actor, reason=reason)
+            if alias == CHAMPION:
+                lifecycle.transition(name, version, PRODUCTION, actor=actor, reason=reason)
+            else:
+                lifecycle.set_slot(name, alias, version, actor=actor, reason=reason)
+        elif alias == PREVIOUS:
+            raise InvalidValue(f"alias {PREVIOUS!r} follows the champion: roll back instead")
+        else:
+            with self.store.mlflow.translated(f"version {version} of model {name!r}"):
+                client = self.store.mlflow.client()
+                client.set_registered_model_alias(name, alias, str(version))
+        return self.store.resolve(name, version)

@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo test test-unit test-cluster lint format train bench bench-full bench-cache bench-cold bench-gpu clean
+.PHONY: help serve demo test test-unit test-cluster lint format train bench bench-full bench-cache bench-cold bench-gpu abuse clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -58,6 +58,12 @@ bench-cold: $(VENV)/.dev ## cold start and warm swap, rung by rung, beside the P
 
 bench-gpu: ## the torch engine beside the Hugging Face pipeline; needs CUDA, torch, transformers (8 minutes)
 	$(PYTHON) -m benchmarks.gpu
+
+abuse: $(VENV)/.dev ## hostile and generated requests to the running server
+	$(BIN)/python -m benchmarks.hostile --url http://127.0.0.1:$(PORT)
+	$(PIP) schemathesis==4.32.5
+	$(BIN)/schemathesis --config-file benchmarks/schemathesis.toml run \
+		http://127.0.0.1:$(PORT)/api/v1/openapi.json --checks all --max-examples 3000 --seed 1
 
 clean: ## remove the environment; keeps .sentigraph (registry, data)
 	rm -rf $(VENV)

@@ -1,12 +1,13 @@
 """``python -m deployments.error_table > docs/errors.md``: every error code of the specification.
 
-``errors.py`` says which of them a request can end with; the rest belong to subsystems that
+The two trees of errors say which of them a request can end with; the rest belong to subsystems that
 other releases bring, and keep their numbers.
 """
 
 from collections.abc import Iterator
 
-from deployments import errors
+from deployments.errors import RequestError
+from registry.errors import RegistryError
 
 CODES = {
     "E1001": "INVALID_INPUT_TEXT",
@@ -63,13 +64,15 @@ CODES = {
 }
 
 
-def sent(
-    kind: type[errors.RequestError] = errors.RequestError,
-) -> Iterator[type[errors.RequestError]]:
-    """Every error that a request can end with."""
-    for child in kind.__subclasses__():
-        yield child
-        yield from sent(child)
+Kind = type[RequestError] | type[RegistryError]
+
+
+def sent(*trees: Kind) -> Iterator[Kind]:
+    """Every error that a request can end with, below ``trees`` or altogether."""
+    for tree in trees or (RequestError, RegistryError):
+        for child in tree.__subclasses__():
+            yield child
+            yield from sent(child)
 
 
 def render() -> str:

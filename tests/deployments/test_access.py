@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import httpx
 import pytest
+from fastapi.openapi.utils import get_openapi
 from front import Stages, with_front
 from test_callers import jwks, rsa_key, token
 
@@ -23,6 +24,7 @@ from deployments.callers import KeyRing
 from deployments.exchange import Exchange
 from deployments.metrics import Metrics
 from deployments.rate_limit import ReplicaRates
+from deployments.registry_app import registry_routes
 from deployments.roles import RULES, needed, rule_of
 from deployments.routes import PREDICT, PREDICT_BATCH, build_app
 
@@ -57,8 +59,18 @@ def every_route() -> Iterator[tuple[str, str]]:
     yield "GET", "/api/v1/openapi.json"
 
 
+def registry_paths() -> Iterator[tuple[str, str]]:
+    routes = registry_routes(AppConfig())
+    for path, operations in get_openapi(title="", version="", routes=routes)["paths"].items():
+        for method in operations:
+            yield method.upper(), path.replace("{", "").replace("}", "")
+
+
 def test_every_route_states_its_role() -> None:
-    routes = list(every_route())
+    registry = list(registry_paths())
+    assert len(registry) > 7
+    assert {needed(*route) for route in registry} == {"registry-read", "registry-write"}
+    routes = [*every_route(), *registry]
     assert len(routes) > 7
     assert not [(method, path) for method, path in routes if rule_of(path) is None]
     assert needed("POST", PREDICT) == needed("POST", PREDICT_BATCH) == "predict"

@@ -30,7 +30,7 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 def config(port: int, **parts: Any) -> AppConfig:
-    redis = {"host": "127.0.0.1", "port": port, "timeout_ms": 200, **parts.pop("redis", {})}
+    redis = {"host": "127.0.0.1", "port": port, "timeout_ms": 5_000, **parts.pop("redis", {})}
     cache = {"l2": "redis", **parts.pop("cache", {})}
     return AppConfig.model_validate({"redis": redis, "cache": cache, **parts})
 
@@ -109,17 +109,18 @@ def test_who_misses_second_waits_for_who_missed_first(server: RedisServer) -> No
 def test_the_wait_for_another_is_bounded(server: RedisServer) -> None:
     async def body() -> None:
         first, second = (
-            opened(config(server.port, cache={"flight_wait_ms": 30})) for _ in range(2)
+            opened(config(server.port, cache={"flight_wait_ms": 100, "l2_timeout_ms": 500}))
+            for _ in range(2)
         )
         key = cache_key(DIGEST, "never answered")
         await first.get_many([key])
         started = time.monotonic()
         assert await second.get_many([key]) == [None]
-        assert 0.03 <= time.monotonic() - started < 0.2
-        await asyncio.sleep(0.15)  # the mark has gone: the next one classifies at once
+        assert 0.1 <= time.monotonic() - started < 1
+        await asyncio.sleep(0.5)  # the mark has gone: the next one classifies at once
         started = time.monotonic()
         assert await first.get_many([key]) == [None]
-        assert time.monotonic() - started < 0.03
+        assert time.monotonic() - started < 0.1
 
     run(body)
 
@@ -190,13 +191,13 @@ def test_a_server_restarted_under_us_is_used_again(server: RedisServer) -> None:
 
 def test_a_stopped_server_costs_no_more_than_the_time_limit(server: RedisServer) -> None:
     async def body() -> None:
-        cache = opened(config(server.port))
+        cache = opened(config(server.port, redis={"timeout_ms": 200}))
         await cache.get_many([b"k" * 24])
         server.signal(signal.SIGSTOP)
         started = time.monotonic()
         with pytest.raises(CacheUnavailable, match="TimeoutError"):
             await cache.get_many([b"k" * 24])
-        assert 0.15 < time.monotonic() - started < 0.6
+        assert 0.15 < time.monotonic() - started < 2
         server.signal(signal.SIGCONT)
         await cache.get_many([b"k" * 24])
 

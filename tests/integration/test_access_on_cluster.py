@@ -64,7 +64,7 @@ def guarded(
             "access": {
                 "required": True,
                 "rate_store": "redis",
-                "burst_s": 0.1,
+                "burst_s": 1.0,
                 "rate_timeout_ms": 1_000,
             },
             "breaker": {"recovery_ms": 500},
@@ -162,7 +162,7 @@ def test_a_rate_is_one_over_both_ingresses(guarded: Guarded) -> None:
         async with httpx.AsyncClient(base_url=guarded.url, timeout=30) as client:
             json, headers = {"text": "the same words"}, guarded.headers("slow")
             await client.post(PREDICT, json=json, headers=headers)
-            await asyncio.sleep(1)
+            await asyncio.sleep(2)  # the bucket is full again
             started = time.monotonic()
             pending: set[asyncio.Task[httpx.Response]] = set()
             sent = 0
@@ -173,7 +173,7 @@ def test_a_rate_is_one_over_both_ingresses(guarded: Guarded) -> None:
             statuses = [(await answer).status_code for answer in pending]
             elapsed_s = time.monotonic() - started
         # A busy machine may not manage to offer more than the rate.
-        allowed = min(sent, RATE * SECONDS + RATE * 0.1)
+        allowed = min(sent, RATE * SECONDS + RATE)
         assert set(statuses) <= {200, 429}
         # What was sent before the end may be counted until the last answer.
         late = RATE * (elapsed_s - SECONDS)

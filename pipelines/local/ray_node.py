@@ -31,6 +31,8 @@ def serve_defaults(cores: float) -> dict[str, str]:
         # defaults of 0.1 s and 5 s; a replica's death is then seen 0.4 s later at most.
         "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.5",
         "REPORTER_UPDATE_INTERVAL_MS": "10000",
+        # Every replica copies its counters to Ray: ten times a second by default.
+        "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "2000",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
     }

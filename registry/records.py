@@ -8,9 +8,11 @@ MLflow starts again at 1 when a model is deleted and made anew.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from registry.policy import Policy
+if TYPE_CHECKING:
+    # Engines need these records on machines that have no pydantic.
+    from registry.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,7 @@ class ModelInfo:
     created_s: float
     updated_s: float
     aliases: Mapping[str, int]
-    policy: Policy
+    policy: "Policy"
 
 
 @dataclass(frozen=True, slots=True)

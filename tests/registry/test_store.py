@@ -259,4 +259,5 @@ def test_the_database_is_in_wal_mode_and_artifact_folders_are_absolute(sqlite_st
         rows = connection.execute("SELECT artifact_location FROM experiments").fetchall()
     connection.close()
     folder = Path(file).parent / "artifacts"
-    assert sorted(row[0] for row in rows) == [f"file://{folder}/0", f"file://{folder}/sentigraph"]
+    experiments = ("0", "registry-audit", "sentigraph")
+    assert sorted(row[0] for row in rows) == [f"file://{folder}/{name}" for name in experiments]

@@ -185,6 +185,7 @@ class Flights:
         # Asking for the exception marks it as seen, also when all callers have left.
         done = not future.cancelled() and future.exception() is None
         self._backlog.leave(ticket.item.cost_s, bulk=ticket.bulk, done=done)
+        self._metrics.queued_texts.set(self._window.queued)
         if self._flights.get(ticket.item.key) is flight:
             del self._flights[ticket.item.key]
         for wait in flight.waits:

@@ -184,7 +184,7 @@ class AppConfig(_Part):
     )
     topology: Literal["split", "fused"] = Field(
         "split",
-        description="`split`: tokenizer and model are deployments of their own; `fused`: they share one replica.",
+        description="`split`: ingress, tokenizer and model are deployments of their own; `fused`: each ingress replica holds a tokenizer and a model, sized by `replicas.model`.",
     )
     server: ServerConfig = ServerConfig()
     limits: LimitsConfig = LimitsConfig()

@@ -1,8 +1,8 @@
 """The graph. Read ``build`` from its leaves to its root.
 
 Ingress ─▶ Cache
-   ├─────▶ Tokenizer ─▶ Model        topology: split (default)
-   ├─────▶ Tokenizer (with Model)    topology: fused
+   ├─────▶ Tokenizer ─▶ Model     topology: split (default)
+   │       Tokenizer ── Model     topology: fused, inside each Ingress replica
    └─────▶ Registry  ◀─ Tokenizer, Model: bundles at start-up, never per request
 """
 
@@ -22,62 +22,16 @@ from configs.replicas import AutoscalingConfig, ReplicaConfig
 from configs.schema import AppConfig
 from deployments.cache import CacheReplica
 from deployments.fetch import BundleCache
+from deployments.fleet import ServeFleet
 from deployments.ingress import Ingress
 from deployments.model import ModelReplica
-from deployments.payloads import EncodingBatch, ScoreBatch
 from deployments.probe import Probe
 from deployments.redis_cache import RedisCacheReplica
 from deployments.redis_client import Held
-from deployments.remote import by_value
+from deployments.remote import RemoteBundles, remote_model, remote_tokenizer
 from deployments.rollout import Registry
 from deployments.router import Routes
-from deployments.tokenizer import RunModel, TokenizerReplica
-
-
-class ServeFleet:
-    """``Fleet`` of the running application. Finds its deployments when first used."""
-
-    def __init__(self, topology: str) -> None:
-        # Models before tokenizers: a tokenizer's replica may ask a model at once.
-        self._holders = ("Model", "Tokenizer") if topology == "split" else ("Tokenizer",)
-
-    async def load(self, digest: str) -> None:
-        """See ``Fleet.load``."""
-        for name in self._holders:
-            await _every(name, "load", digest)
-
-    async def probe(self, digest: str, texts: Sequence[str]) -> list[Probe]:
-        """See ``Fleet.probe``."""
-        return await _every(self._holders[0], "probe", digest, list(texts))
-
-    async def route(self, routes: Routes) -> list[int]:
-        """See ``Fleet.route``."""
-        return await _every("Ingress", "route", routes)
-
-    async def let_go(self, digest: str) -> None:
-        """See ``Fleet.let_go``."""
-        for name in reversed(self._holders):
-            await _every(name, "let_go", digest)
-
-
-async def _every(deployment: str, method: str, *args: object) -> list[Any]:
-    """Calls every replica of a deployment of this application; raises what one of them raises."""
-    application = serve.get_replica_context().app_name
-    handle = serve.get_deployment_handle(deployment, application)
-    answers: list[Any] = await handle.broadcast(method, *args).results_async()
-    return answers
-
-
-class RemoteBundles:
-    """``BundleSource`` in the Registry deployment."""
-
-    def __init__(self, handle: DeploymentHandle) -> None:
-        self._handle = by_value(handle)
-
-    async def read(self, digest: str, name: str, offset: int) -> bytes:
-        """See ``BundleSource.read``."""
-        chunk: bytes = await self._handle.read.remote(digest, name, offset)
-        return chunk
+from deployments.tokenizer import TokenizerReplica
 
 
 class Model(ModelReplica):
@@ -111,16 +65,23 @@ class Tokenizer(TokenizerReplica):
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self, config: AppConfig, registry: DeploymentHandle, model: DeploymentHandle
     ) -> None:
-        super().__init__(_bundle_cache(config, registry), _remote_model(model))
+        super().__init__(_bundle_cache(config, registry), remote_model(model))
         for digest in await _live_digests(registry):
             await self.load(digest)
 
 
-class FusedTokenizer(TokenizerReplica):
-    """The Tokenizer deployment of the fused topology; the Model is a function call away."""
+class SplitIngress(Ingress):
+    """The Ingress deployment of the split topology; the Tokenizer is one RPC away."""
+
+    async def __init__(self, config: AppConfig, *, tokenizer: DeploymentHandle, **wiring: Any):  # type: ignore[misc]  # Serve awaits it
+        await super().__init__(config, run_texts=remote_tokenizer(tokenizer), **wiring)
+
+
+class FusedIngress(Ingress):
+    """The Ingress deployment of the fused topology; Tokenizer and Model are a call away."""
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
-        self, config: AppConfig, threads: int, registry: DeploymentHandle
+        self, config: AppConfig, *, threads: int, registry: DeploymentHandle, **wiring: Any
     ) -> None:
         bundles = _bundle_cache(config, registry)
         self._model = ModelReplica(
@@ -130,14 +91,17 @@ class FusedTokenizer(TokenizerReplica):
             threads=threads,
             gpu_share=config.replicas.model.num_gpus if ray.get_gpu_ids() else 0,
         )
-        super().__init__(bundles, self._model.run)
+        self._tokenizer = TokenizerReplica(bundles, self._model.run)
         for digest in await _live_digests(registry):
             await self.load(digest)
+        await super().__init__(
+            config, run_texts=self._tokenizer.classify, registry=registry, **wiring
+        )
 
     async def load(self, digest: str) -> None:
         """Opens a bundle's model and tokenizer."""
         await self._model.load(digest)
-        await super().load(digest)
+        await self._tokenizer.load(digest)
 
     async def probe(self, digest: str, texts: Sequence[str]) -> Probe:
         """See ``ModelReplica.probe``."""
@@ -145,7 +109,7 @@ class FusedTokenizer(TokenizerReplica):
 
     async def let_go(self, digest: str) -> None:
         """Frees a bundle's tokenizer and model."""
-        await super().let_go(digest)
+        await self._tokenizer.let_go(digest)
         await self._model.let_go(digest)
 
     async def check_health(self) -> None:
@@ -189,30 +153,36 @@ def build(args: Mapping[str, object]) -> Application:
         config, ServeFleet(config.topology)
     )
     cache = _cache(config)
-    if config.topology == "split":
-        model = _deployment(Model, sizes.model, replicas=models, scaling=config.autoscaling).bind(
-            config, threads, registry
+    if config.topology == "fused":
+        size = sizes.model.model_copy(
+            update={"max_ongoing_requests": sizes.ingress.max_ongoing_requests}
         )
-        tokenizer = _deployment(Tokenizer, sizes.tokenizer, scaling=config.autoscaling).bind(
-            config, registry, model
+        return _deployment(
+            FusedIngress, size, name="Ingress", replicas=models, scaling=config.autoscaling
+        ).bind(
+            config,
+            threads=threads,
+            hops_in_flight=config.batching.max_hops_in_flight or 2,
+            engines=1,
+            registry=registry,
+            cache=cache,
         )
-    else:
-        tokenizer = _deployment(
-            FusedTokenizer,
-            sizes.model,
-            name="Tokenizer",
-            replicas=models,
-            scaling=config.autoscaling,
-        ).bind(config, threads, registry)
 
+    model = _deployment(Model, sizes.model, replicas=models, scaling=config.autoscaling).bind(
+        config, threads, registry
+    )
+    tokenizer = _deployment(Tokenizer, sizes.tokenizer, scaling=config.autoscaling).bind(
+        config, registry, model
+    )
     ingresses = max(1, sizes.ingress.num_replicas)
-    engines = models / ingresses
     most = max(models, sizes.model.max_replicas) / ingresses
     hops = config.batching.max_hops_in_flight or max(2, math.ceil(1.5 * most))
-    return _deployment(Ingress, sizes.ingress, scaling=config.autoscaling).bind(
+    return _deployment(
+        SplitIngress, sizes.ingress, name="Ingress", scaling=config.autoscaling
+    ).bind(
         config,
         hops_in_flight=hops,
-        engines=engines,
+        engines=models / ingresses,
         tokenizer=tokenizer,
         registry=registry,
         cache=cache,
@@ -244,7 +214,7 @@ def _deployment(
     return serve.deployment(
         cls,
         name=name or cls.__name__,
-        **_scale(count, size, scaling, model=cls in (Model, FusedTokenizer)),
+        **_scale(count, size, scaling, model=cls in (Model, FusedIngress)),
         ray_actor_options=options,
         max_ongoing_requests=size.max_ongoing_requests,
         # With the default of 0 a code update stops an only replica before its successor is up.
@@ -288,13 +258,3 @@ async def _live_digests(registry: DeploymentHandle) -> list[str]:
     routes: Routes = await registry.routes.remote()
     champion = routes.champion.digest
     return [champion, *sorted(routes.digests - {champion})]
-
-
-def _remote_model(handle: DeploymentHandle) -> RunModel:
-    score = by_value(handle).run
-
-    async def run(batch: EncodingBatch) -> ScoreBatch:
-        scores: ScoreBatch = await score.remote(batch)
-        return scores
-
-    return run

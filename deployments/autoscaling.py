@@ -105,9 +105,9 @@ class GraphPolicy:
         for key, ctx in contexts.items():
             if key.name == "Tokenizer" and models is not None:
                 wanted[key] = max(1, math.ceil(wanted[models] * self._ratio))
-            elif key.name == "Tokenizer":
-                # Fused: the tokenizer's replicas hold the engines.
-                wanted[key], _ = self._model(ctx)
+            elif BUSY in (ctx.aggregated_metrics or {}):
+                # Fused: the ingress's replicas hold the engines.
+                wanted.setdefault(key, self._model(ctx)[0])
             elif key != models:
                 wanted[key] = _by_requests(ctx, self._ongoing)
         return wanted, {}

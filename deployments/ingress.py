@@ -2,8 +2,8 @@
 
 Predictions take the short way (``predict.py``, raw ASGI), everything else goes through
 FastAPI (``routes.py``). Around both: correlation id, metrics, one access line, one error
-body. The outgoing side, to Cache, Tokenizer and Registry, is Ray Serve handles, wrapped so
-that the classes behind know nothing of Ray.
+body. The outgoing side, to Cache and Registry, is Ray Serve handles, wrapped so that the
+classes behind know nothing of Ray; whether the Tokenizer is one, too, ``app.py`` decides.
 """
 
 import asyncio
@@ -24,11 +24,12 @@ from deployments.access_log import AccessLog, beside_the_replica_log
 from deployments.classifier import Classifier
 from deployments.errors import InternalError, MethodNotAllowed, NotReady, RequestError
 from deployments.exchange import ClientGone, Exchange
+from deployments.hop import RunTexts
 from deployments.live import LiveModel
 from deployments.metrics import Metrics
 from deployments.oip import OIP, OpenInference
 from deployments.outcome import Outcome
-from deployments.payloads import Answer, TextBatch
+from deployments.payloads import TextBatch
 from deployments.predict import Predict
 from deployments.registry_app import (
     FORM_BYTES,
@@ -37,7 +38,7 @@ from deployments.registry_app import (
     registry_routes,
 )
 from deployments.relay import Relay
-from deployments.remote import RemoteCache, RemoteRegistry, by_value
+from deployments.remote import RemoteCache, RemoteRegistry
 from deployments.router import Routes, routing_key
 from deployments.routes import PREDICT, PREDICT_BATCH, build_app
 from deployments.shadow import Shadow
@@ -65,7 +66,7 @@ class Ingress:
         *,
         hops_in_flight: int,
         engines: float,
-        tokenizer: DeploymentHandle,
+        run_texts: RunTexts,
         registry: DeploymentHandle,
         cache: DeploymentHandle | None,
     ) -> None:
@@ -75,8 +76,7 @@ class Ingress:
         self._access = AccessLog(beside_the_replica_log()) if logged else None
         self._metrics = Metrics()
         self._cors_origins = config.server.cors_origins
-        # Naming the method makes another handle: once, not for each call.
-        self._classify = by_value(tokenizer).classify
+        self._run_texts = run_texts
         self._routes: Routes = await registry.routes.remote()
         self._shared = RemoteCache(cache) if cache is not None else None
         classifier = Classifier(
@@ -206,10 +206,6 @@ class Ingress:
         except Exception as error:  # noqa: BLE001  (whatever it is, the cache is what is degraded)
             return f"degraded: {type(_cause(error)).__name__}, predictions go on without it"
         return "ok"
-
-    async def _run_texts(self, batch: TextBatch) -> Answer:
-        answer: Answer = await self._classify.remote(batch)
-        return answer
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Every request, and Starlette's lifespan messages."""

@@ -1,4 +1,4 @@
-"""The ingress's outgoing side: other deployments, as the plain classes behind know them."""
+"""Other deployments, as the plain classes of this one know them."""
 
 from collections.abc import AsyncIterator, Sequence
 
@@ -6,7 +6,10 @@ from ray.exceptions import RayActorError
 from ray.serve.handle import DeploymentHandle
 
 from deployments.errors import NotReady
+from deployments.hop import RunTexts
+from deployments.payloads import Answer, EncodingBatch, ScoreBatch, TextBatch
 from deployments.relay import Call, Part
+from deployments.tokenizer import RunModel
 
 
 def by_value(handle: DeploymentHandle) -> DeploymentHandle:
@@ -57,3 +60,38 @@ class RemoteRegistry:
         """See ``Far.push``."""
         wanted: bool = await self._handle.push.remote(call_id, part, more)
         return wanted
+
+
+class RemoteBundles:
+    """``BundleSource`` in the Registry deployment."""
+
+    def __init__(self, handle: DeploymentHandle) -> None:
+        self._handle = by_value(handle)
+
+    async def read(self, digest: str, name: str, offset: int) -> bytes:
+        """See ``BundleSource.read``."""
+        chunk: bytes = await self._handle.read.remote(digest, name, offset)
+        return chunk
+
+
+def remote_model(handle: DeploymentHandle) -> RunModel:
+    """The Model deployment as the tokenizer stage calls it."""
+    score = by_value(handle).run
+
+    async def run(batch: EncodingBatch) -> ScoreBatch:
+        scores: ScoreBatch = await score.remote(batch)
+        return scores
+
+    return run
+
+
+def remote_tokenizer(handle: DeploymentHandle) -> RunTexts:
+    """The Tokenizer deployment as the ingress calls it."""
+    # Naming the method makes another handle: once, not for each call.
+    classify = by_value(handle).classify
+
+    async def run(batch: TextBatch) -> Answer:
+        answer: Answer = await classify.remote(batch)
+        return answer
+
+    return run

@@ -109,7 +109,7 @@ async def make_front(
         config,
         hops_in_flight=hops,
         engines=1.0,
-        tokenizer=LocalHandle(stages),
+        run_texts=stages.classify,
         registry=LocalHandle(stages),
         cache=LocalHandle(cache) if cache is not None else None,
     )

@@ -79,8 +79,8 @@ def test_the_tokenizer_follows_the_model_and_the_ingress_its_requests() -> None:
 
 
 def test_in_the_fused_topology_the_tokenizer_is_the_model() -> None:
-    wanted, _ = GraphPolicy(target_busy_ratio=0.5)({Id("Tokenizer"): reported(1.0, 0.0, 3)})
-    assert wanted == {Id("Tokenizer"): 6.0}
+    wanted, _ = GraphPolicy(target_busy_ratio=0.5)({Id("Ingress"): reported(1.0, 0.0, 3)})
+    assert wanted == {Id("Ingress"): 6.0}
 
 
 def test_utilisation_is_counted_between_reads() -> None:

@@ -321,7 +321,7 @@ def test_bounds_and_policy_reach_ray(topology: str) -> None:
             },
         }
     )
-    model = "Model" if topology == "split" else "Tokenizer"
+    model = "Model" if topology == "split" else "Ingress"
     for name, deployment in deployments.items():
         bounds = deployment._deployment_config.autoscaling_config
         if name in ("Registry", "Cache"):
@@ -337,7 +337,8 @@ def test_bounds_and_policy_reach_ray(topology: str) -> None:
         "target_ongoing_requests": 11,
     }
     # As many RPCs may be in flight as the most replicas can use.
-    assert deployments["Ingress"].init_kwargs["hops_in_flight"] == 7
+    hops = deployments["Ingress"].init_kwargs["hops_in_flight"]
+    assert hops == (7 if topology == "split" else 2)
 
 
 def bounds_of(deployment: Deployment) -> dict[str, float]:

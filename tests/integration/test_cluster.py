@@ -17,8 +17,10 @@ import httpx
 import pytest
 import yaml
 from load import traffic
+from versions import staged, wait_for
 
 from pipelines.local.stack import Stack
+from registry.model_registry import ModelRegistry
 
 INSPECT = Path(__file__).with_name("inspect_replicas.py")
 
@@ -122,9 +124,10 @@ def test_other_topologies_answer_the_same_and_four_replicas_share_one_gpu(
     try:
         deploy(stack, with_args(original, {"topology": "fused"}), tmp_path)
         assert client.get("/models/live").json()["topology"] == "fused"
-        assert "Model" not in status(stack)["deployments"]
+        assert {"Model", "Tokenizer"}.isdisjoint(status(stack)["deployments"])
         fused = client.post("/predict", json={"text": text["text"] + " "}).json()
         assert fused["scores"] == pytest.approx(expected, abs=1e-5)
+        follows_its_alias(stack, client, tmp_path)
 
         shares = {"num_replicas": 4, "num_gpus": 0.25, "num_cpus": 0.2}
         deploy(stack, with_args(original, {"replicas": {"model": shares}}), tmp_path)
@@ -137,6 +140,22 @@ def test_other_topologies_answer_the_same_and_four_replicas_share_one_gpu(
     finally:
         deploy(stack, original, tmp_path)
     assert client.get("/models/live").json()["topology"] == "split"
+
+
+def follows_its_alias(stack: Stack, client: httpx.Client, folder: Path) -> None:
+    """Another version goes live where the ingress itself holds the models, and leaves again."""
+    config = stack.config.registry
+    registry = ModelRegistry(config.tracking_uri, config.artifact_root)
+    second = staged(registry, folder, temperature=3.0)
+    registry.lifecycle.transition("sentiment", second, "production", actor="ana", reason="test")
+    wait_for(client, second)
+    text = {"text": "The soup was warm and the room was cold."}
+    flat = client.post("/predict", json=text).json()
+    registry.lifecycle.rollback("sentiment", to=1, actor="ana", reason="test")
+    wait_for(client, 1)
+    sharp = client.post("/predict", json=text).json()
+    assert (flat["model_version"], sharp["model_version"]) == (second, 1)
+    assert flat["score"] < sharp["score"]
 
 
 def with_args(config: dict[str, Any], args: dict[str, Any]) -> dict[str, Any]:

@@ -1,22 +1,18 @@
 """Alias moves while requests come: every answer from one version, none failed, live at once."""
 
 import json
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from load import traffic
+from versions import ANA, BUNDLE, staged, wait_for
 
 from pipelines.local.stack import Stack
-from registry.bundle import MODEL_FILE, TOKENIZER_FILE, open_bundle, write_bundle
+from registry.bundle import MODEL_FILE, TOKENIZER_FILE, open_bundle
 from registry.model_registry import ModelRegistry
-
-BUNDLE = Path(__file__).parents[2] / "models" / "sentiment"
-ANA: dict[str, Any] = {"actor": "ana", "reason": "test"}
 
 
 @pytest.fixture(scope="module")
@@ -32,36 +28,6 @@ def _ends_with_the_first_version(client: httpx.Client, registry: ModelRegistry) 
     if state.champion != 1:
         registry.lifecycle.rollback("sentiment", to=1, **ANA)
     wait_for(client, 1)
-
-
-def staged(registry: ModelRegistry, folder: Path, **changes: Any) -> int:
-    """Another version in staging: the bundled model with other metadata or other files."""
-    bundle = open_bundle(BUNDLE)
-    files = {name: BUNDLE / name for name in bundle.files} | changes.pop("files", {})
-    made = write_bundle(
-        folder / "bundle",
-        name="sentiment",
-        labels=changes.get("labels", bundle.labels),
-        files=files,
-        max_tokens=bundle.max_tokens,
-        temperature=changes.get("temperature", bundle.temperature),
-        engine=bundle.engine,
-    )
-    version = registry.store.register("sentiment", made.directory, actor="ana").version
-    registry.lifecycle.transition("sentiment", version, "staging", **ANA)
-    shutil.rmtree(folder / "bundle")
-    return version
-
-
-def wait_for(client: httpx.Client, version: int, role: str = "champion") -> float:
-    """Seconds until a version is live."""
-    started_s = time.monotonic()
-    while time.monotonic() - started_s < 30:
-        live = client.get("/models/live").json()[role]
-        if live is not None and live["version"] == version:
-            return time.monotonic() - started_s
-        time.sleep(0.02)
-    pytest.fail(f"version {version} is not {role} after 30 s: {live}")
 
 
 def test_alias_moves_under_load_fail_no_request(

@@ -3,7 +3,8 @@
 Ingress ─▶ Cache
    ├─────▶ Tokenizer ─▶ Model        topology: split (default)
    ├─────▶ Tokenizer (with Model)    topology: fused
-   └─────▶ Registry  ◀─ Tokenizer, Model: bundles at start-up, never per request
+   ├─────▶ Registry  ◀─ Tokenizer, Model: bundles at start-up, never per request
+   └─────▶ Stream                    with stream.enabled; asks Tokenizer and Cache as the Ingress
 """
 
 import math
@@ -22,6 +23,7 @@ from configs.replicas import AutoscalingConfig, ReplicaConfig
 from configs.schema import AppConfig
 from deployments.cache import CacheReplica
 from deployments.fetch import BundleCache
+from deployments.fleet import ServeFleet
 from deployments.ingress import Ingress
 from deployments.model import ModelReplica
 from deployments.payloads import EncodingBatch, ScoreBatch
@@ -31,41 +33,8 @@ from deployments.redis_client import Held
 from deployments.remote import by_value
 from deployments.rollout import Registry
 from deployments.router import Routes
+from deployments.stream import STOP_S, Stream
 from deployments.tokenizer import RunModel, TokenizerReplica
-
-
-class ServeFleet:
-    """``Fleet`` of the running application. Finds its deployments when first used."""
-
-    def __init__(self, topology: str) -> None:
-        # Models before tokenizers: a tokenizer's replica may ask a model at once.
-        self._holders = ("Model", "Tokenizer") if topology == "split" else ("Tokenizer",)
-
-    async def load(self, digest: str) -> None:
-        """See ``Fleet.load``."""
-        for name in self._holders:
-            await _every(name, "load", digest)
-
-    async def probe(self, digest: str, texts: Sequence[str]) -> list[Probe]:
-        """See ``Fleet.probe``."""
-        return await _every(self._holders[0], "probe", digest, list(texts))
-
-    async def route(self, routes: Routes) -> list[int]:
-        """See ``Fleet.route``."""
-        return await _every("Ingress", "route", routes)
-
-    async def let_go(self, digest: str) -> None:
-        """See ``Fleet.let_go``."""
-        for name in reversed(self._holders):
-            await _every(name, "let_go", digest)
-
-
-async def _every(deployment: str, method: str, *args: object) -> list[Any]:
-    """Calls every replica of a deployment of this application; raises what one of them raises."""
-    application = serve.get_replica_context().app_name
-    handle = serve.get_deployment_handle(deployment, application)
-    answers: list[Any] = await handle.broadcast(method, *args).results_async()
-    return answers
 
 
 class RemoteBundles:
@@ -186,7 +155,7 @@ def build(args: Mapping[str, object]) -> Application:
     threads = config.model.intra_op_threads or threads
 
     registry = _deployment(Registry, sizes.registry, replicas=1).bind(
-        config, ServeFleet(config.topology)
+        config, ServeFleet(config.topology, stream=config.stream.enabled)
     )
     cache = _cache(config)
     if config.topology == "split":
@@ -205,18 +174,24 @@ def build(args: Mapping[str, object]) -> Application:
             scaling=config.autoscaling,
         ).bind(config, threads, registry)
 
-    ingresses = max(1, sizes.ingress.num_replicas)
-    engines = models / ingresses
-    most = max(models, sizes.model.max_replicas) / ingresses
-    hops = config.batching.max_hops_in_flight or max(2, math.ceil(1.5 * most))
+    most = max(models, sizes.model.max_replicas)
+    doors: dict[str, Any] = {"tokenizer": tokenizer, "registry": registry, "cache": cache}
+    stream = None
+    if config.stream.enabled:
+        stop_s = config.stream.drain_ms / 1_000 + STOP_S
+        stream = _deployment(Stream, sizes.stream, scaling=config.autoscaling, stop_s=stop_s).bind(
+            config, **_share(config, models, most, sizes.stream), **doors
+        )
     return _deployment(Ingress, sizes.ingress, scaling=config.autoscaling).bind(
-        config,
-        hops_in_flight=hops,
-        engines=engines,
-        tokenizer=tokenizer,
-        registry=registry,
-        cache=cache,
+        config, **_share(config, models, most, sizes.ingress), **doors, stream=stream
     )
+
+
+def _share(config: AppConfig, models: int, most: int, door: ReplicaConfig) -> dict[str, float]:
+    """What one replica of a door keeps under way, of ``models`` engines and at ``most``."""
+    doors = max(1, door.num_replicas)
+    hops = config.batching.max_hops_in_flight or max(2, math.ceil(1.5 * most / doors))
+    return {"hops_in_flight": hops, "engines": models / doors}
 
 
 def _cache(config: AppConfig) -> Application | None:
@@ -236,6 +211,7 @@ def _deployment(
     name: str | None = None,
     replicas: int | None = None,
     scaling: AutoscalingConfig | None = None,
+    stop_s: float = 20,
 ) -> serve.Deployment:
     count = replicas or max(1, size.num_replicas)
     options = {"num_cpus": size.num_cpus}
@@ -244,18 +220,22 @@ def _deployment(
     return serve.deployment(
         cls,
         name=name or cls.__name__,
-        **_scale(count, size, scaling, model=cls in (Model, FusedTokenizer)),
+        **_scale(count, size, scaling, _policy(cls, scaling)),
         ray_actor_options=options,
         max_ongoing_requests=size.max_ongoing_requests,
         # With the default of 0 a code update stops an only replica before its successor is up.
         max_surge_percent=100 if count == 1 else 25,
         health_check_period_s=10,
         graceful_shutdown_wait_loop_s=0.5,
+        graceful_shutdown_timeout_s=stop_s,
     )
 
 
 def _scale(
-    count: int, size: ReplicaConfig, scaling: AutoscalingConfig | None, *, model: bool
+    count: int,
+    size: ReplicaConfig,
+    scaling: AutoscalingConfig | None,
+    policy: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """Serve's arguments for a fixed number of replicas, or for one between two bounds."""
     if scaling is None or size.max_replicas <= count:
@@ -267,16 +247,25 @@ def _scale(
         "upscale_delay_s": scaling.upscale_delay_s,
         "downscale_delay_s": scaling.downscale_delay_s,
     }
-    if model:
-        bounds["policy"] = {
-            "policy_function": "deployments.autoscaling:ModelPolicy",
-            "policy_kwargs": {
-                "target_busy_ratio": scaling.target_busy_ratio,
-                "target_wait_ms": scaling.target_wait_ms,
-                "target_ongoing_requests": scaling.target_ongoing_requests,
-            },
-        }
+    if policy is not None:
+        bounds["policy"] = policy
     return {"autoscaling_config": bounds}
+
+
+def _policy(cls: type, scaling: AutoscalingConfig | None) -> dict[str, Any] | None:
+    if scaling is None or cls not in (Model, FusedTokenizer, Stream):
+        return None
+    if cls is Stream:
+        arguments = {"target_drain_s": scaling.target_drain_s}
+        return {"policy_function": "deployments.autoscaling:LagPolicy", "policy_kwargs": arguments}
+    return {
+        "policy_function": "deployments.autoscaling:ModelPolicy",
+        "policy_kwargs": {
+            "target_busy_ratio": scaling.target_busy_ratio,
+            "target_wait_ms": scaling.target_wait_ms,
+            "target_ongoing_requests": scaling.target_ongoing_requests,
+        },
+    }
 
 
 def _bundle_cache(config: AppConfig, registry: DeploymentHandle) -> BundleCache:

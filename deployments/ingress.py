@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
 from ray import serve
-from ray.exceptions import RayActorError
 from ray.serve import metrics as serve_metrics
 from ray.serve.handle import DeploymentHandle
 from starlette.middleware.cors import CORSMiddleware
@@ -37,10 +36,18 @@ from deployments.registry_app import (
     registry_routes,
 )
 from deployments.relay import Relay
-from deployments.remote import RemoteCache, RemoteRegistry, by_value
+from deployments.remote import (
+    RemoteCache,
+    RemoteRegistry,
+    RemoteStream,
+    by_value,
+    cause,
+    is_lost,
+)
 from deployments.router import Routes, routing_key
 from deployments.routes import PREDICT, PREDICT_BATCH, build_app
 from deployments.shadow import Shadow
+from deployments.streams.status import StreamStatus
 
 # A child of Serve's logger: its format and files, but a level of its own.
 _log = logging.getLogger("ray.serve.sentigraph")
@@ -68,6 +75,7 @@ class Ingress:
         tokenizer: DeploymentHandle,
         registry: DeploymentHandle,
         cache: DeploymentHandle | None,
+        stream: DeploymentHandle | None = None,
     ) -> None:
         _log.setLevel(config.server.log_level)
         self._cors_origins = config.server.cors_origins
@@ -79,6 +87,7 @@ class Ingress:
         self._classify = by_value(tokenizer).classify
         self._routes: Routes = await registry.routes.remote()
         self._shared = RemoteCache(cache) if cache is not None else None
+        self._stream = RemoteStream(stream) if stream is not None else None
         classifier = Classifier(
             config,
             self._run_texts,
@@ -86,7 +95,7 @@ class Ingress:
             self._metrics,
             hops_in_flight=hops_in_flight,
             engines=engines,
-            is_lost=_is_lost,
+            is_lost=is_lost,
         )
         self._shadow = Shadow(config, self._run_texts, self._metrics)
         predict = Predict(classifier, self._choose, self._answered, config.limits, self._metrics)
@@ -189,7 +198,7 @@ class Ingress:
             await asyncio.wait_for(self._run_texts(probe), _PROBE_BUDGET_S)
         except Exception as error:
             self._metrics.model_loaded.set(0)
-            _log.warning("readiness probe failed: %s", _cause(error))
+            _log.warning("readiness probe failed: %s", cause(error))
             raise NotReady("the model stage does not answer") from error
         self._metrics.model_loaded.set(1)
         checks = {"model": "ok", "registry": "ok"}
@@ -197,14 +206,20 @@ class Ingress:
             checks["registry"] = "degraded: MLflow did not answer, last known version is served"
         if self._shared is not None:
             checks["cache"] = await self._check_cache(self._shared)
+        if self._stream is not None:
+            checks["kafka"] = await self._stream.check()
         self._probed = (now, checks)
         return checks
+
+    async def streams(self) -> list[StreamStatus] | None:
+        """See ``Service.streams``."""
+        return None if self._stream is None else await self._stream.status()
 
     async def _check_cache(self, shared: RemoteCache) -> str:
         try:
             await asyncio.wait_for(shared.get_many([b""]), _PROBE_FRESH_S)
         except Exception as error:  # noqa: BLE001  (whatever it is, the cache is what is degraded)
-            return f"degraded: {type(_cause(error)).__name__}, predictions go on without it"
+            return f"degraded: {type(cause(error)).__name__}, predictions go on without it"
         return "ok"
 
     async def _run_texts(self, batch: TextBatch) -> Answer:
@@ -222,7 +237,7 @@ class Ingress:
             await self._serve(exchange)
         except RequestError as error:
             if error.status >= 500 and error.__cause__ is not None:
-                _log.error("request failed: %s", _cause(error.__cause__))
+                _log.error("request failed: %s", cause(error.__cause__))
             await exchange.fail(error)
         except ClientGone:
             exchange.status = exchange.status or 499  # nobody is there to be told
@@ -279,14 +294,3 @@ class Ingress:
         """Serve calls this when it stops the replica."""
         if self._access is not None:
             self._access.flush()
-
-
-def _is_lost(error: Exception) -> bool:
-    """Whether a replica died under a call; one hop further its error arrives as a cause."""
-    return isinstance(error, RayActorError) or isinstance(_cause(error), RayActorError)
-
-
-def _cause(error: BaseException) -> BaseException:
-    """The error that a remote replica raised, without Ray's wrapping and its traceback."""
-    cause = getattr(error, "cause", None)
-    return cause if isinstance(cause, BaseException) else error

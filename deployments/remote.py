@@ -1,5 +1,6 @@
 """The ingress's outgoing side: other deployments, as the plain classes behind know them."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from ray.exceptions import RayActorError
@@ -7,6 +8,9 @@ from ray.serve.handle import DeploymentHandle
 
 from deployments.errors import NotReady
 from deployments.relay import Call, Part
+from deployments.streams.status import StreamStatus, check
+
+_STATUS_S = 1.0
 
 
 def by_value(handle: DeploymentHandle) -> DeploymentHandle:
@@ -57,3 +61,41 @@ class RemoteRegistry:
         """See ``Far.push``."""
         wanted: bool = await self._handle.push.remote(call_id, part, more)
         return wanted
+
+
+class RemoteStream:
+    """The Stream deployment, seen from the ingress."""
+
+    def __init__(self, handle: DeploymentHandle) -> None:
+        self._handle = handle
+
+    async def status(self) -> list[StreamStatus]:
+        """One for each replica.
+
+        Raises:
+            NotReady: They do not answer.
+        """
+        answers = self._handle.broadcast("status").results_async()
+        try:
+            found: list[StreamStatus] = await asyncio.wait_for(answers, _STATUS_S)
+        except Exception as error:
+            raise NotReady("the stream replicas do not answer") from error
+        return found
+
+    async def check(self) -> str:
+        """The health of streams in one line; none of it concerns HTTP."""
+        try:
+            return check(await self.status())
+        except NotReady as error:
+            return f"degraded: {error.message}, HTTP goes on without them"
+
+
+def is_lost(error: Exception) -> bool:
+    """Whether a replica died under a call; one hop further its error arrives as a cause."""
+    return isinstance(error, RayActorError) or isinstance(cause(error), RayActorError)
+
+
+def cause(error: BaseException) -> BaseException:
+    """The error that a remote replica raised, without Ray's wrapping and its traceback."""
+    inner = getattr(error, "cause", None)
+    return inner if isinstance(inner, BaseException) else error

@@ -1,0 +1,47 @@
+"""All replicas of the running application, as the Registry deployment reaches them."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from ray import serve
+
+from deployments.probe import Probe
+from deployments.router import Routes
+
+
+class ServeFleet:
+    """``Fleet`` of the running application. Finds its deployments when first used."""
+
+    def __init__(self, topology: str, *, stream: bool) -> None:
+        # Models before tokenizers: a tokenizer's replica may ask a model at once.
+        self._holders = ("Model", "Tokenizer") if topology == "split" else ("Tokenizer",)
+        self._doors = ("Ingress", "Stream") if stream else ("Ingress",)
+
+    async def load(self, digest: str) -> None:
+        """See ``Fleet.load``."""
+        for name in self._holders:
+            await _every(name, "load", digest)
+
+    async def probe(self, digest: str, texts: Sequence[str]) -> list[Probe]:
+        """See ``Fleet.probe``."""
+        return await _every(self._holders[0], "probe", digest, list(texts))
+
+    async def route(self, routes: Routes) -> list[int]:
+        """See ``Fleet.route``; the doors are the ingress and, where there is one, the stream."""
+        epochs: list[int] = []
+        for name in self._doors:
+            epochs += await _every(name, "route", routes)
+        return epochs
+
+    async def let_go(self, digest: str) -> None:
+        """See ``Fleet.let_go``."""
+        for name in reversed(self._holders):
+            await _every(name, "let_go", digest)
+
+
+async def _every(deployment: str, method: str, *args: object) -> list[Any]:
+    """Calls every replica of a deployment of this application; raises what one of them raises."""
+    application = serve.get_replica_context().app_name
+    handle = serve.get_deployment_handle(deployment, application)
+    answers: list[Any] = await handle.broadcast(method, *args).results_async()
+    return answers

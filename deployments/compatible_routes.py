@@ -11,7 +11,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.errors import NotFound, NotReady
-from deployments.predict import BACKENDS
+from deployments.live import BACKENDS
 from deployments.schemas import ErrorBody
 from deployments.service import Service
 from deployments.streams.status import StreamStatus

@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
 from ray import serve
-from ray.serve import metrics as serve_metrics
 from ray.serve.handle import DeploymentHandle
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -29,6 +28,7 @@ from deployments.oip import OIP, OpenInference
 from deployments.outcome import Outcome
 from deployments.payloads import Answer, TextBatch
 from deployments.predict import Predict
+from deployments.prediction_log import Log, open_log
 from deployments.registry_app import (
     FORM_BYTES,
     REGISTRY_ENDPOINT,
@@ -43,6 +43,7 @@ from deployments.remote import (
     by_value,
     cause,
     is_lost,
+    ray_gauge,
 )
 from deployments.router import Routes, routing_key
 from deployments.routes import PREDICT, PREDICT_BATCH, build_app
@@ -56,15 +57,12 @@ _PROBE_BUDGET_S = 5.0
 _PROBE_FRESH_S = 1.0
 
 
-def _ray_gauge(name: str, text: str, labels: Sequence[str]) -> serve_metrics.Gauge:
-    return serve_metrics.Gauge(name, text, tuple(labels))
-
-
 @serve.ingress()
 class Ingress:
     """The ingress deployment. Any number of replicas; each has its own level-one cache."""
 
     _access: AccessLog | None = None
+    _log: Log | None = None
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self,
@@ -78,7 +76,6 @@ class Ingress:
         stream: DeploymentHandle | None = None,
     ) -> None:
         _log.setLevel(config.server.log_level)
-        self._cors_origins = config.server.cors_origins
         logged = config.server.access_log and _log.isEnabledFor(logging.INFO)
         self._access = AccessLog(beside_the_replica_log()) if logged else None
         self._metrics = Metrics()
@@ -98,7 +95,10 @@ class Ingress:
             is_lost=is_lost,
         )
         self._shadow = Shadow(config, self._run_texts, self._metrics)
-        predict = Predict(classifier, self._choose, self._answered, config.limits, self._metrics)
+        self._log = open_log(config, self._metrics)
+        predict = Predict(
+            classifier, self._choose, self._answered, config.limits, self._metrics, log=self._log
+        )
         self._predictions = {PREDICT: predict.one, PREDICT_BATCH: predict.batch}
         self._oip = OpenInference(
             predict, self._champion, self.ready, config.limits, config.server.app_name
@@ -116,7 +116,7 @@ class Ingress:
             self._gate = await open_gate(config, self._metrics)
             self._serve = self._gate.around(self._route)
         self._probed: tuple[float, dict[str, str]] | None = None
-        self._mirroring = asyncio.create_task(self._metrics.mirror(_ray_gauge).run())
+        self._mirroring = asyncio.create_task(self._metrics.mirror(ray_gauge).run())
         self._metrics.model_loaded.set(1)
         self._show_versions()
 
@@ -294,3 +294,5 @@ class Ingress:
         """Serve calls this when it stops the replica."""
         if self._access is not None:
             self._access.flush()
+        if self._log is not None:
+            self._log.close()

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from ray.exceptions import RayActorError
+from ray.serve import metrics as serve_metrics
 from ray.serve.handle import DeploymentHandle
 
 from deployments.errors import NotReady
@@ -21,6 +22,11 @@ def by_value(handle: DeploymentHandle) -> DeploymentHandle:
     return handle.options(
         _by_reference=False, request_serialization="pickle", response_serialization="pickle"
     )
+
+
+def ray_gauge(name: str, text: str, labels: Sequence[str]) -> serve_metrics.Gauge:
+    """A gauge of Ray, for ``Mirror``."""
+    return serve_metrics.Gauge(name, text, tuple(labels))
 
 
 class RemoteCache:

@@ -10,21 +10,22 @@ that can be tested without Ray.
 
 import asyncio
 import logging
-from collections.abc import Sequence
+import time
 
-from ray.serve import metrics as serve_metrics
 from ray.serve.handle import DeploymentHandle
 
 from configs.schema import AppConfig
 from deployments.autoscaling import BUSY, LAG, PARTITIONS, RATE
 from deployments.classifier import Classifier
+from deployments.lake.rows import Answered
 from deployments.live import LiveModel
 from deployments.metrics import Metrics
 from deployments.outcome import Outcome
 from deployments.payloads import Answer, TextBatch
-from deployments.remote import RemoteCache, by_value, is_lost
+from deployments.prediction_log import open_log
+from deployments.remote import RemoteCache, by_value, is_lost, ray_gauge
 from deployments.router import Routes, routing_key
-from deployments.streams.messages import StreamRequest, scores_of
+from deployments.streams.messages import StreamRequest, prediction_id, scores_of
 from deployments.streams.pump import Pump
 from deployments.streams.reader import Reader
 from deployments.streams.status import StreamStatus
@@ -33,10 +34,6 @@ from deployments.streams.writer import Writer
 _log = logging.getLogger("ray.serve.sentigraph")
 # Time that Serve gives a replica to stop, beyond ``stream.drain_ms``.
 STOP_S = 10.0
-
-
-def _ray_gauge(name: str, text: str, labels: Sequence[str]) -> serve_metrics.Gauge:
-    return serve_metrics.Gauge(name, text, tuple(labels))
 
 
 class Stream:
@@ -89,8 +86,9 @@ class Stream:
             answered=self._answered,
             metrics=self._metrics.stream,
         )
+        self._log = open_log(config, self._metrics)
         self._reader.start()
-        self._mirroring = asyncio.create_task(self._metrics.mirror(_ray_gauge).run())
+        self._mirroring = asyncio.create_task(self._metrics.mirror(ray_gauge).run())
 
     async def route(self, routes: Routes) -> int:
         """Takes a newer routing table; the epoch that now stands."""
@@ -144,6 +142,8 @@ class Stream:
         # Both wait for their threads, and the threads may wait for this loop.
         await asyncio.to_thread(self._reader.close)
         await asyncio.to_thread(self._writer.close)
+        if self._log is not None:
+            await asyncio.to_thread(self._log.close)
         if not drained:
             _log.warning("stopped with messages under way; others read them again")
 
@@ -157,6 +157,19 @@ class Stream:
         self._metrics.predictions.labels(label, str(outcome.cached).lower()).inc()
         self._metrics.score.observe(scores[label])
         self._metrics.text_chars.observe(len(request.text))
+        if self._log is not None:
+            self._log.add(
+                Answered(
+                    time.time_ns(),
+                    prediction_id(request, model),
+                    "kafka",
+                    request.text,
+                    model,
+                    outcome,
+                    label,
+                    scores,
+                )
+            )
 
     async def _run_texts(self, batch: TextBatch) -> Answer:
         answer: Answer = await self._tokenize.remote(batch)

@@ -15,8 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from configs.schema import LimitsConfig
 from deployments.cache import Prediction
 from deployments.errors import InvalidInput, TextEmpty, TextTooLong
-from deployments.live import LiveModel
-from deployments.predict import BACKENDS, parse
+from deployments.live import BACKENDS, LiveModel
+from deployments.predict import parse
 
 Headers = Sequence[tuple[str, bytes]]
 # Name space of prediction ids.

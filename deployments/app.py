@@ -33,7 +33,6 @@ from deployments.redis_client import Held
 from deployments.remote import by_value
 from deployments.rollout import Registry
 from deployments.router import Routes
-from deployments.stream import STOP_S, Stream
 from deployments.tokenizer import RunModel, TokenizerReplica
 
 
@@ -178,6 +177,9 @@ def build(args: Mapping[str, object]) -> Application:
     doors: dict[str, Any] = {"tokenizer": tokenizer, "registry": registry, "cache": cache}
     stream = None
     if config.stream.enabled:
+        # Kafka's client is nothing that replicas without streams should import.
+        from deployments.stream import STOP_S, Stream  # noqa: PLC0415
+
         stop_s = config.stream.drain_ms / 1_000 + STOP_S
         stream = _deployment(Stream, sizes.stream, scaling=config.autoscaling, stop_s=stop_s).bind(
             config, **_share(config, models, most, sizes.stream), **doors
@@ -253,11 +255,11 @@ def _scale(
 
 
 def _policy(cls: type, scaling: AutoscalingConfig | None) -> dict[str, Any] | None:
-    if scaling is None or cls not in (Model, FusedTokenizer, Stream):
-        return None
-    if cls is Stream:
+    if scaling is not None and cls.__name__ == "Stream":
         arguments = {"target_drain_s": scaling.target_drain_s}
         return {"policy_function": "deployments.autoscaling:LagPolicy", "policy_kwargs": arguments}
+    if scaling is None or cls not in (Model, FusedTokenizer):
+        return None
     return {
         "policy_function": "deployments.autoscaling:ModelPolicy",
         "policy_kwargs": {

@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Runs one command."""
-    config = load_config({}).stream
+    config = load_config().stream
     try:
         if args.command == "list":
             return _list(config, args)

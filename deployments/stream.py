@@ -82,7 +82,7 @@ class Stream:
             classify=classifier.classify,
             choose=self._choose,
             send=self._writer.send,
-            acknowledge=self._reader.acknowledge,
+            acknowledge=self._reader.holdings.acknowledge,
             answered=self._answered,
             metrics=self._metrics.stream,
         )
@@ -103,7 +103,7 @@ class Stream:
             connected=self._reader.connected,
             lag=self._reader.lag,
             rate=self._reader.rate,
-            in_flight=self._reader.in_flight,
+            in_flight=self._reader.holdings.in_flight,
             batches=self._pump.batches,
             counts={
                 "consumed": int(totals["kafka_messages_consumed_total"]),
@@ -131,7 +131,7 @@ class Stream:
             LAG: float(sum(lag.values())),
             RATE: self._reader.rate,
             PARTITIONS: float(len(lag)),
-            BUSY: min(1.0, self._reader.in_flight / self._max_in_flight),
+            BUSY: min(1.0, self._reader.holdings.in_flight / self._max_in_flight),
         }
 
     async def __del__(self) -> None:

@@ -8,9 +8,11 @@ that is sent again keeps its id, so its result is recognised.
 import argparse
 import json
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 from kafka.errors import KafkaError
@@ -19,12 +21,12 @@ from configs.load import load_config
 from configs.stream import StreamConfig
 from deployments.streams import options
 from deployments.streams.dead_letters import DeadLetter, NotADeadLetter, read_letter, restored
+from deployments.streams.holdings import read_message
 from deployments.streams.messages import Message
 from pipelines.errors import PipelineError
 
 _POLL_MS = 500
-# A topic is read to its end when this many polls in a row brought nothing.
-_EMPTY_POLLS = 4
+_READ_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,16 +159,18 @@ def _letters(
 
 
 def _read(consumer: KafkaConsumer) -> Iterator[Found]:
-    empty = 0
-    while consumer.assignment() and empty < _EMPTY_POLLS:
+    """To the end: past the offsets that the broker names, and until a poll brings nothing."""
+    assigned = consumer.assignment()
+    ends = consumer.end_offsets(assigned) if assigned else {}
+    deadline_s = time.monotonic() + _READ_S
+    polled: dict[TopicPartition, list[Any]] = {}
+    while polled or any(consumer.position(p) < end for p, end in ends.items()):
+        if time.monotonic() > deadline_s:
+            raise PipelineError(f"the dead letters could not be read in {_READ_S:g} s")
         polled = consumer.poll(timeout_ms=_POLL_MS)
-        empty = 0 if polled else empty + 1
-        for records in polled.values():
-            for r in records:
-                message = Message(
-                    r.topic, r.partition, r.offset, r.timestamp, r.key, r.value, tuple(r.headers)
-                )
-                try:
-                    yield Found(message, read_letter(message))
-                except NotADeadLetter:
-                    print(f"{r.partition}:{r.offset} is no dead letter", file=sys.stderr)
+        for record in (record for records in polled.values() for record in records):
+            message = read_message(record)
+            try:
+                yield Found(message, read_letter(message))
+            except NotADeadLetter:
+                print(f"{record.partition}:{record.offset} is no dead letter", file=sys.stderr)

@@ -97,7 +97,8 @@ def without_content(letter: Outgoing) -> Outgoing:
     value = orjson.loads(letter.value)
     if value["omitted_bytes"] is not None:
         return letter
-    size = len(value["message"] or "") or len(value["message_base64"] or "") * 3 // 4
+    text, encoded = value["message"], value["message_base64"]
+    size = len(base64.b64decode(encoded)) if encoded else len((text or "").encode())
     value |= {"message": None, "message_base64": None, "omitted_bytes": size}
     return replace(letter, value=orjson.dumps(value))
 

@@ -1,5 +1,7 @@
-"""Our settings → the arguments of kafka-python."""
+"""Our settings → the arguments of kafka-python, and whether it is worth while to use them."""
 
+import contextlib
+import socket
 from typing import Any
 
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
@@ -18,6 +20,7 @@ _ASSIGNORS = {
 _BOOTSTRAP_MS = 5_000
 _REQUEST_MS = 10_000
 _RECONNECT_MOST_MS = 2_000
+_REACH_S = 1.0
 
 
 def connection(config: StreamConfig) -> dict[str, Any]:
@@ -68,3 +71,22 @@ def producer(config: StreamConfig) -> dict[str, Any]:
         "request_timeout_ms": min(_REQUEST_MS, delivery_ms - config.linger_ms),
         "max_block_ms": config.delivery_timeout_ms,
     }
+
+
+def reach(config: StreamConfig) -> None:
+    """Tries whether a bootstrap server takes a connection.
+
+    A client of kafka-python that cannot start leaves a thread and sockets behind, so none is made
+    before this returns.
+
+    Raises:
+        ConnectionError: None does.
+    """
+    for server in config.bootstrap_servers:
+        host, _, port = server.rpartition(":")
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection((host.strip("[]"), int(port)), _REACH_S),
+        ):
+            return
+    raise ConnectionError("no bootstrap server takes a connection")

@@ -26,8 +26,8 @@ from deployments.live import LiveModel
 from deployments.outcome import Outcome
 from deployments.stream_metrics import StreamMetrics
 from deployments.streams.dead_letters import dead_letter, without_content
+from deployments.streams.holdings import Delivery
 from deployments.streams.messages import Outgoing, StreamRequest, read_request, result
-from deployments.streams.reader import Delivery
 from deployments.streams.retries import Backoff
 from deployments.streams.writer import Answers
 

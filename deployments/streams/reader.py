@@ -5,15 +5,12 @@ acknowledged. A broker that does not answer is left alone by a breaker and tried
 rest of the replica does not notice.
 """
 
-import contextlib
 import logging
-import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
 
-from kafka import ConsumerRebalanceListener, KafkaConsumer, OffsetAndMetadata, TopicPartition
+from kafka import ConsumerRebalanceListener, KafkaConsumer, TopicPartition
 from kafka.errors import KafkaConfigurationError, KafkaError
 
 from configs.dependencies import BreakerConfig
@@ -21,8 +18,7 @@ from configs.stream import StreamConfig
 from deployments.breaker import Breaker, BreakerOpen
 from deployments.stream_metrics import StreamMetrics
 from deployments.streams import options
-from deployments.streams.messages import Message
-from deployments.streams.progress import Progress
+from deployments.streams.holdings import Delivery, Holdings
 
 _log = logging.getLogger("ray.serve")
 _POLL_MS = 100
@@ -30,22 +26,19 @@ _PAUSED_POLL_MS = 20
 _LOOK_S = 2.0
 _CALL_MS = 3_000
 _CLOSE_MS = 3_000
-_REACH_S = 1.0
 # Paused at the bound, resumed when a quarter of it is free.
 _RESUME = 0.75
 
 
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """A message that is to be acknowledged, and where that is noted."""
-
-    message: Message
-    progress: Progress
-    read_s: float
-
-
 class Reader:
-    """One consumer of the group. ``acknowledge`` may be called from any thread."""
+    """One consumer of the group, in a thread of its own.
+
+    Attributes:
+        holdings: What it reads; tell it what is acknowledged.
+        connected: Whether a broker answered lately.
+        lag: Messages not yet acknowledged, by partition.
+        rate: Messages acknowledged a second, lately.
+    """
 
     def __init__(
         self,
@@ -68,14 +61,10 @@ class Reader:
         self._deliver = deliver
         self._metrics = metrics
         self._breaker = Breaker(breaker, on_breaker)
-        self._lock = threading.Lock()
-        self._owned: dict[TopicPartition, Progress] = {}
-        self._in_flight = 0
-        self._acknowledged = 0
-        self._looked_s = time.monotonic()
         self._paused = False
         self._stopping = threading.Event()
         self._closing = threading.Event()
+        self.holdings = Holdings()
         self.connected = False
         self.lag: dict[int, int] = {}
         self.rate = 0.0
@@ -89,19 +78,6 @@ class Reader:
     def alive(self) -> bool:
         """Whether its thread runs."""
         return self._thread.is_alive()
-
-    @property
-    def in_flight(self) -> int:
-        """Messages that are read and not acknowledged."""
-        return self._in_flight
-
-    def acknowledge(self, deliveries: Iterable[Delivery]) -> None:
-        """Results or dead letters of these are in Kafka."""
-        with self._lock:
-            for delivery in deliveries:
-                delivery.progress.acknowledge(delivery.message.offset)
-                self._in_flight -= 1
-                self._acknowledged += 1
 
     def stop_reading(self) -> None:
         """No further micro-batch; what is acknowledged from now on is still committed."""
@@ -117,7 +93,7 @@ class Reader:
         while not self._closing.is_set():
             try:
                 with self._breaker.guard():
-                    _reach(self._config.bootstrap_servers)
+                    options.reach(self._config)
                     consumer = KafkaConsumer(**options.consumer(self._config))
                 self._session(consumer)
             except BreakerOpen:
@@ -133,7 +109,8 @@ class Reader:
         self.connected = True
         self._paused = False
         try:
-            consumer.subscribe([self._config.requests_topic], listener=_Owning(self, consumer))
+            owning = _Owning(self.holdings, consumer, self._metrics)
+            consumer.subscribe([self._config.requests_topic], listener=owning)
             next_commit_s = next_look_s = 0.0
             while not self._closing.is_set():
                 self._read(consumer)
@@ -147,65 +124,34 @@ class Reader:
             self._commit(consumer)
         finally:
             consumer.close(autocommit=False, timeout_ms=_CLOSE_MS)
-            with self._lock:
-                self._owned.clear()
+            self.holdings.disown_all()
 
     def _read(self, consumer: KafkaConsumer) -> None:
-        room = self._config.max_in_flight - self._in_flight
+        in_flight, most = self.holdings.in_flight, self._config.max_in_flight
+        room = most - in_flight
         if self._stopping.is_set() or room <= 0:
             self._paused = True
-        elif self._in_flight <= self._config.max_in_flight * _RESUME:
+        elif in_flight <= most * _RESUME:
             self._paused = False
-        assigned = consumer.assignment()
         if self._paused:
-            consumer.pause(*(assigned - consumer.paused()))
+            consumer.pause(*(consumer.assignment() - consumer.paused()))
         else:
             consumer.resume(*consumer.paused())
         polled = consumer.poll(
             timeout_ms=_PAUSED_POLL_MS if self._paused else _POLL_MS,
             max_records=max(1, min(self._config.max_poll_records, room)),
         )
-        if polled:
-            self._hand_over(polled)
-
-    def _hand_over(self, polled: Mapping[TopicPartition, list[object]]) -> None:
-        now = time.monotonic()
-        batch: list[Delivery] = []
-        with self._lock:
-            for partition, records in polled.items():
-                for record in records:
-                    # Without an owner's note the partition was lost meanwhile: others read it.
-                    if (progress := self._owned.get(partition)) is None:
-                        break
-                    message = _message(record)
-                    if not progress.read(message.offset):
-                        # The broker lost its log, or somebody set the group back.
-                        progress = self._owned[partition] = Progress()
-                        progress.read(message.offset)
-                    batch.append(Delivery(message, progress, now))
-            self._in_flight += len(batch)
         for partition, records in polled.items():
-            self._metrics.consumed.labels(partition.topic, str(partition.partition)).inc(
-                len(records)
-            )
-        self._metrics.in_flight.set(self._in_flight)
+            labels = (partition.topic, str(partition.partition))
+            self._metrics.consumed.labels(*labels).inc(len(records))
+        batch = self.holdings.read(polled)
+        self._metrics.in_flight.set(self.holdings.in_flight)
         if batch:
             self._metrics.batch_size.observe(len(batch))
             self._deliver(batch)
 
-    def _to_commit(
-        self, among: Iterable[TopicPartition] | None = None
-    ) -> dict[TopicPartition, OffsetAndMetadata]:
-        with self._lock:
-            return {
-                partition: OffsetAndMetadata(offset, "", -1)
-                for partition, progress in self._owned.items()
-                if (among is None or partition in among)
-                and (offset := progress.to_commit) is not None
-            }
-
     def _commit(self, consumer: KafkaConsumer) -> None:
-        offsets = self._to_commit()
+        offsets = self.holdings.to_commit()
         if not offsets:
             return
         try:
@@ -217,21 +163,18 @@ class Reader:
             # Nothing is lost: the same offsets, or later ones, are committed next time.
             self._metrics.commit_failures.inc()
             _log.warning("offsets could not be committed: %s", type(error).__name__)
-            return
-        with self._lock:
-            for partition, committed in offsets.items():
-                if (progress := self._owned.get(partition)) is not None:
-                    progress.committed = committed.offset
+        else:
+            self.holdings.committed(offsets)
 
     def _look(self, consumer: KafkaConsumer) -> None:
         """Asks a broker how far it is: the lag, and whether it answers at all."""
-        assigned = consumer.assignment()
+        starts = self.holdings.unfinished()
+        ends: dict[TopicPartition, int] = {}
         try:
             with self._breaker.guard():
-                if assigned:
-                    ends = consumer.end_offsets(assigned, timeout_ms=_CALL_MS)
+                if starts:
+                    ends = consumer.end_offsets(list(starts), timeout_ms=_CALL_MS)
                 else:
-                    ends = {}
                     consumer.partitions_for_topic(self._config.requests_topic)
         except BreakerOpen:
             return
@@ -239,96 +182,44 @@ class Reader:
             self._lost(error)
             return
         self.connected = True
-        with self._lock:
-            now = time.monotonic()
-            self.rate = self._acknowledged / max(now - self._looked_s, 1e-3)
-            self._acknowledged, self._looked_s = 0, now
-            starts = {tp: self._owned[tp].unfinished for tp in assigned if tp in self._owned}
         lag = {}
-        for partition, start in starts.items():
+        for partition in consumer.assignment() & starts.keys():
             # The fetch answers' mark is newer, except on partitions that are paused.
             end = max(ends.get(partition) or 0, consumer.highwater(partition) or 0)
+            start = starts[partition]
             at = consumer.position(partition, timeout_ms=_CALL_MS) if start is None else start
             lag[partition.partition] = max(0, end - (at or 0))
         for gone in self.lag.keys() - lag.keys():
             self._metrics.lag.remove(str(gone))
         for number, behind in lag.items():
             self._metrics.lag.labels(str(number)).set(behind)
-        self.lag = lag
+        self.lag, self.rate = lag, self.holdings.rate()
         self._metrics.rate.set(self.rate)
-        self._metrics.in_flight.set(self._in_flight)
 
     def _lost(self, error: Exception) -> None:
-        if self.connected or self._breaker.state == "closed":
+        if self.connected:
             _log.warning("Kafka does not answer: %s", type(error).__name__)
         self.connected = False
-
-    def own(self, partitions: Iterable[TopicPartition]) -> None:
-        """Partitions that are ours from now on."""
-        with self._lock:
-            for partition in partitions:
-                self._owned.setdefault(partition, Progress())
-
-    def disown(
-        self, partitions: Iterable[TopicPartition]
-    ) -> dict[TopicPartition, OffsetAndMetadata]:
-        """Partitions that are not ours any more; what of them is still to be committed."""
-        partitions = set(partitions)
-        offsets = self._to_commit(partitions)
-        with self._lock:
-            for partition in partitions:
-                self._owned.pop(partition, None)
-        return offsets
-
-    def counted(self, kind: str) -> None:
-        """Counts a change of ownership."""
-        self._metrics.rebalances.labels(kind).inc()
 
 
 class _Owning(ConsumerRebalanceListener):  # type: ignore[misc]
     """Called in kafka-python's own thread while ``poll`` waits; must not block."""
 
-    def __init__(self, reader: Reader, consumer: KafkaConsumer) -> None:
-        self._reader = reader
+    def __init__(self, holdings: Holdings, consumer: KafkaConsumer, metrics: StreamMetrics) -> None:
+        self._holdings = holdings
         self._consumer = consumer
+        self._changes = metrics.rebalances
 
     def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        self._reader.own(assigned)
-        self._reader.counted("assigned")
+        self._holdings.own(assigned)
+        self._changes.labels("assigned").inc()
 
     def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        offsets = self._reader.disown(revoked)
+        offsets = self._holdings.disown(revoked)
         if offsets:
             self._consumer.commit_async(offsets)
-        self._reader.counted("revoked")
+        self._changes.labels("revoked").inc()
 
     def on_partitions_lost(self, lost: set[TopicPartition]) -> None:
-        self._reader.disown(lost)
-        self._reader.counted("lost")
-
-
-def _reach(servers: Iterable[str]) -> None:
-    """Raises OSError if no server takes a connection.
-
-    A consumer that cannot start leaves a thread behind, so it is made only where it can.
-    """
-    for server in servers:
-        host, _, port = server.rpartition(":")
-        with (
-            contextlib.suppress(OSError),
-            socket.create_connection((host.strip("[]"), int(port)), _REACH_S),
-        ):
-            return
-    raise ConnectionError("no bootstrap server takes a connection")
-
-
-def _message(record: object) -> Message:
-    return Message(
-        record.topic,  # type: ignore[attr-defined]
-        record.partition,  # type: ignore[attr-defined]
-        record.offset,  # type: ignore[attr-defined]
-        record.timestamp or 0,  # type: ignore[attr-defined]
-        record.key,  # type: ignore[attr-defined]
-        record.value,  # type: ignore[attr-defined]
-        tuple(record.headers),  # type: ignore[attr-defined]
-    )
+        self._holdings.disown(lost)
+        self._changes.labels("lost").inc()

@@ -54,7 +54,7 @@ class Writer:
     """One idempotent producer in its own thread."""
 
     def __init__(self, config: StreamConfig) -> None:
-        self._options = options.producer(config)
+        self._config = config
         self._close_s = config.delivery_timeout_ms / 1_000
         self._queue: SimpleQueue[_Batch | None] = SimpleQueue()
         self._producer: KafkaProducer | None = None
@@ -89,7 +89,8 @@ class Writer:
     def _send(self, record: Outgoing, settle: "partial[None]") -> None:
         try:
             if self._producer is None:
-                self._producer = KafkaProducer(**self._options)
+                options.reach(self._config)
+                self._producer = KafkaProducer(**options.producer(self._config))
             future = self._producer.send(
                 record.topic, value=record.value, key=record.key, headers=list(record.headers)
             )

@@ -40,7 +40,7 @@ class Member:
             classify=classifier.classify,
             choose=lambda _: LIVE,
             send=self.writer.send,
-            acknowledge=self.reader.acknowledge,
+            acknowledge=self.reader.holdings.acknowledge,
             answered=lambda *_: None,
             metrics=self.metrics.stream,
         )

@@ -17,10 +17,10 @@ from deployments.errors import InferenceFailed, Overloaded, RequestError
 from deployments.live import LiveModel
 from deployments.metrics import Metrics
 from deployments.outcome import Outcome
+from deployments.streams.holdings import Delivery
 from deployments.streams.messages import Message, Outgoing
 from deployments.streams.progress import Progress
 from deployments.streams.pump import Pump
-from deployments.streams.reader import Delivery
 from deployments.streams.writer import Answers
 
 OUTCOME = Outcome(Prediction(np.array([0.25, 0.75], dtype=np.float32), 5, False), cached=False)

@@ -111,10 +111,10 @@ def test_a_full_pipe_is_paused_and_what_is_acknowledged_is_committed(
 
     async def body(member: Member, stages: Stages) -> None:
         stages.delay_s = 0.3
-        await until(lambda: member.reader.in_flight == 32)
+        await until(lambda: member.reader.holdings.in_flight == 32)
         most = 0
         while collector.ledger.settled < 100:
-            most = max(most, member.reader.in_flight)
+            most = max(most, member.reader.holdings.in_flight)
             await asyncio.sleep(0.01)
         assert most == 32
         stages.delay_s = 0.0

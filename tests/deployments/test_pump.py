@@ -154,6 +154,19 @@ def test_an_outage_of_the_model_buries_nothing_however_long() -> None:
     assert world.topics() == ["sentiment_responses"] * 3
 
 
+def test_the_deadline_of_a_batch_is_the_configured_one() -> None:
+    world = World(FAST.model_copy(update={"processing_timeout_ms": 120}))
+    deadlines: list[float] = []
+
+    async def classify(*given: object, **_: object) -> list[Outcome | RequestError]:
+        deadlines.append(float(given[2]) - time.monotonic())  # type: ignore[arg-type]
+        return [OUTCOME]
+
+    world.classify = classify  # type: ignore[method-assign, assignment]
+    run(world, batch("good"))
+    assert 0.1 < deadlines[0] <= 0.12
+
+
 def test_no_room_in_the_graph_is_waited_for_and_nobodys_failure() -> None:
     world = World()
     world.full_for = 20

@@ -220,3 +220,29 @@ def test_a_producer_is_idempotent_on_this_broker(server: KafkaServer) -> None:
         assert producer.config["enable_idempotence"]
         assert producer.config["acks"] == -1
         assert producer.send("sentiment_responses", b"x").get(5).offset >= 0
+
+
+def test_topics_and_commits_are_the_configured_ones(
+    server: KafkaServer, collector: Collector
+) -> None:
+    async def body(member: Member, stages: Stages) -> None:
+        with KafkaProducer(bootstrap_servers=server.address) as producer:
+            producer.send("mine", b'{"id": "a", "text": "fine"}')
+            producer.send("mine", b"{")
+        await until(lambda: member.total("kafka_dlq_messages_total") == 1)
+        await until(lambda: member.reader.holdings.in_flight == 0)
+        # Nothing is committed before the interval is over, and then at the end at once.
+        assert member.reader.holdings.to_commit()
+
+    with_member(
+        server,
+        body,
+        requests_topic="mine",
+        responses_topic="answers",
+        dlq_topic="dead",
+        commit_interval_ms=60_000,
+    )
+    consumer = KafkaConsumer(bootstrap_servers=server.address, group_id="kubesentiment_consumer")
+    assert consumer.committed(TopicPartition("mine", 0)) == 2
+    assert {"answers", "dead"} <= consumer.topics()
+    consumer.close()

@@ -108,7 +108,7 @@ class LagPolicy:
         busy = _mean(reported.get(BUSY)) or 0.0
         pressure = max(drain_s / self._drain_s, busy / self._busy)
         wanted = replicas * min(_MOST_AT_ONCE, pressure)
-        return max(1.0, min(wanted, max(partitions, 1.0))), {}
+        return max(1.0, min(wanted, max(1, round(partitions)))), {}
 
 
 class GraphPolicy:

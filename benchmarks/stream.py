@@ -232,6 +232,7 @@ def run(given: argparse.Namespace) -> dict[str, object]:
                 # They are no part of what is counted below.
                 before = set(collector.ledger.values)
                 collector.ledger.values.clear()
+                collector.ledger.contents.clear()
                 collector.ledger.results -= len(before)
                 fire = under_fire(stack, server.address, collector, sent, given.kills)
                 time.sleep(3)  # whatever is repeated comes now

@@ -40,16 +40,21 @@ def messages(texts: Sequence[str], count: int, malformed_every: int) -> Iterator
 
 @dataclass(slots=True)
 class Ledger:
-    """What came back: values by message id, dead letters by key.
+    """What came back: results by message id, dead letters by key.
+
+    A result is known by its ``prediction_id`` and label. Repeated ones are equal beyond that,
+    but for the sixth decimal of a score: a batch of another shape adds up in another order.
 
     Attributes:
         values: All different results of each id.
+        contents: All different values of each id, byte for byte.
         dead: Keys of the dead letters.
         results: How many results there are, repeated ones included.
         letters: How many dead letters there are, repeated ones included.
     """
 
-    values: dict[str, set[bytes]] = field(default_factory=dict)
+    values: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
+    contents: dict[str, set[bytes]] = field(default_factory=dict)
     dead: set[bytes] = field(default_factory=set)
     results: int = 0
     letters: int = 0
@@ -57,7 +62,9 @@ class Ledger:
     def result(self, key: bytes, value: bytes) -> None:
         """Notes a message of the responses topic."""
         self.results += 1
-        self.values.setdefault(key.decode(), set()).add(value)
+        name, content = key.decode(), json.loads(value)
+        self.values.setdefault(name, set()).add((content["prediction_id"], content["label"]))
+        self.contents.setdefault(name, set()).add(value)
 
     def letter(self, key: bytes) -> None:
         """Notes a message of the dead letters' topic."""
@@ -83,6 +90,7 @@ class Ledger:
             "malformed": len(malformed),
             "results": self.results,
             "repeated_results": self.results - len(self.values),
+            "repeated_with_other_decimals": sum(len(c) > 1 for c in self.contents.values()),
             "dead_letters": self.letters,
             "repeated_dead_letters": self.letters - len(self.dead),
             "lost": len(valid - self.values.keys()) + len(malformed - self.dead),

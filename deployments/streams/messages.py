@@ -1,7 +1,7 @@
 """The messages: bytes of Kafka → a text to classify, a prediction → bytes of Kafka.
 
-Nothing in a result depends on when or by whom a message was answered, so a message that is
-delivered twice gives the same bytes twice. ``docs/schemas/`` holds the JSON Schemas.
+Nothing in a result says when or by whom a message was answered, so a message that is delivered
+twice gives the same result twice (ADR 0014). ``docs/schemas/`` holds the JSON Schemas.
 """
 
 import hashlib

@@ -181,24 +181,31 @@ def test_the_benchmark_sees_each_thing_that_can_go_wrong() -> None:
     sent = list(messages(["one", "two"], 300, 10))
     assert sum(m.id is None for m in sent) == 30
 
+    def answer(label: str = "POS", score: float = 0.5, name: str = "p") -> bytes:
+        return json.dumps({"prediction_id": name, "label": label, "score": score}).encode()
+
     def ledger() -> Ledger:
         book = Ledger()
         for m in random.Random(1).sample(sent, len(sent)):
             if m.id is None:
                 book.letter(m.key)
             else:
-                book.result(m.id.encode(), b"x")
+                book.result(m.id.encode(), answer())
         return book
 
     assert is_right(ledger().verdict(sent))
     repeated = ledger()
-    repeated.result(b"m-0000000", b"x")
+    repeated.result(b"m-0000000", answer())
+    repeated.result(b"m-0000001", answer(score=0.500_001))
     assert is_right(repeated.verdict(sent))
-    assert repeated.verdict(sent)["repeated_results"] == 1
+    assert repeated.verdict(sent)["repeated_results"] == 2
+    assert repeated.verdict(sent)["repeated_with_other_decimals"] == 1
     different, lost, buried, strange = ledger(), ledger(), ledger(), ledger()
-    different.result(b"m-0000000", b"y")
+    flipped = ledger()
+    different.result(b"m-0000000", answer(name="q"))
+    flipped.result(b"m-0000000", answer("NEG"))
     del lost.values["m-0000000"]
     buried.letter(b"m-0000000")
-    strange.result(b"m-9", b"x")
-    for wrong in (different, lost, buried, strange):
+    strange.result(b"m-9", answer())
+    for wrong in (different, flipped, lost, buried, strange):
         assert not is_right(wrong.verdict(sent))

@@ -159,7 +159,7 @@ class PredictionLog:
         while True:
             try:
                 self._store.write(segment.name, segment.read())
-            except OSError as error:
+            except (OSError, ValueError) as error:  # Arrow's errors are among the latter
                 self._failures.inc()
                 _log.warning("predictions wait for their store: %s", type(error).__name__)
                 if self._ending.wait(self._retry_s):

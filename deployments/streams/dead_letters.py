@@ -16,6 +16,7 @@ from deployments.streams.messages import Headers, Message, Outgoing, origin_of
 
 REASON, ORIGIN, ATTEMPTS, REDRIVES = "dlq-reason", "dlq-origin", "dlq-attempts", "dlq-redrives"
 _OURS = (REASON, ORIGIN, ATTEMPTS)
+_LAST_MS = 253_402_300_799_000
 
 
 class Origin(BaseModel):
@@ -76,7 +77,7 @@ def dead_letter(
             topic=message.topic,
             partition=message.partition,
             offset=message.offset,
-            timestamp=datetime.fromtimestamp(max(message.timestamp_ms, 0) / 1_000, UTC),
+            timestamp=_time(message.timestamp_ms),
         ),
         error=Reason(error_code=error.code, error_message=error.message),
         retry_count=attempts,
@@ -90,6 +91,11 @@ def dead_letter(
     ]
     # A tombstone needs a key; a letter has a value, so a missing key may stay missing.
     return Outgoing(topic, message.key, orjson.dumps(letter.model_dump(mode="json")), headers)
+
+
+def _time(timestamp_ms: int) -> datetime:
+    """Producers may write any number as the time; years end at 9999 here."""
+    return datetime.fromtimestamp(min(max(timestamp_ms, 0), _LAST_MS) / 1_000, UTC)
 
 
 def without_content(letter: Outgoing) -> Outgoing:

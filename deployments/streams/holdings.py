@@ -129,5 +129,6 @@ def read_message(record: Any) -> Message:
         record.timestamp or 0,
         record.key,
         record.value,
-        tuple(record.headers),
+        # A header may be null; a producer takes none.
+        tuple((name, value or b"") for name, value in record.headers),
     )

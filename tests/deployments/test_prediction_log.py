@@ -45,7 +45,7 @@ class Away(Store):
     def write(self, name: str, lines: bytes) -> list[str]:
         self.tries += 1
         if not self.back:
-            raise ConnectionError("away")
+            raise pa.ArrowInvalid("no such scheme") if self.tries == 1 else ConnectionError("away")
         self.files[name] = lines
         return [name]
 

@@ -4,6 +4,7 @@ import json
 import random
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,6 +27,7 @@ from deployments.streams.dead_letters import (
     restored,
     without_content,
 )
+from deployments.streams.holdings import read_message
 from deployments.streams.messages import (
     Message,
     StreamRequest,
@@ -146,6 +148,30 @@ def test_a_letter_too_large_keeps_the_way_to_its_content() -> None:
     assert read_letter(held).omitted_bytes == 1_000
     assert restored(held, read_letter(held)) is None
     assert without_content(small) == small
+
+
+@pytest.mark.parametrize("timestamp_ms", [-1, 0, 1 << 62])
+def test_any_number_may_stand_for_the_time(timestamp_ms: int) -> None:
+    letter = dead_letter("dead", message(b"x", timestamp_ms=timestamp_ms), ERROR, 0, NOW)
+    assert read_letter(message(letter.value)).metadata.timestamp.year in (1970, 9999)
+
+
+def test_a_null_header_is_an_empty_one() -> None:
+    record = SimpleNamespace(
+        topic="t",
+        partition=0,
+        offset=1,
+        timestamp=None,
+        key=None,
+        value=b"x",
+        headers=[("a", None)],
+    )
+    assert read_message(record).headers == (("a", b""),)
+
+
+def test_a_lone_surrogate_is_malformed() -> None:
+    with pytest.raises(RequestError):
+        read_request(message(b'{"id": "\\ud800", "text": "fine"}'), LIMITS)
 
 
 def test_other_messages_of_the_topic_are_no_letters() -> None:

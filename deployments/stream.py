@@ -11,6 +11,7 @@ that can be tested without Ray.
 import asyncio
 import logging
 import time
+from collections.abc import Coroutine
 
 from ray.serve.handle import DeploymentHandle
 
@@ -38,6 +39,8 @@ STOP_S = 10.0
 
 class Stream:
     """The Stream deployment: one member of the consumer group in each replica."""
+
+    _stopped = True  # there is nothing to stop before it was made
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self,
@@ -88,6 +91,7 @@ class Stream:
         )
         self._log = open_log(config, self._metrics)
         self._reader.start()
+        self._stopped = False
         self._mirroring = asyncio.create_task(self._metrics.mirror(ray_gauge).run())
 
     async def route(self, routes: Routes) -> int:
@@ -134,8 +138,15 @@ class Stream:
             BUSY: min(1.0, self._reader.holdings.in_flight / self._max_in_flight),
         }
 
-    async def __del__(self) -> None:
-        """Serve awaits this when it stops the replica: what was read is finished and committed."""
+    def __del__(self) -> Coroutine[None, None, None] | None:
+        """Serve awaits what this returns when it stops the replica; Python gets nothing."""
+        if self._stopped:
+            return None
+        self._stopped = True
+        return self.stop()
+
+    async def stop(self) -> None:
+        """Finishes and commits what was read, and leaves the group."""
         self._mirroring.cancel()
         self._reader.stop_reading()
         drained = await self._pump.drain(self._drain_s)

@@ -186,7 +186,10 @@ def test_a_replica_without_a_broker_lives_and_says_so() -> None:
         newer = Routes(ROUTES.epoch + 1, ROUTES.champion)
         assert await stream.route(newer) == newer.epoch
         assert await stream.route(ROUTES) == newer.epoch
-        await stream.__del__()
+        stopping = stream.__del__()
+        assert stopping is not None
+        await stopping
+        assert stream.__del__() is None
         with pytest.raises(RuntimeError):
             await stream.check_health()
 

@@ -60,7 +60,7 @@ def member_config(address: str, **more: object) -> AppConfig:
     stream = {
         "enabled": True,
         "bootstrap_servers": [address],
-        "session_timeout_ms": 1_500,
+        "session_timeout_ms": 2_000,
         "heartbeat_interval_ms": 300,
         "fetch_wait_ms": 10,
         "linger_ms": 2,
@@ -73,7 +73,11 @@ def member_config(address: str, **more: object) -> AppConfig:
 
 async def main() -> None:
     """Reads until it is killed."""
-    Member(member_config(sys.argv[1], max_in_flight=64, max_poll_records=8), Stages(0.02))
+    # Commits are rare, so a kill leaves results that are not committed and come again.
+    config = member_config(
+        sys.argv[1], max_in_flight=64, max_poll_records=8, commit_interval_ms=2_000
+    )
+    Member(config, Stages(0.02))
     await asyncio.Event().wait()
 
 

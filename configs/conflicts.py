@@ -19,6 +19,7 @@ def conflicts(config: AppConfig) -> Iterator[str]:
     yield from _gpus(config)
     yield from _access(config)
     yield from _vault(config)
+    yield from _stream(config)
 
 
 def _sizes(config: AppConfig) -> Iterator[str]:
@@ -127,3 +128,22 @@ def _vault(config: AppConfig) -> Iterator[str]:
     for name, value in {"vault.address": vault.address, **needs}.items():
         if not value:
             yield f"vault.enabled=True with vault.auth={vault.auth} needs {name}"
+
+
+def _stream(config: AppConfig) -> Iterator[str]:
+    stream, limits = config.stream, config.limits
+    if not stream.enabled:
+        return
+    if stream.max_in_flight > limits.max_queued_texts:
+        yield (
+            f"stream.max_in_flight={stream.max_in_flight} is above limits.max_queued_texts="
+            f"{limits.max_queued_texts}, so the stream would refuse its own texts"
+        )
+    if stream.processing_timeout_ms > limits.max_deadline_ms:
+        yield (
+            f"stream.processing_timeout_ms={stream.processing_timeout_ms} is above "
+            f"limits.max_deadline_ms={limits.max_deadline_ms}, and a version that leaves is let "
+            "go after that time"
+        )
+    if stream.security_protocol.startswith("SASL") and not stream.username:
+        yield f"stream.security_protocol={stream.security_protocol} needs stream.username"

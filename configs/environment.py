@@ -190,6 +190,50 @@ VARIABLES: tuple[Variable, ...] = (
         _milliseconds,
         note="seconds",
     ),
+    *(
+        Variable(f"MLOPS_KAFKA_{name}", (f"stream.{field}",), example)
+        for name, field, example in (
+            ("ENABLED", "enabled", "true"),
+            ("BOOTSTRAP_SERVERS", "bootstrap_servers", "kafka-0:9092,kafka-1:9092"),
+            ("CONSUMER_GROUP", "group", "reviews"),
+            ("TOPIC", "requests_topic", "reviews"),
+            ("DLQ_TOPIC", "dlq_topic", "reviews_dlq"),
+            ("AUTO_OFFSET_RESET", "start_at", "latest"),
+            ("PARTITION_ASSIGNMENT_STRATEGY", "assignment", "roundrobin"),
+            ("BATCH_SIZE", "max_poll_records", "100"),
+            ("BUFFER_SIZE", "max_in_flight", "2000"),
+            ("SESSION_TIMEOUT_MS", "session_timeout_ms", "45000"),
+            ("HEARTBEAT_INTERVAL_MS", "heartbeat_interval_ms", "5000"),
+            ("MAX_POLL_INTERVAL_MS", "max_poll_interval_ms", "600000"),
+            ("PROCESSING_TIMEOUT_MS", "processing_timeout_ms", "20000"),
+            ("MAX_RETRIES", "max_attempts", "5"),
+            ("PRODUCER_LINGER_MS", "linger_ms", "10"),
+            ("PRODUCER_COMPRESSION_TYPE", "compression", "gzip"),
+        )
+    ),
+    Variable(
+        "MLOPS_KAFKA_PRODUCER_TIMEOUT_SECONDS",
+        ("stream.delivery_timeout_ms",),
+        "20",
+        _milliseconds,
+        note="seconds",
+    ),
+    Variable(
+        "MLOPS_KAFKA_CONSUMER_THREADS",
+        ("replicas.stream.num_replicas",),
+        "4",
+        note="one consumer in each replica",
+    ),
+    *(
+        Variable(f"MLOPS_DATA_LAKE_{name}", (f"prediction_log.{field}",), example)
+        for name, field, example in (
+            ("ENABLED", "enabled", "true"),
+            ("BATCH_SIZE", "rows_per_file", "1000"),
+            ("BATCH_TIMEOUT_SECONDS", "flush_s", "60"),
+            ("COMPRESSION", "compression", "gzip"),
+            ("PARTITION_BY", "partition_by", "hour"),
+        )
+    ),
     Variable(
         "MLOPS_MLFLOW_TRACKING_URI",
         ("registry.tracking_uri",),

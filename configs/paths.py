@@ -11,9 +11,10 @@ _URI = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.\-]*:")
 
 
 def absolute_paths(config: AppConfig, home: Path) -> AppConfig:
-    """The same configuration with every path in ``registry`` absolute under ``home``.
+    """The same configuration with every path of ``registry`` and ``prediction_log`` absolute.
 
-    URIs other than relative sqlite ones stay as they are. Pure: nothing is created.
+    Relative ones start from ``home``. URIs other than relative sqlite ones stay as they are. Pure:
+    nothing is created.
     """
     registry = config.registry
     paths = {
@@ -22,7 +23,17 @@ def absolute_paths(config: AppConfig, home: Path) -> AppConfig:
         "bundle_cache_dir": absolute_path(registry.bundle_cache_dir, home),
         "bundled_model_dir": absolute_path(registry.bundled_model_dir, home),
     }
-    return config.model_copy(update={"registry": registry.model_copy(update=paths)})
+    log = config.prediction_log
+    folders = {
+        "uri": absolute_path(log.uri, home),
+        "buffer_dir": absolute_path(log.buffer_dir, home),
+    }
+    return config.model_copy(
+        update={
+            "registry": registry.model_copy(update=paths),
+            "prediction_log": log.model_copy(update=folders),
+        }
+    )
 
 
 def absolute_uri(uri: str, home: Path) -> str:

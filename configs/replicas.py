@@ -63,6 +63,7 @@ class ReplicasConfig(Part):
     tokenizer: ReplicaConfig = ReplicaConfig(num_cpus=0.1)
     model: ReplicaConfig = ReplicaConfig(num_replicas=0, num_cpus=0.5, max_ongoing_requests=64)
     registry: ReplicaConfig = ReplicaConfig(num_cpus=0.1)
+    stream: ReplicaConfig = ReplicaConfig(num_cpus=0.1)
 
 
 class AutoscalingConfig(Part):
@@ -87,6 +88,13 @@ class AutoscalingConfig(Part):
         le=1_000_000,
         description="Requests in flight in each replica of the other deployments; above it "
         "replicas are added.",
+    )
+    target_drain_s: float = Field(
+        30,
+        gt=0,
+        le=86_400,
+        description="Time in which stream replicas should work off what waits in Kafka; above it "
+        "replicas are added, at most one for each partition.",
     )
     upscale_delay_s: float = Field(
         10,

@@ -15,7 +15,9 @@ from configs.conflicts import conflicts
 from configs.dependencies import BreakerConfig, RedisConfig, VaultConfig
 from configs.models import RegistryConfig, RolloutConfig
 from configs.part import Part as _Part
+from configs.prediction_log import PredictionLogConfig
 from configs.replicas import AutoscalingConfig, ReplicasConfig
+from configs.stream import StreamConfig
 
 # ``limits`` is what a person reads where the pattern would say little.
 Name = Annotated[
@@ -199,6 +201,8 @@ class AppConfig(_Part):
     breaker: BreakerConfig = BreakerConfig()
     vault: VaultConfig = VaultConfig()
     access: AccessConfig = AccessConfig()
+    stream: StreamConfig = StreamConfig()
+    prediction_log: PredictionLogConfig = PredictionLogConfig()
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:

@@ -3,7 +3,8 @@
 Ingress ─▶ Cache
    ├─────▶ Tokenizer ─▶ Model     topology: split (default)
    │       Tokenizer ── Model     topology: fused, inside each Ingress replica
-   └─────▶ Registry  ◀─ Tokenizer, Model: bundles at start-up, never per request
+   ├─────▶ Registry  ◀─ Tokenizer, Model: bundles at start-up, never per request
+   └─────▶ Stream                 with stream.enabled; asks Tokenizer and Cache as the Ingress
 """
 
 import math
@@ -12,25 +13,26 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray import serve
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
 from configs.cores import available_cores, share_cores
 from configs.load import load_config
-from configs.replicas import AutoscalingConfig, ReplicaConfig
+from configs.replicas import ReplicaConfig
 from configs.schema import AppConfig
 from deployments.cache import CacheReplica
 from deployments.fetch import BundleCache
 from deployments.fleet import ServeFleet
 from deployments.ingress import Ingress
 from deployments.model import ModelReplica
+from deployments.payloads import Answer, TextBatch
 from deployments.probe import Probe
 from deployments.redis_cache import RedisCacheReplica
 from deployments.redis_client import Held
 from deployments.remote import RemoteBundles, remote_model, remote_tokenizer
 from deployments.rollout import Registry
 from deployments.router import Routes
+from deployments.sizes import by_engine, by_lag, deployment, fused
 from deployments.tokenizer import TokenizerReplica
 
 
@@ -107,6 +109,10 @@ class FusedIngress(Ingress):
         """See ``ModelReplica.probe``."""
         return await self._model.probe(digest, texts)
 
+    async def classify(self, batch: TextBatch) -> Answer:
+        """The tokenizer stage for the doors beside this one."""
+        return await self._tokenizer.classify(batch)
+
     async def let_go(self, digest: str) -> None:
         """Frees a bundle's tokenizer and model."""
         await self._tokenizer.let_go(digest)
@@ -149,104 +155,71 @@ def build(args: Mapping[str, object]) -> Application:
     models, threads = share_cores(available_cores(), sizes.model.num_replicas)
     threads = config.model.intra_op_threads or threads
 
-    registry = _deployment(Registry, sizes.registry, replicas=1).bind(
-        config, ServeFleet(config.topology)
+    registry = deployment(Registry, sizes.registry, replicas=1).bind(
+        config, ServeFleet(config.topology, stream=config.stream.enabled)
     )
     cache = _cache(config)
-    if config.topology == "fused":
-        size = sizes.model.model_copy(
-            update={"max_ongoing_requests": sizes.ingress.max_ongoing_requests}
+    scaling = config.autoscaling
+    if config.topology == "split":
+        model = deployment(
+            Model, sizes.model, replicas=models, scaling=scaling, policy=by_engine(scaling)
+        ).bind(config, threads, registry)
+        tokenizer = deployment(Tokenizer, sizes.tokenizer, scaling=scaling).bind(
+            config, registry, model
         )
-        return _deployment(
-            FusedIngress, size, name="Ingress", replicas=models, scaling=config.autoscaling
+    else:
+        tokenizer = None
+
+    most = max(models, sizes.model.max_replicas)
+    stages: dict[str, Any] = {"tokenizer": tokenizer, "registry": registry, "cache": cache}
+    stream = None
+    if config.stream.enabled:
+        # Kafka's client is nothing that replicas without streams should import.
+        from deployments.stream import STOP_S, Stream  # noqa: PLC0415
+
+        stream = deployment(
+            Stream,
+            sizes.stream,
+            scaling=scaling,
+            policy=by_lag(scaling),
+            stop_s=config.stream.drain_ms / 1_000 + STOP_S,
+        ).bind(config, **_share(config, models, most, sizes.stream), **stages)
+    doors = {"registry": registry, "cache": cache, "stream": stream}
+    if tokenizer is None:
+        return deployment(
+            FusedIngress,
+            fused(sizes.model, sizes.ingress),
+            name="Ingress",
+            replicas=models,
+            scaling=scaling,
+            policy=by_engine(scaling),
         ).bind(
             config,
             threads=threads,
             hops_in_flight=config.batching.max_hops_in_flight or 2,
             engines=1,
-            registry=registry,
-            cache=cache,
+            **doors,
         )
+    return deployment(SplitIngress, sizes.ingress, name="Ingress", scaling=scaling).bind(
+        config, **_share(config, models, most, sizes.ingress), tokenizer=tokenizer, **doors
+    )
 
-    model = _deployment(Model, sizes.model, replicas=models, scaling=config.autoscaling).bind(
-        config, threads, registry
-    )
-    tokenizer = _deployment(Tokenizer, sizes.tokenizer, scaling=config.autoscaling).bind(
-        config, registry, model
-    )
-    ingresses = max(1, sizes.ingress.num_replicas)
-    most = max(models, sizes.model.max_replicas) / ingresses
-    hops = config.batching.max_hops_in_flight or max(2, math.ceil(1.5 * most))
-    return _deployment(
-        SplitIngress, sizes.ingress, name="Ingress", scaling=config.autoscaling
-    ).bind(
-        config,
-        hops_in_flight=hops,
-        engines=models / ingresses,
-        tokenizer=tokenizer,
-        registry=registry,
-        cache=cache,
-    )
+
+def _share(config: AppConfig, models: int, most: int, door: ReplicaConfig) -> dict[str, float]:
+    """What one replica of a door keeps under way, of ``models`` engines and at ``most``."""
+    doors = max(1, door.num_replicas)
+    hops = config.batching.max_hops_in_flight or max(2, math.ceil(1.5 * most / doors))
+    return {"hops_in_flight": hops, "engines": models / doors}
 
 
 def _cache(config: AppConfig) -> Application | None:
     size = config.replicas.cache
     if config.cache.l2 == "redis":
-        return _deployment(RedisCache, size, name="Cache").bind(config)
+        return deployment(RedisCache, size, name="Cache").bind(config)
     if config.cache.l2 == "memory":
-        memory = _deployment(CacheReplica, size, name="Cache", replicas=1)
+        memory = deployment(CacheReplica, size, name="Cache", replicas=1)
         return memory.bind(config.cache.l2_max_bytes, config.cache.ttl_s)
     return None
-
-
-def _deployment(
-    cls: type,
-    size: ReplicaConfig,
-    *,
-    name: str | None = None,
-    replicas: int | None = None,
-    scaling: AutoscalingConfig | None = None,
-) -> serve.Deployment:
-    count = replicas or max(1, size.num_replicas)
-    options = {"num_cpus": size.num_cpus}
-    if size.num_gpus:
-        options["num_gpus"] = size.num_gpus
-    return serve.deployment(
-        cls,
-        name=name or cls.__name__,
-        **_scale(count, size, scaling, model=cls in (Model, FusedIngress)),
-        ray_actor_options=options,
-        max_ongoing_requests=size.max_ongoing_requests,
-        # With the default of 0 a code update stops an only replica before its successor is up.
-        max_surge_percent=100 if count == 1 else 25,
-        health_check_period_s=10,
-        graceful_shutdown_wait_loop_s=0.5,
-    )
-
-
-def _scale(
-    count: int, size: ReplicaConfig, scaling: AutoscalingConfig | None, *, model: bool
-) -> dict[str, Any]:
-    """Serve's arguments for a fixed number of replicas, or for one between two bounds."""
-    if scaling is None or size.max_replicas <= count:
-        return {"num_replicas": count}
-    bounds: dict[str, Any] = {
-        "min_replicas": count,
-        "max_replicas": size.max_replicas,
-        "target_ongoing_requests": scaling.target_ongoing_requests,
-        "upscale_delay_s": scaling.upscale_delay_s,
-        "downscale_delay_s": scaling.downscale_delay_s,
-    }
-    if model:
-        bounds["policy"] = {
-            "policy_function": "deployments.autoscaling:ModelPolicy",
-            "policy_kwargs": {
-                "target_busy_ratio": scaling.target_busy_ratio,
-                "target_wait_ms": scaling.target_wait_ms,
-                "target_ongoing_requests": scaling.target_ongoing_requests,
-            },
-        }
-    return {"autoscaling_config": bounds}
 
 
 def _bundle_cache(config: AppConfig, registry: DeploymentHandle) -> BundleCache:

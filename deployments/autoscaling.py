@@ -1,4 +1,4 @@
-"""How many replicas: one policy for the model, one for the whole graph.
+"""How many replicas: one policy for the model, one for streams, one for the whole graph.
 
 Pure: they see what Ray Serve's ``AutoscalingContext`` tells and answer with wanted replicas;
 Serve applies bounds, delays and factors afterwards. Serve finds them by import path
@@ -7,7 +7,7 @@ Serve applies bounds, delays and factors afterwards. Serve finds them by import 
 Requests in flight say little about a model that answers batches: the ingress keeps only so
 many RPCs in flight for each replica, and one RPC carries one text or sixty-four. So model
 replicas report how busy their engine was, and how long their queue would take by the
-measured cost surface.
+measured cost surface. Stream replicas report how far behind Kafka they are.
 """
 
 import math
@@ -16,6 +16,9 @@ from typing import Any, Protocol
 
 BUSY = "busy_ratio"
 WAIT = "wait_s"
+LAG = "lag_messages"
+RATE = "messages_per_s"
+PARTITIONS = "partitions"
 # One decision at most multiplies the replicas by this: a queue says "more", not how much.
 _MOST_AT_ONCE = 2.0
 
@@ -74,6 +77,40 @@ class ModelPolicy:
         return max(1.0, min(wanted, replicas * _MOST_AT_ONCE)), {}
 
 
+class LagPolicy:
+    """Keeps what waits in Kafka within a time that consumers can work off."""
+
+    def __init__(self, target_drain_s: float = 30.0, target_busy_ratio: float = 0.7) -> None:
+        """Makes a policy.
+
+        Args:
+            target_drain_s: Time to work off the lag at the present rate.
+            target_busy_ratio: Share of the messages that replicas may hold which they do hold.
+        """
+        self._drain_s = target_drain_s
+        self._busy = target_busy_ratio
+
+    def __call__(self, ctx: Context) -> Decision:
+        """Wanted replicas of the stream deployment; never more than there are partitions.
+
+        Where the model is what is slow, consumers alone do not help; their texts wait in its
+        queue then, and ``ModelPolicy`` adds models.
+        """
+        replicas = ctx.current_num_replicas
+        reported = ctx.aggregated_metrics or {}
+        if not reported.get(LAG) or replicas == 0:
+            return float(max(1, replicas)), {}
+        lag, rate, partitions = (
+            sum(reported.get(name, {}).values()) for name in (LAG, RATE, PARTITIONS)
+        )
+        # Without any rate a lag says "more", not how much.
+        drain_s = lag / rate if rate > 0 else (math.inf if lag else 0.0)
+        busy = _mean(reported.get(BUSY)) or 0.0
+        pressure = max(drain_s / self._drain_s, busy / self._busy)
+        wanted = replicas * min(_MOST_AT_ONCE, pressure)
+        return max(1.0, min(wanted, max(1, round(partitions)))), {}
+
+
 class GraphPolicy:
     """Sizes the model by its own policy, the tokenizer by the model, the rest by requests."""
 
@@ -93,6 +130,7 @@ class GraphPolicy:
         self._ratio = tokenizers_per_model
         self._ongoing = target_ongoing_requests
         self._model = ModelPolicy(**model)
+        self._stream = LagPolicy()
 
     def __call__(
         self, contexts: Mapping[Any, Context]
@@ -105,6 +143,8 @@ class GraphPolicy:
         for key, ctx in contexts.items():
             if key.name == "Tokenizer" and models is not None:
                 wanted[key] = max(1, math.ceil(wanted[models] * self._ratio))
+            elif key.name == "Stream":
+                wanted[key], _ = self._stream(ctx)
             elif BUSY in (ctx.aggregated_metrics or {}):
                 # Fused: the ingress's replicas hold the engines.
                 wanted.setdefault(key, self._model(ctx)[0])

@@ -3,16 +3,18 @@
 Plain FastAPI, nothing of its own: every fact comes from where ``routes.py`` gets it.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from deployments.errors import NotReady
-from deployments.predict import BACKENDS
+from deployments.errors import NotFound, NotReady
+from deployments.live import BACKENDS
 from deployments.schemas import ErrorBody
 from deployments.service import Service
+from deployments.streams.status import StreamStatus
 
 METRICS_TYPE = "text/plain; version=1.0.0; charset=utf-8"
 
@@ -66,6 +68,24 @@ class ModelFacts(_Answer):
     labels: list[str]
     max_tokens: int
     max_text_length: int = Field(description="Characters; `limits.max_text_chars`.")
+
+
+class KafkaFigures(_Answer):
+    """Answer to `GET /api/v1/kafka-metrics`: all stream replicas together since they started."""
+
+    messages_consumed: int
+    messages_processed: int = Field(description="Results that are acknowledged.")
+    messages_failed: int = Field(description="Attempts that failed.")
+    messages_retried: int
+    messages_sent_to_dlq: int
+    total_processing_time_ms: float = Field(description="Of each message, poll to acknowledgement.")
+    avg_processing_time_ms: float
+    throughput_tps: float
+    consumer_group_lag: int = Field(description="Messages not yet acknowledged.")
+    running: bool = Field(description="Whether a broker answers every replica.")
+    consumer_threads: int = Field(description="Stream replicas; each has one consumer.")
+    pending_batches: int
+    batch_queue_size: int = Field(description="Messages read and not acknowledged.")
 
 
 def compatible_routes(
@@ -130,11 +150,21 @@ def compatible_routes(
         """The Prometheus text page of the ingress replica that answers."""
         return Response(service.metrics_page(), media_type=METRICS_TYPE)
 
+    async def kafka() -> KafkaFigures:
+        """What comes and goes over Kafka."""
+        replicas = await service.streams()
+        if replicas is None:
+            raise NotFound("streams are off: set stream.enabled")
+        return _figures(replicas)
+
     for start in ("", prefix):
         api.add_api_route(f"{start}/health", health, include_in_schema=bool(start))
         api.add_api_route(f"{start}/ready", ready, responses=unready, include_in_schema=bool(start))
     api.add_api_route("/metrics", metrics, include_in_schema=False)
     api.add_api_route(f"{prefix}/health/details", details)
+    off: dict[int | str, dict[str, Any]] = {404: {"model": ErrorBody}, **unready}
+    api.add_api_route(f"{prefix}/kafka-metrics", kafka, responses=off)
+    api.add_api_route(f"{prefix}/kafka/metrics", kafka, include_in_schema=False)
     api.add_api_route(f"{prefix}/model-info", model_info)
     api.add_api_route(f"{prefix}/model/info", model_info, include_in_schema=False)
     return api
@@ -145,3 +175,26 @@ async def _checks(service: Service) -> dict[str, str]:
         return await service.ready()
     except NotReady:
         return {}
+
+
+def _figures(replicas: Sequence[StreamStatus]) -> KafkaFigures:
+    def total(name: str) -> int:
+        return sum(replica.counts[name] for replica in replicas)
+
+    acknowledged = total("processed") + total("dead_letters")
+    time_ms = sum(replica.processing_s for replica in replicas) * 1_000
+    return KafkaFigures(
+        messages_consumed=total("consumed"),
+        messages_processed=total("processed"),
+        messages_failed=total("failed"),
+        messages_retried=total("retried"),
+        messages_sent_to_dlq=total("dead_letters"),
+        total_processing_time_ms=round(time_ms, 3),
+        avg_processing_time_ms=round(time_ms / max(1, acknowledged), 3),
+        throughput_tps=round(sum(replica.rate for replica in replicas), 3),
+        consumer_group_lag=sum(sum(replica.lag.values()) for replica in replicas),
+        running=all(replica.connected for replica in replicas),
+        consumer_threads=len(replicas),
+        pending_batches=sum(replica.batches for replica in replicas),
+        batch_queue_size=sum(replica.in_flight for replica in replicas),
+    )

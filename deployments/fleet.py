@@ -1,4 +1,4 @@
-"""All replicas that hold models or route to them, as the rollout controller reaches them."""
+"""All replicas of the running application, as the Registry deployment reaches them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,9 +12,10 @@ from deployments.router import Routes
 class ServeFleet:
     """``Fleet`` of the running application. Finds its deployments when first used."""
 
-    def __init__(self, topology: str) -> None:
+    def __init__(self, topology: str, *, stream: bool) -> None:
         # Models before tokenizers: a tokenizer's replica may ask a model at once.
         self._holders = ("Model", "Tokenizer") if topology == "split" else ("Ingress",)
+        self._doors = ("Ingress", "Stream") if stream else ("Ingress",)
 
     async def load(self, digest: str) -> None:
         """See ``Fleet.load``."""
@@ -26,8 +27,11 @@ class ServeFleet:
         return await _every(self._holders[0], "probe", digest, list(texts))
 
     async def route(self, routes: Routes) -> list[int]:
-        """See ``Fleet.route``."""
-        return await _every("Ingress", "route", routes)
+        """See ``Fleet.route``; the doors are the ingress and, where there is one, the stream."""
+        epochs: list[int] = []
+        for name in self._doors:
+            epochs += await _every(name, "route", routes)
+        return epochs
 
     async def let_go(self, digest: str) -> None:
         """See ``Fleet.let_go``."""

@@ -13,8 +13,6 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import numpy as np
 from ray import serve
-from ray.exceptions import RayActorError
-from ray.serve import metrics as serve_metrics
 from ray.serve.handle import DeploymentHandle
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -31,6 +29,7 @@ from deployments.oip import OIP, OpenInference
 from deployments.outcome import Outcome
 from deployments.payloads import TextBatch
 from deployments.predict import Predict
+from deployments.prediction_log import Log, open_log
 from deployments.registry_app import (
     FORM_BYTES,
     REGISTRY_ENDPOINT,
@@ -38,10 +37,18 @@ from deployments.registry_app import (
     registry_routes,
 )
 from deployments.relay import Relay
-from deployments.remote import RemoteCache, RemoteRegistry
+from deployments.remote import (
+    RemoteCache,
+    RemoteRegistry,
+    RemoteStream,
+    cause,
+    is_lost,
+    ray_gauge,
+)
 from deployments.router import Routes, routing_key
 from deployments.routes import PREDICT, PREDICT_BATCH, build_app
 from deployments.shadow import Shadow
+from deployments.streams.status import StreamStatus
 
 # A child of Serve's logger: its format and files, but a level of its own.
 _log = logging.getLogger("ray.serve.sentigraph")
@@ -50,15 +57,12 @@ _PROBE_BUDGET_S = 5.0
 _PROBE_FRESH_S = 1.0
 
 
-def _ray_gauge(name: str, text: str, labels: Sequence[str]) -> serve_metrics.Gauge:
-    return serve_metrics.Gauge(name, text, tuple(labels))
-
-
 @serve.ingress()
 class Ingress:
     """The ingress deployment. Any number of replicas; each has its own level-one cache."""
 
     _access: AccessLog | None = None
+    _log: Log | None = None
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self,
@@ -69,9 +73,9 @@ class Ingress:
         run_texts: RunTexts,
         registry: DeploymentHandle,
         cache: DeploymentHandle | None,
+        stream: DeploymentHandle | None = None,
     ) -> None:
         _log.setLevel(config.server.log_level)
-        self._cors_origins = config.server.cors_origins
         logged = config.server.access_log and _log.isEnabledFor(logging.INFO)
         self._access = AccessLog(beside_the_replica_log()) if logged else None
         self._metrics = Metrics()
@@ -79,6 +83,7 @@ class Ingress:
         self._run_texts = run_texts
         self._routes: Routes = await registry.routes.remote()
         self._shared = RemoteCache(cache) if cache is not None else None
+        self._stream = RemoteStream(stream) if stream is not None else None
         classifier = Classifier(
             config,
             self._run_texts,
@@ -86,10 +91,13 @@ class Ingress:
             self._metrics,
             hops_in_flight=hops_in_flight,
             engines=engines,
-            is_lost=_is_lost,
+            is_lost=is_lost,
         )
         self._shadow = Shadow(config, self._run_texts, self._metrics)
-        predict = Predict(classifier, self._choose, self._answered, config.limits, self._metrics)
+        self._log = open_log(config, self._metrics)
+        predict = Predict(
+            classifier, self._choose, self._answered, config.limits, self._metrics, log=self._log
+        )
         self._predictions = {PREDICT: predict.one, PREDICT_BATCH: predict.batch}
         self._oip = OpenInference(
             predict, self._champion, self.ready, config.limits, config.server.app_name
@@ -107,7 +115,7 @@ class Ingress:
             self._gate = await open_gate(config, self._metrics)
             self._serve = self._gate.around(self._route)
         self._probed: tuple[float, dict[str, str]] | None = None
-        self._mirroring = asyncio.create_task(self._metrics.mirror(_ray_gauge).run())
+        self._mirroring = asyncio.create_task(self._metrics.mirror(ray_gauge).run())
         self._metrics.model_loaded.set(1)
         self._show_versions()
 
@@ -189,7 +197,7 @@ class Ingress:
             await asyncio.wait_for(self._run_texts(probe), _PROBE_BUDGET_S)
         except Exception as error:
             self._metrics.model_loaded.set(0)
-            _log.warning("readiness probe failed: %s", _cause(error))
+            _log.warning("readiness probe failed: %s", cause(error))
             raise NotReady("the model stage does not answer") from error
         self._metrics.model_loaded.set(1)
         checks = {"model": "ok", "registry": "ok"}
@@ -197,14 +205,20 @@ class Ingress:
             checks["registry"] = "degraded: MLflow did not answer, last known version is served"
         if self._shared is not None:
             checks["cache"] = await self._check_cache(self._shared)
+        if self._stream is not None:
+            checks["kafka"] = await self._stream.check()
         self._probed = (now, checks)
         return checks
+
+    async def streams(self) -> list[StreamStatus] | None:
+        """See ``Service.streams``."""
+        return None if self._stream is None else await self._stream.status()
 
     async def _check_cache(self, shared: RemoteCache) -> str:
         try:
             await asyncio.wait_for(shared.get_many([b""]), _PROBE_FRESH_S)
         except Exception as error:  # noqa: BLE001  (whatever it is, the cache is what is degraded)
-            return f"degraded: {type(_cause(error)).__name__}, predictions go on without it"
+            return f"degraded: {type(cause(error)).__name__}, predictions go on without it"
         return "ok"
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -218,7 +232,7 @@ class Ingress:
             await self._serve(exchange)
         except RequestError as error:
             if error.status >= 500 and error.__cause__ is not None:
-                _log.error("request failed: %s", _cause(error.__cause__))
+                _log.error("request failed: %s", cause(error.__cause__))
             await exchange.fail(error)
         except ClientGone:
             exchange.status = exchange.status or 499  # nobody is there to be told
@@ -275,14 +289,5 @@ class Ingress:
         """Serve calls this when it stops the replica."""
         if self._access is not None:
             self._access.flush()
-
-
-def _is_lost(error: Exception) -> bool:
-    """Whether a replica died under a call; one hop further its error arrives as a cause."""
-    return isinstance(error, RayActorError) or isinstance(_cause(error), RayActorError)
-
-
-def _cause(error: BaseException) -> BaseException:
-    """The error that a remote replica raised, without Ray's wrapping and its traceback."""
-    cause = getattr(error, "cause", None)
-    return cause if isinstance(cause, BaseException) else error
+        if self._log is not None:
+            self._log.close()

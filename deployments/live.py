@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from typing import Literal
 
+# Engine kind → its name in answers.
+BACKENDS = {"onnx": "onnx", "torch": "pytorch"}
+
 
 @dataclass(frozen=True, slots=True)
 class LiveModel:

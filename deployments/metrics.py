@@ -1,4 +1,5 @@
-"""Every metric of the serving graph: name, help, labels, buckets. Nowhere else.
+"""Every metric of the serving graph: name, help, labels, buckets. Nowhere else, but
+``stream_metrics.py`` for Kafka and the prediction log.
 
 The ingress sees the whole request (stage times travel back with the answer), so one
 registry in each ingress replica holds them all and ``/api/v1/metrics`` shows the page of
@@ -6,6 +7,7 @@ the replica that answers. Label values are bounded: routes, stages, reasons, lab
 model; never a text, an id or a raw path.
 """
 
+from collections import defaultdict
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -13,6 +15,7 @@ from prometheus_client.metrics_core import Metric
 
 from deployments.mirror import MakeGauge, Mirror
 from deployments.payloads import FloatArray
+from deployments.stream_metrics import PredictionLogMetrics, StreamMetrics
 
 _BREAKER_STATES = {"closed": 0.0, "half_open": 0.5, "open": 1.0}
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -207,6 +210,8 @@ class Metrics:
             ["name", "version", "digest"],
             registry=registry,
         )
+        self.stream = StreamMetrics(registry)
+        self.prediction_log = PredictionLogMetrics(registry)
 
     def observe_batches(self, batches: FloatArray) -> None:
         """Counts engine batches; rows as in ``ScoreBatch.batches``."""
@@ -235,6 +240,15 @@ class Metrics:
     def families(self) -> list[Metric]:
         """What is declared, with the values of now."""
         return list(self._registry.collect())
+
+    def totals(self) -> dict[str, float]:
+        """Sum over all labels, by sample name."""
+        # A labelled family without a child has no sample yet.
+        found: dict[str, float] = defaultdict(float)
+        for family in self._registry.collect():
+            for sample in family.samples:
+                found[sample.name] += sample.value
+        return found
 
     def mirror(self, make: MakeGauge) -> Mirror:
         """What copies all of it to gauges that ``make`` makes."""

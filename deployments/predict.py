@@ -20,13 +20,14 @@ from deployments.errors import (
     TextTooLong,
 )
 from deployments.exchange import Exchange
-from deployments.live import LiveModel
+from deployments.lake.rows import Answered
+from deployments.live import BACKENDS, LiveModel
 from deployments.metrics import Metrics
 from deployments.outcome import Outcome
+from deployments.prediction_log import Log
 from deployments.schemas import BatchPredictRequest, PredictRequest
 
 _Body = TypeVar("_Body", bound=BaseModel)
-BACKENDS = {"onnx": "onnx", "torch": "pytorch"}
 
 
 class Predict:
@@ -41,7 +42,10 @@ class Predict:
         ],
         limits: LimitsConfig,
         metrics: Metrics,
+        *,
+        log: Log | None = None,
     ) -> None:
+        self._log = log
         self._classifier = classifier
         self._choose = choose
         self._answered = answered
@@ -170,11 +174,18 @@ class Predict:
         label = model.labels[best]
         self._metrics.predictions.labels(label, str(outcome.cached).lower()).inc()
         self._metrics.score.observe(scores[best])
+        prediction_id = str(uuid.uuid4())
+        by_label = dict(zip(model.labels, scores, strict=True))
+        if self._log is not None:
+            now_ns = time.time_ns()
+            self._log.add(
+                Answered(now_ns, prediction_id, "http", text, model, outcome, label, by_label)
+            )
         return {
-            "prediction_id": str(uuid.uuid4()),
+            "prediction_id": prediction_id,
             "label": label,
             "score": scores[best],
-            "scores": dict(zip(model.labels, scores, strict=True)),
+            "scores": by_label,
             "n_tokens": outcome.prediction.n_tokens,
             "truncated": outcome.prediction.truncated,
             "cached": outcome.cached,

@@ -1,15 +1,21 @@
 """Other deployments, as the plain classes of this one know them."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 
+from ray import serve
 from ray.exceptions import RayActorError
+from ray.serve import metrics as serve_metrics
 from ray.serve.handle import DeploymentHandle
 
 from deployments.errors import NotReady
 from deployments.hop import RunTexts
 from deployments.payloads import Answer, EncodingBatch, ScoreBatch, TextBatch
 from deployments.relay import Call, Part
+from deployments.streams.status import StreamStatus, check
 from deployments.tokenizer import RunModel
+
+_STATUS_S = 1.0
 
 
 def by_value(handle: DeploymentHandle) -> DeploymentHandle:
@@ -20,6 +26,11 @@ def by_value(handle: DeploymentHandle) -> DeploymentHandle:
     return handle.options(
         _by_reference=False, request_serialization="pickle", response_serialization="pickle"
     )
+
+
+def ray_gauge(name: str, text: str, labels: Sequence[str]) -> serve_metrics.Gauge:
+    """A gauge of Ray, for ``Mirror``."""
+    return serve_metrics.Gauge(name, text, tuple(labels))
 
 
 class RemoteCache:
@@ -85,8 +96,11 @@ def remote_model(handle: DeploymentHandle) -> RunModel:
     return run
 
 
-def remote_tokenizer(handle: DeploymentHandle) -> RunTexts:
-    """The Tokenizer deployment as the ingress calls it."""
+def remote_tokenizer(handle: DeploymentHandle | None) -> RunTexts:
+    """The tokenizer stage: its deployment, or without one the ingress's replicas (fused)."""
+    if handle is None:
+        application = serve.get_replica_context().app_name
+        handle = serve.get_deployment_handle("Ingress", application)
     # Naming the method makes another handle: once, not for each call.
     classify = by_value(handle).classify
 
@@ -95,3 +109,41 @@ def remote_tokenizer(handle: DeploymentHandle) -> RunTexts:
         return answer
 
     return run
+
+
+class RemoteStream:
+    """The Stream deployment, seen from the ingress."""
+
+    def __init__(self, handle: DeploymentHandle) -> None:
+        self._handle = handle
+
+    async def status(self) -> list[StreamStatus]:
+        """One for each replica.
+
+        Raises:
+            NotReady: They do not answer.
+        """
+        answers = self._handle.broadcast("status").results_async()
+        try:
+            found: list[StreamStatus] = await asyncio.wait_for(answers, _STATUS_S)
+        except Exception as error:
+            raise NotReady("the stream replicas do not answer") from error
+        return found
+
+    async def check(self) -> str:
+        """The health of streams in one line; none of it concerns HTTP."""
+        try:
+            return check(await self.status())
+        except NotReady as error:
+            return f"degraded: {error.message}, HTTP goes on without them"
+
+
+def is_lost(error: Exception) -> bool:
+    """Whether a replica died under a call; one hop further its error arrives as a cause."""
+    return isinstance(error, RayActorError) or isinstance(cause(error), RayActorError)
+
+
+def cause(error: BaseException) -> BaseException:
+    """The error that a remote replica raised, without Ray's wrapping and its traceback."""
+    inner = getattr(error, "cause", None)
+    return inner if isinstance(inner, BaseException) else error

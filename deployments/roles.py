@@ -20,6 +20,8 @@ RULES: dict[str, tuple[Need, Need]] = {
     "/api/v1/model-info": ("predict", "admin"),
     "/api/v1/model": ("predict", "admin"),
     "/api/v1/metrics": ("metrics", "admin"),
+    "/api/v1/kafka-metrics": ("metrics", "admin"),
+    "/api/v1/kafka/metrics": ("metrics", "admin"),
     "/api/v1/docs": ("docs", "admin"),
     "/api/v1/openapi.json": ("docs", "admin"),
     "/v2": ("predict", "predict"),

@@ -19,8 +19,7 @@ from starlette.routing import BaseRoute
 from configs.schema import LimitsConfig, ServerConfig
 from deployments.compatible_routes import METRICS_TYPE, compatible_routes
 from deployments.errors import InternalError, InvalidInput, MethodNotAllowed, NotFound, RequestError
-from deployments.live import LiveModel
-from deployments.predict import BACKENDS
+from deployments.live import BACKENDS, LiveModel
 from deployments.schemas import (
     BatchPrediction,
     BatchPredictRequest,

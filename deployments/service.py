@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from deployments.router import Routes
+from deployments.streams.status import StreamStatus
 
 
 class Service(Protocol):
@@ -21,5 +22,13 @@ class Service(Protocol):
 
         Raises:
             NotReady: A component that predictions need does not answer.
+        """
+        ...
+
+    async def streams(self) -> list[StreamStatus] | None:
+        """Each replica that reads Kafka; None where none does.
+
+        Raises:
+            NotReady: They do not answer.
         """
         ...

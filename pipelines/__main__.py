@@ -56,6 +56,7 @@ VERBS = {
         "pipelines.models", "the registry: list, show, promote, shadow, canary, roll back, audit"
     ),
     "secrets": Entry("pipelines.secrets", "API keys and other secrets in Vault"),
+    "dlq": Entry("pipelines.dlq", "Kafka messages that could not be answered: list, show, redrive"),
     "warm": Entry("pipelines.warm", "have the texts of a file remembered by a running server"),
     "import": Entry("pipelines.hf_import", "turn a Hugging Face classifier into a bundle"),
 }

@@ -64,6 +64,7 @@ CHOSEN = {
     "access.api_key": "an-Api-key-1",
     "access.api_keys": f'[{{"id": "shop", "sha256": "{"ab" * 32}"}}]',
     "vault.address": "http://vault:8200",
+    "stream.bootstrap_servers": "kafka-0:9092",
 }
 
 

@@ -141,7 +141,7 @@ def test_a_longer_timeout_lifts_the_longest_deadline_unless_that_is_named_too(ho
 def test_names_without_effect_give_one_warning(
     home: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    environ = {"MLOPS_HOST": "0.0.0.0", "MLOPS_KAFKA_TOPIC": "s3cret"}
+    environ = {"MLOPS_HOST": "0.0.0.0", "MLOPS_DATA_LAKE_BUCKET": "s3cret"}
     with caplog.at_level(logging.WARNING):
         load_config(environ=environ, home=home)
     (record,) = caplog.records

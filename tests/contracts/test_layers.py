@@ -15,7 +15,9 @@ PACKAGES = ("configs", "registry", "deployments", "pipelines")
 EDGES = {
     "ray": (
         "deployments/app.py",
+        "deployments/fleet.py",
         "deployments/ingress.py",
+        "deployments/stream.py",
         "deployments/metrics.py",
         "deployments/remote.py",
         "pipelines/",
@@ -24,6 +26,7 @@ EDGES = {
     "torch": ("deployments/engines/", "pipelines/"),
     "transformers": ("deployments/engines/", "pipelines/"),
     "mlflow": ("registry/connection.py",),
+    "kafka": ("deployments/streams/", "pipelines/"),
 }
 # Besides the one reader: MLflow takes some of its settings from the environment alone, so the
 # connection sets them before the import; a launcher hands its children an environment.

@@ -7,7 +7,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deployments.autoscaling import BUSY, WAIT, GraphPolicy, ModelPolicy, Utilisation
+from deployments.autoscaling import (
+    BUSY,
+    LAG,
+    PARTITIONS,
+    RATE,
+    WAIT,
+    GraphPolicy,
+    LagPolicy,
+    ModelPolicy,
+    Utilisation,
+)
 
 
 @dataclass
@@ -91,3 +101,51 @@ def test_utilisation_is_counted_between_reads() -> None:
     assert first[BUSY] == pytest.approx(0.5)
     assert first[WAIT] == pytest.approx(30 * 0.002, rel=0.01)
     assert counted.read(queued=0, clock_s=13.0) == {BUSY: 0.0, WAIT: 0.0}
+
+
+def behind(
+    lag: float, rate: float, busy: float = 0.0, replicas: int = 2, partitions: int = 8
+) -> Context:
+    """Replicas that share what they report evenly."""
+    totals = {LAG: lag, RATE: rate, PARTITIONS: partitions}
+    metrics = {
+        name: {f"replica-{i}": total / replicas for i in range(replicas)}
+        for name, total in totals.items()
+    }
+    metrics[BUSY] = {f"replica-{i}": busy for i in range(replicas)}
+    return Context(replicas, 0.0, metrics)
+
+
+@pytest.mark.parametrize(
+    ("lag", "rate", "busy", "wanted"),
+    [
+        (3_000, 100, 0.0, 2.0),  # worked off in the wanted 30 s: as many
+        (4_500, 100, 0.0, 3.0),  # half again too long
+        (90_000, 100, 0.0, 4.0),  # however long: at most twice as many at once
+        (10, 0, 0.0, 4.0),  # nothing moves
+        (0, 100, 0.35, 1.0),  # caught up and half as busy as wanted
+        (0, 0, 0.0, 1.0),  # idle: never nothing
+    ],
+)
+def test_streams_follow_the_time_to_catch_up(
+    lag: float, rate: float, busy: float, wanted: float
+) -> None:
+    assert LagPolicy(target_drain_s=30)(behind(lag, rate, busy))[0] == pytest.approx(wanted)
+
+
+def test_never_more_consumers_than_partitions_and_no_change_without_reports() -> None:
+    assert LagPolicy()(behind(1e6, 1, replicas=6, partitions=8))[0] == 8
+    assert LagPolicy()(Context(3, 0.0))[0] == 3
+    assert LagPolicy()(Context(0, 0.0))[0] == 1
+
+
+@given(lag=st.floats(0, 1e9), rate=st.floats(0, 1e6), replicas=st.integers(1, 100))
+def test_one_decision_on_streams_is_bounded(lag: float, rate: float, replicas: int) -> None:
+    wanted, state = LagPolicy()(behind(lag, rate, 0.5, replicas, 64))
+    assert 1 <= wanted <= min(2 * replicas, 64)
+    assert state == {}
+
+
+def test_the_graph_sizes_streams_by_their_lag() -> None:
+    stream = Id("Stream")
+    assert GraphPolicy()({stream: behind(4_500, 100)})[0] == {stream: pytest.approx(3.0)}

@@ -1,7 +1,8 @@
 """One private stack for the whole run: MLflow, Ray with its dashboard, and the application.
 
 It is what ``make serve`` starts, on free ports and in a temporary folder, with one
-declared GPU so that placement on fractions can be checked on a machine without any.
+declared GPU so that placement on fractions can be checked on a machine without any, and
+with a broker that it reads texts from.
 """
 
 import os
@@ -11,6 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from benchmarks.servers import KafkaServer
+from benchmarks.stream import broker
 from pipelines.local.stack import Stack, StackSettings
 
 
@@ -27,9 +30,25 @@ def vault_token() -> str:
 
 
 @pytest.fixture(scope="session")
-def stack(vault_token: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
+    """The broker that the stack's stream replica reads from."""
+    with broker(tmp_path_factory.mktemp("kafka"), partitions=4) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def stack(
+    vault_token: str, kafka: KafkaServer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stack]:
+    streams = {
+        "MLOPS_STREAM__ENABLED": "true",
+        "MLOPS_STREAM__BOOTSTRAP_SERVERS": kafka.address,
+        "MLOPS_STREAM__SESSION_TIMEOUT_MS": "3000",
+        "MLOPS_STREAM__HEARTBEAT_INTERVAL_MS": "500",
+        "MLOPS_STREAM__FETCH_WAIT_MS": "10",
+    }
     settings = StackSettings(
-        environ={**os.environ, "MLOPS_VAULT_TOKEN": vault_token},
+        environ={**os.environ, **streams, "MLOPS_VAULT_TOKEN": vault_token},
         state_dir=tmp_path_factory.mktemp("state"),
         port=0,
         mlflow_port=0,

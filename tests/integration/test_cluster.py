@@ -76,7 +76,8 @@ def deploy(stack: Stack, config: dict[str, Any], folder: Path) -> None:
 def test_serve_status_is_healthy_for_the_whole_graph(stack: Stack) -> None:
     now = status(stack)
     assert now["status"] == "RUNNING"
-    assert set(now["deployments"]) == {"Ingress", "Cache", "Tokenizer", "Model", "Registry"}
+    graph = {"Ingress", "Stream", "Cache", "Tokenizer", "Model", "Registry"}
+    assert set(now["deployments"]) == graph
     assert {d["status"] for d in now["deployments"].values()} == {"HEALTHY"}
 
 
@@ -85,7 +86,7 @@ def test_replicas_that_serve_import_neither_torch_nor_mlflow(
 ) -> None:
     client.post("/predict/batch", json={"texts": ["good", "bad"]})
     replicas = inspect(stack)["replicas"]
-    for name in ("Ingress", "Cache", "Tokenizer", "Model"):
+    for name in ("Ingress", "Stream", "Cache", "Tokenizer", "Model"):
         for replica in replicas[name]:
             heavy = {"torch", "transformers", "mlflow", "sklearn"} & set(replica["modules"])
             assert not heavy, name

@@ -10,6 +10,7 @@ import yaml
 
 from deployments.metrics import Metrics
 
+NAMES = r"\b(?:sentiment|ray|sentigraph|kafka)[\w:]*(?=[\[{) ]|$)"
 SUFFIXES = ("", "_total", "_bucket", "_sum", "_count")
 
 ROOT = Path(__file__).parents[2]
@@ -79,7 +80,9 @@ def test_every_series_in_a_rule_exists() -> None:
         name
         for group in GROUPS
         for rule in group["rules"]
-        for name in re.findall(r"\b(?:sentiment|ray|sentigraph)[\w:]*(?=[\[{) ]|$)", rule["expr"])
+        for name in re.findall(
+            r"\b(?:sentiment|ray|sentigraph|kafka)[\w:]*(?=[\[{) ]|$)", rule["expr"]
+        )
     }
     assert len(used) > 30
     assert used - declared - RECORDED - OF_RAY == set()

@@ -1,0 +1,85 @@
+"""Run by a test: one member of a consumer group with a fake model, until it is killed.
+
+``python stream_member.py ADDRESS``
+"""
+
+import asyncio
+import sys
+
+from front import LIVE, Stages
+
+from configs.schema import AppConfig
+from deployments.classifier import Classifier
+from deployments.metrics import Metrics
+from deployments.streams.pump import Pump
+from deployments.streams.reader import Reader
+from deployments.streams.writer import Writer
+
+
+class Member:
+    """Reader, pump and writer, wired as in the Stream deployment. Make it in an event loop."""
+
+    def __init__(self, config: AppConfig, stages: Stages) -> None:
+        self.metrics = Metrics()
+        loop = asyncio.get_running_loop()
+        classifier = Classifier(
+            config, stages.classify, None, self.metrics, hops_in_flight=2, engines=2
+        )
+        self.writer = Writer(config.stream)
+        self.states: list[str] = []
+        self.reader = Reader(
+            config.stream,
+            config.breaker,
+            lambda batch: loop.call_soon_threadsafe(self.pump.take, batch),
+            self.metrics.stream,
+            self.states.append,
+        )
+        self.pump = Pump(
+            config.stream,
+            config.limits,
+            classify=classifier.classify,
+            choose=lambda _: LIVE,
+            send=self.writer.send,
+            acknowledge=self.reader.holdings.acknowledge,
+            answered=lambda *_: None,
+            metrics=self.metrics.stream,
+        )
+        self.reader.start()
+
+    def total(self, name: str) -> float:
+        return self.metrics.totals()[name]
+
+    async def stop(self) -> None:
+        self.reader.stop_reading()
+        await self.pump.drain(5)
+        await asyncio.to_thread(self.reader.close)
+        await asyncio.to_thread(self.writer.close)
+
+
+def member_config(address: str, **more: object) -> AppConfig:
+    stream = {
+        "enabled": True,
+        "bootstrap_servers": [address],
+        "session_timeout_ms": 2_000,
+        "heartbeat_interval_ms": 300,
+        "fetch_wait_ms": 10,
+        "linger_ms": 2,
+        "delivery_timeout_ms": 2_000,
+    }
+    return AppConfig.model_validate(
+        {"cache": {"l2": "none"}, "stream": stream | more, "breaker": {"recovery_ms": 200}}
+    )
+
+
+async def main() -> None:
+    """Reads until it is killed."""
+    # Commits are rare, so a kill leaves results that are not committed and come again.
+    config = member_config(
+        sys.argv[1], max_in_flight=64, max_poll_records=8, commit_interval_ms=2_000
+    )
+    Member(config, Stages(0.02))
+    await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,82 @@
+"""Kafka end to end: real broker, real graph, a stream replica and a model replica killed."""
+
+import gc
+import json
+import signal
+import time
+import warnings
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from benchmarks.servers import KafkaServer
+from benchmarks.stream import Collector, kill_one, produce
+from benchmarks.stream_messages import is_right, messages
+from pipelines.local.stack import Stack
+
+# kafka-python leaves sockets to the garbage collector whose connection was refused or lost.
+pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+
+
+@pytest.fixture(autouse=True)
+def sockets_of_kafka_python() -> Iterator[None]:
+    yield
+    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
+        gc.collect()
+
+
+def test_texts_over_kafka_survive_the_loss_of_replicas(
+    stack: Stack, client: httpx.Client, kafka: KafkaServer
+) -> None:
+    texts = [
+        f"Message {i} says that the service was {'good' if i % 2 else 'bad'}." for i in range(300)
+    ]
+    sent = list(messages(texts, 400, 20))
+    collector = Collector(kafka.address)
+    try:
+        produce(kafka.address, sent)
+        collector.wait(60, 60)
+        kill_one(stack, "Stream")
+        collector.wait(200, 60)
+        kill_one(stack, "Model")
+        collector.wait(len(sent), 60)
+    finally:
+        collector.close()
+    verdict = collector.ledger.verdict(sent)
+    assert is_right(verdict), verdict
+    by_http = client.post("/predict", json={"text": texts[1]}).json()
+    over_kafka = json.loads(collector.ledger.contents["m-0000001"].pop())
+    assert over_kafka["label"] == by_http["label"]
+    assert over_kafka["scores"] == pytest.approx(by_http["scores"], abs=2e-6)
+    deadline_s = time.monotonic() + 20
+    while (figures := client.get("/kafka-metrics").json())["consumer_group_lag"]:
+        assert time.monotonic() < deadline_s, figures
+        time.sleep(0.5)
+    assert figures["running"]
+    assert figures["messages_consumed"] > 0
+
+
+def test_a_broker_that_stops_is_seen_and_http_does_not_notice(
+    stack: Stack, client: httpx.Client, kafka: KafkaServer
+) -> None:
+    def said() -> dict[str, str | None]:
+        parts = client.get("/health/details").json()["dependencies"]
+        found = next(part["details"] for part in parts if part["component_name"] == "kafka")
+        return found  # type: ignore[no-any-return]
+
+    def wait_for(status: str) -> None:
+        deadline_s = time.monotonic() + 30
+        while said()["status"] != status:
+            assert time.monotonic() < deadline_s, said()
+            assert client.post("/predict", json={"text": f"{status}?"}).status_code == 200
+            time.sleep(0.5)
+
+    wait_for("healthy")
+    kafka.signal(signal.SIGSTOP)
+    try:
+        wait_for("unhealthy")
+        assert "HTTP goes on" in str(said()["error"])
+    finally:
+        kafka.signal(signal.SIGCONT)
+    wait_for("healthy")

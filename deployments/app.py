@@ -22,6 +22,7 @@ from configs.replicas import AutoscalingConfig, ReplicaConfig
 from configs.schema import AppConfig
 from deployments.cache import CacheReplica
 from deployments.fetch import BundleCache
+from deployments.fleet import ServeFleet, ServeIngresses
 from deployments.ingress import Ingress
 from deployments.model import ModelReplica
 from deployments.payloads import EncodingBatch, ScoreBatch
@@ -32,40 +33,6 @@ from deployments.remote import by_value
 from deployments.rollout import Registry
 from deployments.router import Routes
 from deployments.tokenizer import RunModel, TokenizerReplica
-
-
-class ServeFleet:
-    """``Fleet`` of the running application. Finds its deployments when first used."""
-
-    def __init__(self, topology: str) -> None:
-        # Models before tokenizers: a tokenizer's replica may ask a model at once.
-        self._holders = ("Model", "Tokenizer") if topology == "split" else ("Tokenizer",)
-
-    async def load(self, digest: str) -> None:
-        """See ``Fleet.load``."""
-        for name in self._holders:
-            await _every(name, "load", digest)
-
-    async def probe(self, digest: str, texts: Sequence[str]) -> list[Probe]:
-        """See ``Fleet.probe``."""
-        return await _every(self._holders[0], "probe", digest, list(texts))
-
-    async def route(self, routes: Routes) -> list[int]:
-        """See ``Fleet.route``."""
-        return await _every("Ingress", "route", routes)
-
-    async def let_go(self, digest: str) -> None:
-        """See ``Fleet.let_go``."""
-        for name in reversed(self._holders):
-            await _every(name, "let_go", digest)
-
-
-async def _every(deployment: str, method: str, *args: object) -> list[Any]:
-    """Calls every replica of a deployment of this application; raises what one of them raises."""
-    application = serve.get_replica_context().app_name
-    handle = serve.get_deployment_handle(deployment, application)
-    answers: list[Any] = await handle.broadcast(method, *args).results_async()
-    return answers
 
 
 class RemoteBundles:
@@ -186,7 +153,7 @@ def build(args: Mapping[str, object]) -> Application:
     threads = config.model.intra_op_threads or threads
 
     registry = _deployment(Registry, sizes.registry, replicas=1).bind(
-        config, ServeFleet(config.topology)
+        config, ServeFleet(config.topology), ServeIngresses()
     )
     cache = _cache(config)
     if config.topology == "split":

@@ -6,6 +6,7 @@ from ray.exceptions import RayActorError
 from ray.serve.handle import DeploymentHandle
 
 from deployments.errors import NotReady
+from deployments.feedback import Judgement
 from deployments.relay import Call, Part
 
 
@@ -57,3 +58,8 @@ class RemoteRegistry:
         """See ``Far.push``."""
         wanted: bool = await self._handle.push.remote(call_id, part, more)
         return wanted
+
+    async def judge(self, prediction_id: str, label: str) -> Judgement | None:
+        """See ``Ingress.judge``, of all replicas."""
+        found: Judgement | None = await self._handle.judge.remote(prediction_id, label)
+        return found

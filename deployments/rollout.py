@@ -17,11 +17,13 @@ from pathlib import Path
 
 from configs.schema import AppConfig
 from deployments.controller import Fleet, RolloutController
+from deployments.feedback import Judgement
 from deployments.fetch import CHUNK_BYTES, served_files
 from deployments.live import LiveModel
 from deployments.news import News
 from deployments.registry_app import build_registry_app
 from deployments.relay import Call, Part, RelayEnd
+from deployments.release import Ingresses, ReleaseDriver
 from deployments.router import Routes
 from registry.bundle import open_bundle
 from registry.errors import BackendUnavailable, ModelNotFound, RegistryError
@@ -41,7 +43,7 @@ _REPEAT_S = 2.0
 class Registry:
     """Resolves the configured alias, hands out bundles and follows MLflow. One replica."""
 
-    def __init__(self, config: AppConfig, fleet: Fleet) -> None:
+    def __init__(self, config: AppConfig, fleet: Fleet, ingresses: Ingresses) -> None:
         """Resolves at once, so that a deployment without a servable model fails with the reason.
 
         Raises:
@@ -63,6 +65,8 @@ class Registry:
             alias=self._alias,
             drain_s=config.limits.max_deadline_ms / 1_000,
         )
+        self._ingresses = ingresses
+        self._driver = ReleaseDriver(self._name, self._models.releases, ingresses)
         self._news = News()
         self._relay = RelayEnd(build_registry_app(config, self._models, self._news))
         self._watcher = Watcher(self._models.store)
@@ -95,6 +99,11 @@ class Registry:
         """Takes the next part of a relayed request's body."""
         return await self._relay.push(call_id, part, more)
 
+    async def judge(self, prediction_id: str, label: str) -> Judgement | None:
+        """Judges an answer of any ingress; None when none of them remembers it."""
+        found = await self._ingresses.judge(prediction_id, label)
+        return next((judgement for judgement in found if judgement is not None), None)
+
     async def open(self, version: int) -> LiveModel:
         """See ``controller.Truth``."""
         return await asyncio.to_thread(self._open, version)
@@ -103,6 +112,8 @@ class Registry:
         """See ``controller.Truth``: back to the version that still answers, or an empty slot."""
         lifecycle = self._models.lifecycle
         reason = f"version {version}: {reason}"[:500]
+        if await self._driver.refused(version, reason):
+            return
         if role != CHAMPION:
             slot = (self._name, role, None)
             await asyncio.to_thread(lifecycle.set_slot, *slot, actor=_ACTOR, reason=reason)
@@ -156,6 +167,8 @@ class Registry:
                 if written or again:
                     looked_s = now if again else looked_s
                     await self._look(every_model=again)
+                if self._alias == CHAMPION:
+                    await self._driver.tick(self._controller.routes)
                 self._trouble = ""
             except RegistryError as error:
                 looked_s = -_LOOK_AGAIN_S
@@ -185,6 +198,8 @@ class Registry:
         changed = [name for name in places if every_model or places[name] != before.get(name)]
         for name in changed:
             await asyncio.to_thread(self._models.lifecycle.state, name)
+        if self._name in changed:
+            self._driver.look_again()
         if changed:
             places = await asyncio.to_thread(self._watcher.look)
         await self._news.publish(places)

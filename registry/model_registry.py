@@ -5,10 +5,12 @@ from pathlib import Path
 
 from registry.bundle import open_bundle
 from registry.catalog import Catalog
+from registry.changes import Changes
 from registry.errors import Conflict, IllegalTransition, InvalidValue, ModelNotFound
 from registry.evaluations import Evaluations
 from registry.lifecycle import Lifecycle
 from registry.records import ModelVersion
+from registry.release import Releases
 from registry.state import CHAMPION, DRAFT, PREVIOUS, PRODUCTION, SLOTS, STAGING
 from registry.store import RegistryStore
 
@@ -26,6 +28,7 @@ class ModelRegistry:
         store: Registers, resolves and fetches bundles.
         ledger: What was done, by whom and why.
         lifecycle: Changes of place.
+        releases: Automatic releases.
         evaluations: Figures.
         catalog: Models and versions with their descriptions.
     """
@@ -34,7 +37,9 @@ class ModelRegistry:
         self.store = RegistryStore(tracking_uri, artifact_root)
         self.ledger = self.store.ledger
         self.evaluations = Evaluations(self.store)
-        self.lifecycle = Lifecycle(self.store.mlflow, self.ledger, self.evaluations.evidence)
+        changes = Changes(self.store.mlflow, self.ledger, self.evaluations.evidence)
+        self.lifecycle = Lifecycle(changes)
+        self.releases = Releases(self.store.mlflow, changes)
         self.catalog = Catalog(self.store, self.lifecycle)
 
     def ensure_bundled(self, name: str, bundle_dir: Path, alias: str) -> ModelVersion:

@@ -13,12 +13,13 @@ from registry.audit import Entry, Ledger
 from registry.connection import Connection
 from registry.errors import Conflict, ModelNotFound
 from registry.records import Event
-from registry.state import ARCHIVED, GOVERNED, SLOTS, State, fold
-from registry.store import STAGE_TAG
-from registry.summary import with_summary
+from registry.state import ARCHIVED, GOVERNED, PRODUCTION, SLOTS, STAGING, State, fold
+from registry.store import ROLLED_BACK_TAG, STAGE_TAG
+from registry.summary import told_release, with_summary
 
 APPLIED_TAG = "registry.applied"
-ROLLED_BACK_TAG = "registry.rolled_back"
+RELEASE_TAG = "release"
+_ROLLBACKS = ("rollback", "release_rollback")
 _ATTEMPTS = 10
 
 
@@ -107,6 +108,11 @@ class Settler:
                     client.delete_registered_model_tag(name, key)
                 elif wanted is not None and model.tags.get(key) != f"{wanted:g}":
                     client.set_registered_model_tag(name, key, f"{wanted:g}")
+            told = told_release(event)
+            if told is None and RELEASE_TAG in model.tags:
+                client.delete_registered_model_tag(name, RELEASE_TAG)
+            elif told is not None and model.tags.get(RELEASE_TAG) != told:
+                client.set_registered_model_tag(name, RELEASE_TAG, told)
         about = {} if event.version is None else {str(event.version): None}
         for version, stage in {**about, **stages}.items():
             self._apply_version(client, name, version, stage, event)
@@ -121,9 +127,11 @@ class Settler:
                 found = client.get_model_version(name, version)
                 if stage is not None and found.tags.get(STAGE_TAG) != stage:
                     client.set_model_version_tag(name, version, STAGE_TAG, stage)
-                rolled_back = event.action == "rollback" and stage == ARCHIVED
+                rolled_back = event.action in _ROLLBACKS and stage == ARCHIVED
                 if rolled_back:
                     client.set_model_version_tag(name, version, ROLLED_BACK_TAG, event.reason)
+                elif stage in (STAGING, PRODUCTION) and ROLLED_BACK_TAG in found.tags:
+                    client.delete_model_version_tag(name, version, ROLLED_BACK_TAG)
                 if rolled_back or int(version) == event.version:
                     text = with_summary(found.description or "", event)
                     client.update_model_version(name, version, text)

@@ -54,7 +54,7 @@ def evidence_beyond(tally: Tally, limit: float, *, paired: bool) -> float:
     Returns:
         At most 0 on average, as its exponential, while the mean is ``limit`` or less.
     """
-    lowest = -1.0 if paired else 0.0
+    lowest = -1.0 if paired or tally.better else 0.0
     return _mixture(_capital(tally, limit, 1.0 / (limit - lowest)))
 
 

@@ -196,8 +196,10 @@ class Ingress:
             raise NotReady("the model stage does not answer") from error
         self._metrics.model_loaded.set(1)
         checks = {"model": "ok", "registry": "ok"}
-        if self._routes.registry_away or self._routes.champion.source == "last_known":
+        if self._routes.registry_away:
             checks["registry"] = "degraded: MLflow did not answer, last known version is served"
+        elif self._routes.champion.source == "last_known":
+            checks["registry"] = "degraded: last known version is served, not yet the champion"
         if self._shared is not None:
             checks["cache"] = await self._check_cache(self._shared)
         self._probed = (now, checks)

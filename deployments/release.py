@@ -76,8 +76,8 @@ class ReleaseDriver:
         verdict = decide(progress, self._policy, release.steps, in_step_s)
         acts = verdict.action != "wait" and not (release.held and verdict.action != "roll_back")
         if acts or (changed and now - self._kept_s > _LOOK_S):
-            self._kept_s = now
             await asyncio.to_thread(self._releases.keep, self._name, progress)
+            self._kept_s = now
         if acts:
             await self._act(release, verdict)
 

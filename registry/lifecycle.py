@@ -22,6 +22,7 @@ from registry.state import (
     STAGING,
     State,
     check_legal,
+    fold,
     moved,
 )
 
@@ -40,6 +41,11 @@ class Lifecycle:
             IntegrityError: The ledger's chain is broken.
         """
         return self._changes.settle(name)[0]
+
+    def says(self, name: str, aliases: Mapping[str, int], weights: Mapping[str, float]) -> bool:
+        """Whether these are the places by the ledger; nothing is judged or completed."""
+        state = fold(self._changes.ledger.events(name))
+        return (dict(state.aliases), dict(state.weights)) == (dict(aliases), dict(weights))
 
     def gate(self, name: str, version: int) -> GateReport:
         """The verdict that a promotion would get now; changes nothing."""

@@ -14,6 +14,7 @@ from registry.release import Releases
 from registry.state import CHAMPION, DRAFT, PREVIOUS, PRODUCTION, SLOTS, STAGING
 from registry.store import RegistryStore
 
+SERVED_TAG = "rollout.served"
 _BOOTSTRAP = "bootstrap"
 _ATTEMPTS = 50
 _PAUSE_S = 0.1
@@ -74,6 +75,20 @@ class ModelRegistry:
                 # Another process that starts at the same time is in the middle of it.
                 time.sleep(_PAUSE_S)
         return self.store.resolve(name, alias)
+
+    def has_served(self, version: ModelVersion) -> bool:
+        """Whether a graph has probed and served these files of the version."""
+        return bool(version.digest) and version.tags.get(SERVED_TAG) == version.digest
+
+    def note_served(self, name: str, version: int, digest: str) -> None:
+        """Notes that replicas have probed these files and serve them.
+
+        Raises:
+            BackendUnavailable: The store cannot be written.
+        """
+        with self.store.mlflow.translated(f"version {version} of model {name!r}"):
+            client = self.store.mlflow.client()
+            client.set_model_version_tag(name, str(version), SERVED_TAG, digest)
 
     def point(
         self, name: str, alias: str, version: int, *, actor: str, reason: str

@@ -33,7 +33,8 @@ class NoFleet:
         self.routed = asyncio.Event()
 
     async def load(self, digest: str) -> None:
-        self.loaded.append(digest)
+        if digest not in self.loaded:
+            self.loaded.append(digest)
 
     async def probe(self, digest: str, texts: Sequence[str]) -> list[Probe]:
         scores = np.tile(np.array([0.25, 0.75], dtype=np.float32), (len(texts), 1))

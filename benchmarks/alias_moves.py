@@ -4,7 +4,8 @@
 Poisson arrivals at 70 % of it while the champion alias moves between two versions over
 REST, by the command line and straight in MLflow (what its UI does). It counts failed
 requests, answers whose version and digest do not belong together, and the time until
-each move is live on both ingress replicas, which are asked one by one. Then MLflow's server is stopped for two minutes.
+each move is live on both ingress replicas, which are asked one by one. Then MLflow's server
+is stopped for two minutes.
 """
 
 import argparse

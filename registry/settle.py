@@ -64,17 +64,21 @@ class Settler:
             Conflict: Others change it without a pause.
         """
         state, seen = self._look(name)
-        if self._unapplied(state, seen) is None and self._answer(name, state, seen) is None:
+        due = self._due(name, state, seen)
+        if due is None:
             return state, seen
         with self._mlflow.exclusive():
-            for _ in range(_ATTEMPTS):
-                state, seen = self._look(name)
-                if (event := self._unapplied(state, seen)) is not None:
-                    self.apply(name, event)
-                elif (entry := self._answer(name, state, seen)) is None:
+            for attempt in range(_ATTEMPTS):
+                # Whoever held the lock meanwhile may have done it; a server has none.
+                if attempt or self._mlflow.has_lock:
+                    state, seen = self._look(name)
+                    due = self._due(name, state, seen)
+                if due is None:
                     return state, seen
+                if isinstance(due, Event):
+                    self.apply(name, due)
                 else:
-                    self._append(name, entry, state.seq)
+                    self._append(name, due, state.seq)
         raise Conflict(f"model {name!r} is changed by others without a pause")
 
     def commit(self, name: str, entry: Entry, *, after: int) -> Event:
@@ -145,9 +149,12 @@ class Settler:
             return  # Someone else was faster: look again.
         self.apply(name, event)
 
-    def _unapplied(self, state: State, seen: Seen) -> Event | None:
+    def _due(self, name: str, state: State, seen: Seen) -> Event | Entry | None:
+        """An entry that is not yet written to MLflow, else what the ledger shall say."""
         event = state.changed
-        return event if event is not None and seen.applied < event.seq else None
+        if event is not None and seen.applied < event.seq:
+            return event
+        return self._answer(name, state, seen)
 
     def _look(self, name: str) -> tuple[State, Seen]:
         client = self._mlflow.client()

@@ -178,7 +178,7 @@ def main() -> int:
         drifted=policy.max_drifted,
         on_the_limit=True,
     )
-    result = {
+    result: dict[str, Any] = {
         "command": f"python -m benchmarks.releases --seed {args.seed}",
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "policy": policy.model_dump(),

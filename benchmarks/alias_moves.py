@@ -255,7 +255,7 @@ def measure(
     )
     ordered = sorted(load.latencies_s)
     return {
-        "command": "python -m benchmarks.alias_moves",
+        "command": f"python -m benchmarks.alias_moves --moves {moves} --outage-s {args.outage_s:g}",
         "load_average": os.getloadavg()[1],
         "capacity_per_s": round(pace, 1),
         "offered_per_s": round(_LOAD_SHARE * pace, 1),

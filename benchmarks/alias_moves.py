@@ -4,7 +4,8 @@
 Poisson arrivals at 70 % of it while the champion alias moves between two versions over
 REST, by the command line and straight in MLflow (what its UI does). It counts failed
 requests, answers whose version and digest do not belong together, and the time until
-each move is live on every ingress. Then MLflow's server is stopped for two minutes.
+each move is live on both ingress replicas, which are asked one by one. Then MLflow's server
+is stopped for two minutes.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from typing import Any
 
 import httpx
 
+from benchmarks.tables import Tables
 from benchmarks.texts import ROOT, real_texts
 from pipelines.local.ports import free_port
 from pipelines.local.stack import Stack, StackSettings
@@ -172,21 +174,6 @@ def moved_at_s(registry: ModelRegistry, version: int) -> float:
     return placed[-1]
 
 
-def live_at_s(url: str, version: int) -> float:
-    """Unix time when the ingress first says that a version is live.
-
-    Raises:
-        TimeoutError: It is not after a minute.
-    """
-    ends_s = time.monotonic() + 60
-    while time.monotonic() < ends_s:
-        live = httpx.get(f"{url}/api/v1/models/live", timeout=30).json()
-        if live["champion"]["version"] == version:
-            return time.time()
-        time.sleep(0.05)
-    raise TimeoutError(f"version {version} is not live after a minute")
-
-
 def second_version(registry: ModelRegistry, folder: Path) -> int:
     """The bundled model with another temperature, in staging."""
     bundle = open_bundle(BUNDLE)
@@ -217,6 +204,7 @@ def main() -> int:
                 "SENTIGRAPH_HOME": folder,
                 "MLOPS_REGISTRY__TRACKING_URI": server.url,
                 "MLOPS_REGISTRY__BUNDLED_MODEL_DIR": str(BUNDLE),
+                "MLOPS_REPLICAS__INGRESS__NUM_REPLICAS": "2",
             },
             port=0,
             mlflow_port=0,
@@ -247,13 +235,16 @@ def measure(
     digests = {v: registry.store.resolve(NAME, v).digest for v in (1, second)}
     pace = capacity(stack.url, texts)
     waits, ways = [], ("rest", "command line", "mlflow")
-    with OpenLoop(stack.url, texts, _LOAD_SHARE * pace) as load:
+    with (
+        Tables(stack) as tables,
+        OpenLoop(stack.url, texts, _LOAD_SHARE * pace) as load,
+    ):
         for number in range(moves):
             version = (second, 1)[number % 2]
             way = ways[number % 3]
             before_s = time.time()
             move(stack, registry, version, way)
-            live_s = live_at_s(stack.url, version)
+            live_s = tables.live_at_s(version, since_s=before_s)
             written_s = before_s if way == "mlflow" else moved_at_s(registry, version)
             waits.append(live_s - written_s)
             print(f"  move {number + 1} by {way}: live after {waits[-1]:.2f} s", file=sys.stderr)
@@ -264,12 +255,17 @@ def measure(
     )
     ordered = sorted(load.latencies_s)
     return {
-        "command": "python -m benchmarks.alias_moves",
+        "command": f"python -m benchmarks.alias_moves --moves {moves} --outage-s {args.outage_s:g}",
         "load_average": os.getloadavg()[1],
         "capacity_per_s": round(pace, 1),
         "offered_per_s": round(_LOAD_SHARE * pace, 1),
         "moves": moves,
-        "live_after_s": {"median": sorted(waits)[len(waits) // 2], "longest": max(waits)},
+        "live_on_every_replica_after_s": {
+            "median": round(sorted(waits)[len(waits) // 2], 2),
+            "longest": round(max(waits), 2),
+            **{way: round(max(waits[i::3]), 2) for i, way in enumerate(ways) if waits[i::3]},
+        },
+        "ingresses": tables.replicas,
         "mlflow_stopped_s": round(stopped_s, 1),
         "requests": sum(load.statuses.values()),
         "statuses": load.statuses,

@@ -72,3 +72,21 @@ class RolloutConfig(Part):
         le=1,
         description="A version that gives fewer of the golden texts the champion's label is refused; 0 asks for none.",
     )
+    slow_ratio: float = Field(
+        2.0,
+        ge=1,
+        le=1_000,
+        description="In a release, a text is slow that takes the candidate more than this many times the champion's time; the model's `policy.release.max_slower` limits their share.",
+    )
+    drift_step: float = Field(
+        0.25,
+        gt=0,
+        lt=1,
+        description="In a release, a text has drifted whose champion's label moves by more than this in probability; `policy.release.max_drifted` limits their share.",
+    )
+    max_remembered_predictions: int = Field(
+        50_000,
+        ge=0,
+        le=10_000_000,
+        description="Answers that one ingress remembers for feedback, about 400 bytes each; older ones are 404 then. 0 remembers none.",
+    )

@@ -22,7 +22,7 @@ from configs.replicas import ReplicaConfig
 from configs.schema import AppConfig
 from deployments.cache import CacheReplica
 from deployments.fetch import BundleCache
-from deployments.fleet import ServeFleet
+from deployments.fleet import ServeFleet, ServeIngresses
 from deployments.ingress import Ingress
 from deployments.model import ModelReplica
 from deployments.payloads import Answer, TextBatch
@@ -156,7 +156,7 @@ def build(args: Mapping[str, object]) -> Application:
     threads = config.model.intra_op_threads or threads
 
     registry = deployment(Registry, sizes.registry, replicas=1).bind(
-        config, ServeFleet(config.topology, stream=config.stream.enabled)
+        config, ServeFleet(config.topology, stream=config.stream.enabled), ServeIngresses()
     )
     cache = _cache(config)
     scaling = config.autoscaling

@@ -124,6 +124,30 @@ class RolloutController:
         if now != self.routes:
             await self._flip(now)
 
+    async def prepare(self, places: Mapping[str, Place]) -> None:
+        """Loads what ``follow`` will need, while somebody still judges whether it may go live.
+
+        It promises nothing: what cannot be loaded is refused by ``follow``.
+        """
+        for role, alias in (
+            ("champion", self._alias),
+            ("challenger", "challenger"),
+            ("shadow", "shadow"),
+        ):
+            place = places.get(alias)
+            held = place is None or place.digest in self.routes.digests
+            if place is None or held or (role, place.version, place.digest) in self._refused:
+                continue
+            try:
+                model = await self._truth.open(place.version)
+                # Let go again, unless a table names it by then.
+                until_s = time.monotonic() + self._drain_s
+                self._draining.setdefault(model.digest, _Drained(until_s))
+                async with asyncio.timeout(self._limits.ack_timeout_ms / 1_000):
+                    await self._fleet.load(model.digest)
+            except Exception as error:  # noqa: BLE001  (follow meets it again, and acts on it)
+                _log.debug("version %s not prepared: %s", place.version, error)
+
     async def repeat(self, *, registry_away: bool) -> None:
         """Gives the table to ingresses that started meanwhile, and frees what has drained."""
         self.routes = dataclasses.replace(self.routes, registry_away=registry_away)
@@ -168,9 +192,12 @@ class RolloutController:
         try:
             async with asyncio.timeout(self._limits.ack_timeout_ms / 1_000):
                 await self._fleet.load(model.digest)
-                probes = await self._fleet.probe(model.digest, GOLDEN_TEXTS)
                 champion = self.routes.champion
-                references = await self._fleet.probe(champion.digest, GOLDEN_TEXTS)
+                # Side by side, so that both have the same load beside them.
+                probes, references = await asyncio.gather(
+                    self._fleet.probe(model.digest, GOLDEN_TEXTS),
+                    self._fleet.probe(champion.digest, GOLDEN_TEXTS),
+                )
         except TimeoutError as error:
             limit_s = self._limits.ack_timeout_ms / 1_000
             raise Refused(f"not every replica was ready after {limit_s:g} s") from error

@@ -10,6 +10,7 @@ RequestError            status, code
 ├── Unauthorized        401 E3002   no key or token, or not a valid one
 ├── Forbidden           403 E3002   valid, but without the role
 ├── NotFound            404 E1001
+│   └── UnknownPrediction   the id of no answer that is remembered
 ├── MethodNotAllowed    405 E1001
 ├── BodyTooLarge        413 E1001
 ├── UnsupportedMedia    415 E1001
@@ -115,6 +116,10 @@ class NotFound(RequestError):
 
     status = 404
     code = "E1001"
+
+
+class UnknownPrediction(NotFound):
+    """No answer of that id is remembered."""
 
 
 class MethodNotAllowed(RequestError):

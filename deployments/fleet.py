@@ -1,10 +1,12 @@
-"""All replicas of the running application, as the Registry deployment reaches them."""
+"""All replicas of the running application; the Registry deployment alone calls them all."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from ray import serve
 
+from deployments.feedback import Judgement
+from deployments.observed import Counts
 from deployments.probe import Probe
 from deployments.router import Routes
 
@@ -37,6 +39,18 @@ class ServeFleet:
         """See ``Fleet.let_go``."""
         for name in reversed(self._holders):
             await _every(name, "let_go", digest)
+
+
+class ServeIngresses:
+    """``Ingresses`` of the running application."""
+
+    async def observed(self, digest: str) -> list[Counts]:
+        """See ``Ingresses.observed``."""
+        return await _every("Ingress", "observed", digest)
+
+    async def judge(self, prediction_id: str, label: str) -> list[Judgement | None]:
+        """See ``Ingresses.judge``."""
+        return await _every("Ingress", "judge", prediction_id, label)
 
 
 async def _every(deployment: str, method: str, *args: object) -> list[Any]:

@@ -20,13 +20,15 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from configs.schema import AppConfig
 from deployments.access_log import AccessLog, beside_the_replica_log
 from deployments.classifier import Classifier
+from deployments.comparison import Comparison
 from deployments.errors import InternalError, MethodNotAllowed, NotReady, RequestError
 from deployments.exchange import ClientGone, Exchange
+from deployments.feedback import Judgement
 from deployments.hop import RunTexts
 from deployments.live import LiveModel
 from deployments.metrics import Metrics
+from deployments.observed import Counts
 from deployments.oip import OIP, OpenInference
-from deployments.outcome import Outcome
 from deployments.payloads import TextBatch
 from deployments.predict import Predict
 from deployments.prediction_log import Log, open_log
@@ -47,7 +49,6 @@ from deployments.remote import (
 )
 from deployments.router import Routes, routing_key
 from deployments.routes import PREDICT, PREDICT_BATCH, build_app
-from deployments.shadow import Shadow
 from deployments.streams.status import StreamStatus
 
 # A child of Serve's logger: its format and files, but a level of its own.
@@ -93,16 +94,22 @@ class Ingress:
             engines=engines,
             is_lost=is_lost,
         )
-        self._shadow = Shadow(config, self._run_texts, self._metrics)
+        self._comparison = Comparison(config, self._run_texts, self._metrics, self.routes)
         self._log = open_log(config, self._metrics)
         predict = Predict(
-            classifier, self._choose, self._answered, config.limits, self._metrics, log=self._log
+            classifier,
+            self._choose,
+            self._comparison.answered,
+            config.limits,
+            self._metrics,
+            log=self._log,
         )
         self._predictions = {PREDICT: predict.one, PREDICT_BATCH: predict.batch}
         self._oip = OpenInference(
             predict, self._champion, self.ready, config.limits, config.server.app_name
         )
-        self._relay = Relay(RemoteRegistry(registry))
+        self._registry = RemoteRegistry(registry)
+        self._relay = Relay(self._registry)
         self._max_body_bytes = config.limits.max_body_bytes
         self._max_form_bytes = config.registry.max_artifact_bytes + FORM_BYTES
         documented = registry_routes(config)
@@ -154,22 +161,18 @@ class Ingress:
             return self._routes.champion
         return self._routes.choose(routing_key(exchange.header("x-routing-key"), texts))
 
-    def _answered(
-        self,
-        exchange: Exchange,
-        model: LiveModel,
-        texts: Sequence[str],
-        outcomes: Sequence[Outcome | RequestError],
-    ) -> None:
-        """After an answer: the shadow version may be asked the same."""
-        routes = self._routes
-        if routes.shadow is None or model != routes.champion:
-            return
-        shadow = routes.shadowed(routing_key(exchange.header("x-routing-key"), texts))
-        if shadow is not None:
-            pairs = zip(texts, outcomes, strict=True)
-            answered = [(text, found) for text, found in pairs if isinstance(found, Outcome)]
-            self._shadow.compare(shadow, model, answered)
+    async def observed(self, digest: str) -> Counts:
+        """What this replica has counted of a candidate since the last call."""
+        return self._comparison.take(digest)
+
+    async def judge(self, prediction_id: str, label: str) -> Judgement | None:
+        """Judges an answer of this replica; None when it does not remember it."""
+        return self._comparison.judge(prediction_id, label)
+
+    async def feedback(self, prediction_id: str, label: str) -> Judgement | None:
+        """Judges an answer of any replica; None when none remembers it."""
+        found = self._comparison.judge(prediction_id, label)
+        return found or await self._registry.judge(prediction_id, label)
 
     def _show_versions(self) -> None:
         routes = self._routes
@@ -201,8 +204,10 @@ class Ingress:
             raise NotReady("the model stage does not answer") from error
         self._metrics.model_loaded.set(1)
         checks = {"model": "ok", "registry": "ok"}
-        if self._routes.registry_away or self._routes.champion.source == "last_known":
+        if self._routes.registry_away:
             checks["registry"] = "degraded: MLflow did not answer, last known version is served"
+        elif self._routes.champion.source == "last_known":
+            checks["registry"] = "degraded: last known version is served, not yet the champion"
         if self._shared is not None:
             checks["cache"] = await self._check_cache(self._shared)
         if self._stream is not None:

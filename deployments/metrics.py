@@ -199,6 +199,12 @@ class Metrics:
             buckets=_SECONDS,
             registry=registry,
         )
+        self.feedback = Counter(
+            "sentiment_feedback",
+            "Answers that a person judged, by result (correct, wrong).",
+            ["result"],
+            registry=registry,
+        )
         self.model_loaded = Gauge(
             "sentiment_model_loaded",
             "1 while a model version is live.",

@@ -2,7 +2,7 @@
 
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import orjson
@@ -27,6 +27,17 @@ from deployments.outcome import Outcome
 from deployments.prediction_log import Log
 from deployments.schemas import BatchPredictRequest, PredictRequest
 
+Listener = Callable[
+    [
+        Exchange,
+        LiveModel,
+        Sequence[str],
+        Sequence[Outcome | RequestError],
+        Sequence[Mapping[str, object]],
+    ],
+    None,
+]
+"""Told of every answer: version, texts, outcomes, and their predictions (empty for failures)."""
 _Body = TypeVar("_Body", bound=BaseModel)
 
 
@@ -37,9 +48,7 @@ class Predict:
         self,
         classifier: Classifier,
         choose: Callable[[Exchange, Sequence[str]], LiveModel],
-        answered: Callable[
-            [Exchange, LiveModel, Sequence[str], Sequence[Outcome | RequestError]], None
-        ],
+        answered: Listener,
         limits: LimitsConfig,
         metrics: Metrics,
         *,
@@ -62,10 +71,11 @@ class Predict:
         model = self._choose(exchange, [text])
         (outcome,) = await self._classifier.classify(model, [text], deadline_s, bulk=bulk)
         if isinstance(outcome, RequestError):
+            self._answered(exchange, model, [text], [outcome], [{}])
             raise outcome
         answer = self._prediction(model, text, outcome) | _identity(model, exchange)
         await exchange.answer(200, orjson.dumps(answer), _headers(model, exchange, [outcome]))
-        self._answered(exchange, model, [text], [outcome])
+        self._answered(exchange, model, [text], [outcome], [answer])
 
     async def batch(self, exchange: Exchange) -> None:
         """Answers up to ``max_batch_texts`` texts with ``schemas.BatchPrediction``."""
@@ -80,17 +90,16 @@ class Predict:
         outcomes = await self._classifier.classify(model, accepted, deadline_s, bulk=bulk)
         answered = dict(zip(texts, outcomes, strict=True))
         results = []
+        predictions: list[Mapping[str, object]] = []
         for index in range(len(request.texts)):
             outcome = refused[index] if index in refused else answered[index]
-            results.append(
-                {"index": index, "prediction": None, "error": _error_item(outcome)}
-                if isinstance(outcome, RequestError)
-                else {
-                    "index": index,
-                    "prediction": self._prediction(model, texts[index], outcome),
-                    "error": None,
-                }
-            )
+            prediction = None
+            if isinstance(outcome, Outcome):
+                prediction = self._prediction(model, texts[index], outcome)
+            if index in answered:
+                predictions.append(prediction or {})
+            error = _error_item(outcome) if isinstance(outcome, RequestError) else None
+            results.append({"index": index, "prediction": prediction, "error": error})
         answer = {
             "results": results,
             "total": len(results),
@@ -98,7 +107,7 @@ class Predict:
         } | _identity(model, exchange)
         timed = [outcome for outcome in outcomes if isinstance(outcome, Outcome)]
         await exchange.answer(200, orjson.dumps(answer), _headers(model, exchange, timed))
-        self._answered(exchange, model, accepted, outcomes)
+        self._answered(exchange, model, accepted, outcomes, predictions)
 
     async def every(
         self,
@@ -125,13 +134,15 @@ class Predict:
         checked = [self._checked(text) for text in texts]
         model = pinned or self._choose(exchange, checked)
         outcomes = await self._classifier.classify(model, checked, deadline_s, bulk=bulk)
-        answers = []
-        for text, outcome in zip(checked, outcomes, strict=True):
+        answers = [
+            self._prediction(model, text, outcome) if isinstance(outcome, Outcome) else {}
+            for text, outcome in zip(checked, outcomes, strict=True)
+        ]
+        if pinned is None:
+            self._answered(exchange, model, checked, outcomes, answers)
+        for outcome in outcomes:
             if isinstance(outcome, RequestError):
                 raise outcome
-            answers.append(self._prediction(model, text, outcome))
-        if pinned is None:
-            self._answered(exchange, model, checked, outcomes)
         return model, answers
 
     def _check_count(self, texts: Sequence[str]) -> None:

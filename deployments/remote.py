@@ -9,6 +9,7 @@ from ray.serve import metrics as serve_metrics
 from ray.serve.handle import DeploymentHandle
 
 from deployments.errors import NotReady
+from deployments.feedback import Judgement
 from deployments.hop import RunTexts
 from deployments.payloads import Answer, EncodingBatch, ScoreBatch, TextBatch
 from deployments.relay import Call, Part
@@ -71,6 +72,11 @@ class RemoteRegistry:
         """See ``Far.push``."""
         wanted: bool = await self._handle.push.remote(call_id, part, more)
         return wanted
+
+    async def judge(self, prediction_id: str, label: str) -> Judgement | None:
+        """See ``Ingress.judge``, of all replicas."""
+        found: Judgement | None = await self._handle.judge.remote(prediction_id, label)
+        return found
 
 
 class RemoteBundles:

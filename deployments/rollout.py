@@ -7,28 +7,28 @@ goes on with what was live last, and says so.
 """
 
 import asyncio
-import dataclasses
-import json
 import logging
-import os
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from configs.schema import AppConfig
 from deployments.controller import Fleet, RolloutController
+from deployments.feedback import Judgement
 from deployments.fetch import CHUNK_BYTES, served_files
 from deployments.live import LiveModel
 from deployments.news import News
 from deployments.registry_app import build_registry_app
 from deployments.relay import Call, Part, RelayEnd
+from deployments.release import Ingresses, ReleaseDriver
 from deployments.router import Routes
+from deployments.startup import Startup
 from registry.bundle import open_bundle
-from registry.errors import BackendUnavailable, ModelNotFound, RegistryError
+from registry.errors import ModelNotFound, RegistryError
 from registry.model_registry import ModelRegistry
 from registry.records import Bundle
-from registry.state import CHAMPION
-from registry.watch import Watcher
+from registry.state import CHAMPION, GOVERNED, SLOTS
+from registry.watch import Place, Watcher
 
 _log = logging.getLogger("ray.serve")
 _ACTOR = "rollout"
@@ -41,7 +41,7 @@ _REPEAT_S = 2.0
 class Registry:
     """Resolves the configured alias, hands out bundles and follows MLflow. One replica."""
 
-    def __init__(self, config: AppConfig, fleet: Fleet) -> None:
+    def __init__(self, config: AppConfig, fleet: Fleet, ingresses: Ingresses) -> None:
         """Resolves at once, so that a deployment without a servable model fails with the reason.
 
         Raises:
@@ -51,28 +51,37 @@ class Registry:
         self._config = config
         self._name, self._alias = config.model.name, config.model.alias
         self._directory = Path(config.registry.bundle_cache_dir)
-        self._remembered = self._directory / f"live-{self._name}-{self._alias}.json"
         registry = config.registry
         self._models = ModelRegistry(registry.tracking_uri, registry.artifact_root)
         self._bundles: dict[str, Bundle] = {}
+        self._startup = Startup(config, self._models, self._open, self._open_stored)
         self._controller = RolloutController(
             fleet,
             self,
-            Routes(time.time_ns() // 1_000_000, self._resolve()),
+            Routes(time.time_ns() // 1_000_000, self._startup.first()),
             config.rollout,
             alias=self._alias,
             drain_s=config.limits.max_deadline_ms / 1_000,
         )
+        self._ingresses = ingresses
+        self._driver = ReleaseDriver(self._name, self._models.releases, ingresses)
         self._news = News()
         self._relay = RelayEnd(build_registry_app(config, self._models, self._news))
         self._watcher = Watcher(self._models.store)
         self._trouble = ""
+        self._changed = asyncio.Event()
         self._watching: asyncio.Task[None] | None = None
 
     async def routes(self) -> Routes:
         """The present routing table. The first to ask also starts the watcher."""
         self._watch_from_now_on()
         return self._controller.routes
+
+    async def check_health(self) -> None:
+        """Serve asks at once and every few seconds: whoever asked the replica before this one
+        for the table need not ask again, and the watcher runs all the same.
+        """
+        self._watch_from_now_on()
 
     async def read(self, digest: str, name: str, offset: int) -> bytes:
         """At most ``CHUNK_BYTES`` of a live bundle's file from ``offset``; empty at its end.
@@ -90,10 +99,17 @@ class Registry:
         self._watch_from_now_on()
         async for part in self._relay.call(call):
             yield part
+        if call.method not in ("GET", "HEAD"):
+            self._changed.set()
 
     async def push(self, call_id: str, part: bytes, more: bool) -> bool:
         """Takes the next part of a relayed request's body."""
         return await self._relay.push(call_id, part, more)
+
+    async def judge(self, prediction_id: str, label: str) -> Judgement | None:
+        """Judges an answer of any ingress; None when none of them remembers it."""
+        found = await self._ingresses.judge(prediction_id, label)
+        return next((judgement for judgement in found if judgement is not None), None)
 
     async def open(self, version: int) -> LiveModel:
         """See ``controller.Truth``."""
@@ -103,6 +119,8 @@ class Registry:
         """See ``controller.Truth``: back to the version that still answers, or an empty slot."""
         lifecycle = self._models.lifecycle
         reason = f"version {version}: {reason}"[:500]
+        if await self._driver.refused(version, reason):
+            return
         if role != CHAMPION:
             slot = (self._name, role, None)
             await asyncio.to_thread(lifecycle.set_slot, *slot, actor=_ACTOR, reason=reason)
@@ -131,15 +149,8 @@ class Registry:
             source="registry",
         )
 
-    def _resolve(self) -> LiveModel:
-        bundled = Path(self._config.registry.bundled_model_dir)
-        try:
-            version = self._models.ensure_bundled(self._name, bundled, self._alias)
-            live = self._open(version.version)
-        except BackendUnavailable as error:
-            return self._last_known(error)
-        self._remember(live)
-        return live
+    def _open_stored(self, digest: str) -> None:
+        self._bundles[digest] = open_bundle(self._directory / "sha256" / digest)
 
     def _watch_from_now_on(self) -> None:
         if self._watching is None or self._watching.done():
@@ -156,16 +167,31 @@ class Registry:
                 if written or again:
                     looked_s = now if again else looked_s
                     await self._look(every_model=again)
+                if self._alias == CHAMPION:
+                    await self._driver.tick(self._controller.routes)
                 self._trouble = ""
             except RegistryError as error:
                 looked_s = -_LOOK_AGAIN_S
                 if self._trouble != error.message:
                     _log.warning("registry cannot be followed: %s", error.message)
                 self._trouble = error.message
+            except Exception:  # noqa: BLE001
+                # Replicas come and go amid a call to all of them; the next round will do.
+                looked_s = -_LOOK_AGAIN_S
+                _log.exception("routing table could not follow the registry")
             if now - repeated_s > _REPEAT_S:
                 repeated_s = now
                 await self._repeat()
-            await asyncio.sleep(self._config.registry.watch_interval_ms / 1_000)
+            await self._pause()
+
+    async def _pause(self) -> None:
+        """Until the next look is due, or something was changed through this replica."""
+        try:
+            async with asyncio.timeout(self._config.registry.watch_interval_ms / 1_000):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+        self._changed.clear()
 
     async def _repeat(self) -> None:
         try:
@@ -177,36 +203,37 @@ class Registry:
     async def _look(self, *, every_model: bool) -> None:
         """Sees what changed, has it judged and recorded, tells who waits, and follows it.
 
-        A change that a crash interrupted shows in no alias: now and then every model is looked
-        at, and what is missing is written.
+        What the ledger says already needs no judgement, and whoever wrote it there is about to
+        finish it. A change that a crash interrupted shows in no alias: now and then every model
+        is looked at, and what is missing is written.
         """
         before = self._news.places
         places = await asyncio.to_thread(self._watcher.look)
         changed = [name for name in places if every_model or places[name] != before.get(name)]
-        for name in changed:
-            await asyncio.to_thread(self._models.lifecycle.state, name)
-        if changed:
-            places = await asyncio.to_thread(self._watcher.look)
-        await self._news.publish(places)
+        if self._name in changed:
+            self._driver.look_again()
+        preparing = asyncio.create_task(self._controller.prepare(places.get(self._name, {})))
+        try:
+            judged = [
+                name for name in changed if every_model or not await self._told(name, places[name])
+            ]
+            for name in judged:
+                await asyncio.to_thread(self._models.lifecycle.state, name)
+            if judged:
+                places = await asyncio.to_thread(self._watcher.look)
+            await self._news.publish(places)
+        finally:
+            await preparing
         if self._name in places:
             await self._controller.follow(places[self._name])
-            self._remember(self._controller.routes.champion)
+            await asyncio.to_thread(self._startup.note, self._controller.routes.champion)
 
-    def _remember(self, live: LiveModel) -> None:
-        staging = self._remembered.with_suffix(f".{os.getpid()}.tmp")
-        staging.write_text(json.dumps(dataclasses.asdict(live)), encoding="utf-8")
-        staging.rename(self._remembered)
-
-    def _last_known(self, error: BackendUnavailable) -> LiveModel:
-        try:
-            remembered = json.loads(self._remembered.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise error from None
-        remembered["labels"] = tuple(remembered["labels"])
-        live = dataclasses.replace(LiveModel(**remembered), source="last_known")
-        self._bundles[live.digest] = open_bundle(self._directory / "sha256" / live.digest)
-        _log.warning("registry unreachable, serving the last known version: %s", error)
-        return live
+    async def _told(self, name: str, places: Mapping[str, Place]) -> bool:
+        """Whether the audit ledger says that the model's places are these."""
+        lifecycle = self._models.lifecycle
+        found = {alias: place.version for alias, place in places.items() if alias in GOVERNED}
+        weights = {slot: places[slot].weight for slot in SLOTS if slot in places}
+        return await asyncio.to_thread(lifecycle.says, name, found, weights)
 
 
 def _read(file: Path, offset: int) -> bytes:

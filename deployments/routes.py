@@ -18,12 +18,21 @@ from starlette.routing import BaseRoute
 
 from configs.schema import LimitsConfig, ServerConfig
 from deployments.compatible_routes import METRICS_TYPE, compatible_routes
-from deployments.errors import InternalError, InvalidInput, MethodNotAllowed, NotFound, RequestError
+from deployments.errors import (
+    InternalError,
+    InvalidInput,
+    MethodNotAllowed,
+    NotFound,
+    RequestError,
+    UnknownPrediction,
+)
 from deployments.live import BACKENDS, LiveModel
 from deployments.schemas import (
     BatchPrediction,
     BatchPredictRequest,
     ErrorBody,
+    FeedbackReceipt,
+    FeedbackRequest,
     Health,
     LiveModels,
     LiveVersion,
@@ -96,6 +105,27 @@ def _routes(topology: str, service: Service) -> APIRouter:
             shadow_weight=0 if shadow is None else shadow.weight,
             epoch=routes.epoch,
             topology=topology,
+        )
+
+    @api.post("/feedback", tags=["predict"], status_code=201, responses={404: {"model": ErrorBody}})
+    async def feedback(body: FeedbackRequest) -> FeedbackReceipt:
+        """Says what would have been right; releases measure live accuracy by it."""
+        found = await service.feedback(str(body.prediction_id), body.corrected_label)
+        if found is None:
+            raise UnknownPrediction(
+                f"no answer {body.prediction_id} is remembered; only the latest ones are"
+            )
+        if found.correct is None:
+            raise InvalidInput(
+                f"version {found.version} has no such label; it has {', '.join(found.labels)}",
+                {"field": "corrected_label"},
+            )
+        return FeedbackReceipt(
+            status="known" if found.again else "recorded",
+            message=f"counted for version {found.version}, once",
+            prediction_id=body.prediction_id,
+            model_version=found.version,
+            correct=found.correct,
         )
 
     @api.get("/health/live", tags=["health"])

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from typing import Annotated
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -25,6 +26,20 @@ class BatchPredictRequest(_Request):
     texts: list[Text] = Field(
         description="1 to `limits.max_batch_texts` (1,000) texts; each may fail on its own."
     )
+
+
+class FeedbackRequest(BaseModel):
+    """What would have been the right label of a prediction."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    prediction_id: UUID = Field(description="Of the answer that is judged.")
+    corrected_label: str = Field(
+        min_length=1, max_length=255, description="A label of the version that answered."
+    )
+    text: str | None = Field(default=None, max_length=10_000, description="Not kept.")
+    score: float | None = Field(default=None, ge=0, le=1, description="Not kept.")
+    user_id: str | None = Field(default=None, max_length=255, description="Not kept.")
+    comments: str | None = Field(default=None, max_length=10_000, description="Not kept.")
 
 
 class _Answer(BaseModel):
@@ -79,6 +94,16 @@ class BatchPrediction(ModelIdentity):
     results: list[BatchItem]
     total: int = Field(ge=1)
     failed: int = Field(ge=0)
+
+
+class FeedbackReceipt(_Answer):
+    """Answer to `POST /feedback`."""
+
+    status: str = Field(description="`recorded`, or `known` when it had been judged before.")
+    message: str
+    prediction_id: UUID
+    model_version: int = Field(description="The version that had answered.")
+    correct: bool = Field(description="It had given that label.")
 
 
 class LiveVersion(_Answer):

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from deployments.feedback import Judgement
 from deployments.router import Routes
 from deployments.streams.status import StreamStatus
 
@@ -31,4 +32,8 @@ class Service(Protocol):
         Raises:
             NotReady: They do not answer.
         """
+        ...
+
+    async def feedback(self, prediction_id: str, label: str) -> Judgement | None:
+        """Judges an answer of any replica; None when none remembers it."""
         ...

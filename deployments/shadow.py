@@ -6,7 +6,8 @@ so a slow or broken shadow costs the champion's callers nothing.
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from configs.schema import AppConfig
 from deployments.classifier import Classifier
@@ -20,16 +21,32 @@ from deployments.outcome import Outcome
 _HOP_TEXTS = 8
 
 
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A text that the champion has answered, and the id of its answer."""
+
+    text: str
+    outcome: Outcome
+    prediction_id: str
+
+
+Compared = Callable[[LiveModel, Answered, LiveModel, Outcome | RequestError], None]
+"""Told of each text: champion, its answer, shadow version, what came of it there."""
+
+
 class Shadow:
     """Comparisons under way in one ingress replica."""
 
-    def __init__(self, config: AppConfig, run_texts: RunTexts, metrics: Metrics) -> None:
+    def __init__(
+        self, config: AppConfig, run_texts: RunTexts, metrics: Metrics, compared: Compared
+    ) -> None:
         """Wires a way of its own to the stages: no text of a caller waits behind these.
 
         Args:
             config: Sizes and limits.
             run_texts: The tokenizer stage.
             metrics: Where comparisons are counted.
+            compared: Told of every text that the shadow version was asked.
         """
         cache = config.cache.model_copy(update={"l1_max_bytes": 0})
         batching = config.batching.model_copy(update={"max_hop_texts": _HOP_TEXTS})
@@ -39,13 +56,12 @@ class Shadow:
             own, run_texts, None, Metrics(), hops_in_flight=1, engines=1.0
         )
         self._metrics = metrics
+        self._compared = compared
         self._max_in_flight = config.rollout.max_shadow_requests
         self._deadline_s = config.limits.default_deadline_ms / 1_000
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def compare(
-        self, shadow: LiveModel, champion: LiveModel, answered: Sequence[tuple[str, Outcome]]
-    ) -> None:
+    def compare(self, shadow: LiveModel, champion: LiveModel, answered: Sequence[Answered]) -> None:
         """Starts a comparison of what was just answered, unless too many are under way."""
         if not answered:
             return
@@ -57,10 +73,10 @@ class Shadow:
         task.add_done_callback(self._tasks.discard)
 
     async def _run(
-        self, shadow: LiveModel, champion: LiveModel, answered: Sequence[tuple[str, Outcome]]
+        self, shadow: LiveModel, champion: LiveModel, answered: Sequence[Answered]
     ) -> None:
         started_s = time.monotonic()
-        texts = [text for text, _ in answered]
+        texts = [answer.text for answer in answered]
         try:
             outcomes = await self._classifier.classify(
                 shadow, texts, started_s + self._deadline_s, bulk=True
@@ -69,12 +85,13 @@ class Shadow:
             self._metrics.shadow_predictions.labels("skipped").inc(len(texts))
             return
         self._metrics.shadow_seconds.observe(time.monotonic() - started_s)
-        for (_, theirs), mine in zip(answered, outcomes, strict=True):
+        for answer, mine in zip(answered, outcomes, strict=True):
+            self._compared(champion, answer, shadow, mine)
             if isinstance(mine, RequestError):
                 self._metrics.shadow_predictions.labels("failed").inc()
                 continue
             self._metrics.shadow_predictions.labels("compared").inc()
-            same = _label(shadow, mine) == _label(champion, theirs)
+            same = _label(shadow, mine) == _label(champion, answer.outcome)
             (self._metrics.shadow_matches if same else self._metrics.shadow_mismatches).inc()
 
 

@@ -55,6 +55,9 @@ VERBS = {
     "models": Entry(
         "pipelines.models", "the registry: list, show, promote, shadow, canary, roll back, audit"
     ),
+    "release": Entry(
+        "pipelines.release", "bring a version to production by itself: shadow, canary, promotion"
+    ),
     "secrets": Entry("pipelines.secrets", "API keys and other secrets in Vault"),
     "dlq": Entry("pipelines.dlq", "Kafka messages that could not be answered: list, show, redrive"),
     "warm": Entry("pipelines.warm", "have the texts of a file remembered by a running server"),

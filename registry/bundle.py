@@ -156,7 +156,7 @@ def open_bundle(directory: Path) -> Bundle:
         digest, size = _sha256(path)
         if digest != entry.sha256:
             raise IntegrityError(
-                f"bundle file {name} in {directory} has sha256 {digest[:12]}… ({size} bytes), "
+                f"bundle file {name} has sha256 {digest[:12]}… ({size} bytes), "
                 f"recorded was {entry.sha256[:12]}… ({entry.bytes} bytes)"
             )
     return Bundle(

@@ -98,6 +98,11 @@ class Connection:
         location = self.client().get_model_version_download_uri(name, str(version))
         return get_artifact_repository(location, tracking_uri=self.uri)
 
+    @property
+    def has_lock(self) -> bool:
+        """Whether ``exclusive`` keeps anybody out."""
+        return self._file is not None
+
     def exclusive(self) -> AbstractContextManager[None]:
         """Keeps other processes out of a sqlite file; other stores rely on unique names."""
         if self._file is None:

@@ -6,26 +6,14 @@ pipeline call these methods; a move made in the MLflow UI comes in through ``set
 and is judged by the same rules. One version is in production: the champion.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from registry.audit import Entry, Ledger
-from registry.connection import Connection
-from registry.errors import (
-    ApprovalRequired,
-    Conflict,
-    GateFailed,
-    IllegalTransition,
-    InvalidValue,
-    ModelNotFound,
-    StaleRevision,
-)
-from registry.gates import Evidence, judge
-from registry.outside import OutsideMoves
-from registry.policy import parse_policy
+from registry.audit import Entry
+from registry.changes import Changes
+from registry.errors import IllegalTransition, InvalidValue, StaleRevision
 from registry.records import Event, GateReport
-from registry.settle import Seen, Settler
 from registry.state import (
     PREVIOUS,
     PRODUCTION,
@@ -33,32 +21,17 @@ from registry.state import (
     STAGES,
     STAGING,
     State,
-    approved,
     check_legal,
     fold,
-    is_placing,
     moved,
 )
 
-_ATTEMPTS = 5
-
 
 class Lifecycle:
-    """Changes of place for all models of one store. Threads may share it.
+    """Changes of place for all models of one store. Threads may share it."""
 
-    Args:
-        mlflow: The store.
-        ledger: Where every change is decided and kept.
-        evidence: What is known of a version, by model name and number.
-    """
-
-    def __init__(
-        self, mlflow: Connection, ledger: Ledger, evidence: Callable[[str, int], Evidence]
-    ) -> None:
-        self._ledger = ledger
-        self._evidence = evidence
-        outside = OutsideMoves(self._judge, self._is_approved)
-        self._settler = Settler(mlflow, ledger, outside.answer)
+    def __init__(self, changes: Changes) -> None:
+        self._changes = changes
 
     def state(self, name: str) -> State:
         """The model's state; completes what a crash left and records moves made outside.
@@ -67,11 +40,16 @@ class Lifecycle:
             ModelNotFound: No such model.
             IntegrityError: The ledger's chain is broken.
         """
-        return self._settler.settle(name)[0]
+        return self._changes.settle(name)[0]
+
+    def says(self, name: str, aliases: Mapping[str, int], weights: Mapping[str, float]) -> bool:
+        """Whether these are the places by the ledger; nothing is judged or completed."""
+        state = fold(self._changes.ledger.events(name))
+        return (dict(state.aliases), dict(state.weights)) == (dict(aliases), dict(weights))
 
     def gate(self, name: str, version: int) -> GateReport:
         """The verdict that a promotion would get now; changes nothing."""
-        return self._judge(name, version, *self._known(name, version))
+        return self._changes.judge(name, version, *self._changes.known(name, version))
 
     def transition(
         self,
@@ -107,7 +85,7 @@ class Lifecycle:
         """
         if to not in STAGES:
             raise InvalidValue(f"stage {to!r} is none of {', '.join(STAGES)}")
-        state, seen = self._known(name, version)
+        state, seen = self._changes.known(name, version)
         if expected_seq not in (None, state.seq):
             raise StaleRevision(
                 f"model {name!r} has {state.seq} audit entries, you have seen {expected_seq}"
@@ -122,12 +100,10 @@ class Lifecycle:
                 f"retire it explicitly"
             )
         if to == PRODUCTION:
-            report = self._judge(name, version, state, seen)
-            gate = asdict(report)
-            self._check_promotion(name, version, seen, report, actor)
+            gate = self._changes.check_promotion(name, version, state, seen, actor)
         after = moved(state, version, to)
         action = "promote" if to == PRODUCTION else "retire" if retire else f"to_{to}"
-        return self._commit(
+        return self._changes.commit(
             name,
             state,
             seen,
@@ -150,7 +126,7 @@ class Lifecycle:
         """
         if not reason.strip():
             raise InvalidValue("a rollback needs a reason")
-        state, seen = self._settler.settle(name)
+        state, seen = self._changes.settle(name)
         earlier = [v for v in state.reigns[:-1] if v in seen.stages and v != state.champion]
         target = to if to is not None else (earlier[-1] if earlier else None)
         if target is None or target not in earlier:
@@ -162,7 +138,7 @@ class Lifecycle:
         if before:
             aliases[PREVIOUS] = before[-1]
         after = replace(after, aliases=aliases)
-        return self._commit(
+        return self._changes.commit(
             name,
             state,
             seen,
@@ -201,9 +177,9 @@ class Lifecycle:
             raise InvalidValue(f"slot {slot!r} is none of {', '.join(SLOTS)}")
         if not 0.0001 <= weight <= 1:
             raise InvalidValue(f"weight {weight} is not between 0.0001 and 1")
-        state, seen = (
-            self._known(name, version) if version is not None else self._settler.settle(name)
-        )
+        changes = self._changes
+        found = changes.settle(name) if version is None else changes.known(name, version)
+        state, seen = found
         if version is not None and (stage := state.stage(version)) != STAGING:
             raise IllegalTransition(
                 f"version {version} is in {stage}; only a version in {STAGING} can be {slot}"
@@ -215,86 +191,14 @@ class Lifecycle:
         after = replace(state, aliases=aliases, weights=weights)
         action = "set_slot" if version is not None else "clear_slot"
         about = version if version is not None else state.aliases.get(slot)
-        return self._commit(
+        return self._changes.commit(
             name, state, seen, after, action=action, version=about, actor=actor, reason=reason
         )
 
     def decide(self, name: str, version: int, *, approve: bool, actor: str, reason: str) -> Event:
         """Records an approval or a rejection of the version's present files."""
-        _, seen = self._known(name, version)
+        _, seen = self._changes.known(name, version)
         action = "approve" if approve else "reject"
-        return self._ledger.record(
+        return self._changes.ledger.record(
             name, Entry(action, actor, reason, version, digest=seen.digests[version])
         )
-
-    def _known(self, name: str, version: int) -> tuple[State, Seen]:
-        state, seen = self._settler.settle(name)
-        if version not in seen.stages:
-            raise ModelNotFound(f"no version {version} of model {name!r}")
-        return state, seen
-
-    def _judge(self, name: str, version: int, state: State, seen: Seen) -> GateReport:
-        policy = parse_policy(seen.policy)
-        champion = state.champion
-        theirs = None
-        if champion is not None and champion != version and champion in seen.stages:
-            theirs = self._evidence(name, champion)
-        return judge(self._evidence(name, version), theirs, policy)
-
-    def _is_approved(self, name: str, version: int, seen: Seen, actor: str) -> bool:
-        if parse_policy(seen.policy).approvals == 0:
-            return True
-        return approved(self._ledger.events(name), version, seen.digests[version], actor)
-
-    def _check_promotion(
-        self, name: str, version: int, seen: Seen, report: GateReport, actor: str
-    ) -> None:
-        if not report.passed:
-            reasons = "; ".join(f"{c.name}: {c.reason}" for c in report.checks if not c.passed)
-            raise GateFailed(f"version {version} does not pass the gate: {reasons}")
-        if not self._is_approved(name, version, seen, actor):
-            raise ApprovalRequired(
-                f"version {version} needs the approval of someone other than {actor} first"
-            )
-
-    def _commit(
-        self,
-        name: str,
-        state: State,
-        seen: Seen,
-        after: State,
-        *,
-        action: str,
-        version: int | None,
-        actor: str,
-        reason: str,
-        gate: Mapping[str, Any] | None = None,
-    ) -> Event:
-        changed = {v for v in after.stages if after.stages[v] != state.stages.get(v)}
-        entry = Entry(
-            action,
-            actor,
-            reason,
-            version,
-            before={**state.places(), "stages": {str(v): state.stage(v) for v in changed}},
-            after={**after.places(), "stages": {str(v): after.stages[v] for v in changed}},
-            gate=gate or {},
-            digest=seen.digests.get(version, "") if version is not None else "",
-        )
-        for _ in range(_ATTEMPTS):
-            try:
-                return self._settler.commit(name, entry, after=state.seq)
-            except Conflict:
-                events = self._ledger.events(name)
-                self._check_untouched(name, events[state.seq :])
-                state = fold(events)
-        raise Conflict(f"model {name!r} is changed by others without a pause")
-
-    def _check_untouched(self, name: str, since: Sequence[Event]) -> None:
-        """Entries that move nobody, such as an evaluation, do not spoil a decision."""
-        for event in since:
-            if is_placing(event) or event.action in ("delete_model", "delete_version"):
-                raise Conflict(
-                    f"model {name!r} was changed meanwhile: {event.action} of version "
-                    f"{event.version} by {event.actor} (audit entry {event.seq})"
-                )

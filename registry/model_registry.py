@@ -5,13 +5,16 @@ from pathlib import Path
 
 from registry.bundle import open_bundle
 from registry.catalog import Catalog
+from registry.changes import Changes
 from registry.errors import Conflict, IllegalTransition, InvalidValue, ModelNotFound
 from registry.evaluations import Evaluations
 from registry.lifecycle import Lifecycle
 from registry.records import ModelVersion
+from registry.release import Releases
 from registry.state import CHAMPION, DRAFT, PREVIOUS, PRODUCTION, SLOTS, STAGING
 from registry.store import RegistryStore
 
+SERVED_TAG = "rollout.served"
 _BOOTSTRAP = "bootstrap"
 _ATTEMPTS = 50
 _PAUSE_S = 0.1
@@ -26,6 +29,7 @@ class ModelRegistry:
         store: Registers, resolves and fetches bundles.
         ledger: What was done, by whom and why.
         lifecycle: Changes of place.
+        releases: Automatic releases.
         evaluations: Figures.
         catalog: Models and versions with their descriptions.
     """
@@ -34,7 +38,9 @@ class ModelRegistry:
         self.store = RegistryStore(tracking_uri, artifact_root)
         self.ledger = self.store.ledger
         self.evaluations = Evaluations(self.store)
-        self.lifecycle = Lifecycle(self.store.mlflow, self.ledger, self.evaluations.evidence)
+        changes = Changes(self.store.mlflow, self.ledger, self.evaluations.evidence)
+        self.lifecycle = Lifecycle(changes)
+        self.releases = Releases(self.store.mlflow, changes)
         self.catalog = Catalog(self.store, self.lifecycle)
 
     def ensure_bundled(self, name: str, bundle_dir: Path, alias: str) -> ModelVersion:
@@ -69,6 +75,20 @@ class ModelRegistry:
                 # Another process that starts at the same time is in the middle of it.
                 time.sleep(_PAUSE_S)
         return self.store.resolve(name, alias)
+
+    def has_served(self, version: ModelVersion) -> bool:
+        """Whether a graph has probed and served these files of the version."""
+        return bool(version.digest) and version.tags.get(SERVED_TAG) == version.digest
+
+    def note_served(self, name: str, version: int, digest: str) -> None:
+        """Notes that replicas have probed these files and serve them.
+
+        Raises:
+            BackendUnavailable: The store cannot be written.
+        """
+        with self.store.mlflow.translated(f"version {version} of model {name!r}"):
+            client = self.store.mlflow.client()
+            client.set_model_version_tag(name, str(version), SERVED_TAG, digest)
 
     def point(
         self, name: str, alias: str, version: int, *, actor: str, reason: str

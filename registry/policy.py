@@ -47,6 +47,92 @@ class MetricRule(BaseModel):
         return self
 
 
+class ReleasePolicy(BaseModel):
+    """How an automatic release goes, and when it goes on, waits or goes back.
+
+    The shares are of texts that the candidate and the champion both answered (shadow), or of
+    pairs of texts that one of them answered (canary); see ``trial.py`` for what the rates mean.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    shadow_weight: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="Share of traffic that is sent to the candidate first, unanswered; 0: none.",
+    )
+    canary_weights: tuple[float, ...] = Field(
+        default=(0.01, 0.05, 0.2, 0.5),
+        min_length=1,
+        max_length=10,
+        description="Shares of traffic that it then answers, growing.",
+    )
+    min_texts: int = Field(
+        default=200, ge=1, le=10_000_000, description="Texts compared before a step may end."
+    )
+    min_feedback: int = Field(
+        default=0, ge=0, le=10_000_000, description="Judged answers before a step may end."
+    )
+    min_step_s: float = Field(
+        default=60.0, ge=0, le=2_592_000, description="Shortest step, seconds."
+    )
+    max_step_s: float = Field(
+        default=86_400.0,
+        gt=0,
+        le=2_592_000,
+        description="A step that is undecided after it is held for a person.",
+    )
+    false_alarm_rate: float = Field(
+        default=0.05,
+        gt=0,
+        lt=1,
+        description="Most chance that a candidate within all limits is ever rolled back.",
+    )
+    miss_rate: float = Field(
+        default=0.05,
+        gt=0,
+        lt=1,
+        description="Most chance that a candidate beyond a limit passes a step.",
+    )
+    max_error_increase: float = Field(
+        default=0.02,
+        gt=0,
+        lt=1,
+        description="Share of texts on which it fails more often than the champion.",
+    )
+    max_slower: float = Field(
+        default=0.5,
+        gt=0,
+        lt=1,
+        description="Share of texts that take over `rollout.slow_ratio` times the champion's.",
+    )
+    min_agreement: float = Field(
+        default=0.85,
+        gt=0,
+        lt=1,
+        description="Share of texts that get the champion's label (shadow only).",
+    )
+    max_drifted: float = Field(
+        default=0.25,
+        gt=0,
+        lt=1,
+        description="Share of texts whose scores move by over `rollout.drift_step` (shadow only).",
+    )
+    max_accuracy_drop: float = Field(
+        default=0.005,
+        gt=0,
+        lt=1,
+        description="Accuracy lost against the champion, by judged answers.",
+    )
+
+    @model_validator(mode="after")
+    def _grows(self) -> Self:
+        weights = self.canary_weights
+        if not all(0 < weight <= 1 for weight in weights) or list(weights) != sorted(set(weights)):
+            raise ValueError(f"canary_weights {weights} do not grow within 0 to 1")
+        return self
+
+
 class Policy(BaseModel):
     """All demands of one model."""
 
@@ -58,6 +144,7 @@ class Policy(BaseModel):
     approvals: int = Field(
         default=0, ge=0, le=1, description="1: a second actor must approve a promotion first."
     )
+    release: ReleasePolicy = ReleasePolicy()
 
 
 def parse_policy(text: str) -> Policy:

@@ -154,6 +154,41 @@ class GateReport:
 
 
 @dataclass(frozen=True, slots=True)
+class Release:
+    """An automatic release that is under way; a model has one at most.
+
+    Attributes:
+        id: Audit entry that began it.
+        version: The candidate.
+        champion: The version that it shall replace.
+        actor: Who ordered it; the promotion is made in this name.
+        steps: Shares of traffic: the first as shadow (0: no such step), the rest as challenger.
+        step: Position of the present one.
+        held: Why it waits for a person; empty while it goes on by itself.
+        since_s: Unix time when the step began, or went on.
+    """
+
+    id: int
+    version: int
+    champion: int
+    actor: str
+    steps: tuple[float, ...]
+    step: int
+    held: str = ""
+    since_s: float = 0.0
+
+    @property
+    def slot(self) -> str:
+        """The slot that the candidate has in the present step."""
+        return "shadow" if self.step == 0 else "challenger"
+
+    @property
+    def weight(self) -> float:
+        """Its share of traffic there."""
+        return self.steps[self.step]
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
     """One entry of a model's audit ledger.
 

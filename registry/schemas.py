@@ -9,7 +9,7 @@ from registry.evaluations import Evaluation
 from registry.metadata import Finite, Metadata, Word, label_of, metadata_of
 from registry.policy import Policy
 from registry.records import Event, GateReport, ModelInfo, ModelVersion
-from registry.store import FORMAT_TAG
+from registry.store import FORMAT_TAG, ROLLED_BACK_TAG
 from registry.uploads import SIZE_TAG
 
 Stage = Literal["draft", "staging", "production", "archived"]
@@ -134,6 +134,7 @@ class VersionBody(_Answer):
     artifact_path: str | None = Field(description="Path of this API that returns the files.")
     artifact_format: str | None
     artifact_bytes: int | None
+    rolled_back: str | None = Field(description="Why it was taken back, if it was.")
     metadata: Metadata
     created_at: datetime
     updated_at: datetime
@@ -249,6 +250,7 @@ def version_body(version: ModelVersion, evaluations: list[Evaluation], prefix: s
         artifact_path=path if version.digest else None,
         artifact_format=version.tags.get(FORMAT_TAG, "bundle") if version.digest else None,
         artifact_bytes=int(size) if size.isdecimal() and version.digest else None,
+        rolled_back=version.tags.get(ROLLED_BACK_TAG),
         metadata=metadata_of(version),
         created_at=utc(version.created_s),
         updated_at=utc(version.updated_s),

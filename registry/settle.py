@@ -13,12 +13,13 @@ from registry.audit import Entry, Ledger
 from registry.connection import Connection
 from registry.errors import Conflict, ModelNotFound
 from registry.records import Event
-from registry.state import ARCHIVED, GOVERNED, SLOTS, State, fold
-from registry.store import STAGE_TAG
-from registry.summary import with_summary
+from registry.state import ARCHIVED, GOVERNED, PRODUCTION, SLOTS, STAGING, State, fold
+from registry.store import ROLLED_BACK_TAG, STAGE_TAG
+from registry.summary import told_release, with_summary
 
 APPLIED_TAG = "registry.applied"
-ROLLED_BACK_TAG = "registry.rolled_back"
+RELEASE_TAG = "release"
+_ROLLBACKS = ("rollback", "release_rollback")
 _ATTEMPTS = 10
 
 
@@ -63,17 +64,21 @@ class Settler:
             Conflict: Others change it without a pause.
         """
         state, seen = self._look(name)
-        if self._unapplied(state, seen) is None and self._answer(name, state, seen) is None:
+        due = self._due(name, state, seen)
+        if due is None:
             return state, seen
         with self._mlflow.exclusive():
-            for _ in range(_ATTEMPTS):
-                state, seen = self._look(name)
-                if (event := self._unapplied(state, seen)) is not None:
-                    self.apply(name, event)
-                elif (entry := self._answer(name, state, seen)) is None:
+            for attempt in range(_ATTEMPTS):
+                # Whoever held the lock meanwhile may have done it; a server has none.
+                if attempt or self._mlflow.has_lock:
+                    state, seen = self._look(name)
+                    due = self._due(name, state, seen)
+                if due is None:
                     return state, seen
+                if isinstance(due, Event):
+                    self.apply(name, due)
                 else:
-                    self._append(name, entry, state.seq)
+                    self._append(name, due, state.seq)
         raise Conflict(f"model {name!r} is changed by others without a pause")
 
     def commit(self, name: str, entry: Entry, *, after: int) -> Event:
@@ -107,6 +112,11 @@ class Settler:
                     client.delete_registered_model_tag(name, key)
                 elif wanted is not None and model.tags.get(key) != f"{wanted:g}":
                     client.set_registered_model_tag(name, key, f"{wanted:g}")
+            told = told_release(event)
+            if told is None and RELEASE_TAG in model.tags:
+                client.delete_registered_model_tag(name, RELEASE_TAG)
+            elif told is not None and model.tags.get(RELEASE_TAG) != told:
+                client.set_registered_model_tag(name, RELEASE_TAG, told)
         about = {} if event.version is None else {str(event.version): None}
         for version, stage in {**about, **stages}.items():
             self._apply_version(client, name, version, stage, event)
@@ -121,9 +131,11 @@ class Settler:
                 found = client.get_model_version(name, version)
                 if stage is not None and found.tags.get(STAGE_TAG) != stage:
                     client.set_model_version_tag(name, version, STAGE_TAG, stage)
-                rolled_back = event.action == "rollback" and stage == ARCHIVED
+                rolled_back = event.action in _ROLLBACKS and stage == ARCHIVED
                 if rolled_back:
                     client.set_model_version_tag(name, version, ROLLED_BACK_TAG, event.reason)
+                elif stage in (STAGING, PRODUCTION) and ROLLED_BACK_TAG in found.tags:
+                    client.delete_model_version_tag(name, version, ROLLED_BACK_TAG)
                 if rolled_back or int(version) == event.version:
                     text = with_summary(found.description or "", event)
                     client.update_model_version(name, version, text)
@@ -137,9 +149,12 @@ class Settler:
             return  # Someone else was faster: look again.
         self.apply(name, event)
 
-    def _unapplied(self, state: State, seen: Seen) -> Event | None:
+    def _due(self, name: str, state: State, seen: Seen) -> Event | Entry | None:
+        """An entry that is not yet written to MLflow, else what the ledger shall say."""
         event = state.changed
-        return event if event is not None and seen.applied < event.seq else None
+        if event is not None and seen.applied < event.seq:
+            return event
+        return self._answer(name, state, seen)
 
     def _look(self, name: str) -> tuple[State, Seen]:
         client = self._mlflow.client()

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from registry.errors import IllegalTransition
-from registry.records import Event
+from registry.records import Event, Release
 
 DRAFT, STAGING, PRODUCTION, ARCHIVED = "draft", "staging", "production", "archived"
 STAGES = (DRAFT, STAGING, PRODUCTION, ARCHIVED)
@@ -26,6 +26,10 @@ LEGAL: Mapping[str, tuple[str, ...]] = {
 }
 
 
+# What an entry says of a release; its number and times are the entries' own.
+_RELEASE_KEYS = ("version", "champion", "actor", "steps", "step", "held")
+
+
 @dataclass(frozen=True, slots=True)
 class State:
     """One model after all entries of its ledger.
@@ -39,6 +43,7 @@ class State:
         digests: Version to the digest that was recorded when its files were stored.
         reigns: Champions in order; the last is the present one, the one before is where a
             rollback goes.
+        release: The automatic release that is under way.
     """
 
     seq: int = 0
@@ -48,6 +53,7 @@ class State:
     weights: Mapping[str, float] = field(default_factory=dict)
     digests: Mapping[int, str] = field(default_factory=dict)
     reigns: tuple[int, ...] = ()
+    release: Release | None = None
 
     @property
     def champion(self) -> int | None:
@@ -60,7 +66,10 @@ class State:
 
     def places(self) -> dict[str, Any]:
         """The part of an entry that says which version holds which place."""
-        return {"aliases": dict(self.aliases), "weights": dict(self.weights)}
+        release = None
+        if self.release is not None:
+            release = {key: getattr(self.release, key) for key in _RELEASE_KEYS}
+        return {"aliases": dict(self.aliases), "weights": dict(self.weights), "release": release}
 
 
 def fold(events: Sequence[Event]) -> State:
@@ -123,7 +132,10 @@ def moved(state: State, version: int, to: str) -> State:
     if to != PRODUCTION and state.champion == version:
         del aliases[CHAMPION]
         aliases[PREVIOUS] = version
-    return replace(state, aliases=aliases, stages=stages, weights=weights)
+    release = state.release
+    if release is not None and release.version == version and to != STAGING:
+        release = None
+    return replace(state, aliases=aliases, stages=stages, weights=weights, release=release)
 
 
 def _after(state: State, event: Event) -> State:
@@ -136,15 +148,7 @@ def _after(state: State, event: Event) -> State:
     if event.action == "delete_model":
         return State(seq=event.seq)
     if not is_placing(event):
-        return State(
-            event.seq,
-            state.changed,
-            state.aliases,
-            state.stages,
-            state.weights,
-            digests,
-            state.reigns,
-        )
+        return replace(state, seq=event.seq, digests=digests)
     aliases = {str(alias): int(version) for alias, version in event.after["aliases"].items()}
     stages = {int(version): str(stage) for version, stage in event.after["stages"].items()}
     weights = {str(slot): float(weight) for slot, weight in event.after["weights"].items()}
@@ -156,6 +160,30 @@ def _after(state: State, event: Event) -> State:
         weights=weights,
         digests=digests,
         reigns=_reigns(state.reigns, aliases.get(CHAMPION), event.action),
+        release=_release(state.release, event),
+    )
+
+
+def _release(before: Release | None, event: Event) -> Release | None:
+    # Entries of earlier versions of sentigraph say nothing of releases.
+    told = event.after.get("release", None)
+    if told is None:
+        return None
+    if event.action == "release_start" or before is None:
+        number, since_s = event.seq, event.at_s
+    else:
+        number = before.id
+        goes_on = (told["step"], told["held"]) == (before.step, before.held)
+        since_s = before.since_s if goes_on else event.at_s
+    return Release(
+        id=number,
+        version=int(told["version"]),
+        champion=int(told["champion"]),
+        actor=str(told["actor"]),
+        steps=tuple(float(weight) for weight in told["steps"]),
+        step=int(told["step"]),
+        held=str(told["held"]),
+        since_s=since_s,
     )
 
 

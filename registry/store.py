@@ -24,6 +24,7 @@ from registry.records import Bundle, ModelVersion
 
 DIGEST_TAG = "digest"
 STAGE_TAG = "lifecycle"
+ROLLED_BACK_TAG = "registry.rolled_back"
 LABELS_TAG = "labels"
 FORMAT_TAG = "artifact_format"
 _MAX_TAG_CHARS = 100_000

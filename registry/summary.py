@@ -31,6 +31,18 @@ def with_summary(text: str, event: Event) -> str:
     return f"{own_description(text)[: max(0, room)]}{_MARK}{told}"[:_MAX_CHARS]
 
 
+def told_release(event: Event) -> str | None:
+    """One line about the release that an entry leaves under way; None when there is none."""
+    release = event.after.get("release")
+    if release is None:
+        return None
+    step, weight = release["step"], release["steps"][release["step"]]
+    doing = f"{'shadow of' if step == 0 else 'answers'} {weight:.4g} of the traffic"
+    held = f"; held: {release['held']}" if release["held"] else ""
+    where = f"step {step + 1} of {len(release['steps'])}"
+    return f"version {release['version']}, {where}: {doing}{held}"
+
+
 def _plain(text: str) -> str:
     """Text that neither ends a table cell nor is read as Markdown or HTML."""
     return "".join(f"\\{c}" if c in "\\`*_[]<>|#" else c for c in text.replace("\n", " "))

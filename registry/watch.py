@@ -16,7 +16,7 @@ from registry.settle import weight_tag
 from registry.state import SLOTS
 from registry.store import DIGEST_TAG, RegistryStore
 
-_SERVER_PAUSE_S = 1.0
+_SERVER_PAUSE_S = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Watcher:
     def written(self) -> bool:
         """Whether anybody may have written since the last call; of a server it cannot be told.
 
-        Asking a server costs it 25 ms, so it is asked once a second at most.
+        Asking a server costs it 25 ms, so it is asked twice a second at most.
         """
         if self._file is None:
             now = time.monotonic()

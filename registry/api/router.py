@@ -7,6 +7,7 @@ from registry.api.figures import figure_routes
 from registry.api.files import file_routes
 from registry.api.models import model_routes
 from registry.api.places import place_routes
+from registry.api.releases import release_routes
 from registry.api.stages import stage_routes
 from registry.api.versions import version_routes
 
@@ -14,7 +15,15 @@ from registry.api.versions import version_routes
 def build_router(backend: Backend) -> APIRouter:
     """The registry's routes, below ``/api/v1/models``."""
     api = APIRouter(tags=["models"])
-    parts = (model_routes, version_routes, stage_routes, place_routes, figure_routes, file_routes)
+    parts = (
+        model_routes,
+        version_routes,
+        stage_routes,
+        release_routes,
+        place_routes,
+        figure_routes,
+        file_routes,
+    )
     for routes in parts:
         api.include_router(routes(backend))
     return api

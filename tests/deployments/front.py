@@ -14,6 +14,7 @@ import numpy as np
 
 from configs.schema import AppConfig
 from deployments.cache import CacheReplica
+from deployments.feedback import Judgement
 from deployments.ingress import Ingress
 from deployments.live import LiveModel
 from deployments.payloads import Answer, ScoreBatch, TextBatch
@@ -43,11 +44,18 @@ class Stages:
     def __init__(self, delay_s: float = 0.0) -> None:
         self.delay_s = delay_s
         self.sizes: list[int] = []
+        self.asked: list[str] = []
+        self.elsewhere: Judgement | None = None
         self.running = 0
         self.most_running = 0
 
     async def routes(self) -> Routes:
         return ROUTES
+
+    async def judge(self, prediction_id: str, label: str) -> Judgement | None:
+        """What other ingress replicas say of an answer."""
+        self.asked.append(prediction_id)
+        return self.elsewhere
 
     async def classify(self, batch: TextBatch) -> Answer:
         n = len(batch.texts)

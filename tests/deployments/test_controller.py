@@ -196,3 +196,22 @@ def test_another_weight_is_a_new_table_without_loading() -> None:
         assert fleet.done == [("route", 3)]
 
     asyncio.run(body())
+
+
+def test_what_is_prepared_is_loaded_once_and_let_go_if_nobody_is_routed_there() -> None:
+    async def body() -> None:
+        fleet, truth = Fleet(), Truth()
+        made = RolloutController(
+            fleet, truth, Routes(1, LIVE), RolloutConfig(), alias="champion", drain_s=0
+        )
+        await made.prepare({**NOW, "shadow": Place(4, NEXT.digest, 1.0)})
+        assert fleet.done == [("load", NEXT.digest)]
+        await made.repeat(registry_away=False)
+        assert fleet.done[1:] == [("route", 3), ("let_go", NEXT.digest)]
+        fleet.fails = RuntimeError("engine died")
+        await made.prepare(MOVED)
+        truth.fails = IntegrityError("damaged")
+        await made.prepare(MOVED)
+        assert truth.refused == []
+
+    asyncio.run(body())

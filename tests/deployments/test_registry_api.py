@@ -514,3 +514,31 @@ def test_errors_have_the_one_body(api: Api) -> None:
     assert "sqlite" not in missing.text
     assert api("POST", "", content=b"{").status_code == 422
     assert api("PUT", "").status_code == 405
+
+
+def test_a_release_over_http(api: Api, model: str, tmp_path: Path) -> None:
+    for label in ("1.0.0", "1.1.0"):
+        ready(api, model, label, tmp_path, label.encode())
+    assert promote(api, model, "1.0.0", "production").status_code == 200
+    assert api("GET", f"/{model}/release").status_code == 404
+    policy = {"release": {"canary_weights": [0.25]}}
+    assert api("PATCH", f"/{model}", json={"policy": policy}).status_code == 200
+    path = f"/{model}/versions/1.1.0/release"
+    assert api("POST", path, json={"weight": 1}).status_code == 422
+    started = api("POST", path, json={"reason": "better"})
+    assert (started.status_code, started.json()["action"]) == (202, "release_start")
+    second = api("POST", path, json={})
+    assert second.status_code == 409
+    assert "abort that first" in second.json()["error_message"]
+    status = api("GET", f"/{model}/release").json()
+    assert (status["version"], status["champion"], status["actor"]) == (2, 1, "ana")
+    assert (status["steps"], status["slot"], status["weight"]) == ([1.0, 0.25], "shadow", 1.0)
+    assert (status["verdict"], status["held"]) == ("wait", None)
+    assert [test["name"] for test in status["tests"]][-1] == "accuracy"
+    assert api("POST", f"/{model}/release/hold", json={"reason": ""}).status_code == 422
+    assert api("POST", f"/{model}/release/hold", json={"reason": "lunch"}).status_code == 200
+    assert api("GET", f"/{model}/release").json()["held"] == "lunch"
+    assert api("POST", f"/{model}/release/resume", json={}).status_code == 200
+    assert api("POST", f"/{model}/release/abort", json={"reason": "enough"}).status_code == 200
+    assert api("POST", f"/{model}/release/abort", json={"reason": "enough"}).status_code == 409
+    assert api("GET", f"/{model}/versions/1.1.0").json()["rolled_back"] is None

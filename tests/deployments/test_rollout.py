@@ -9,8 +9,10 @@ import pytest
 
 from configs.models import RegistryConfig
 from configs.schema import AppConfig, ModelConfig
+from deployments.feedback import Judgement
 from deployments.fetch import CHUNK_BYTES, BundleCache
 from deployments.live import LiveModel
+from deployments.observed import Counts
 from deployments.probe import Probe
 from deployments.rollout import Registry
 from deployments.router import Routes
@@ -31,7 +33,8 @@ class NoFleet:
         self.routed = asyncio.Event()
 
     async def load(self, digest: str) -> None:
-        self.loaded.append(digest)
+        if digest not in self.loaded:
+            self.loaded.append(digest)
 
     async def probe(self, digest: str, texts: Sequence[str]) -> list[Probe]:
         scores = np.tile(np.array([0.25, 0.75], dtype=np.float32), (len(texts), 1))
@@ -44,6 +47,16 @@ class NoFleet:
 
     async def let_go(self, digest: str) -> None:
         self.loaded.remove(digest)
+
+
+class NoIngresses:
+    """Nobody asks anything."""
+
+    async def observed(self, digest: str) -> list[Counts]:
+        return []
+
+    async def judge(self, prediction_id: str, label: str) -> list[Judgement | None]:
+        return [None]
 
 
 def champion(registry: Registry) -> LiveModel:
@@ -84,7 +97,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def registry(folder: Path) -> Registry:
-    return Registry(config(folder, f"sqlite:///{folder / 'mlflow.db'}"), NoFleet())
+    return Registry(config(folder, f"sqlite:///{folder / 'mlflow.db'}"), NoFleet(), NoIngresses())
 
 
 def test_an_empty_registry_gets_the_bundled_model_as_champion(
@@ -104,7 +117,7 @@ def test_the_configured_name_and_alias_are_served(folder: Path) -> None:
     models.point("other", "blessed", made.version, actor="test", reason="test")
     base = config(folder, uri)
     chosen = base.model_copy(update={"model": ModelConfig(name="other", alias="blessed")})
-    assert champion(Registry(chosen, NoFleet())).name == "other"
+    assert champion(Registry(chosen, NoFleet(), NoIngresses())).name == "other"
 
 
 def test_a_node_without_the_bundle_reads_it_through_the_graph(
@@ -160,13 +173,13 @@ def test_only_files_of_the_bundle_can_be_read(registry: Registry, name: str) -> 
 
 @pytest.mark.usefixtures("registry")
 def test_without_mlflow_the_last_known_version_serves_and_says_so(folder: Path) -> None:
-    live = champion(Registry(config(folder, DEAD), NoFleet()))
+    live = champion(Registry(config(folder, DEAD), NoFleet(), NoIngresses()))
     assert (live.version, live.source) == (1, "last_known")
 
 
 def test_without_mlflow_and_without_a_past_it_fails_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(BackendUnavailable):
-        Registry(config(tmp_path, DEAD), NoFleet())
+        Registry(config(tmp_path, DEAD), NoFleet(), NoIngresses())
 
 
 @pytest.mark.parametrize("interval_ms", [50, 400])
@@ -177,7 +190,7 @@ def test_a_moved_alias_is_followed_within_the_watch_interval(
         base = config(folder, f"sqlite:///{tmp_path / 'mlflow.db'}")
         watched = base.registry.model_copy(update={"watch_interval_ms": interval_ms})
         fleet = NoFleet()
-        registry = Registry(base.model_copy(update={"registry": watched}), fleet)
+        registry = Registry(base.model_copy(update={"registry": watched}), fleet, NoIngresses())
         await registry.routes()
         await fleet.routed.wait()
         models = ModelRegistry(base.registry.tracking_uri, base.registry.artifact_root)

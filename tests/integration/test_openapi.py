@@ -14,12 +14,14 @@ def document(client: httpx.Client) -> dict[str, Any]:
     return client.get("/openapi.json").json()  # type: ignore[no-any-return]
 
 
+UNKNOWN = "6f1d1f5e-6b0c-4b5e-9d57-0a4f6f3f1d10"
 CALLS = [
     ("POST", "/api/v1/predict", {"text": "a fine day"}, 200),
     ("POST", "/api/v1/predict", {"text": ""}, 422),
     ("POST", "/api/v1/predict", [], 422),
     ("POST", "/api/v1/predict/batch", {"texts": ["a fine day", ""]}, 200),
     ("POST", "/api/v1/predict/batch", {"texts": []}, 422),
+    ("POST", "/api/v1/feedback", {"prediction_id": UNKNOWN, "corrected_label": "POSITIVE"}, 404),
     ("GET", "/api/v1/models/live", None, 200),
     ("GET", "/api/v1/health/live", None, 200),
     ("GET", "/api/v1/health/ready", None, 200),
@@ -49,13 +51,26 @@ def test_answers_match_their_schema_without_extra_fields(
     jsonschema.validate(answer.json(), closed, cls=jsonschema.Draft202012Validator)
 
 
+def test_a_recorded_correction_matches_its_schema(
+    client: httpx.Client, document: dict[str, Any]
+) -> None:
+    answered = client.post("/predict", json={"text": "a fine day"}).json()
+    body = {"prediction_id": answered["prediction_id"], "corrected_label": answered["label"]}
+    answer = client.post("/feedback", json=body)
+    assert (answer.status_code, answer.json()["correct"]) == (201, True)
+    operation = document["paths"]["/api/v1/feedback"]["post"]
+    schema = operation["responses"]["201"]["content"]["application/json"]["schema"]
+    closed = _closed({**schema, "components": document["components"]})
+    jsonschema.validate(answer.json(), closed, cls=jsonschema.Draft202012Validator)
+
+
 def test_every_documented_path_is_called_above(document: dict[str, Any]) -> None:
     called = {(path, method.lower()) for method, path, _, _ in CALLS}
     documented = {(path, m) for path, item in document["paths"].items() for m in item}
     elsewhere = {call for call in documented - called if call[0].startswith("/api/v1/models")}
     assert documented - called - elsewhere == {("/api/v1/metrics", "get")}
     # The registry's routes are called in tests/deployments/test_registry_api.py.
-    assert len(elsewhere) == 34
+    assert len(elsewhere) == 39
 
 
 def test_no_route_takes_parameters_that_it_does_not_need(document: dict[str, Any]) -> None:

@@ -121,6 +121,33 @@ def test_bad_versions_are_rolled_back_before_a_request_sees_them(
     assert TOKENIZER_FILE in reasons[2]
 
 
+def test_a_release_goes_through_or_back_by_itself(
+    stack: Stack, client: httpx.Client, registry: ModelRegistry, tmp_path: Path
+) -> None:
+    policy = {"canary_weights": [0.5], "min_texts": 20, "min_step_s": 0, "max_error_increase": 0.2}
+    before = client.get("/models/sentiment").json()["policy"]
+    changed = client.patch("/models/sentiment", json={"policy": {**before, "release": policy}})
+    assert changed.status_code == 200
+    labels = open_bundle(BUNDLE).labels
+    flipped = staged(registry, tmp_path, labels=tuple(reversed(labels)), temperature=1.11)
+    good = staged(registry, tmp_path, temperature=0.72)
+    with traffic(stack, clients=3) as threads:
+        for version, stage in ((flipped, "archived"), (good, "production")):
+            path = f"/models/sentiment/versions/{version}/release"
+            assert client.post(path, json={"reason": "test"}).status_code == 202
+            ends_s = time.monotonic() + 90
+            while registry.lifecycle.state("sentiment").stage(version) != stage:
+                assert time.monotonic() < ends_s, client.get("/models/sentiment/release").text
+                time.sleep(0.3)
+        statuses = [code for thread in threads for code in thread.stop()]
+    assert set(statuses) == {200}
+    told = client.get(f"/models/sentiment/versions/{flipped}").json()["rolled_back"]
+    assert told.startswith("beyond the limit: agreement 1.0000")
+    assert registry.ledger.events("sentiment")[-1].action == "promote"
+    registry.lifecycle.rollback("sentiment", to=1, **ANA)
+    assert client.patch("/models/sentiment", json={"policy": before}).status_code == 200
+
+
 def _overwrite(registry: ModelRegistry, location: str) -> None:
     folder = Path(location.removeprefix("file://"))
     assert folder.is_dir(), location

@@ -1,0 +1,112 @@
+"""Routes of automatic releases: start, look, hold, resume, abort."""
+
+import time
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter
+from pydantic import BaseModel, ConfigDict, Field
+
+from registry.api.context import ANONYMOUS, PREFIX, Actor, Backend, Name, Reference
+from registry.errors import ModelNotFound
+from registry.records import GateReport, Release
+from registry.schemas import EventBody, Reason, event_body, gate_body, utc
+from registry.trial import Verdict, decide
+
+
+class ReleaseChange(BaseModel):
+    """Begins or resumes a release."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+    reason: Reason = ""
+
+
+class ReleaseEnd(BaseModel):
+    """Holds or aborts a release."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+    reason: Annotated[Reason, Field(min_length=1)]
+
+
+class ReleaseBody(BaseModel):
+    """A release under way."""
+
+    model_config = ConfigDict(frozen=True, protected_namespaces=())
+    model_id: str
+    id: int = Field(description="Audit entry that began it.")
+    version: int
+    champion: int
+    actor: str
+    steps: list[float] = Field(description="Shares of traffic: as shadow first, then answering.")
+    step: int = Field(description="Position in `steps`.")
+    slot: str
+    weight: float
+    since: datetime = Field(description="When the step began, or went on.")
+    held: str | None = Field(description="Why it waits for a person.")
+    verdict: str = Field(description="`wait`, `go_on`, `hold` or `roll_back`, by the tests.")
+    reason: str
+    tests: list[dict[str, Any]]
+
+
+def release_routes(backend: Backend) -> APIRouter:
+    """The routes of releases."""
+    api = APIRouter(prefix=f"{PREFIX}/{{model_id}}")
+    releases = backend.registry.releases
+
+    @api.post("/versions/{version}/release", status_code=202)
+    def start(
+        model_id: Name, version: Reference, body: ReleaseChange, actor: Actor = ANONYMOUS
+    ) -> EventBody:
+        """Begins a release: shadow, canary steps, promotion, by the model's `policy.release`.
+
+        409 when another one is under way, or the gate would refuse the promotion now.
+        """
+        found = backend.find(model_id, version)
+        return event_body(releases.start(model_id, found.version, actor=actor, reason=body.reason))
+
+    @api.get("/release")
+    def status(model_id: Name) -> ReleaseBody:
+        """The release that is under way, with every test's state; 404 when there is none."""
+        release, problem, policy = releases.look(model_id)
+        if release is None:
+            raise ModelNotFound(f"no release of model {model_id!r} is under way; see its audit")
+        progress = releases.progress(model_id).at(release)
+        verdict = decide(progress, policy, release.steps, time.time() - release.since_s)
+        return _body(model_id, release, verdict, problem)
+
+    @api.post("/release/hold")
+    def hold(model_id: Name, body: ReleaseEnd, actor: Actor = ANONYMOUS) -> EventBody:
+        """Stays in the present step; the tests go on and may still roll back."""
+        return event_body(releases.hold(model_id, actor=actor, reason=body.reason))
+
+    @api.post("/release/resume")
+    def resume(model_id: Name, body: ReleaseChange, actor: Actor = ANONYMOUS) -> EventBody:
+        """Goes on with a release that is held."""
+        return event_body(releases.resume(model_id, actor=actor, reason=body.reason))
+
+    @api.post("/release/abort")
+    def abort(model_id: Name, body: ReleaseEnd, actor: Actor = ANONYMOUS) -> EventBody:
+        """Ends the release; the version loses its slots and stays in staging."""
+        return event_body(releases.abort(model_id, actor=actor, reason=body.reason))
+
+    return api
+
+
+def _body(model: str, release: Release, verdict: Verdict, problem: str) -> ReleaseBody:
+    """A release as its body; ``problem`` is what keeps it from going on, if anything does."""
+    return ReleaseBody(
+        model_id=model,
+        id=release.id,
+        version=release.version,
+        champion=release.champion,
+        actor=release.actor,
+        steps=list(release.steps),
+        step=release.step,
+        slot=release.slot,
+        weight=release.weight,
+        since=utc(release.since_s),
+        held=release.held or None,
+        verdict=verdict.action,
+        reason=problem or verdict.reason,
+        tests=gate_body(GateReport(not problem, verdict.checks)).checks,
+    )

@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo test test-unit test-cluster lint format train bench bench-full bench-cache bench-cold bench-gpu abuse clean
+.PHONY: help serve demo test test-unit test-cluster lint proto format train bench bench-full bench-cache bench-cold bench-gpu abuse clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -34,6 +34,10 @@ lint: $(VENV)/.dev ## ruff, mypy --strict, layer contracts, serve_config.yaml
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/sentigraph lint
+
+proto: $(VENV)/.dev ## compile the gRPC messages after a change of the .proto
+	$(BIN)/python -m grpc_tools.protoc -Ideployments \
+		--descriptor_set_out=deployments/open_inference.binpb deployments/open_inference.proto
 
 format: $(VENV)/.dev ## let ruff rewrite the code
 	$(BIN)/ruff check --fix .

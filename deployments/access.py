@@ -7,7 +7,6 @@ provider's public keys are replaced while running; a request only looks into mem
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import jwt
@@ -16,7 +15,7 @@ import requests
 from configs.access import AccessConfig
 from deployments.callers import Caller, KeyRing, Tokens
 from deployments.errors import Forbidden, RateLimited, Unauthorized
-from deployments.exchange import Exchange
+from deployments.exchange import Exchange, Route
 from deployments.metrics import Metrics
 from deployments.rate_limit import Rates
 from deployments.roles import needed
@@ -24,8 +23,6 @@ from deployments.secrets import SecretWatch
 
 _log = logging.getLogger("ray.serve.sentigraph")
 _FETCH_TIMEOUT_S = 5.0
-
-Route = Callable[[Exchange], Awaitable[None]]
 
 
 class Access:

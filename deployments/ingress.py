@@ -9,7 +9,7 @@ that the classes behind know nothing of Ray.
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from ray import serve
@@ -23,7 +23,8 @@ from configs.schema import AppConfig
 from deployments.access_log import AccessLog, beside_the_replica_log
 from deployments.classifier import Classifier
 from deployments.errors import InternalError, MethodNotAllowed, NotReady, RequestError
-from deployments.exchange import ClientGone, Exchange
+from deployments.exchange import ClientGone, Exchange, Route
+from deployments.grpc_door import GrpcDoor, GrpcMethods
 from deployments.live import LiveModel
 from deployments.metrics import Metrics
 from deployments.oip import OIP, OpenInference
@@ -54,7 +55,7 @@ def _ray_gauge(name: str, text: str, labels: Sequence[str]) -> serve_metrics.Gau
 
 
 @serve.ingress()
-class Ingress:
+class Ingress(GrpcMethods):
     """The ingress deployment. Any number of replicas; each has its own level-one cache."""
 
     _access: AccessLog | None = None
@@ -70,7 +71,6 @@ class Ingress:
         cache: DeploymentHandle | None,
     ) -> None:
         _log.setLevel(config.server.log_level)
-        self._cors_origins = config.server.cors_origins
         logged = config.server.access_log and _log.isEnabledFor(logging.INFO)
         self._access = AccessLog(beside_the_replica_log()) if logged else None
         self._metrics = Metrics()
@@ -94,18 +94,20 @@ class Ingress:
         self._oip = OpenInference(
             predict, self._champion, self.ready, config.limits, config.server.app_name
         )
+        self._grpc: Route = GrpcDoor(self._oip, self.ready, config.limits).handle
         self._relay = Relay(RemoteRegistry(registry))
         self._max_body_bytes = config.limits.max_body_bytes
         self._max_form_bytes = config.registry.max_artifact_bytes + FORM_BYTES
         documented = registry_routes(config)
         self._app = build_app(config.server, config.limits, config.topology, self, documented)
-        self._serve: Callable[[Exchange], Awaitable[None]] = self._route
+        self._serve: Route = self._route
         if config.access.required:
             # A second of imports that open access does not need.
             from deployments.gate import open_gate  # noqa: PLC0415
 
             self._gate = await open_gate(config, self._metrics)
             self._serve = self._gate.around(self._route)
+            self._grpc = self._gate.around(self._grpc)
         self._probed: tuple[float, dict[str, str]] | None = None
         self._mirroring = asyncio.create_task(self._metrics.mirror(_ray_gauge).run())
         self._metrics.model_loaded.set(1)
@@ -216,10 +218,13 @@ class Ingress:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = Exchange(scope, receive, send)
+        await self._run(Exchange(scope, receive, send), self._serve)
+
+    async def _run(self, exchange: Exchange, serve: Route) -> None:
+        """Every request of every door."""
         self._metrics.active_requests.inc()
         try:
-            await self._serve(exchange)
+            await serve(exchange)
         except RequestError as error:
             if error.status >= 500 and error.__cause__ is not None:
                 _log.error("request failed: %s", _cause(error.__cause__))

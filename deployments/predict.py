@@ -192,17 +192,21 @@ def parse(model: type[_Body], body: bytes) -> _Body:
     try:
         return model.model_validate_json(body)
     except ValidationError as invalid:
-        # A wrong body may be wrong in thousands of places; the first few say enough.
-        errors = invalid.errors(include_url=False, include_context=False, include_input=False)[:5]
-        if errors[0]["type"] == "json_invalid":
+        if invalid.errors(include_context=False, include_input=False)[0]["type"] == "json_invalid":
             problem = "not valid UTF-8 JSON" if body else "empty"
             raise MalformedBody(f"the body is {problem}; send a JSON object") from None
-        problems = [
-            {"field": ".".join(map(str, e["loc"]))[:200] or "body", "problem": e["msg"]}
-            for e in errors
-        ]
-        message = "; ".join(f"{p['field']}: {p['problem']}" for p in problems)
-        raise InvalidInput(message, {"problems": problems}) from None
+        raise refusal(invalid) from None
+
+
+def refusal(invalid: ValidationError) -> InvalidInput:
+    """What is wrong, by field and limit."""
+    # A wrong body may be wrong in thousands of places; the first few say enough.
+    errors = invalid.errors(include_url=False, include_context=False, include_input=False)[:5]
+    problems = [
+        {"field": ".".join(map(str, e["loc"]))[:200] or "body", "problem": e["msg"]} for e in errors
+    ]
+    message = "; ".join(f"{p['field']}: {p['problem']}" for p in problems)
+    return InvalidInput(message, {"problems": problems})
 
 
 def _identity(model: LiveModel, exchange: Exchange) -> dict[str, object]:

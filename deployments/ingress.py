@@ -14,7 +14,6 @@ from collections.abc import Sequence
 import numpy as np
 from ray import serve
 from ray.exceptions import RayActorError
-from ray.serve import metrics as serve_metrics
 from ray.serve.handle import DeploymentHandle
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -24,6 +23,7 @@ from deployments.access_log import AccessLog, beside_the_replica_log
 from deployments.classifier import Classifier
 from deployments.errors import InternalError, MethodNotAllowed, NotReady, RequestError
 from deployments.exchange import ClientGone, Exchange, Route
+from deployments.flush import Flush
 from deployments.grpc_door import GrpcDoor, GrpcMethods
 from deployments.live import LiveModel
 from deployments.metrics import Metrics
@@ -38,7 +38,7 @@ from deployments.registry_app import (
     registry_routes,
 )
 from deployments.relay import Relay
-from deployments.remote import RemoteCache, RemoteRegistry, by_value
+from deployments.remote import RemoteCache, RemoteIngresses, RemoteRegistry, by_value, ray_gauge
 from deployments.router import Routes, routing_key
 from deployments.routes import PREDICT, PREDICT_BATCH, build_app
 from deployments.shadow import Shadow
@@ -48,10 +48,6 @@ _log = logging.getLogger("ray.serve.sentigraph")
 
 _PROBE_BUDGET_S = 5.0
 _PROBE_FRESH_S = 1.0
-
-
-def _ray_gauge(name: str, text: str, labels: Sequence[str]) -> serve_metrics.Gauge:
-    return serve_metrics.Gauge(name, text, tuple(labels))
 
 
 @serve.ingress()
@@ -88,6 +84,8 @@ class Ingress(GrpcMethods):
             engines=engines,
             is_lost=_is_lost,
         )
+        self._forget = classifier.forget
+        self.flush = Flush(RemoteIngresses(), self._shared).run
         self._shadow = Shadow(config, self._run_texts, self._metrics)
         predict = Predict(classifier, self._choose, self._answered, config.limits, self._metrics)
         self._predictions = {PREDICT: predict.one, PREDICT_BATCH: predict.batch}
@@ -109,7 +107,7 @@ class Ingress(GrpcMethods):
             self._serve = self._gate.around(self._route)
             self._grpc = self._gate.around(self._grpc)
         self._probed: tuple[float, dict[str, str]] | None = None
-        self._mirroring = asyncio.create_task(self._metrics.mirror(_ray_gauge).run())
+        self._mirroring = asyncio.create_task(self._metrics.mirror(ray_gauge).run())
         self._metrics.model_loaded.set(1)
         self._show_versions()
 
@@ -135,6 +133,10 @@ class Ingress(GrpcMethods):
             self._probed = None
             self._show_versions()
         return self._routes.epoch
+
+    async def forget(self, model: bytes) -> int:
+        """Drops what this replica remembers of a model; how many entries."""
+        return self._forget(model)
 
     def routes(self) -> Routes:
         """Which version answers what."""

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute
 
 from configs.schema import LimitsConfig, ServerConfig
+from deployments.cache_routes import cache_routes
 from deployments.compatible_routes import METRICS_TYPE, compatible_routes
 from deployments.errors import InternalError, InvalidInput, MethodNotAllowed, NotFound, RequestError
 from deployments.live import LiveModel
@@ -76,6 +77,7 @@ def build_app(
         )
 
     app.include_router(_routes(topology, service))
+    app.include_router(cache_routes(PREFIX, service))
     app.include_router(compatible_routes(PREFIX, release, limits.max_text_chars, service))
     app.openapi = lambda: _openapi(app, limits, documented)  # type: ignore[method-assign]
     return app

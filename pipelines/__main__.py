@@ -57,6 +57,7 @@ VERBS = {
     ),
     "secrets": Entry("pipelines.secrets", "API keys and other secrets in Vault"),
     "warm": Entry("pipelines.warm", "have the texts of a file remembered by a running server"),
+    "flush": Entry("pipelines.flush", "have a running server forget a version's predictions"),
     "import": Entry("pipelines.hf_import", "turn a Hugging Face classifier into a bundle"),
 }
 

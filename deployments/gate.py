@@ -6,6 +6,7 @@ Imported by the ingress only when ``access.required`` is true.
 from configs.schema import AppConfig
 from deployments.access import Access
 from deployments.callers import KeyRing
+from deployments.concurrency import ReplicaSlots, SharedSlots, Slots
 from deployments.metrics import Metrics
 from deployments.rate_limit import Rates, ReplicaRates, SharedRates
 from deployments.redis_client import Held
@@ -19,8 +20,10 @@ async def open_gate(config: AppConfig, metrics: Metrics) -> Access:
     using = {"access.api_keys": keys.replace, "redis.password": password.replace}
     watch = SecretWatch(config.vault, using, metrics) if config.vault.enabled else None
     rates: Rates = ReplicaRates(config.access.burst_s)
+    slots: Slots = ReplicaSlots()
     if config.access.rate_store == "redis":
         rates = SharedRates(config, metrics, password.current)
-    access = Access(config.access, keys, metrics, rates, watch)
+        slots = SharedSlots(config, metrics, password.current)
+    access = Access(config.access, keys, metrics, rates=rates, slots=slots, secrets=watch)
     await access.start()
     return access

@@ -136,7 +136,7 @@ class Metrics:
         )
         self.access_refusals = Counter(
             "sentiment_access_refusals",
-            "Requests refused at the gate (unauthenticated, role, rate, concurrency).",
+            "Requests refused at the gate (unauthenticated, throttled, role, rate, concurrency).",
             ["reason"],
             registry=registry,
         )

@@ -75,6 +75,8 @@ ELSEWHERE = {
     "access.requests_per_s": "tests/deployments/test_rate_limit.py",
     "access.burst_s": "tests/deployments/test_rate_limit.py",
     "access.max_concurrent": "tests/deployments/test_access.py",
+    "access.trusted_proxies": "tests/deployments/test_login_throttle.py",
+    "access.max_failed_logins": "tests/deployments/test_login_throttle.py",
     "access.rate_timeout_ms": "tests/deployments/test_rate_limit.py",
     "access.rate_store": "tests/deployments/test_rate_limit.py",
     "access.jwt.jwks": "tests/deployments/test_access.py",

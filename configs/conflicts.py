@@ -115,6 +115,8 @@ def _access(config: AppConfig) -> Iterator[str]:
 def _vault(config: AppConfig) -> Iterator[str]:
     vault = config.vault
     if not vault.enabled:
+        if vault.redis_role:
+            yield f"vault.redis_role={vault.redis_role} has no effect with vault.enabled=False"
         return
     needs = {
         "token": {"vault.token": vault.token.get_secret_value()},

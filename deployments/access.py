@@ -64,10 +64,14 @@ class Access:
         self._throttle = LoginThrottle(config.max_failed_logins)
         self._refreshing: asyncio.Task[None] | None = None
 
+    def secrets_state(self) -> str | None:
+        """See ``SecretWatch.state``; None where nothing comes from Vault."""
+        return None if self._secrets is None else self._secrets.state
+
     async def start(self) -> None:
         """Reads the provider's keys and keeps reading them, and the secrets."""
         if self._secrets is not None:
-            self._secrets.start()
+            await self._secrets.start()
         if self._config.jwt.jwks:
             await self.refresh()
             self._refreshing = asyncio.create_task(self._refresh_for_ever())

@@ -6,14 +6,14 @@ replica dies before. While Redis is away, each replica counts alone.
 
 import asyncio
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 from configs.schema import AppConfig
 from deployments.breaker import Breaker, BreakerOpen
 from deployments.callers import Caller
 from deployments.metrics import Metrics
-from deployments.redis_client import connect
+from deployments.redis_client import Login, connect
 
 # Leases end by the server's clock. Returns 1 when there was room for one more. The last arguments
 # are leases that Redis was not there to take back.
@@ -73,8 +73,8 @@ class ReplicaSlots:
 class SharedSlots:
     """``Slots`` of all replicas together."""
 
-    def __init__(self, config: AppConfig, metrics: Metrics, password: Callable[[], str]) -> None:
-        self._redis = connect(config.redis, password)
+    def __init__(self, config: AppConfig, metrics: Metrics, login: Login) -> None:
+        self._redis = connect(config.redis, login)
         self._enter = self._redis.register_script(_ENTER)
         self._prefix = f"{config.redis.namespace}:running:"
         # No request outlives its deadline by much.

@@ -9,7 +9,7 @@ that the classes behind know nothing of Ray.
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from ray import serve
@@ -99,6 +99,7 @@ class Ingress(GrpcMethods):
         documented = registry_routes(config)
         self._app = build_app(config.server, config.limits, config.topology, self, documented)
         self._serve: Route = self._route
+        self._secrets_state: Callable[[], str | None] = lambda: None
         if config.access.required:
             # A second of imports that open access does not need.
             from deployments.gate import open_gate  # noqa: PLC0415
@@ -106,6 +107,7 @@ class Ingress(GrpcMethods):
             self._gate = await open_gate(config, self._metrics)
             self._serve = self._gate.around(self._route)
             self._grpc = self._gate.around(self._grpc)
+            self._secrets_state = self._gate.secrets_state
         self._probed: tuple[float, dict[str, str]] | None = None
         self._mirroring = asyncio.create_task(self._metrics.mirror(ray_gauge).run())
         self._metrics.model_loaded.set(1)
@@ -201,6 +203,8 @@ class Ingress(GrpcMethods):
             checks["registry"] = "degraded: MLflow did not answer, last known version is served"
         if self._shared is not None:
             checks["cache"] = await self._check_cache(self._shared)
+        if secrets := self._secrets_state():
+            checks["secrets"] = secrets
         self._probed = (now, checks)
         return checks
 
@@ -274,13 +278,8 @@ class Ingress(GrpcMethods):
         metrics.active_requests.dec()
         metrics.count_request(exchange.endpoint, method, exchange.status, elapsed_s)
         if self._access is not None:
-            self._access.add(
-                exchange.method,
-                exchange.endpoint,
-                exchange.status,
-                elapsed_s,
-                exchange.correlation_id,
-            )
+            facts = (exchange.method, exchange.endpoint, exchange.status, elapsed_s)
+            self._access.add(*facts, exchange.correlation_id)
 
     def __del__(self) -> None:
         """Serve calls this when it stops the replica."""

@@ -160,6 +160,17 @@ class Metrics:
             "Time until the login to Vault ends unless it is renewed.",
             registry=registry,
         )
+        self.vault_lease_seconds = Gauge(
+            "sentiment_vault_lease_seconds",
+            "Time until the Redis credentials of Vault end unless they are renewed.",
+            registry=registry,
+        )
+        self.vault_rotations = Counter(
+            "sentiment_vault_rotations",
+            "Secrets that were replaced in Vault and taken over while running.",
+            ["secret"],
+            registry=registry,
+        )
         self._breaker_open = Gauge(
             "sentiment_breaker_open",
             "Of each dependency: 0 in use, 1 left alone, 0.5 while it is tried again.",

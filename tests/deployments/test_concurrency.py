@@ -14,6 +14,7 @@ from configs.schema import AppConfig
 from deployments.callers import Caller
 from deployments.concurrency import ReplicaSlots, SharedSlots
 from deployments.metrics import Metrics
+from deployments.redis_client import Login
 
 CALLER = Caller("shop", frozenset(), 0, 4)
 
@@ -29,7 +30,8 @@ def shared(port: int, **parts: Any) -> SharedSlots:
     redis = {"host": "127.0.0.1", "port": port}
     given: dict[str, Any] = {"cache": {"l2": "none"}, "redis": redis, **parts}
     given["access"] = {**access, "rate_timeout_ms": 5_000, **parts.get("access", {})}
-    return SharedSlots(AppConfig.model_validate(given), Metrics(), lambda: "")
+    config = AppConfig.model_validate(given)
+    return SharedSlots(config, Metrics(), Login(config.redis))
 
 
 def test_a_replica_counts_for_itself() -> None:

@@ -19,6 +19,7 @@ from configs.schema import AppConfig
 from deployments.callers import Caller
 from deployments.metrics import Metrics
 from deployments.rate_limit import ReplicaRates, SharedRates
+from deployments.redis_client import Login
 
 
 def caller(rate: float, name: str = "shop") -> Caller:
@@ -80,7 +81,7 @@ def config(port: int, **access: Any) -> AppConfig:
 
 
 def shared(settings: AppConfig) -> SharedRates:
-    return SharedRates(settings, Metrics(), lambda: "")
+    return SharedRates(settings, Metrics(), Login(settings.redis))
 
 
 def test_replicas_share_one_rate_exactly(server: RedisServer) -> None:

@@ -65,6 +65,8 @@ ELSEWHERE = {
     "vault.jwt_file": "tests/deployments/test_secrets.py",
     "vault.mount_point": "tests/deployments/test_secrets.py",
     "vault.secrets_path": "tests/deployments/test_secrets.py",
+    "vault.database_mount": "tests/deployments/test_lease.py",
+    "vault.redis_role": "tests/deployments/test_lease.py",
     "vault.ca_file": "tests/deployments/test_secrets.py",
     "vault.timeout_ms": "tests/deployments/test_secrets.py",
     "vault.refresh_ms": "tests/deployments/test_secrets.py",

@@ -63,11 +63,9 @@ bench-cold: $(VENV)/.dev ## cold start and warm swap, rung by rung, beside the P
 bench-gpu: ## the torch engine beside the Hugging Face pipeline; needs CUDA, torch, transformers (8 minutes)
 	$(PYTHON) -m benchmarks.gpu
 
-abuse: $(VENV)/.dev ## hostile and generated requests to the running server
-	$(BIN)/python -m benchmarks.hostile --url http://127.0.0.1:$(PORT)
+abuse: $(VENV)/.dev ## hostile and generated requests at every door of a private stack (10 minutes)
 	$(PIP) schemathesis==4.32.5
-	$(BIN)/schemathesis --config-file benchmarks/schemathesis.toml run \
-		http://127.0.0.1:$(PORT)/api/v1/openapi.json --checks all --max-examples 3000 --seed 1
+	$(BIN)/python -m benchmarks.abuse
 
 clean: ## remove the environment; keeps .sentigraph (registry, data)
 	rm -rf $(VENV)

@@ -14,9 +14,9 @@ from google.protobuf.message import Message
 from starlette.types import Message as AsgiMessage
 
 from configs.schema import LimitsConfig
-from deployments.errors import BodyTooLarge, RequestError
+from deployments.errors import BodyTooLarge, MalformedBody, RequestError
 from deployments.exchange import Exchange
-from deployments.grpc_messages import SERVICE, response_of
+from deployments.grpc_messages import SERVICE, Undecodable, response_of
 
 _CODES = {
     401: grpc.StatusCode.UNAUTHENTICATED,
@@ -66,7 +66,7 @@ class GrpcCall(Exchange):
         self,
         name: str,
         route: tuple[str, str],
-        request: Message,
+        request: Message | Undecodable,
         context: CallContext,
     ) -> None:
         """Reads the metadata; keys are lower-case in gRPC, as header names are in ASGI."""
@@ -89,8 +89,15 @@ class GrpcCall(Exchange):
         self.response = response_of(name)
         self._context = context
 
-    def check_size(self, limits: LimitsConfig) -> None:
-        """Raises BodyTooLarge: The message has more than ``max_body_bytes``."""
+    def check(self, limits: LimitsConfig) -> None:
+        """Looks at the message as a whole.
+
+        Raises:
+            MalformedBody: It is none.
+            BodyTooLarge: It has more than ``max_body_bytes``.
+        """
+        if isinstance(self.request, Undecodable):
+            raise MalformedBody(f"the bytes are no message of {self.name}")
         if self.request.ByteSize() > limits.max_body_bytes:
             raise BodyTooLarge(
                 f"the message is larger than {limits.max_body_bytes} bytes",

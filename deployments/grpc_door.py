@@ -84,7 +84,7 @@ class GrpcDoor:
         Raises:
             RequestError: As the HTTP door.
         """
-        call.check_size(self._limits)
+        call.check(self._limits)
         request: Any = call.request
         if call.name == "ModelInfer":
             call.finish(await self._infer(call, request))

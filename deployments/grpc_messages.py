@@ -5,13 +5,14 @@ descriptor pool of our own: a Triton client in the same process registers the sa
 protobuf takes a name only once.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import grpc
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 PACKAGE = "inference"
@@ -45,6 +46,20 @@ ModelInferRequest = _message("ModelInferRequest")
 ModelInferResponse = _message("ModelInferResponse")
 
 
+class Undecodable:
+    """What came instead of a message: bytes that are none."""
+
+
+def _decoder(message: Any) -> Callable[[bytes], object]:
+    def decode(data: bytes) -> object:
+        try:
+            return message.FromString(data)
+        except DecodeError:
+            return Undecodable()  # gRPC itself would call it an internal error
+
+    return decode
+
+
 def response_of(method: str) -> Message:
     """An empty response of a method."""
     empty: Message = GetMessageClass(_methods[method].output_type)()
@@ -61,7 +76,7 @@ def add_servicer(servicer: object, server: grpc.Server) -> None:
     handlers = {
         name: grpc.unary_unary_rpc_method_handler(
             getattr(servicer, name),
-            request_deserializer=GetMessageClass(method.input_type).FromString,
+            request_deserializer=_decoder(GetMessageClass(method.input_type)),
             response_serializer=GetMessageClass(method.output_type).SerializeToString,
         )
         for name, method in _methods.items()

@@ -123,6 +123,16 @@ def test_limits_and_refusals_are_those_of_every_door() -> None:
         assert refused(unknown) == (invalid, "E1001")
 
 
+def test_bytes_that_are_no_message_are_the_clients_fault() -> None:
+    with served(CONFIG) as (_, address), grpc.insecure_channel(address) as channel:
+        send: Any = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
+        with pytest.raises(grpc.RpcError) as refused:
+            send(b"\xff\xff\xff")
+        error: Any = refused.value
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert "no message of ModelInfer" in error.details()
+
+
 def test_a_deadline_is_kept() -> None:
     with served(CONFIG, Stages(0.5)) as (_, address), grpc.insecure_channel(address) as channel:
         late = refusal(channel, request(b"a"), [("x-deadline-ms", "100")])

@@ -17,6 +17,7 @@ def conflicts(config: AppConfig) -> Iterator[str]:
     yield from _sizes(config)
     yield from _replicas(config)
     yield from _gpus(config)
+    yield from _model(config)
     yield from _access(config)
     yield from _vault(config)
 
@@ -80,6 +81,12 @@ def _gpus(config: AppConfig) -> Iterator[str]:
             "replicas.model.num_replicas=0 means one for each core, and cores do not tell how many "
             f"have replicas.model.num_gpus={num_gpus:g}: set the number"
         )
+
+
+def _model(config: AppConfig) -> Iterator[str]:
+    name, allowed = config.model.name, config.model.allowed_names
+    if allowed and name not in allowed:
+        yield f"model.name={name} is not among model.allowed_names={', '.join(allowed)}"
 
 
 def _access(config: AppConfig) -> Iterator[str]:

@@ -13,6 +13,7 @@ import logging
 import os
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 
 from configs.schema import AppConfig
@@ -24,6 +25,7 @@ from deployments.registry_app import build_registry_app
 from deployments.relay import Call, Part, RelayEnd
 from deployments.router import Routes
 from registry.bundle import open_bundle
+from registry.connection import log_in
 from registry.errors import BackendUnavailable, ModelNotFound, RegistryError
 from registry.model_registry import ModelRegistry
 from registry.records import Bundle
@@ -53,6 +55,8 @@ class Registry:
         self._directory = Path(config.registry.bundle_cache_dir)
         self._remembered = self._directory / f"live-{self._name}-{self._alias}.json"
         registry = config.registry
+        log_in(registry.username, registry.password.get_secret_value())
+        self._secrets: object = None
         self._models = ModelRegistry(registry.tracking_uri, registry.artifact_root)
         self._bundles: dict[str, Bundle] = {}
         self._controller = RolloutController(
@@ -148,6 +152,8 @@ class Registry:
     async def _watch(self) -> None:
         """Looks at MLflow for ever; goes on when it does not answer."""
         looked_s = repeated_s = -_LOOK_AGAIN_S
+        if self._config.vault.enabled and self._config.registry.username:
+            await self._follow_password()
         while True:
             now = time.monotonic()
             try:
@@ -166,6 +172,15 @@ class Registry:
                 repeated_s = now
                 await self._repeat()
             await asyncio.sleep(self._config.registry.watch_interval_ms / 1_000)
+
+    async def _follow_password(self) -> None:
+        # Half a second of imports that nobody without Vault needs.
+        from deployments.secrets import SecretWatch  # noqa: PLC0415
+
+        use = partial(log_in, self._config.registry.username)
+        watch = SecretWatch(self._config.vault, {"registry.password": use})
+        self._secrets = watch
+        await watch.start()
 
     async def _repeat(self) -> None:
         try:

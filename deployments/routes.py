@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute
 
 from configs.schema import LimitsConfig, ServerConfig
 from deployments.cache_routes import cache_routes
-from deployments.compatible_routes import METRICS_TYPE, compatible_routes
+from deployments.compatible_routes import compatible_routes, metrics_routes
 from deployments.errors import InternalError, InvalidInput, MethodNotAllowed, NotFound, RequestError
 from deployments.live import LiveModel
 from deployments.predict import BACKENDS
@@ -77,6 +77,8 @@ def build_app(
         )
 
     app.include_router(_routes(topology, service))
+    if config.metrics_enabled:
+        app.include_router(metrics_routes(PREFIX, service))
     app.include_router(cache_routes(PREFIX, service))
     app.include_router(compatible_routes(PREFIX, release, limits.max_text_chars, service))
     app.openapi = lambda: _openapi(app, limits, documented)  # type: ignore[method-assign]
@@ -110,11 +112,6 @@ def _routes(topology: str, service: Service) -> APIRouter:
     async def health_ready() -> Health:
         """200 when a text can be classified now, tried on the real tokenizer and model."""
         return Health(status="ready", checks=await service.ready())
-
-    @api.get("/metrics", tags=["service"], response_class=Response)
-    async def metrics() -> Response:
-        """Prometheus text page of the ingress replica that answers."""
-        return Response(service.metrics_page(), media_type=METRICS_TYPE)
 
     return api
 

@@ -46,7 +46,7 @@ class Server:
             f"{self._url}{path}", data=data, headers=self._headers, method=method
         )
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310
+            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310 # nosec B310
                 return json.load(response)
         except urllib.error.HTTPError as error:
             said = error.read().decode(errors="replace")[:200]

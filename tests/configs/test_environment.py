@@ -62,6 +62,7 @@ CHOSEN = {
     "registry.tracking_uri": "http://mlflow:5000",
     "server.cors_origins": "https://shop.example",
     "access.public": "metrics",
+    "model.allowed_names": "sentiment",
     "access.trusted_proxies": "10.0.0.0/8",
     "access.api_key": "an-Api-key-1",
     "access.api_keys": f'[{{"id": "shop", "sha256": "{"ab" * 32}"}}]',

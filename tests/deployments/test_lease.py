@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from bao import Bao
 
+from benchmarks.bao import Bao
 from benchmarks.servers import RedisServer
 from configs.dependencies import VaultConfig
 from configs.errors import ConfigError, SecretsError

@@ -12,13 +12,13 @@ import httpx
 import hvac
 import jwt
 import pytest
-from bao import Bao
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from front import with_front
 from pydantic import SecretStr
 from tls import self_signed, tls_in_front_of
 
+from benchmarks.bao import Bao
 from configs.dependencies import RedisConfig, VaultConfig
 from configs.errors import ConfigError, SecretsError
 from configs.keys import new_key, read_keys, rotated, write_keys

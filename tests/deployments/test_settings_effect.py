@@ -40,6 +40,8 @@ ELSEWHERE = {
     "rollout.max_shadow_requests": "tests/deployments/test_shadow.py",
     "registry.tracking_uri": "tests/deployments/test_rollout.py",
     "registry.artifact_root": "tests/deployments/test_rollout.py",
+    "registry.username": "tests/registry/test_login.py",
+    "registry.password": "tests/registry/test_login.py",
     "registry.bundle_cache_dir": "tests/deployments/test_rollout.py",
     "registry.bundled_model_dir": "tests/deployments/test_rollout.py",
     "cache.flight_wait_ms": "tests/deployments/test_redis_cache.py",
@@ -55,7 +57,7 @@ ELSEWHERE = {
     "redis.connect_timeout_ms": "tests/deployments/test_redis_cache.py",
     "redis.timeout_ms": "tests/deployments/test_redis_cache.py",
     "server.cors_origins": "tests/deployments/test_access.py",
-    "vault.enabled": "tests/deployments/bao.py",
+    "vault.enabled": "tests/integration/test_access_on_cluster.py",
     "vault.address": "tests/deployments/test_secrets.py",
     "vault.namespace": "tests/deployments/test_secrets.py",
     "vault.auth": "tests/deployments/test_secrets.py",
@@ -120,6 +122,23 @@ def test_server_settings() -> None:
         assert (await client.get("/api/v1/openapi.json")).status_code == 404
 
     with_front(config(server={"app_name": "mine", "docs_enabled": False}), body)
+
+
+@shows("server.metrics_enabled")
+def test_the_metrics_page_can_be_left_out() -> None:
+    async def body(client: httpx.AsyncClient) -> None:
+        for path in ("/metrics", "/api/v1/metrics"):
+            assert (await client.get(path)).status_code == (200 if enabled else 404)
+
+    for enabled in (True, False):
+        with_front(config(server={"metrics_enabled": enabled}), body)
+
+
+@shows("model.allowed_names")
+def test_only_allowed_models_are_served() -> None:
+    assert config(model={"allowed_names": ["sentiment", "reviews"]}).model.name == "sentiment"
+    with pytest.raises(ValueError, match=r"model\.name=sentiment is not among"):
+        config(model={"allowed_names": ["reviews"]})
 
 
 @shows("server.access_log", "server.log_level")

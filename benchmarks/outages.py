@@ -34,7 +34,7 @@ RESULT = Path(__file__).parent / "results" / "outages.json"
 _PREDICT, _BATCH = "/api/v1/predict", "/api/v1/predict/batch"
 _PASSWORD = "pa55word-of-redis"
 _TOKEN = "t0ken-of-the-outages"
-_RATE, _BURST_S, _RATED_S = 40.0, 0.1, 20.0
+_RATE, _BURST_S, _RATED_S = 40.0, 1.0, 20.0
 _MOST = 4
 
 
@@ -76,7 +76,7 @@ async def rate(stack: Guarded) -> dict[str, object]:
                 pending.append(asyncio.create_task(client.post(_PREDICT, json=body)))
                 sent += 1
             await asyncio.sleep(0.002)
-        statuses = Counter((await answer).status_code for answer in pending)
+        statuses = Counter([(await answer).status_code for answer in pending])
         seconds = time.monotonic() - started
     limit = _RATE * _RATED_S + _RATE * _BURST_S
     return {
@@ -214,7 +214,10 @@ def main() -> int:
     parser.add_argument("--clients", type=int, default=8)
     given = parser.parse_args()
     made = {name: new_key(name, ["predict"]) for name in ("shop", "rated", "few")}
-    limits = {"rated": {"requests_per_s": _RATE}, "few": {"max_concurrent": _MOST}}
+    limits: dict[str, dict[str, float]] = {
+        "rated": {"requests_per_s": _RATE},
+        "few": {"max_concurrent": _MOST},
+    }
     kept = [key.model_copy(update=limits.get(name, {})) for name, (_, key) in made.items()]
     keys = {name: key for name, (key, _) in made.items()}
     with (

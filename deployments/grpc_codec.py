@@ -48,7 +48,8 @@ def read_message(message: Any) -> Inference:
     try:
         request = Request.model_validate(shown)
     except ValidationError as invalid:
-        raise refusal(invalid) from None
+        errors = invalid.errors(include_url=False, include_context=False, include_input=False)
+        raise refusal(errors[:5]) from None
     check_datatype(request)
     raw = message.raw_input_contents
     if len(raw) > 1:

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from configs.schema import LimitsConfig
 from deployments.classifier import Classifier
@@ -192,16 +193,16 @@ def parse(model: type[_Body], body: bytes) -> _Body:
     try:
         return model.model_validate_json(body)
     except ValidationError as invalid:
-        if invalid.errors(include_context=False, include_input=False)[0]["type"] == "json_invalid":
+        # A wrong body may be wrong in thousands of places; the first few say enough.
+        errors = invalid.errors(include_url=False, include_context=False, include_input=False)[:5]
+        if errors[0]["type"] == "json_invalid":
             problem = "not valid UTF-8 JSON" if body else "empty"
             raise MalformedBody(f"the body is {problem}; send a JSON object") from None
-        raise refusal(invalid) from None
+        raise refusal(errors) from None
 
 
-def refusal(invalid: ValidationError) -> InvalidInput:
+def refusal(errors: Sequence[ErrorDetails]) -> InvalidInput:
     """What is wrong, by field and limit."""
-    # A wrong body may be wrong in thousands of places; the first few say enough.
-    errors = invalid.errors(include_url=False, include_context=False, include_input=False)[:5]
     problems = [
         {"field": ".".join(map(str, e["loc"]))[:200] or "body", "problem": e["msg"]} for e in errors
     ]

@@ -14,12 +14,19 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Match
 
 from configs.schema import LimitsConfig, ServerConfig
 from deployments.cache_routes import cache_routes
 from deployments.compatible_routes import compatible_routes, metrics_routes
-from deployments.errors import InternalError, InvalidInput, MethodNotAllowed, NotFound, RequestError
+from deployments.errors import (
+    InternalError,
+    InvalidInput,
+    MalformedBody,
+    MethodNotAllowed,
+    NotFound,
+    RequestError,
+)
 from deployments.live import LiveModel
 from deployments.predict import BACKENDS
 from deployments.schemas import (
@@ -38,6 +45,7 @@ from deployments.service import Service
 PREFIX = "/api/v1"
 PREDICT = f"{PREFIX}/predict"
 PREDICT_BATCH = f"{PREFIX}/predict/batch"
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _ERRORS = (400, 413, 415, 422, 429, 500, 503, 504)
 
 
@@ -178,9 +186,24 @@ def _from_http(error: HTTPException, request: Request) -> RequestError:
     if error.status_code == 404:
         return NotFound("no such route; see the OpenAPI document for those that exist")
     if error.status_code == 405:
-        allow = (error.headers or {}).get("Allow", "")
+        allow = ", ".join(sorted(_allowed(request)))
         return MethodNotAllowed(f"{request.method} is not allowed here", {"allow": allow})
+    if 400 <= error.status_code < 500:
+        # Bytes that are no UTF-8, a form that is none.
+        return MalformedBody("the body cannot be read as what its Content-Type says")
     return InternalError("the request could not be answered")
+
+
+def _allowed(request: Request) -> set[str]:
+    """Methods of the path; Starlette itself names those of its first route only."""
+    return {
+        method
+        for method in _METHODS
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL
+            for route in request.app.routes
+        )
+    }
 
 
 def _from_validation(error: RequestValidationError, request: Request) -> RequestError:
@@ -218,13 +241,21 @@ def _openapi(app: FastAPI, limits: LimitsConfig, documented: Sequence[BaseRoute]
         (PREDICT_BATCH, BatchPredictRequest, BatchPrediction),
     ):
         document["paths"][path] = {"post": _operation(refs, request, answer)}
+    other = {"description": "Any other failure.", "content": _content(refs[ErrorBody])}
+    for item in document["paths"].values():
+        for operation in item.values():
+            operation["responses"].setdefault("default", other)
     app.openapi_schema = document
     return document
 
 
+def _content(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}
+
+
 def _operation(refs: dict[Any, Any], request: Any, answer: Any) -> dict[str, Any]:
     def content(model: Any) -> dict[str, Any]:
-        return {"application/json": {"schema": refs[model]}}
+        return _content(refs[model])
 
     deadline = {
         "name": "X-Deadline-Ms",

@@ -513,4 +513,12 @@ def test_errors_have_the_one_body(api: Api) -> None:
     assert missing.json()["correlation_id"] == "abc"
     assert "sqlite" not in missing.text
     assert api("POST", "", content=b"{").status_code == 422
-    assert api("PUT", "").status_code == 405
+    wrong = api("PUT", "")
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET, POST")
+    garbled = api("POST", "", content=b"\xff\xfe", headers={"Content-Type": "application/json"})
+    assert (garbled.status_code, garbled.json()["error_code"]) == (400, "E1001")
+
+
+def test_a_moment_is_written_out(api: Api, model: str) -> None:
+    for moment, status in (("2026-11-23T10:00:00Z", 200), ("0.5", 422), ("-1", 422)):
+        assert api("GET", f"/{model}/audit", params={"until": moment}).status_code == status

@@ -137,6 +137,13 @@ VARIABLES: tuple[Variable, ...] = (
         for name in ("MLOPS_MODEL_NAME", "MLOPS_MLFLOW_MODEL_NAME")
     ),
     Variable("MLOPS_ALLOWED_MODELS", ("model.allowed_names",), "sentiment,reviews"),
+    Variable(
+        "MLOPS_METRICS_CACHE_TTL",
+        ("server.metrics_cache_ms",),
+        "5",
+        _milliseconds,
+        note="seconds",
+    ),
     Variable("MLOPS_ENABLE_METRICS", ("server.metrics_enabled",), "false"),
     Variable("MLOPS_ONNX_INTRA_OP_NUM_THREADS", ("model.intra_op_threads",), "2"),
     Variable(

@@ -44,6 +44,12 @@ class ServerConfig(_Part):
         True,
         description="Serve `/metrics` and `/api/v1/metrics`; when off they answer 404, and only Ray exports the figures.",
     )
+    metrics_cache_ms: int = Field(
+        0,
+        ge=0,
+        le=300_000,
+        description="For so long the metrics page is shown again instead of being made anew; for many scrapers. 0 makes each anew.",
+    )
     cors_origins: tuple[str, ...] = Field(
         (),
         json_schema_extra={"limits": "a list of origins such as `https://shop.example`, or `*`"},

@@ -70,6 +70,7 @@ class Ingress(GrpcMethods):
         logged = config.server.access_log and _log.isEnabledFor(logging.INFO)
         self._access = AccessLog(beside_the_replica_log()) if logged else None
         self._metrics = Metrics()
+        self._page_life_s = config.server.metrics_cache_ms / 1_000
         self._cors_origins = config.server.cors_origins
         # Naming the method makes another handle: once, not for each call.
         self._classify = by_value(tokenizer).classify
@@ -178,7 +179,7 @@ class Ingress(GrpcMethods):
 
     def metrics_page(self) -> bytes:
         """The Prometheus text page of this replica."""
-        return self._metrics.page()
+        return self._metrics.page(self._page_life_s)
 
     async def ready(self) -> dict[str, str]:
         """Classifies a fixed text on the real stages; an answer is good for a second.

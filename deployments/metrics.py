@@ -6,6 +6,7 @@ the replica that answers. Label values are bounded: routes, stages, reasons, lab
 model; never a text, an id or a raw path.
 """
 
+import time
 from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -24,6 +25,7 @@ class Metrics:
     def __init__(self) -> None:
         registry = CollectorRegistry()
         self._registry = registry
+        self._page = (0.0, b"")
         self._requests: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.requests = Counter(
             "sentiment_requests",
@@ -251,6 +253,11 @@ class Metrics:
         """What copies all of it to gauges that ``make`` makes."""
         return Mirror(self._registry, make)
 
-    def page(self) -> bytes:
-        """The Prometheus text page."""
-        return generate_latest(self._registry)
+    def page(self, life_s: float = 0.0) -> bytes:
+        """The Prometheus text page; one that is not older than ``life_s`` is shown again."""
+        now = time.monotonic()
+        made_s, page = self._page
+        if not page or now - made_s >= life_s:
+            page = generate_latest(self._registry)
+            self._page = (now, page)
+        return page

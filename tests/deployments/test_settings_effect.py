@@ -134,6 +134,16 @@ def test_the_metrics_page_can_be_left_out() -> None:
         with_front(config(server={"metrics_enabled": enabled}), body)
 
 
+@shows("server.metrics_cache_ms")
+@pytest.mark.parametrize(("cache_ms", "same"), [(0, False), (60_000, True)])
+def test_a_metrics_page_is_shown_again_for_a_while(cache_ms: int, same: bool) -> None:
+    async def body(client: httpx.AsyncClient) -> None:
+        first = (await client.get("/metrics")).text
+        assert ((await client.get("/metrics")).text == first) is same
+
+    with_front(config(server={"metrics_cache_ms": cache_ms}), body)
+
+
 @shows("model.allowed_names")
 def test_only_allowed_models_are_served() -> None:
     assert config(model={"allowed_names": ["sentiment", "reviews"]}).model.name == "sentiment"

@@ -34,7 +34,7 @@ RESULT = Path(__file__).parent / "results" / "outages.json"
 _PREDICT, _BATCH = "/api/v1/predict", "/api/v1/predict/batch"
 _PASSWORD = "pa55word-of-redis"
 _TOKEN = "t0ken-of-the-outages"
-_RATE, _BURST_S, _RATED_S = 40.0, 1.0, 20.0
+_RATE, _BURST_S, _RATED_S = 10.0, 1.0, 20.0
 _MOST = 4
 
 

@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo test test-unit test-cluster lint format train bench bench-full bench-cache bench-cold bench-gpu abuse clean
+.PHONY: help serve demo test test-unit test-cluster lint proto format train bench bench-full bench-cache bench-outages bench-cold bench-gpu abuse clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,12 +28,17 @@ test-unit: $(VENV)/.dev ## the tests that need no cluster, in under a minute
 test-cluster: $(VENV)/.cluster ## chart and Terraform tests, with Helm's code, schemas and checkov
 	$(BIN)/pytest tests/kuberay tests/terraform
 
-lint: $(VENV)/.dev ## ruff, mypy --strict, layer contracts, serve_config.yaml
+lint: $(VENV)/.dev ## ruff, bandit, mypy --strict, layer contracts, serve_config.yaml
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/bandit --quiet --configfile pyproject.toml -ll --recursive configs registry deployments pipelines benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/sentigraph lint
+
+proto: $(VENV)/.dev ## compile the gRPC messages after a change of the .proto
+	$(BIN)/python -m grpc_tools.protoc -Ideployments \
+		--descriptor_set_out=deployments/open_inference.binpb deployments/open_inference.proto
 
 format: $(VENV)/.dev ## let ruff rewrite the code
 	$(BIN)/ruff check --fix .
@@ -53,17 +58,18 @@ bench-full: $(VENV)/.dev ## the same with every model, text, setting and rate: h
 bench-cache: $(VENV)/.dev ## what the shared cache costs and saves, and Redis lost under load
 	$(BIN)/python -m benchmarks.cache
 
+bench-outages: $(VENV)/.dev ## limits over two ingresses; Redis and Vault lost under load; logs searched (4 minutes)
+	$(BIN)/python -m benchmarks.outages
+
 bench-cold: $(VENV)/.dev ## cold start and warm swap, rung by rung, beside the PyTorch pipeline (10 minutes)
 	$(BIN)/python -m benchmarks.cold_start
 
 bench-gpu: ## the torch engine beside the Hugging Face pipeline; needs CUDA, torch, transformers (8 minutes)
 	$(PYTHON) -m benchmarks.gpu
 
-abuse: $(VENV)/.dev ## hostile and generated requests to the running server
-	$(BIN)/python -m benchmarks.hostile --url http://127.0.0.1:$(PORT)
+abuse: $(VENV)/.dev ## hostile and generated requests at every door of a private stack (10 minutes)
 	$(PIP) schemathesis==4.32.5
-	$(BIN)/schemathesis --config-file benchmarks/schemathesis.toml run \
-		http://127.0.0.1:$(PORT)/api/v1/openapi.json --checks all --max-examples 3000 --seed 1
+	$(BIN)/python -m benchmarks.abuse
 
 clean: ## remove the environment; keeps .sentigraph (registry, data)
 	rm -rf $(VENV)

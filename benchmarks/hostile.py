@@ -1,16 +1,14 @@
-"""Malformed and hostile requests on raw sockets: ``python -m benchmarks.hostile --url … --pid …``.
+"""Malformed and hostile requests on raw sockets; part of ``benchmarks.abuse``.
 
 Every one is made from a seed, so a bad one can be sent again. What must hold: the process
 lives, nothing is answered with 5xx, and its memory does not grow. Loopback only.
 """
 
-import argparse
 import asyncio
 import json
 import random
 import socket
 import struct
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -171,9 +169,7 @@ async def send(host: str, port: int, request: bytes, *, leave: bool) -> str:
         writer.transport.abort()
 
 
-async def attack(
-    url: str, model: str, count: int, concurrency: int, pid: int | None
-) -> dict[str, object]:
+async def attack(url: str, model: str, count: int, concurrency: int, pid: int) -> dict[str, object]:
     """Sends ``count`` requests; what came back, and the memory at ten marks."""
     address = urlsplit(url)
     host, port = address.hostname or "", address.port or 80
@@ -192,8 +188,8 @@ async def attack(
             answers[f"{kind} {status}"] += 1
             if status.startswith("5") or status == "silent":
                 bad.append(seed)
-            if pid is not None and seed % max(1, count // 10) == 0:
-                marks.append(_rss_mb(pid))
+            if seed % max(1, count // 10) == 0:
+                marks.append(rss_mb(pid))
 
     await asyncio.gather(*(client() for _ in range(concurrency)))
     return {
@@ -201,29 +197,12 @@ async def attack(
         "answers": dict(sorted(answers.items())),
         "5xx": sum(n for name, n in answers.items() if name.split()[1].startswith("5")),
         "bad_seeds": sorted(bad)[:20],
-        "rss_mb": marks + ([_rss_mb(pid)] if pid is not None else []),
+        "rss_mb": [*marks, rss_mb(pid)],
     }
 
 
-def _rss_mb(pid: int) -> float:
+def rss_mb(pid: int) -> float:
+    """Resident memory of a process."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     kib = next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]
     return round(int(kib) / 1_024, 1)
-
-
-def main() -> int:
-    """Prints the result as JSON; exit status 1 when something was answered with 5xx."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--url", default="http://127.0.0.1:8000")
-    parser.add_argument("--model", default="sentiment", help="registered name of the live model")
-    parser.add_argument("--pid", type=int, help="process whose memory is watched")
-    parser.add_argument("--count", type=int, default=100_000)
-    parser.add_argument("--concurrency", type=int, default=16)
-    given = parser.parse_args()
-    result = asyncio.run(attack(given.url, given.model, given.count, given.concurrency, given.pid))
-    print(json.dumps(result, indent=2))
-    return 1 if result["5xx"] or result["bad_seeds"] else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -51,13 +51,9 @@ ABSENT: tuple[Absent, ...] = (
         "model files: a registered bundle says its engine and its files",
         _names(
             "MLOPS_",
-            "MODEL_BACKEND ALLOWED_MODELS ONNX_MODEL_PATH ONNX_MODEL_PATH_DEFAULT "
+            "MODEL_BACKEND ONNX_MODEL_PATH ONNX_MODEL_PATH_DEFAULT "
             "ONNX_INTER_OP_NUM_THREADS ONNX_EXECUTION_MODE USE_MODEL_PERSISTENCE",
         ),
-    ),
-    Absent(
-        "cache size in entries: set `MLOPS_CACHE__L1_MAX_BYTES`",
-        ("MLOPS_PREDICTION_CACHE_MAX_SIZE",),
     ),
     Absent("feature engineering", ("MLOPS_ENABLE_FEATURE_ENGINEERING",)),
     Absent(
@@ -99,13 +95,12 @@ ABSENT: tuple[Absent, ...] = (
         "metrics and tracing: Ray exports the metrics",
         _names(
             "MLOPS_",
-            "METRICS_CACHE_TTL ADVANCED_METRICS_ENABLED "
+            "ADVANCED_METRICS_ENABLED "
             "ADVANCED_METRICS_DETAILED_TRACKING ADVANCED_METRICS_HISTORY_HOURS "
             "ADVANCED_METRICS_COST_PER_1K ENABLE_TRACING TRACING_BACKEND SERVICE_NAME "
             "JAEGER_AGENT_HOST JAEGER_AGENT_PORT ZIPKIN_ENDPOINT OTLP_ENDPOINT "
             "TRACING_EXCLUDED_URLS",
         ),
-        always_on=("MLOPS_ENABLE_METRICS",),
     ),
     Absent(
         "MLflow runs",

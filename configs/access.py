@@ -1,12 +1,14 @@
 """Settings of who may call what, and how often. Part of ``schema.py``."""
 
 from datetime import datetime
+from ipaddress import ip_network
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from configs.part import Part
 
+Network = Annotated[str, AfterValidator(lambda text: str(ip_network(text)))]
 Role = Literal["predict", "registry-read", "registry-write", "admin"]
 ROLES: tuple[Role, ...] = ("predict", "registry-read", "registry-write", "admin")
 
@@ -88,16 +90,27 @@ class AccessConfig(Part):
         0,
         ge=0,
         le=1_000_000,
-        description="Requests of one caller at once in one ingress replica, where its key says nothing else; beyond it 429 E4003. 0 sets no limit.",
+        description="Requests of one caller at once, where its key says nothing else; beyond it 429 E4003. 0 sets no limit.",
     )
     rate_store: Literal["replica", "redis"] = Field(
         "replica",
-        description="Where rates are counted: in each ingress replica for itself, or in Redis for all of them; while Redis is away, in each replica.",
+        description="Where rates and running requests are counted: in each ingress replica for itself, or in Redis for all of them; while Redis is away, in each replica.",
     )
     rate_timeout_ms: int = Field(
         100,
         ge=1,
         le=10_000,
         description="Longest wait for Redis to count a request; afterwards the replica counts it alone.",
+    )
+    trusted_proxies: tuple[Network, ...] = Field(
+        (),
+        json_schema_extra={"limits": "a list of networks such as `10.0.0.0/8`"},
+        description="Networks of the gateways and proxies in front, HAProxy's nodes among them: only their `X-Forwarded-For` is believed. Empty believes nobody's.",
+    )
+    max_failed_logins: int = Field(
+        100,
+        ge=0,
+        le=1_000_000,
+        description="Wrong keys or tokens of one client address in a minute; then 429 E4003 for keys that were not right from there before. 0 allows any number.",
     )
     jwt: JwtConfig = JwtConfig()

@@ -17,6 +17,7 @@ def conflicts(config: AppConfig) -> Iterator[str]:
     yield from _sizes(config)
     yield from _replicas(config)
     yield from _gpus(config)
+    yield from _model(config)
     yield from _access(config)
     yield from _vault(config)
     yield from _stream(config)
@@ -83,6 +84,12 @@ def _gpus(config: AppConfig) -> Iterator[str]:
         )
 
 
+def _model(config: AppConfig) -> Iterator[str]:
+    name, allowed = config.model.name, config.model.allowed_names
+    if allowed and name not in allowed:
+        yield f"model.name={name} is not among model.allowed_names={', '.join(allowed)}"
+
+
 def _access(config: AppConfig) -> Iterator[str]:
     access = config.access
     try:
@@ -116,6 +123,8 @@ def _access(config: AppConfig) -> Iterator[str]:
 def _vault(config: AppConfig) -> Iterator[str]:
     vault = config.vault
     if not vault.enabled:
+        if vault.redis_role:
+            yield f"vault.redis_role={vault.redis_role} has no effect with vault.enabled=False"
         return
     needs = {
         "token": {"vault.token": vault.token.get_secret_value()},

@@ -108,6 +108,13 @@ class VaultConfig(Part):
     secrets_path: str = Field(
         "mlops-sentiment", min_length=1, description="Folder of the secrets below the mount."
     )
+    database_mount: str = Field(
+        "database", min_length=1, description="Where the database engine is mounted."
+    )
+    redis_role: str = Field(
+        "",
+        description="Role of the database engine that gives Redis credentials, to each replica its own: a lease that is renewed, and replaced before it ends. Empty uses `redis.username` and `redis.password`.",
+    )
     ca_file: str = Field(
         "", description="PEM file of the authorities to trust; empty means the system's."
     )

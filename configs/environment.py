@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
 PROFILE_ALIASES = {"dev": "development", "prod": "production"}
+# What the first level counts for a prediction of a few labels, its bookkeeping included.
+_ENTRY_BYTES = 300
 _BOOL: TypeAdapter[bool] = TypeAdapter(bool)
 
 Reader = Callable[[str], tuple[object, ...] | None]
@@ -71,6 +73,13 @@ def _milliseconds(text: str) -> tuple[object, ...]:
         raise ValueError("must be a number of seconds") from error
 
 
+def _whole(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError as error:
+        raise ValueError("must be a whole number") from error
+
+
 def _registered_name(text: str) -> tuple[object, ...]:
     if "/" in text:
         raise ValueError(
@@ -127,6 +136,15 @@ VARIABLES: tuple[Variable, ...] = (
         )
         for name in ("MLOPS_MODEL_NAME", "MLOPS_MLFLOW_MODEL_NAME")
     ),
+    Variable("MLOPS_ALLOWED_MODELS", ("model.allowed_names",), "sentiment,reviews"),
+    Variable(
+        "MLOPS_METRICS_CACHE_TTL",
+        ("server.metrics_cache_ms",),
+        "5",
+        _milliseconds,
+        note="seconds",
+    ),
+    Variable("MLOPS_ENABLE_METRICS", ("server.metrics_enabled",), "false"),
     Variable("MLOPS_ONNX_INTRA_OP_NUM_THREADS", ("model.intra_op_threads",), "2"),
     Variable(
         "MLOPS_WARMUP_ENABLED",
@@ -144,6 +162,13 @@ VARIABLES: tuple[Variable, ...] = (
         "false",
         _when(False, 0, "none"),
         note="false turns both levels off; true changes nothing",
+    ),
+    Variable(
+        "MLOPS_PREDICTION_CACHE_MAX_SIZE",
+        ("cache.l1_max_bytes",),
+        "5000",
+        lambda text: (_whole(text) * _ENTRY_BYTES,),
+        note=f"entries, of {_ENTRY_BYTES} bytes each",
     ),
     Variable(
         "MLOPS_REDIS_ENABLED",

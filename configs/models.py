@@ -1,6 +1,6 @@
 """Settings of where models are kept and how a version goes live. Part of ``schema.py``."""
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from configs.part import Part
 
@@ -15,6 +15,13 @@ class RegistryConfig(Part):
         pattern=_MODEL_STORES,
         json_schema_extra={"limits": "an http, https, sqlite, postgresql, mysql or mssql URI"},
         description="MLflow tracking and registry URI. A relative sqlite path starts from the home folder (`SENTIGRAPH_HOME`).",
+    )
+    username: str = Field(
+        "", description="User of an MLflow server that asks for one; empty sends none."
+    )
+    password: SecretStr = Field(
+        SecretStr(""),
+        description="Its password; one that Vault changes is sent from then on. Never shown or logged.",
     )
     artifact_root: str = Field(
         ".sentigraph/artifacts",

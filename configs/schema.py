@@ -42,6 +42,16 @@ class ServerConfig(_Part):
         True,
         description="Serve `/api/v1/docs` and `/api/v1/openapi.json`; when off they answer 404.",
     )
+    metrics_enabled: bool = Field(
+        True,
+        description="Serve `/metrics` and `/api/v1/metrics`; when off they answer 404, and only Ray exports the figures.",
+    )
+    metrics_cache_ms: int = Field(
+        0,
+        ge=0,
+        le=300_000,
+        description="For so long the metrics page is shown again instead of being made anew; for many scrapers. 0 makes each anew.",
+    )
     cors_origins: tuple[str, ...] = Field(
         (),
         json_schema_extra={"limits": "a list of origins such as `https://shop.example`, or `*`"},
@@ -116,6 +126,11 @@ class ModelConfig(_Part):
     """Which model is served, and how its engine runs."""
 
     name: Name = Field("sentiment", description="Registered model name in MLflow.")
+    allowed_names: tuple[Name, ...] = Field(
+        (),
+        json_schema_extra={"limits": "a list of registered model names"},
+        description="Names that `model.name` may have; another one is refused at start. Empty allows any.",
+    )
     alias: Name = Field("champion", description="Alias whose version is served.")
     provider: Literal["auto", "cpu", "cuda"] = Field(
         "auto",

@@ -8,6 +8,7 @@ only module that knows hvac.
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,23 @@ from configs.fields import settings
 from configs.schema import AppConfig
 
 _FIELD = "value"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """A login that Vault made for us, until its lease ends.
+
+    Attributes:
+        username: It exists as long as the lease.
+        password: Never shown.
+        lease_id: For renewing it.
+        duration_s: Of the lease, from when it was given.
+    """
+
+    username: str
+    password: str = field(repr=False)
+    lease_id: str = field(repr=False)
+    duration_s: float
 
 
 def secret_names() -> tuple[str, ...]:
@@ -79,6 +97,32 @@ class VaultSecrets:
                 cas=version,
                 mount_point=self._config.mount_point,
             )
+
+    def credentials(self, role: str) -> Credentials:
+        """New credentials of the database engine.
+
+        Raises:
+            SecretsError: As ``read``; or the engine or the role is not there.
+        """
+        with _converted():
+            self._stay()
+            given = self._client.read(f"{self._config.database_mount}/creds/{role}")
+        if given is None:
+            raise SecretsError(f"Vault has no role {role} in {self._config.database_mount}")
+        data = given["data"]
+        return Credentials(
+            data["username"], data["password"], given["lease_id"], float(given["lease_duration"])
+        )
+
+    def renew(self, lease_id: str) -> float:
+        """Renews a lease; returns the seconds that it lasts from now on.
+
+        Raises:
+            SecretsError: As ``read``; or the lease has ended.
+        """
+        with _converted():
+            self._stay()
+            return float(self._client.sys.renew_lease(lease_id)["lease_duration"])
 
     def names(self) -> list[str]:
         """Names of the secrets that exist.

@@ -7,7 +7,7 @@ provider's public keys are replaced while running; a request only looks into mem
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 
 import jwt
@@ -15,8 +15,11 @@ import requests
 
 from configs.access import AccessConfig
 from deployments.callers import Caller, KeyRing, Tokens
+from deployments.client_address import TrustedProxies
+from deployments.concurrency import Slots
 from deployments.errors import Forbidden, RateLimited, Unauthorized
-from deployments.exchange import Exchange
+from deployments.exchange import Exchange, Route
+from deployments.login_throttle import LoginThrottle
 from deployments.metrics import Metrics
 from deployments.rate_limit import Rates
 from deployments.roles import needed
@@ -24,8 +27,6 @@ from deployments.secrets import SecretWatch
 
 _log = logging.getLogger("ray.serve.sentigraph")
 _FETCH_TIMEOUT_S = 5.0
-
-Route = Callable[[Exchange], Awaitable[None]]
 
 
 class Access:
@@ -36,7 +37,9 @@ class Access:
         config: AccessConfig,
         keys: KeyRing,
         metrics: Metrics,
+        *,
         rates: Rates,
+        slots: Slots,
         secrets: SecretWatch | None = None,
     ) -> None:
         """Starts nothing yet.
@@ -46,6 +49,7 @@ class Access:
             keys: API keys as they are now.
             metrics: Where refusals are counted.
             rates: Who counts requests.
+            slots: Who counts those that run.
             secrets: What keeps the keys current, if anything.
         """
         self._config = config
@@ -55,13 +59,19 @@ class Access:
         self._secrets = secrets
         self._refusals = metrics.access_refusals
         self._public = frozenset(config.public)
-        self._running: dict[str, int] = {}
+        self._slots = slots
+        self._proxies = TrustedProxies(config.trusted_proxies)
+        self._throttle = LoginThrottle(config.max_failed_logins)
         self._refreshing: asyncio.Task[None] | None = None
+
+    def secrets_state(self) -> str | None:
+        """See ``SecretWatch.state``; None where nothing comes from Vault."""
+        return None if self._secrets is None else self._secrets.state
 
     async def start(self) -> None:
         """Reads the provider's keys and keeps reading them, and the secrets."""
         if self._secrets is not None:
-            self._secrets.start()
+            await self._secrets.start()
         if self._config.jwt.jwks:
             await self.refresh()
             self._refreshing = asyncio.create_task(self._refresh_for_ever())
@@ -73,6 +83,7 @@ class Access:
         if self._refreshing is not None:
             self._refreshing.cancel()
         await self._rates.close()
+        await self._slots.close()
 
     def around(self, route: Route) -> Route:
         """The route, behind the gate."""
@@ -109,6 +120,9 @@ class Access:
         except Unauthorized:
             self._refusals.labels("unauthenticated").inc()
             raise
+        except RateLimited:
+            self._refusals.labels("throttled").inc()
+            raise
         # A public kind that is not public here is for whoever has any key.
         if need not in ("service", "health", "metrics", "docs") and not caller.may(need):  # type: ignore[arg-type]
             self._refusals.labels("role").inc()
@@ -118,11 +132,28 @@ class Access:
     def _caller(self, exchange: Exchange) -> Caller:
         key = exchange.header("x-api-key")
         if key is not None:
-            return self._keys.find(key)
+            return self._try(exchange, key, self._keys.find)
         scheme, _, token = (exchange.header("authorization") or "").partition(" ")
         if scheme.lower() == "bearer" and self._config.jwt.jwks:
-            return self._tokens.find(token.strip())
+            return self._try(exchange, token.strip(), self._tokens.find)
         raise Unauthorized("send an API key in the header X-API-Key")
+
+    def _try(self, exchange: Exchange, credential: str, find: Callable[[str], Caller]) -> Caller:
+        peer = (exchange.scope.get("client") or ("", 0))[0]
+        address = self._proxies.client(peer, exchange.header("x-forwarded-for"))
+        wait_s = self._throttle.wait_s(address, credential)
+        if wait_s:
+            raise RateLimited(
+                "too many wrong keys from this address",
+                {"retry_after_s": max(1, round(wait_s))},
+            )
+        try:
+            caller = find(credential)
+        except Unauthorized:
+            self._throttle.failed(address)
+            raise
+        self._throttle.passed(address, credential)
+        return caller
 
     async def _pace(self, caller: Caller) -> None:
         if not caller.requests_per_s:
@@ -139,20 +170,17 @@ class Access:
         if not caller.max_concurrent:
             await route(exchange)
             return
-        running = self._running.get(caller.id, 0)
-        if running >= caller.max_concurrent:
+        slot = await self._slots.enter(caller)
+        if slot is None:
             self._refusals.labels("concurrency").inc()
             raise RateLimited(
                 f"more than {caller.max_concurrent} requests at once",
                 {"max_concurrent": caller.max_concurrent, "retry_after_s": 1},
             )
-        self._running[caller.id] = running + 1
         try:
             await route(exchange)
         finally:
-            self._running[caller.id] -= 1
-            if not self._running[caller.id]:
-                del self._running[caller.id]
+            await self._slots.leave(caller, slot)
 
 
 def _read_jwks(source: str) -> str:

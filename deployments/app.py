@@ -28,7 +28,7 @@ from deployments.model import ModelReplica
 from deployments.payloads import Answer, TextBatch
 from deployments.probe import Probe
 from deployments.redis_cache import RedisCacheReplica
-from deployments.redis_client import Held
+from deployments.redis_client import Login
 from deployments.remote import RemoteBundles, remote_model, remote_tokenizer
 from deployments.rollout import Registry
 from deployments.router import Routes
@@ -128,17 +128,17 @@ class FusedIngress(Ingress):
 
 
 class RedisCache(RedisCacheReplica):
-    """The Cache deployment with Redis; a password that Vault rotates is used from then on."""
+    """The Cache deployment with Redis; credentials that Vault changes are used from then on."""
 
     async def __init__(self, config: AppConfig) -> None:  # type: ignore[misc]  # Serve awaits it
-        password = Held(config.redis.password.get_secret_value())
-        super().__init__(config, password.current)
+        login = Login(config.redis, leased=bool(config.vault.redis_role))
+        super().__init__(config, login)
         if config.vault.enabled:
             # Half a second of imports that replicas without Vault do not need.
             from deployments.secrets import SecretWatch  # noqa: PLC0415
 
-            self._secrets = SecretWatch(config.vault, {"redis.password": password.replace})
-            self._secrets.start()
+            self._secrets = SecretWatch(config.vault, {}, login=login)
+            await self._secrets.start()
 
 
 def build(args: Mapping[str, object]) -> Application:

@@ -104,6 +104,17 @@ class LruBytes:
         while self.size_bytes > self._max_bytes:
             self._remove(next(iter(self._entries)))
 
+    def forget(self, model: bytes) -> int:
+        """Removes every entry of one model; returns how many there were.
+
+        Args:
+            model: The first 8 bytes of the bundle's digest.
+        """
+        keys = [key for key in self._entries if key.startswith(model)]
+        for key in keys:
+            self._remove(key)
+        return len(keys)
+
     def _remove(self, key: bytes) -> None:
         _, value = self._entries.pop(key)
         self.size_bytes -= _cost(key, value)
@@ -122,6 +133,10 @@ class SharedCache(Protocol):
 
     async def put_many(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
         """Keeps all entries."""
+        ...
+
+    async def flush(self, model: bytes) -> int:
+        """Removes every entry of one model, by the first 8 bytes of its digest; how many."""
         ...
 
 
@@ -179,6 +194,10 @@ class LevelTwo:
         if self._pending and (self._writing is None or self._writing.done()):
             self._writing = asyncio.get_running_loop().create_task(self._write_all())
 
+    def forget(self, model: bytes) -> None:
+        """Drops what waits to be written of one model."""
+        self._pending = [entry for entry in self._pending if not entry[0].startswith(model)]
+
     async def _write_all(self) -> None:
         # One call for what a moment brings costs the shared level a tenth of a call each.
         while self._pending:
@@ -213,6 +232,10 @@ class CacheReplica:
         """See ``SharedCache.put_many``."""
         for key, value in entries:
             self._entries.put(key, value)
+
+    async def flush(self, model: bytes) -> int:
+        """See ``SharedCache.flush``."""
+        return self._entries.forget(model)
 
     async def stats(self) -> dict[str, int]:
         """``entries`` and ``bytes`` held now."""

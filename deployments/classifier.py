@@ -52,10 +52,11 @@ class Classifier:
         self._l1 = LruBytes(config.cache.l1_max_bytes, config.cache.ttl_s)
         timeout_s = config.cache.l2_timeout_ms / 1_000
         backlog, text_cost = Backlog(engines), TextCost()
+        self._l2 = LevelTwo(shared, timeout_s, config.breaker, metrics) if shared else None
         hop = Hop(
             run_texts,
             self._l1,
-            LevelTwo(shared, timeout_s, config.breaker, metrics) if shared is not None else None,
+            self._l2,
             metrics,
             backlog=backlog,
             text_cost=text_cost,
@@ -103,6 +104,16 @@ class Classifier:
             in_time = time.monotonic() < deadline_s
             waiting = [i for i in waiting if in_time and isinstance(results[i], DeadlineExceeded)]
         return [result for result in results if result is not None]
+
+    def forget(self, model: bytes) -> int:
+        """Drops what is remembered here of one model, and what waits to be written; how many.
+
+        Args:
+            model: The first 8 bytes of the bundle's digest.
+        """
+        if self._l2 is not None:
+            self._l2.forget(model)
+        return self._l1.forget(model)
 
     def _from_l1(
         self, key: bytes, index: int, results: list[Outcome | RequestError | None]

@@ -146,10 +146,6 @@ def compatible_routes(
             max_text_length=max_text_chars,
         )
 
-    async def metrics() -> Response:
-        """The Prometheus text page of the ingress replica that answers."""
-        return Response(service.metrics_page(), media_type=METRICS_TYPE)
-
     async def kafka() -> KafkaFigures:
         """What comes and goes over Kafka."""
         replicas = await service.streams()
@@ -160,13 +156,25 @@ def compatible_routes(
     for start in ("", prefix):
         api.add_api_route(f"{start}/health", health, include_in_schema=bool(start))
         api.add_api_route(f"{start}/ready", ready, responses=unready, include_in_schema=bool(start))
-    api.add_api_route("/metrics", metrics, include_in_schema=False)
     api.add_api_route(f"{prefix}/health/details", details)
     off: dict[int | str, dict[str, Any]] = {404: {"model": ErrorBody}, **unready}
     api.add_api_route(f"{prefix}/kafka-metrics", kafka, responses=off)
     api.add_api_route(f"{prefix}/kafka/metrics", kafka, include_in_schema=False)
     api.add_api_route(f"{prefix}/model-info", model_info)
     api.add_api_route(f"{prefix}/model/info", model_info, include_in_schema=False)
+    return api
+
+
+def metrics_routes(prefix: str, service: Service) -> APIRouter:
+    """The metrics page, with and without the prefix."""
+    api = APIRouter(tags=["service"], default_response_class=Response)
+
+    async def metrics() -> Response:
+        """Prometheus text page of the ingress replica that answers."""
+        return Response(service.metrics_page(), media_type=METRICS_TYPE)
+
+    api.add_api_route(f"{prefix}/metrics", metrics)
+    api.add_api_route("/metrics", metrics, include_in_schema=False)
     return api
 
 

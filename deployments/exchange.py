@@ -9,7 +9,8 @@ import asyncio
 import re
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
 
 import orjson
 from starlette.types import Message, Receive, Scope, Send
@@ -33,6 +34,9 @@ _SECURITY_HEADERS = (
     (b"referrer-policy", b"no-referrer"),
     (b"cache-control", b"no-store"),
 )
+
+
+Route = Callable[[Any], Awaitable[None]]  # of an Exchange, or of what is one
 
 
 class ClientGone(Exception):

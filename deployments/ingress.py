@@ -9,7 +9,7 @@ classes behind know nothing of Ray; whether the Tokenizer is one, too, ``app.py`
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from ray import serve
@@ -22,8 +22,10 @@ from deployments.access_log import AccessLog, beside_the_replica_log
 from deployments.classifier import Classifier
 from deployments.comparison import Comparison
 from deployments.errors import InternalError, MethodNotAllowed, NotReady, RequestError
-from deployments.exchange import ClientGone, Exchange
+from deployments.exchange import ClientGone, Exchange, Route
 from deployments.feedback import Judgement
+from deployments.flush import Flush
+from deployments.grpc_door import GrpcDoor, GrpcMethods
 from deployments.hop import RunTexts
 from deployments.live import LiveModel
 from deployments.metrics import Metrics
@@ -41,6 +43,7 @@ from deployments.registry_app import (
 from deployments.relay import Relay
 from deployments.remote import (
     RemoteCache,
+    RemoteIngresses,
     RemoteRegistry,
     RemoteStream,
     cause,
@@ -59,7 +62,7 @@ _PROBE_FRESH_S = 1.0
 
 
 @serve.ingress()
-class Ingress:
+class Ingress(GrpcMethods):
     """The ingress deployment. Any number of replicas; each has its own level-one cache."""
 
     _access: AccessLog | None = None
@@ -80,6 +83,7 @@ class Ingress:
         logged = config.server.access_log and _log.isEnabledFor(logging.INFO)
         self._access = AccessLog(beside_the_replica_log()) if logged else None
         self._metrics = Metrics()
+        self._page_life_s = config.server.metrics_cache_ms / 1_000
         self._cors_origins = config.server.cors_origins
         self._run_texts = run_texts
         self._routes: Routes = await registry.routes.remote()
@@ -104,23 +108,29 @@ class Ingress:
             self._metrics,
             log=self._log,
         )
+        self._forget = classifier.forget
+        self.flush = Flush(RemoteIngresses(), self._shared).run
         self._predictions = {PREDICT: predict.one, PREDICT_BATCH: predict.batch}
         self._oip = OpenInference(
             predict, self._champion, self.ready, config.limits, config.server.app_name
         )
+        self._grpc: Route = GrpcDoor(self._oip, self.ready, config.limits).handle
         self._registry = RemoteRegistry(registry)
         self._relay = Relay(self._registry)
         self._max_body_bytes = config.limits.max_body_bytes
         self._max_form_bytes = config.registry.max_artifact_bytes + FORM_BYTES
         documented = registry_routes(config)
         self._app = build_app(config.server, config.limits, config.topology, self, documented)
-        self._serve: Callable[[Exchange], Awaitable[None]] = self._route
+        self._serve: Route = self._route
+        self._secrets_state: Callable[[], str | None] = lambda: None
         if config.access.required:
             # A second of imports that open access does not need.
             from deployments.gate import open_gate  # noqa: PLC0415
 
             self._gate = await open_gate(config, self._metrics)
             self._serve = self._gate.around(self._route)
+            self._grpc = self._gate.around(self._grpc)
+            self._secrets_state = self._gate.secrets_state
         self._probed: tuple[float, dict[str, str]] | None = None
         self._mirroring = asyncio.create_task(self._metrics.mirror(ray_gauge).run())
         self._metrics.model_loaded.set(1)
@@ -148,6 +158,10 @@ class Ingress:
             self._probed = None
             self._show_versions()
         return self._routes.epoch
+
+    async def forget(self, model: bytes) -> int:
+        """Drops what this replica remembers of a model; how many entries."""
+        return self._forget(model)
 
     def routes(self) -> Routes:
         """Which version answers what."""
@@ -183,7 +197,7 @@ class Ingress:
 
     def metrics_page(self) -> bytes:
         """The Prometheus text page of this replica."""
-        return self._metrics.page()
+        return self._metrics.page(self._page_life_s)
 
     async def ready(self) -> dict[str, str]:
         """Classifies a fixed text on the real stages; an answer is good for a second.
@@ -212,6 +226,8 @@ class Ingress:
             checks["cache"] = await self._check_cache(self._shared)
         if self._stream is not None:
             checks["kafka"] = await self._stream.check()
+        if secrets := self._secrets_state():
+            checks["secrets"] = secrets
         self._probed = (now, checks)
         return checks
 
@@ -231,10 +247,13 @@ class Ingress:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        exchange = Exchange(scope, receive, send)
+        await self._run(Exchange(scope, receive, send), self._serve)
+
+    async def _run(self, exchange: Exchange, serve: Route) -> None:
+        """Every request of every door."""
         self._metrics.active_requests.inc()
         try:
-            await self._serve(exchange)
+            await serve(exchange)
         except RequestError as error:
             if error.status >= 500 and error.__cause__ is not None:
                 _log.error("request failed: %s", cause(error.__cause__))
@@ -282,13 +301,8 @@ class Ingress:
         metrics.active_requests.dec()
         metrics.count_request(exchange.endpoint, method, exchange.status, elapsed_s)
         if self._access is not None:
-            self._access.add(
-                exchange.method,
-                exchange.endpoint,
-                exchange.status,
-                elapsed_s,
-                exchange.correlation_id,
-            )
+            facts = (exchange.method, exchange.endpoint, exchange.status, elapsed_s)
+            self._access.add(*facts, exchange.correlation_id)
 
     def __del__(self) -> None:
         """Serve calls this when it stops the replica."""

@@ -7,6 +7,7 @@ the replica that answers. Label values are bounded: routes, stages, reasons, lab
 model; never a text, an id or a raw path.
 """
 
+import time
 from collections import defaultdict
 from collections.abc import Callable
 
@@ -27,6 +28,7 @@ class Metrics:
     def __init__(self) -> None:
         registry = CollectorRegistry()
         self._registry = registry
+        self._page = (0.0, b"")
         self._requests: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         self.requests = Counter(
             "sentiment_requests",
@@ -139,7 +141,7 @@ class Metrics:
         )
         self.access_refusals = Counter(
             "sentiment_access_refusals",
-            "Requests refused at the gate (unauthenticated, role, rate, concurrency).",
+            "Requests refused at the gate (unauthenticated, throttled, role, rate, concurrency).",
             ["reason"],
             registry=registry,
         )
@@ -161,6 +163,17 @@ class Metrics:
         self.vault_login_seconds = Gauge(
             "sentiment_vault_login_seconds",
             "Time until the login to Vault ends unless it is renewed.",
+            registry=registry,
+        )
+        self.vault_lease_seconds = Gauge(
+            "sentiment_vault_lease_seconds",
+            "Time until the Redis credentials of Vault end unless they are renewed.",
+            registry=registry,
+        )
+        self.vault_rotations = Counter(
+            "sentiment_vault_rotations",
+            "Secrets that were replaced in Vault and taken over while running.",
+            ["secret"],
             registry=registry,
         )
         self._breaker_open = Gauge(
@@ -260,6 +273,11 @@ class Metrics:
         """What copies all of it to gauges that ``make`` makes."""
         return Mirror(self._registry, make)
 
-    def page(self) -> bytes:
-        """The Prometheus text page."""
-        return generate_latest(self._registry)
+    def page(self, life_s: float = 0.0) -> bytes:
+        """The Prometheus text page; one that is not older than ``life_s`` is shown again."""
+        now = time.monotonic()
+        made_s, page = self._page
+        if not page or now - made_s >= life_s:
+            page = generate_latest(self._registry)
+            self._page = (now, page)
+        return page

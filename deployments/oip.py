@@ -2,11 +2,11 @@
 
 Another door to the same house: the live version, limits, caches and answers are those of
 ``POST /predict``. The protocol knows no error of a single text, so one text that is refused
-refuses the request.
+refuses the request. ``grpc_door.py`` is the same protocol over gRPC.
 """
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import version
 from typing import cast
 
@@ -42,7 +42,7 @@ class OpenInference:
         self._live = live
         self._ready = ready
         self._limits = limits
-        self._server = {"name": app_name, "version": version("sentigraph")}
+        self.server = {"name": app_name, "version": version("sentigraph")}
 
     async def handle(self, exchange: Exchange) -> None:
         """Answers; failures have the usual body with the protocol's ``error`` in it."""
@@ -61,21 +61,40 @@ class OpenInference:
         name, number, action = found.groups()
         exchange.endpoint = f"{OIP}/models/{{name}}{action or ''}"
         _allow(exchange, "POST" if action == "/infer" else "GET")
-        model = self._live()
-        if name != model.name or (number or str(model.version)) != str(model.version):
-            raise NotFound("no such model or version is live here")
+        model = self.find(name, number)
         if action == "/infer":
             await self._infer(exchange, model if number else None)
         elif action == "/ready":
             await self._answer_ready(exchange)
         else:
-            await exchange.answer(200, orjson.dumps(_metadata(model)))
+            await exchange.answer(200, orjson.dumps(metadata(model)))
+
+    def find(self, name: str, number: str | None) -> LiveModel:
+        """The live version by its name and, if any is given, its number.
+
+        Raises:
+            NotFound: Another name or number.
+        """
+        model = self._live()
+        if name != model.name or (number or str(model.version)) != str(model.version):
+            raise NotFound("no such model or version is live here")
+        return model
+
+    async def classify(
+        self, exchange: Exchange, texts: Sequence[str], deadline_s: float, pinned: LiveModel | None
+    ) -> tuple[LiveModel, list[Tensor]]:
+        """The version that answers and its outputs; raises as ``Predict.every``."""
+        bulk = exchange.bulk(default=True)
+        model, answers = await self._predict.every(
+            exchange, texts, deadline_s, bulk=bulk, pinned=pinned
+        )
+        return model, _tensors(model, answers)
 
     async def _server_route(self, exchange: Exchange, path: str) -> None:
         if path == OIP:
             _allow(exchange, "GET")
             extensions = ["binary_tensor_data"]
-            await exchange.answer(200, orjson.dumps({**self._server, "extensions": extensions}))
+            await exchange.answer(200, orjson.dumps({**self.server, "extensions": extensions}))
         elif path == f"{OIP}/health/live":
             _allow(exchange, "GET")
             await exchange.answer(200, b'{"live":true}')
@@ -91,14 +110,11 @@ class OpenInference:
 
     async def _infer(self, exchange: Exchange, pinned: LiveModel | None) -> None:
         deadline_s = exchange.deadline_s(self._limits)
-        bulk = exchange.bulk(default=True)
         body = await exchange.body(self._limits, deadline_s, ("application/json", _BINARY))
         asked = read_request(body, exchange.header(_JSON_BYTES))
-        model, answers = await self._predict.every(
-            exchange, asked.texts, deadline_s, bulk=bulk, pinned=pinned
-        )
+        model, tensors = await self.classify(exchange, asked.texts, deadline_s, pinned)
         head = {"model_name": model.name, "model_version": str(model.version)}
-        answer, json_bytes = write_answer(head, _tensors(model, answers), asked)
+        answer, json_bytes = write_answer(head, tensors, asked)
         if json_bytes is None:
             await exchange.answer(200, answer)
         else:
@@ -123,7 +139,8 @@ def _tensors(model: LiveModel, answers: list[dict[str, object]]) -> list[Tensor]
     ]
 
 
-def _metadata(model: LiveModel) -> dict[str, object]:
+def metadata(model: LiveModel) -> dict[str, object]:
+    """What the protocol says of a model."""
     outputs = [
         ("label", "BYTES", [-1]),
         ("score", "FP32", [-1]),

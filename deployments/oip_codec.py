@@ -3,6 +3,7 @@
 A request has one input of datatype BYTES, as JSON or as the binary tensor extension has it:
 after the JSON part, whose length a header tells, each text behind its length in four bytes,
 little-endian. Answers have an output for each fact, in the form that the client asks for.
+``grpc_codec.py`` does the same for gRPC's messages, with what is here.
 """
 
 import math
@@ -39,7 +40,9 @@ class _Output(_Part):
     name: str
 
 
-class _Request(_Part):
+class Request(_Part):
+    """A request but for its tensor's values."""
+
     id: str | None = Field(None, max_length=256)
     inputs: list[_Input] = Field(min_length=1, max_length=1)
     outputs: list[_Output] | None = Field(None, max_length=64)
@@ -95,24 +98,36 @@ def read_request(body: bytes, json_bytes: str | None) -> Inference:
         if not (json_bytes.isascii() and json_bytes.isdigit() and int(json_bytes[:12]) <= end):
             raise InvalidInput("header Inference-Header-Content-Length is not within the body")
         end = int(json_bytes[:12])
-    request = parse(_Request, body[:end])
+    request = parse(Request, body[:end])
     (given,) = request.inputs
-    if given.datatype != "BYTES":
-        raise InvalidInput(f"inputs.0.datatype must be BYTES, not {given.datatype[:20]!r}")
+    check_datatype(request)
     binary = given.parameters.get("binary_data_size")
     if binary is None:
         texts = list(_flat(given.data or []))
     elif binary == len(body) - end:
-        texts = list(_unpacked(memoryview(body)[end:]))
+        texts = list(unpacked(memoryview(body)[end:]))
     else:
         raise InvalidInput("inputs.0.parameters.binary_data_size is not what follows the JSON part")
-    if min(given.shape) < 0 or math.prod(given.shape) != len(texts):
-        raise InvalidInput(f"inputs.0.shape does not hold the {len(texts)} texts that were sent")
+    check_shape(request, texts)
     wanted = None
     if request.outputs is not None:
         wanted = {out.name: out.parameters.get("binary_data") is True for out in request.outputs}
     all_binary = request.parameters.get("binary_data_output") is True
     return Inference(texts, request.id, wanted, all_binary)
+
+
+def check_datatype(request: Request) -> None:
+    """Raises InvalidInput: The input is not of datatype BYTES."""
+    datatype = request.inputs[0].datatype
+    if datatype != "BYTES":
+        raise InvalidInput(f"inputs.0.datatype must be BYTES, not {datatype[:20]!r}")
+
+
+def check_shape(request: Request, texts: Sequence[str]) -> None:
+    """Raises InvalidInput: The input's shape does not hold its texts."""
+    shape = request.inputs[0].shape
+    if min(shape) < 0 or math.prod(shape) != len(texts):
+        raise InvalidInput(f"inputs.0.shape does not hold the {len(texts)} texts that were sent")
 
 
 def write_answer(
@@ -123,18 +138,10 @@ def write_answer(
     Raises:
         InvalidInput: An output was asked for that there is not.
     """
-    known = {tensor.name: tensor for tensor in tensors}
-    wanted = asked.outputs
-    if wanted is None:
-        wanted = dict.fromkeys(known, asked.binary)
-    unknown = [name for name in wanted if name not in known]
-    if unknown:
-        raise InvalidInput(f"there is no output {unknown[0][:50]!r}; there are {', '.join(known)}")
     outputs, tail = [], []
-    for name, as_binary in wanted.items():
-        tensor = known[name]
+    for tensor, as_binary in chosen(tensors, asked):
         output: dict[str, object] = {
-            "name": name,
+            "name": tensor.name,
             "datatype": tensor.datatype,
             "shape": tensor.shape,
         }
@@ -149,6 +156,22 @@ def write_answer(
     return (body + b"".join(tail), len(body)) if tail else (body, None)
 
 
+def chosen(tensors: Sequence[Tensor], asked: Inference) -> list[tuple[Tensor, bool]]:
+    """The outputs that are wanted, each with whether as binary.
+
+    Raises:
+        InvalidInput: An output was asked for that there is not.
+    """
+    known = {tensor.name: tensor for tensor in tensors}
+    wanted = asked.outputs
+    if wanted is None:
+        wanted = dict.fromkeys(known, asked.binary)
+    unknown = [name for name in wanted if name not in known]
+    if unknown:
+        raise InvalidInput(f"there is no output {unknown[0][:50]!r}; there are {', '.join(known)}")
+    return [(known[name], binary) for name, binary in wanted.items()]
+
+
 def _flat(data: Sequence[object]) -> Iterator[str]:
     for item in data:
         inner = item if isinstance(item, list) else [item]
@@ -158,7 +181,12 @@ def _flat(data: Sequence[object]) -> Iterator[str]:
             yield text
 
 
-def _unpacked(data: memoryview) -> Iterator[str]:
+def unpacked(data: memoryview) -> Iterator[str]:
+    """Texts from the binary form.
+
+    Raises:
+        InvalidInput: A length or a text is cut off, or is no UTF-8.
+    """
     at = 0
     while at < len(data):
         begin = at + _LENGTH.size

@@ -7,6 +7,7 @@ from typing import TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from configs.schema import LimitsConfig
 from deployments.classifier import Classifier
@@ -219,12 +220,16 @@ def parse(model: type[_Body], body: bytes) -> _Body:
         if errors[0]["type"] == "json_invalid":
             problem = "not valid UTF-8 JSON" if body else "empty"
             raise MalformedBody(f"the body is {problem}; send a JSON object") from None
-        problems = [
-            {"field": ".".join(map(str, e["loc"]))[:200] or "body", "problem": e["msg"]}
-            for e in errors
-        ]
-        message = "; ".join(f"{p['field']}: {p['problem']}" for p in problems)
-        raise InvalidInput(message, {"problems": problems}) from None
+        raise refusal(errors) from None
+
+
+def refusal(errors: Sequence[ErrorDetails]) -> InvalidInput:
+    """What is wrong, by field and limit."""
+    problems = [
+        {"field": ".".join(map(str, e["loc"]))[:200] or "body", "problem": e["msg"]} for e in errors
+    ]
+    message = "; ".join(f"{p['field']}: {p['problem']}" for p in problems)
+    return InvalidInput(message, {"problems": problems})
 
 
 def _identity(model: LiveModel, exchange: Exchange) -> dict[str, object]:

@@ -16,7 +16,7 @@ from configs.schema import AppConfig
 from deployments.breaker import Breaker
 from deployments.callers import Caller
 from deployments.metrics import Metrics
-from deployments.redis_client import connect
+from deployments.redis_client import Login, connect
 
 _MAX_CALLERS = 10_000
 _BUNDLE_S = 0.02  # of a caller's rate in one bundle
@@ -95,8 +95,8 @@ class _Bundle:
 class SharedRates:
     """``Rates`` of all replicas together."""
 
-    def __init__(self, config: AppConfig, metrics: Metrics, password: Callable[[], str]) -> None:
-        self._redis = connect(config.redis, password)
+    def __init__(self, config: AppConfig, metrics: Metrics, login: Login) -> None:
+        self._redis = connect(config.redis, login)
         self._take = self._redis.register_script(_TAKE)
         self._prefix = f"{config.redis.namespace}:rate:"
         self._burst_s = config.access.burst_s

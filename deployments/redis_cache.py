@@ -10,14 +10,14 @@ already, and a mark that nobody lifts ends by itself.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import cast
 
 from redis.exceptions import RedisError
 
 from configs.schema import AppConfig
-from deployments.redis_client import connect
+from deployments.redis_client import Login, connect
 
 _FIRST_LOOK_S = 0.002
 _SCAN_COUNT = 1_000
@@ -30,14 +30,14 @@ class CacheUnavailable(Exception):
 class RedisCacheReplica:
     """``SharedCache`` in Redis."""
 
-    def __init__(self, config: AppConfig, password: Callable[[], str] | None = None) -> None:
+    def __init__(self, config: AppConfig, login: Login | None = None) -> None:
         """Opens nothing yet.
 
         Args:
             config: Where Redis is, for how long entries live.
-            password: Of Redis, as it is now; None takes the configured one.
+            login: To Redis, as it is now; None takes the configured one.
         """
-        self._redis = connect(config.redis, password)
+        self._redis = connect(config.redis, login)
         self._prefix = f"{config.redis.namespace}:prediction:"
         self._ttl_ms = config.cache.ttl_s * 1_000
         self._flight_wait_s = config.cache.flight_wait_ms / 1_000

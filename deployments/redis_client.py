@@ -5,7 +5,6 @@ again but a connection that the server has closed meanwhile, once; beyond that t
 of the caller decides.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 from redis.asyncio import BlockingConnectionPool, Redis, SSLConnection
@@ -17,25 +16,43 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from configs.dependencies import RedisConfig
 
 
-class Password(CredentialProvider):
-    """Asked for at each new connection, so a rotated password needs no restart."""
+class Login(CredentialProvider):
+    """Asked for at each new connection, so rotated credentials need no restart."""
 
-    def __init__(self, username: str, password: Callable[[], str]) -> None:
-        self._username = username
+    def __init__(self, config: RedisConfig, *, leased: bool = False) -> None:
+        """Begins with the configured ones.
+
+        Args:
+            config: Username and password, empty for none.
+            leased: There will be others before the first connection.
+        """
+        self._leased = leased
+        self._username = config.username
+        self._password = config.password.get_secret_value()
+
+    def __bool__(self) -> bool:
+        return bool(self._leased or self._username or self._password)
+
+    def replace(self, password: str) -> None:
+        """Another password of the same user, from now on."""
         self._password = password
+
+    def become(self, username: str, password: str) -> None:
+        """Another user, from now on."""
+        self._username, self._password = username, password
 
     def get_credentials(self) -> tuple[str] | tuple[str, str]:
         """``(username, password)``; without a user, the password alone."""
-        password = self._password()
-        return (self._username, password) if self._username else (password,)
+        username, password = self._username, self._password
+        return (username, password) if username else (password,)
 
 
-def connect(config: RedisConfig, password: Callable[[], str] | None = None) -> Redis:
+def connect(config: RedisConfig, login: Login | None = None) -> Redis:
     """A client with its own pool; the first command opens the first connection.
 
     Args:
         config: Where and how.
-        password: The password as it is now; None takes the configured one.
+        login: The credentials as they are now; None takes the configured ones.
     """
     options: dict[str, Any] = {}
     if config.tls:
@@ -44,9 +61,9 @@ def connect(config: RedisConfig, password: Callable[[], str] | None = None) -> R
             "ssl_ca_certs": config.tls_ca_file or None,
             "ssl_check_hostname": True,
         }
-    current = password or config.password.get_secret_value
-    if current() or config.username:
-        options["credential_provider"] = Password(config.username, current)
+    login = login or Login(config)
+    if login:
+        options["credential_provider"] = login
     pool = BlockingConnectionPool(
         host=config.host,
         port=config.port,
@@ -59,18 +76,3 @@ def connect(config: RedisConfig, password: Callable[[], str] | None = None) -> R
         **options,
     )
     return Redis.from_pool(pool)
-
-
-class Held:
-    """A password that may change: who needs it asks for it each time."""
-
-    def __init__(self, value: str) -> None:
-        self._value = value
-
-    def replace(self, value: str) -> None:
-        """From now on."""
-        self._value = value
-
-    def current(self) -> str:
-        """As it is now."""
-        return self._value

@@ -30,7 +30,7 @@ def by_value(handle: DeploymentHandle) -> DeploymentHandle:
 
 
 def ray_gauge(name: str, text: str, labels: Sequence[str]) -> serve_metrics.Gauge:
-    """A gauge of Ray, for ``Mirror``."""
+    """A gauge that Ray exports."""
     return serve_metrics.Gauge(name, text, tuple(labels))
 
 
@@ -40,6 +40,7 @@ class RemoteCache:
     def __init__(self, handle: DeploymentHandle) -> None:
         self._get_many = by_value(handle).get_many
         self._put_many = by_value(handle).put_many
+        self._flush = by_value(handle).flush
 
     async def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """See ``SharedCache.get_many``."""
@@ -49,6 +50,21 @@ class RemoteCache:
     async def put_many(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
         """See ``SharedCache.put_many``."""
         await self._put_many.remote(entries)
+
+    async def flush(self, model: bytes) -> int:
+        """See ``SharedCache.flush``."""
+        removed: int = await self._flush.remote(model)
+        return removed
+
+
+class RemoteIngresses:
+    """All ingress replicas of this application, the asking one among them."""
+
+    async def forget(self, model: bytes) -> int:
+        """See ``Ingress.forget``; the sum over all replicas."""
+        application = serve.get_replica_context().app_name
+        handle = serve.get_deployment_handle("Ingress", application)
+        return sum(await handle.broadcast("forget", model).results_async())
 
 
 class RemoteRegistry:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from pathlib import Path
 
 from configs.schema import AppConfig
@@ -24,6 +25,7 @@ from deployments.release import Ingresses, ReleaseDriver
 from deployments.router import Routes
 from deployments.startup import Startup
 from registry.bundle import open_bundle
+from registry.connection import log_in
 from registry.errors import ModelNotFound, RegistryError
 from registry.model_registry import ModelRegistry
 from registry.records import Bundle
@@ -52,6 +54,8 @@ class Registry:
         self._name, self._alias = config.model.name, config.model.alias
         self._directory = Path(config.registry.bundle_cache_dir)
         registry = config.registry
+        log_in(registry.username, registry.password.get_secret_value())
+        self._secrets: object = None
         self._models = ModelRegistry(registry.tracking_uri, registry.artifact_root)
         self._bundles: dict[str, Bundle] = {}
         self._startup = Startup(config, self._models, self._open, self._open_stored)
@@ -159,6 +163,8 @@ class Registry:
     async def _watch(self) -> None:
         """Looks at MLflow for ever; goes on when it does not answer."""
         looked_s = repeated_s = -_LOOK_AGAIN_S
+        if self._config.vault.enabled and self._config.registry.username:
+            await self._follow_password()
         while True:
             now = time.monotonic()
             try:
@@ -192,6 +198,15 @@ class Registry:
         except TimeoutError:
             pass
         self._changed.clear()
+
+    async def _follow_password(self) -> None:
+        # Half a second of imports that nobody without Vault needs.
+        from deployments.secrets import SecretWatch  # noqa: PLC0415
+
+        use = partial(log_in, self._config.registry.username)
+        watch = SecretWatch(self._config.vault, {"registry.password": use})
+        self._secrets = watch
+        await watch.start()
 
     async def _repeat(self) -> None:
         try:

@@ -14,13 +14,15 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
 from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Match
 
 from configs.schema import LimitsConfig, ServerConfig
-from deployments.compatible_routes import METRICS_TYPE, compatible_routes
+from deployments.cache_routes import cache_routes
+from deployments.compatible_routes import compatible_routes, metrics_routes
 from deployments.errors import (
     InternalError,
     InvalidInput,
+    MalformedBody,
     MethodNotAllowed,
     NotFound,
     RequestError,
@@ -45,6 +47,7 @@ from deployments.service import Service
 PREFIX = "/api/v1"
 PREDICT = f"{PREFIX}/predict"
 PREDICT_BATCH = f"{PREFIX}/predict/batch"
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 _ERRORS = (400, 413, 415, 422, 429, 500, 503, 504)
 
 
@@ -84,6 +87,9 @@ def build_app(
         )
 
     app.include_router(_routes(topology, service))
+    if config.metrics_enabled:
+        app.include_router(metrics_routes(PREFIX, service))
+    app.include_router(cache_routes(PREFIX, service))
     app.include_router(compatible_routes(PREFIX, release, limits.max_text_chars, service))
     app.openapi = lambda: _openapi(app, limits, documented)  # type: ignore[method-assign]
     return app
@@ -137,11 +143,6 @@ def _routes(topology: str, service: Service) -> APIRouter:
     async def health_ready() -> Health:
         """200 when a text can be classified now, tried on the real tokenizer and model."""
         return Health(status="ready", checks=await service.ready())
-
-    @api.get("/metrics", tags=["service"], response_class=Response)
-    async def metrics() -> Response:
-        """Prometheus text page of the ingress replica that answers."""
-        return Response(service.metrics_page(), media_type=METRICS_TYPE)
 
     return api
 
@@ -208,9 +209,24 @@ def _from_http(error: HTTPException, request: Request) -> RequestError:
     if error.status_code == 404:
         return NotFound("no such route; see the OpenAPI document for those that exist")
     if error.status_code == 405:
-        allow = (error.headers or {}).get("Allow", "")
+        allow = ", ".join(sorted(_allowed(request)))
         return MethodNotAllowed(f"{request.method} is not allowed here", {"allow": allow})
+    if 400 <= error.status_code < 500:
+        # Bytes that are no UTF-8, a form that is none.
+        return MalformedBody("the body cannot be read as what its Content-Type says")
     return InternalError("the request could not be answered")
+
+
+def _allowed(request: Request) -> set[str]:
+    """Methods of the path; Starlette itself names those of its first route only."""
+    return {
+        method
+        for method in _METHODS
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL
+            for route in request.app.routes
+        )
+    }
 
 
 def _from_validation(error: RequestValidationError, request: Request) -> RequestError:
@@ -248,13 +264,21 @@ def _openapi(app: FastAPI, limits: LimitsConfig, documented: Sequence[BaseRoute]
         (PREDICT_BATCH, BatchPredictRequest, BatchPrediction),
     ):
         document["paths"][path] = {"post": _operation(refs, request, answer)}
+    other = {"description": "Any other failure.", "content": _content(refs[ErrorBody])}
+    for item in document["paths"].values():
+        for operation in item.values():
+            operation["responses"].setdefault("default", other)
     app.openapi_schema = document
     return document
 
 
+def _content(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"application/json": {"schema": schema}}
+
+
 def _operation(refs: dict[Any, Any], request: Any, answer: Any) -> dict[str, Any]:
     def content(model: Any) -> dict[str, Any]:
-        return {"application/json": {"schema": refs[model]}}
+        return _content(refs[model])
 
     deadline = {
         "name": "X-Deadline-Ms",

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from configs.dependencies import VaultConfig
 from configs.errors import ConfigError, SecretsError
 from configs.secrets import VaultSecrets
+from deployments.lease import Lease, RedisLogin
 from deployments.metrics import Metrics
 
 _log = logging.getLogger("ray.serve.sentigraph")
@@ -26,6 +27,7 @@ class SecretWatch:
         config: VaultConfig,
         using: Mapping[str, Callable[[str], object]],
         metrics: Metrics | None = None,
+        login: RedisLogin | None = None,
     ) -> None:
         """Reads nothing yet.
 
@@ -33,16 +35,29 @@ class SecretWatch:
             config: Where Vault is.
             using: Who is told of a new value, by dotted setting; refuses one by ConfigError.
             metrics: Where facts are counted, if anywhere.
+            login: To Redis: kept to ``redis.password``, or to what ``vault.redis_role`` gives.
         """
         self._config = config
         self._using = using
         self._metrics = metrics
         self._vault = VaultSecrets(config)
         self._values: dict[str, str] = {}
+        self._lease: Lease | None = None
+        if login is not None and config.redis_role:
+            self._lease = Lease(self._vault, config.redis_role, login)
+        elif login is not None:
+            self._using = {**using, "redis.password": login.replace}
+        self._well = False
         self._running: asyncio.Task[None] | None = None
 
-    def start(self) -> None:
-        """Begins to read, now and then every ``vault.refresh_ms``."""
+    @property
+    def state(self) -> str:
+        """``ok``, or ``degraded: …`` while the last known values are in use."""
+        return "ok" if self._well else "degraded: Vault does not answer, last values are in use"
+
+    async def start(self) -> None:
+        """Reads, and begins to do so every ``vault.refresh_ms``."""
+        await self.refresh()
         self._running = asyncio.create_task(self._for_ever())
 
     def stop(self) -> None:
@@ -54,7 +69,7 @@ class SecretWatch:
         """Reads once and tells of what has changed; keeps what was when Vault fails."""
         started = time.monotonic()
         try:
-            found = await asyncio.to_thread(self._vault.read, tuple(self._using))
+            found = await asyncio.to_thread(self._read)
         except SecretsError as error:
             _log.warning("secrets stay as they were: %s", error)
             self._count("error", started)
@@ -62,8 +77,16 @@ class SecretWatch:
         self._count("ok", started)
         for name, value in found.items():
             if self._values.get(name) != value:
+                if self._metrics is not None and name in self._values:
+                    self._metrics.vault_rotations.labels(name).inc()
                 self._values[name] = value
                 self._tell(name, value)
+
+    def _read(self) -> dict[str, str]:
+        found = self._vault.read(tuple(self._using))
+        if self._lease is not None:
+            self._lease.keep()
+        return found
 
     def _tell(self, name: str, value: str) -> None:
         try:
@@ -75,13 +98,16 @@ class SecretWatch:
 
     async def _for_ever(self) -> None:
         while True:
-            await self.refresh()
             await asyncio.sleep(self._config.refresh_ms / 1_000)
+            await self.refresh()
 
     def _count(self, result: str, started: float) -> None:
+        self._well = result == "ok"
         if self._metrics is None:
             return
         self._metrics.vault_up.set(result == "ok")
         self._metrics.vault_reads.labels(result).inc()
         self._metrics.vault_seconds.observe(time.monotonic() - started)
         self._metrics.vault_login_seconds.set(self._vault.login_ends_in_s)
+        if self._lease is not None:
+            self._metrics.vault_lease_seconds.set(self._lease.ends_in_s)

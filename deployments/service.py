@@ -3,6 +3,7 @@
 from typing import Protocol
 
 from deployments.feedback import Judgement
+from deployments.flush import Flushed
 from deployments.router import Routes
 from deployments.streams.status import StreamStatus
 
@@ -12,6 +13,14 @@ class Service(Protocol):
 
     def routes(self) -> Routes:
         """Which version answers what."""
+        ...
+
+    async def flush(self, digest: str) -> Flushed:
+        """Forgets every prediction of one bundle, in every cache.
+
+        Raises:
+            NotReady: The shared cache does not answer.
+        """
         ...
 
     def metrics_page(self) -> bytes:

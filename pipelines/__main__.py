@@ -61,6 +61,7 @@ VERBS = {
     "secrets": Entry("pipelines.secrets", "API keys and other secrets in Vault"),
     "dlq": Entry("pipelines.dlq", "Kafka messages that could not be answered: list, show, redrive"),
     "warm": Entry("pipelines.warm", "have the texts of a file remembered by a running server"),
+    "flush": Entry("pipelines.flush", "have a running server forget a version's predictions"),
     "import": Entry("pipelines.hf_import", "turn a Hugging Face classifier into a bundle"),
 }
 

@@ -61,7 +61,7 @@ def predict(url: str, text: str) -> dict[str, Any]:
     )
     started_s = time.perf_counter()
     try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310 # nosec B310
             answer: dict[str, Any] = json.load(response)
     except urllib.error.HTTPError as error:
         said = error.read().decode("utf-8", "replace")[:200]

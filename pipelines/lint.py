@@ -6,6 +6,7 @@ configuration would refuse. Everything wrong is listed at once.
 """
 
 import argparse
+import importlib
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -81,6 +82,7 @@ def lint(text: str, home: Path) -> list[Problem]:
         *check_keys(node, ServeDeploySchema, RENAMED),
         *check_values(node, ServeDeploySchema),
         *_check_tls(node, document),
+        *_check_servicers(node, document),
         *_check_arguments(node, document, home),
         *_check_runtime_envs(node, document, ""),
     ]
@@ -93,6 +95,21 @@ def _check_tls(node: yaml.Node, document: Mapping[str, object]) -> Iterator[Prob
         if str(name).startswith("ssl_"):
             path = f"http_options.{name}"
             message = "is dropped by Ray Serve in HAProxy mode; TLS ends at the gateway in front"
+            yield Problem(line_of(node, path), path, message)
+
+
+def _check_servicers(node: yaml.Node, document: Mapping[str, object]) -> Iterator[Problem]:
+    options = document.get("grpc_options")
+    names = options.get("grpc_servicer_functions") if isinstance(options, dict) else None
+    for position, name in enumerate(names if isinstance(names, list) else []):
+        module, _, function = str(name).replace(":", ".").rpartition(".")
+        try:
+            found = callable(getattr(importlib.import_module(module), function, None))
+        except (ImportError, ValueError):
+            found = False
+        if not found:
+            path = f"grpc_options.grpc_servicer_functions[{position}]"
+            message = f"names no function that can be imported here: {name}"
             yield Problem(line_of(node, path), path, message)
 
 

@@ -21,6 +21,7 @@ _TEXT = "The delivery was late, but support was wonderful."
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of `sentigraph serve`."""
     parser.add_argument("--port", type=int, default=8000, help="of the application (8000)")
+    parser.add_argument("--grpc-port", type=int, default=9000, help="of its gRPC door (9000)")
     parser.add_argument("--mlflow-port", type=int, default=5000, help="of the MLflow UI (5000)")
     parser.add_argument("--dashboard-port", type=int, default=8265, help="of Ray's (8265)")
     parser.add_argument(
@@ -48,6 +49,7 @@ def main(args: argparse.Namespace) -> int:
         port=args.port,
         mlflow_port=args.mlflow_port,
         dashboard_port=args.dashboard_port,
+        grpc_port=args.grpc_port,
         num_gpus=args.num_gpus,
     )
     try:
@@ -78,6 +80,7 @@ def addresses(stack: Stack) -> str:
         [
             "",
             f"  application    {stack.url}/api/v1/docs",
+            f"  over gRPC      {stack.grpc_address}",
             f"  MLflow         {stack.mlflow_url}",
             f"  Ray dashboard  {stack.dashboard_url}",
             *([f"                 it asks for the token in {token}"] if token else []),

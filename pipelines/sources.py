@@ -144,7 +144,7 @@ def unpack(archive: Path, destination: Path) -> Path:
             else:
                 with zipfile.ZipFile(archive) as zipped:
                     _refuse_escapes(archive, zipped.namelist(), target)
-                    zipped.extractall(target)  # noqa: S202 (names were checked above)
+                    zipped.extractall(target)  # noqa: S202 (names were checked above) # nosec B202
         except (tarfile.TarError, zipfile.BadZipFile) as exc:
             raise SourceError(f"{archive.name}: {exc}") from exc
         target.rename(destination)

@@ -14,19 +14,20 @@ from pathlib import Path
 from typing import Any
 
 from configs.load import load_config
-from registry.connection import Connection
+from registry.connection import Connection, log_in
 
 # MLflow's own limit is 6000, and it cuts longer values without a word.
 PARAM_CHARACTERS = 500
 
 
 def add_tracking_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares where runs are kept; by default where the served models are.
+    """Declares where runs are kept, by default where the served models are, and logs in there.
 
     Raises:
         ConfigError: The configured registry cannot be read.
     """
     registry = load_config().registry
+    log_in(registry.username, registry.password.get_secret_value())
     parser.add_argument("--tracking-uri", default=registry.tracking_uri, help="MLflow tracking URI")
     parser.add_argument(
         "--artifact-root",

@@ -8,22 +8,19 @@ import argparse
 import itertools
 import json
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 from pipelines.errors import StackError
+from pipelines.server import Server, add_server_arguments
 
 _BATCH_TEXTS = 200
-_TIMEOUT_S = 60.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of `sentigraph warm`."""
     parser.add_argument("file", type=Path, help="a text a line, or .jsonl with a field text")
-    parser.add_argument("--url", default="http://127.0.0.1:8000", help="server to ask")
-    parser.add_argument("--key-file", type=Path, help="file that holds an API key")
+    add_server_arguments(parser)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -33,10 +30,10 @@ def main(args: argparse.Namespace) -> int:
         StackError: The file cannot be read, or the server does not take the texts.
     """
     known = total = 0
-    key = args.key_file.read_text(encoding="utf-8").strip() if args.key_file else ""
+    server = Server(args)
     texts = _texts(args.file)
     while batch := list(itertools.islice(texts, _BATCH_TEXTS)):
-        results = _send(args.url, batch, key)
+        results = server.ask("POST", "/api/v1/predict/batch", {"texts": batch})["results"]
         total += len(batch)
         known += sum(
             bool(result["prediction"] and result["prediction"]["cached"]) for result in results
@@ -59,19 +56,3 @@ def _texts(file: Path) -> Iterator[str]:
                     ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise StackError(f"{file} cannot be read: {error}") from error
-
-
-def _send(url: str, texts: list[str], key: str) -> list[dict[str, dict[str, object] | None]]:
-    request = urllib.request.Request(  # noqa: S310  (the user's own address)
-        f"{url.rstrip('/')}/api/v1/predict/batch",
-        data=json.dumps({"texts": texts}).encode(),
-        headers={"Content-Type": "application/json", **({"X-API-Key": key} if key else {})},
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310
-            results: list[dict[str, dict[str, object] | None]] = json.load(response)["results"]
-            return results
-    except urllib.error.HTTPError as error:
-        raise StackError(f"{url} answered {error.code}: {error.read().decode()[:200]}") from error
-    except (OSError, ValueError) as error:
-        raise StackError(f"no sentigraph server answers at {url}") from error

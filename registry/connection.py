@@ -36,6 +36,13 @@ _ENVIRONMENT = {
 }
 
 
+def log_in(username: str, password: str) -> None:
+    """What every request to an MLflow server carries from now on; MLflow looks each time."""
+    if username:
+        os.environ["MLFLOW_TRACKING_USERNAME"] = username
+        os.environ["MLFLOW_TRACKING_PASSWORD"] = password
+
+
 class Connection:
     """A ready object for one tracking URI; nothing is opened before the first call.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from configs.schema import AppConfig
 from pipelines.errors import StackError
+from registry.connection import log_in
 from registry.model_registry import ModelRegistry
 from registry.records import ModelVersion
 
@@ -35,6 +36,7 @@ def _leave_signals_to_parent() -> None:
 
 
 def _ensure(config: AppConfig) -> ModelVersion:
+    log_in(config.registry.username, config.registry.password.get_secret_value())
     registry = ModelRegistry(config.registry.tracking_uri, config.registry.artifact_root)
     return registry.ensure_bundled(
         config.model.name, Path(config.registry.bundled_model_dir), config.model.alias

@@ -22,7 +22,7 @@ class RayFolder:
 
     def __init__(self, state: Path) -> None:
         digest = hashlib.sha256(f"{os.getuid()} {state}".encode()).hexdigest()
-        self.path = Path("/tmp") / f"sg-{digest[:10]}"  # noqa: S108  (made with mode 0700)
+        self.path = Path("/tmp") / f"sg-{digest[:10]}"  # noqa: S108 (made with mode 0700) # nosec
         self.temp_dir = self.path / "r"
 
     @property

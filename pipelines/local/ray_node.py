@@ -23,6 +23,8 @@ def serve_defaults(cores: float) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "1",
         "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": "1",
+        # Ray takes gRPC messages of 2 GB; this much is read before ours, `limits.max_body_bytes`.
+        "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(16 << 20),
         # There is no second node that a replica could move to.
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
         # Ray gives its workers the lowest priority; here the replicas are the work.
@@ -66,11 +68,6 @@ def serve_environment(ports: PortBlock, folder: Path) -> dict[str, str]:
         "AUTOSCALER_METRIC_PORT": str(ports.single(5)),
         "DASHBOARD_METRIC_PORT": str(ports.single(6)),
     }
-
-
-def grpc_port(ports: PortBlock) -> int:
-    """For ``grpc_options.port``, which has a fixed default too."""
-    return ports.single(7)
 
 
 def ray_command(

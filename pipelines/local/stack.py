@@ -23,7 +23,7 @@ from pipelines.local.processes import MARK, Child, belonging, end_all
 from pipelines.local.ray_auth import auth_environment, read_token
 from pipelines.local.ray_dashboard import Dashboard, answers, last_line
 from pipelines.local.ray_folder import RayFolder
-from pipelines.local.ray_node import grpc_port, ray_command, serve_defaults, serve_environment
+from pipelines.local.ray_node import ray_command, serve_defaults, serve_environment
 from pipelines.local.serve_config import ServeConfig, home_of
 from pipelines.local.state_folder import StateFolder
 
@@ -44,6 +44,7 @@ class StackSettings:
         port: Of the application; 0 is any free one, here and below.
         mlflow_port: Of the MLflow server and its UI.
         dashboard_port: Of the Ray dashboard.
+        grpc_port: Of the application's gRPC door, where the configuration opens one.
         num_gpus: GPUs that Ray hands out; None lets Ray count them.
         ready_path: Answers 200 once the application is ready.
         start_wait_s: Longest start-up of Ray, and then of the application.
@@ -57,6 +58,7 @@ class StackSettings:
     port: int = 8000
     mlflow_port: int = 5000
     dashboard_port: int = 8265
+    grpc_port: int = 0
     num_gpus: int | None = None
     ready_path: str = "/api/v1/health/ready"
     start_wait_s: float = 300.0
@@ -69,6 +71,7 @@ class Stack:
 
     Attributes:
         url: Of the application.
+        grpc_address: Host and port of its gRPC door.
         mlflow_url: Of the MLflow server; the configured one when the registry is a server.
         dashboard_url: Of the Ray dashboard.
         ray_address: For ``ray.init(address=…)`` in a process with ``environ``.
@@ -83,6 +86,7 @@ class Stack:
         self._port = settings.port or free_port()
         self._dashboard_port = settings.dashboard_port or free_port()
         self._mlflow_port = settings.mlflow_port or free_port()
+        self._grpc_port = settings.grpc_port or free_port()
         self._serve = ServeConfig.read(settings.config)
         self._home = home_of(settings.environ)
         self._config_environ, self.config = self._serve.app_config(
@@ -95,6 +99,7 @@ class Stack:
         self._undo = ExitStack()
         self.logs = self._state.logs
         self.url = f"http://127.0.0.1:{self._port}"
+        self.grpc_address = f"127.0.0.1:{self._grpc_port}"
         self.dashboard_url = f"http://127.0.0.1:{self._dashboard_port}"
         self._own_mlflow = not self.config.registry.tracking_uri.startswith("http")
         self.mlflow_url = (
@@ -162,7 +167,8 @@ class Stack:
         return mark
 
     def _check_ports(self) -> None:
-        wanted = [("--port", self._port), ("--dashboard-port", self._dashboard_port)]
+        wanted = [("--port", self._port), ("--grpc-port", self._grpc_port)]
+        wanted.append(("--dashboard-port", self._dashboard_port))
         if self._own_mlflow:
             wanted.append(("--mlflow-port", self._mlflow_port))
         for option, port in wanted:
@@ -192,7 +198,7 @@ class Stack:
 
     def _start_ray(self, mark: str) -> Dashboard:
         ports = free_block()
-        self._serve.set_ports(http=self._port, grpc=grpc_port(ports))
+        self._serve.set_ports(http=self._port, grpc=self._grpc_port)
         self._serve.write(self._state.path / "serve_config.yaml")
         environ = {
             **serve_defaults(available_cores()),

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
+from pydantic import BeforeValidator
 
 from registry.api.context import ANONYMOUS, PREFIX, Actor, Backend, Name
 from registry.audit import champion_at
@@ -20,6 +21,16 @@ from registry.schemas import (
 )
 
 SLOT_PATH = "/slots/{slot}"
+
+
+def _written_out(value: object) -> object:
+    # pydantic would take a bare number for the seconds since 1970.
+    if isinstance(value, str) and "-" not in value[1:]:
+        raise ValueError("must be a date and a time such as 2026-11-23T10:00:00Z")
+    return value
+
+
+Moment = Annotated[datetime, BeforeValidator(_written_out)]
 
 
 def place_routes(backend: Backend) -> APIRouter:
@@ -70,8 +81,8 @@ def place_routes(backend: Backend) -> APIRouter:
         action: Annotated[str, Query(max_length=50)] = "",
         actor: Annotated[str, Query(max_length=255)] = "",
         version: Annotated[int | None, Query(ge=1)] = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
+        since: Moment | None = None,
+        until: Moment | None = None,
         skip: Annotated[int, Query(ge=0)] = 0,
         limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
     ) -> AuditPage:
@@ -96,7 +107,7 @@ def place_routes(backend: Backend) -> APIRouter:
         )
 
     @api.get("/audit/champion")
-    def champion(model_id: Name, at: datetime | None = None) -> ChampionAt:
+    def champion(model_id: Name, at: Moment | None = None) -> ChampionAt:
         """Which version was champion at a time (default: now), since when and by whom."""
         moment = _aware(at) if at is not None else datetime.now(UTC)
         events = registry.ledger.events(model_id)

@@ -38,6 +38,7 @@ JWT = {"MLOPS_ACCESS__JWT__ISSUER": "https://id", "MLOPS_ACCESS__JWT__AUDIENCE":
 ALSO = {
     "MLOPS_VAULT_ENABLED": VAULT,
     "MLOPS_VAULT__ENABLED": VAULT,
+    "MLOPS_VAULT__REDIS_ROLE": {"MLOPS_VAULT__ENABLED": "true", **VAULT},
     "MLOPS_ACCESS__REQUIRED": {"MLOPS_ACCESS__API_KEY": "an-Api-key-1"},
     "MLOPS_ACCESS__API_KEY": {"MLOPS_ACCESS__REQUIRED": "true"},
     "MLOPS_ACCESS__API_KEYS": {"MLOPS_ACCESS__REQUIRED": "true"},
@@ -61,6 +62,8 @@ CHOSEN = {
     "registry.tracking_uri": "http://mlflow:5000",
     "server.cors_origins": "https://shop.example",
     "access.public": "metrics",
+    "model.allowed_names": "sentiment",
+    "access.trusted_proxies": "10.0.0.0/8",
     "access.api_key": "an-Api-key-1",
     "access.api_keys": f'[{{"id": "shop", "sha256": "{"ab" * 32}"}}]',
     "vault.address": "http://vault:8200",

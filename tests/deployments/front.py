@@ -109,6 +109,15 @@ async def make_front(
     config: AppConfig, stages: Stages, cache: CacheReplica | None = None, hops: int = 1
 ) -> AsyncIterator[Any]:
     """The ASGI application of an ingress made of ``config``."""
+    async with made_ingress(config, stages, cache, hops) as ingress:
+        yield ingress.__serve_build_asgi_app__()
+
+
+@asynccontextmanager
+async def made_ingress(
+    config: AppConfig, stages: Stages, cache: CacheReplica | None = None, hops: int = 1
+) -> AsyncIterator[Any]:
+    """An ingress made of ``config``."""
     # The class as it is written, below what @serve.ingress puts around it.
     written = Ingress.__mro__[1]
     ingress = written.__new__(written)
@@ -121,7 +130,7 @@ async def make_front(
         registry=LocalHandle(stages),
         cache=LocalHandle(cache) if cache is not None else None,
     )
-    yield ingress.__serve_build_asgi_app__()
+    yield ingress
     if config.access.required:
         await ingress._gate.close()
     ingress.__del__()

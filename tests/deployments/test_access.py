@@ -21,6 +21,7 @@ from configs.keys import new_key, write_keys
 from configs.schema import AppConfig
 from deployments.access import Access
 from deployments.callers import KeyRing
+from deployments.concurrency import ReplicaSlots
 from deployments.exchange import Exchange
 from deployments.metrics import Metrics
 from deployments.rate_limit import ReplicaRates
@@ -269,7 +270,11 @@ def test_the_gate_costs_little() -> None:
         jwt_settings = {"jwks": "x", "issuer": "https://id", "audience": "api"}
         access_config = config(requests_per_s=1e6, max_concurrent=9, jwt=jwt_settings).access
         access = Access(
-            access_config, KeyRing(access_config), Metrics(), ReplicaRates(access_config.burst_s)
+            access_config,
+            KeyRing(access_config),
+            Metrics(),
+            rates=ReplicaRates(access_config.burst_s),
+            slots=ReplicaSlots(),
         )
         access._tokens.replace(jwks(rsa_key()))
 

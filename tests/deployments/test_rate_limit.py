@@ -19,6 +19,7 @@ from configs.schema import AppConfig
 from deployments.callers import Caller
 from deployments.metrics import Metrics
 from deployments.rate_limit import ReplicaRates, SharedRates
+from deployments.redis_client import Login
 
 
 def caller(rate: float, name: str = "shop") -> Caller:
@@ -80,7 +81,7 @@ def config(port: int, **access: Any) -> AppConfig:
 
 
 def shared(settings: AppConfig) -> SharedRates:
-    return SharedRates(settings, Metrics(), lambda: "")
+    return SharedRates(settings, Metrics(), Login(settings.redis))
 
 
 def test_replicas_share_one_rate_exactly(server: RedisServer) -> None:
@@ -94,11 +95,11 @@ def test_replicas_share_one_rate_exactly(server: RedisServer) -> None:
         return passed
 
     async def body() -> None:
-        replicas = [shared(config(server.port, burst_s=0.1)) for _ in range(2)]
+        replicas = [shared(config(server.port, burst_s=0.5)) for _ in range(2)]
         started = time.monotonic()
         counts = await asyncio.gather(*(offer(rates, started + 3) for rates in replicas))
         elapsed_s = time.monotonic() - started
-        assert sum(counts) == pytest.approx(100 * elapsed_s + 10, rel=0.02)
+        assert sum(counts) == pytest.approx(100 * elapsed_s + 50, rel=0.02)
         assert min(counts) > 0.2 * sum(counts)  # neither starves the other
         for rates in replicas:
             await rates.close()

@@ -513,7 +513,11 @@ def test_errors_have_the_one_body(api: Api) -> None:
     assert missing.json()["correlation_id"] == "abc"
     assert "sqlite" not in missing.text
     assert api("POST", "", content=b"{").status_code == 422
-    assert api("PUT", "").status_code == 405
+    wrong = api("PUT", "")
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET, POST")
+    latin = {"Content-Type": "application/json"}
+    garbled = api("POST", "", content=b'{"name": "caf\xe9"}', headers=latin)
+    assert (garbled.status_code, garbled.json()["error_code"]) == (400, "E1001")
 
 
 def test_a_release_over_http(api: Api, model: str, tmp_path: Path) -> None:
@@ -542,3 +546,8 @@ def test_a_release_over_http(api: Api, model: str, tmp_path: Path) -> None:
     assert api("POST", f"/{model}/release/abort", json={"reason": "enough"}).status_code == 200
     assert api("POST", f"/{model}/release/abort", json={"reason": "enough"}).status_code == 409
     assert api("GET", f"/{model}/versions/1.1.0").json()["rolled_back"] is None
+
+
+def test_a_moment_is_written_out(api: Api, model: str) -> None:
+    for moment, status in (("2026-11-23T10:00:00Z", 200), ("0.5", 422), ("-1", 422)):
+        assert api("GET", f"/{model}/audit", params={"until": moment}).status_code == status

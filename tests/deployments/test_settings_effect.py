@@ -43,6 +43,8 @@ ELSEWHERE = {
     "rollout.max_remembered_predictions": "tests/deployments/test_feedback.py",
     "registry.tracking_uri": "tests/deployments/test_rollout.py",
     "registry.artifact_root": "tests/deployments/test_rollout.py",
+    "registry.username": "tests/registry/test_login.py",
+    "registry.password": "tests/registry/test_login.py",
     "registry.bundle_cache_dir": "tests/deployments/test_rollout.py",
     "registry.bundled_model_dir": "tests/deployments/test_rollout.py",
     "cache.flight_wait_ms": "tests/deployments/test_redis_cache.py",
@@ -58,7 +60,7 @@ ELSEWHERE = {
     "redis.connect_timeout_ms": "tests/deployments/test_redis_cache.py",
     "redis.timeout_ms": "tests/deployments/test_redis_cache.py",
     "server.cors_origins": "tests/deployments/test_access.py",
-    "vault.enabled": "tests/deployments/bao.py",
+    "vault.enabled": "tests/integration/test_access_on_cluster.py",
     "vault.address": "tests/deployments/test_secrets.py",
     "vault.namespace": "tests/deployments/test_secrets.py",
     "vault.auth": "tests/deployments/test_secrets.py",
@@ -68,6 +70,8 @@ ELSEWHERE = {
     "vault.jwt_file": "tests/deployments/test_secrets.py",
     "vault.mount_point": "tests/deployments/test_secrets.py",
     "vault.secrets_path": "tests/deployments/test_secrets.py",
+    "vault.database_mount": "tests/deployments/test_lease.py",
+    "vault.redis_role": "tests/deployments/test_lease.py",
     "vault.ca_file": "tests/deployments/test_secrets.py",
     "vault.timeout_ms": "tests/deployments/test_secrets.py",
     "vault.refresh_ms": "tests/deployments/test_secrets.py",
@@ -78,6 +82,8 @@ ELSEWHERE = {
     "access.requests_per_s": "tests/deployments/test_rate_limit.py",
     "access.burst_s": "tests/deployments/test_rate_limit.py",
     "access.max_concurrent": "tests/deployments/test_access.py",
+    "access.trusted_proxies": "tests/deployments/test_login_throttle.py",
+    "access.max_failed_logins": "tests/deployments/test_login_throttle.py",
     "access.rate_timeout_ms": "tests/deployments/test_rate_limit.py",
     "access.rate_store": "tests/deployments/test_rate_limit.py",
     "access.jwt.jwks": "tests/deployments/test_access.py",
@@ -164,6 +170,33 @@ def test_server_settings() -> None:
         assert (await client.get("/api/v1/openapi.json")).status_code == 404
 
     with_front(config(server={"app_name": "mine", "docs_enabled": False}), body)
+
+
+@shows("server.metrics_enabled")
+def test_the_metrics_page_can_be_left_out() -> None:
+    async def body(client: httpx.AsyncClient) -> None:
+        for path in ("/metrics", "/api/v1/metrics"):
+            assert (await client.get(path)).status_code == (200 if enabled else 404)
+
+    for enabled in (True, False):
+        with_front(config(server={"metrics_enabled": enabled}), body)
+
+
+@shows("server.metrics_cache_ms")
+@pytest.mark.parametrize(("cache_ms", "same"), [(0, False), (60_000, True)])
+def test_a_metrics_page_is_shown_again_for_a_while(cache_ms: int, same: bool) -> None:
+    async def body(client: httpx.AsyncClient) -> None:
+        first = (await client.get("/metrics")).text
+        assert ((await client.get("/metrics")).text == first) is same
+
+    with_front(config(server={"metrics_cache_ms": cache_ms}), body)
+
+
+@shows("model.allowed_names")
+def test_only_allowed_models_are_served() -> None:
+    assert config(model={"allowed_names": ["sentiment", "reviews"]}).model.name == "sentiment"
+    with pytest.raises(ValueError, match=r"model\.name=sentiment is not among"):
+        config(model={"allowed_names": ["reviews"]})
 
 
 @shows("server.access_log", "server.log_level")

@@ -16,9 +16,9 @@ from typing import Any
 
 import httpx
 import pytest
-from bao import Bao
 from test_cluster import deploy, deployed_config, with_args
 
+from benchmarks.bao import Bao
 from benchmarks.servers import RedisServer
 from configs.keys import new_key, write_keys
 from pipelines.local.stack import Stack

@@ -52,7 +52,7 @@ def test_alerts_fire_and_stay_silent(file: Path) -> None:
 def test_a_wrong_threshold_is_noticed(tmp_path: Path) -> None:
     (tmp_path / "tests").mkdir()
     text = RULES.read_text(encoding="utf-8")
-    broken = text.replace('rate_limit"}) > 0', 'rate_limit"}) > 2')
+    broken = text.replace('concurrency_limit"}) > 0', 'concurrency_limit"}) > 2')
     assert broken != text
     (tmp_path / "rules.yaml").write_text(broken, encoding="utf-8")
     suite = yaml.safe_load((ROOT / "monitoring" / "tests" / "alerts.yaml").read_text())

@@ -45,6 +45,15 @@ def test_tls_that_would_be_dropped_is_refused() -> None:
     assert (ours.line, ours.path) == (2, "http_options.ssl_certfile")
 
 
+@pytest.mark.parametrize("name", ["add_servicer", "no.such.module.add", "configs.paths.missing"])
+def test_a_grpc_function_that_cannot_be_imported_is_refused(name: str) -> None:
+    options = "grpc_options:\n  grpc_servicer_functions:\n    - {}\napplications:"
+    (problem,) = found(GOOD.replace("applications:", options.format(name)))
+    assert (problem.line, problem.path) == (5, "grpc_options.grpc_servicer_functions[0]")
+    right = options.format("deployments.grpc_messages.add_servicer")
+    assert found(GOOD.replace("applications:", right)) == []
+
+
 def test_a_secret_in_the_file_is_refused_and_not_repeated() -> None:
     secret = "limits:\n        max_text_chars: 100\n      redis: {password: s3cret-word}"
     (problem,) = found(GOOD.replace("limits:\n        max_text_chars: 100", secret))

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from bao import Bao
 
+from benchmarks.bao import Bao
 from configs.keys import digest_of, read_keys
 from pipelines.__main__ import main
 

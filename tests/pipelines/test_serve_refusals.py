@@ -46,7 +46,12 @@ def start(settings: StackSettings, **changes: object) -> str:
 
 @pytest.mark.parametrize(
     ("field", "option"),
-    [("port", "--port"), ("mlflow_port", "--mlflow-port"), ("dashboard_port", "--dashboard-port")],
+    [
+        ("port", "--port"),
+        ("grpc_port", "--grpc-port"),
+        ("mlflow_port", "--mlflow-port"),
+        ("dashboard_port", "--dashboard-port"),
+    ],
 )
 def test_a_port_that_is_taken(settings, field, option):
     with socket.create_server(("127.0.0.1", 0)) as other:

@@ -59,6 +59,7 @@ http://{{ include "sentigraph.name" . }}-mlflow.{{ .Release.Namespace }}.svc:500
 {{- $application = mergeOverwrite $application $address (deepCopy (.Values.serve.application | default dict)) -}}
 {{- $config = mergeOverwrite $config (deepCopy (omit .Values.serve "application")) -}}
 {{- $_ := set $config "applications" (list $application) -}}
+{{- $_ = set $config.grpc_options "port" .Values.ports.grpc -}}
 {{- toYaml $config -}}
 {{- end -}}
 

@@ -9,6 +9,8 @@
 - {name: RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT, value: {{ .Values.ports.replicasGrpc.to | quote }}}
 - {name: RAY_SERVE_FALLBACK_PROXY_HTTP_PORT, value: {{ .Values.ports.fallbackHttp | quote }}}
 - {name: RAY_SERVE_FALLBACK_PROXY_GRPC_PORT, value: {{ .Values.ports.fallbackGrpc | quote }}}
+# Ray takes gRPC messages of 2 GB; this much is read before our own limits.max_body_bytes.
+- {name: RAY_SERVE_GRPC_MAX_MESSAGE_SIZE, value: "16777216"}
 - {name: AUTOSCALER_METRIC_PORT, value: {{ .Values.ports.autoscalerMetrics | quote }}}
 - {name: DASHBOARD_METRIC_PORT, value: {{ .Values.ports.dashboardMetrics | quote }}}
 - {name: RAY_USAGE_STATS_ENABLED, value: "0"}
@@ -31,6 +33,7 @@ metadata:
   labels:
     {{- include "sentigraph.rayPods" (dict "root" $root "group" .group) | nindent 4 }}
     {{- include "sentigraph.origin" $root | nindent 4 }}
+    sentigraph/serves: {{ not $head | quote }}
 spec:
   # What autoscaler version 2 expects: it replaces pods, it does not wait for restarts.
   restartPolicy: Never
@@ -84,6 +87,7 @@ spec:
         {{- include "sentigraph.rayEnvironment" $root | nindent 8 }}
       ports:
         - {name: serve, containerPort: {{ $ports.serve }}}
+        - {name: grpc, containerPort: {{ $ports.grpc }}}
         - {name: metrics, containerPort: {{ $ports.metrics }}}
         - {name: agent, containerPort: {{ $ports.agent }}}
         {{- if $head }}

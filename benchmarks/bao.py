@@ -27,6 +27,7 @@ class Bao(Server):
         super().__init__([str(binary), "server", f"-config={file}"], folder / "bao.log", self._up)
 
     def start(self) -> None:
+        """Returns when the engine and the policy are there."""
         super().start()
         self.root = hvac.Client(url=self.url)
         made = self.root.sys.initialize(secret_shares=1, secret_threshold=1)
@@ -48,10 +49,12 @@ class Bao(Server):
         )
 
     def stop(self) -> None:
+        """Kills it; what it kept is gone."""
         self.root.adapter.close()
         super().stop()
 
     def unseal(self) -> None:
+        """Returns when it answers again."""
         self.root.sys.submit_unseal_key(self.key)
         deadline = time.monotonic() + 10
         while self.root.sys.is_sealed() or self._status() != 200:
@@ -59,21 +62,25 @@ class Bao(Server):
             time.sleep(0.02)
 
     def token(self, **options: Any) -> str:
+        """Makes one that may do what a replica needs."""
         made = self.root.auth.token.create(policies=["app"], **options)
         return str(made["auth"]["client_token"])
 
     def put(self, name: str, value: object) -> None:
+        """Writes a secret."""
         self.root.secrets.kv.v2.create_or_update_secret(
             f"mlops-sentiment/{name}", {"value": value}, mount_point="mlops-sentiment"
         )
 
     def get(self, name: str) -> str:
+        """Reads a secret."""
         kept = self.root.secrets.kv.v2.read_secret_version(
             f"mlops-sentiment/{name}", mount_point="mlops-sentiment", raise_on_deleted_version=True
         )
         return str(kept["data"]["data"]["value"])
 
     def settings(self, **more: Any) -> dict[str, Any]:
+        """Of ``vault``, for who uses it."""
         given = {"enabled": True, "address": self.url, "refresh_ms": 100, "timeout_ms": 1_000}
         return {**given, "token": self.token(), **more}
 

@@ -1,0 +1,40 @@
+"""`sentigraph warm` and `sentigraph flush` against the running graph, by what a request finds."""
+
+import json
+import uuid
+from pathlib import Path
+
+import httpx
+import pytest
+
+from pipelines.__main__ import main
+from pipelines.local.stack import Stack
+
+
+def test_warmed_texts_are_known_and_flushed_ones_are_not(
+    stack: Stack, client: httpx.Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    texts = [f"warm {uuid.uuid4()} text {i}" for i in range(300)]
+    file = tmp_path / "texts.jsonl"
+    file.write_text("\n".join(json.dumps({"text": text}) for text in texts), encoding="utf-8")
+    assert main(["warm", str(file), "--url", stack.url]) == 0
+    assert "300 texts, 0 of them known before" in capsys.readouterr().err
+
+    def cached(text: str) -> bool:
+        answer = client.post("/predict", json={"text": text}).raise_for_status().json()
+        return bool(answer["cached"])
+
+    assert all(cached(text) for text in texts[::50])
+    assert main(["flush", "--url", stack.url]) == 0
+    said = capsys.readouterr().out
+    assert int(said.split()[1]) >= 300  # in memory; others may have left entries too
+    assert not any(cached(text) for text in texts[1::50])
+    assert all(cached(text) for text in texts[1::50])  # remembered anew
+
+
+def test_another_versions_predictions_stay(client: httpx.Client, stack: Stack) -> None:
+    text = f"stays {uuid.uuid4()}"
+    client.post("/predict", json={"text": text})
+    assert main(["flush", "--url", stack.url, "--digest", "ab" * 32]) == 0
+    assert client.post("/predict", json={"text": text}).json()["cached"] is True
+    assert main(["flush", "--url", stack.url, "--digest", "../models"]) == 1

@@ -17,6 +17,7 @@ def conflicts(config: AppConfig) -> Iterator[str]:
     yield from _sizes(config)
     yield from _replicas(config)
     yield from _gpus(config)
+    yield from _jobs(config)
     yield from _access(config)
     yield from _vault(config)
 
@@ -51,7 +52,7 @@ def _sizes(config: AppConfig) -> Iterator[str]:
 
 
 def _replicas(config: AppConfig) -> Iterator[str]:
-    for name in ("cache", "registry"):
+    for name in ("cache", "registry", "jobs"):
         if name == "cache" and config.cache.l2 == "redis":
             continue
         count = getattr(config.replicas, name).num_replicas
@@ -79,6 +80,17 @@ def _gpus(config: AppConfig) -> Iterator[str]:
         yield (
             "replicas.model.num_replicas=0 means one for each core, and cores do not tell how many "
             f"have replicas.model.num_gpus={num_gpus:g}: set the number"
+        )
+
+
+def _jobs(config: AppConfig) -> Iterator[str]:
+    jobs, limits = config.jobs, config.limits
+    under_way = jobs.chunk_texts * jobs.chunks_in_flight
+    if under_way > limits.max_queued_texts:
+        yield (
+            f"jobs.chunk_texts={jobs.chunk_texts} times jobs.chunks_in_flight="
+            f"{jobs.chunks_in_flight} is above limits.max_queued_texts={limits.max_queued_texts}, "
+            "so chunks would refuse each other"
         )
 
 

@@ -11,7 +11,7 @@ _URI = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.\-]*:")
 
 
 def absolute_paths(config: AppConfig, home: Path) -> AppConfig:
-    """The same configuration with every path in ``registry`` absolute under ``home``.
+    """The same configuration with every path in ``registry`` and ``jobs`` absolute under ``home``.
 
     URIs other than relative sqlite ones stay as they are. Pure: nothing is created.
     """
@@ -22,7 +22,13 @@ def absolute_paths(config: AppConfig, home: Path) -> AppConfig:
         "bundle_cache_dir": absolute_path(registry.bundle_cache_dir, home),
         "bundled_model_dir": absolute_path(registry.bundled_model_dir, home),
     }
-    return config.model_copy(update={"registry": registry.model_copy(update=paths)})
+    jobs = {"database": absolute_uri(config.jobs.database, home)}
+    return config.model_copy(
+        update={
+            "registry": registry.model_copy(update=paths),
+            "jobs": config.jobs.model_copy(update=jobs),
+        }
+    )
 
 
 def absolute_uri(uri: str, home: Path) -> str:

@@ -3,6 +3,7 @@
 Ingress ─▶ Cache
    ├─────▶ Tokenizer ─▶ Model        topology: split (default)
    ├─────▶ Tokenizer (with Model)    topology: fused
+   ├─────▶ Jobs ─▶ Tokenizer         where batch jobs are enabled
    └─────▶ Registry  ◀─ Tokenizer, Model: bundles at start-up, never per request
 """
 
@@ -23,6 +24,7 @@ from configs.schema import AppConfig
 from deployments.cache import CacheReplica
 from deployments.fetch import BundleCache
 from deployments.ingress import Ingress
+from deployments.jobs.deployment import Jobs
 from deployments.model import ModelReplica
 from deployments.payloads import EncodingBatch, ScoreBatch
 from deployments.probe import Probe
@@ -37,7 +39,9 @@ from deployments.tokenizer import RunModel, TokenizerReplica
 class ServeFleet:
     """``Fleet`` of the running application. Finds its deployments when first used."""
 
-    def __init__(self, topology: str) -> None:
+    def __init__(self, topology: str, *, jobs: bool = False) -> None:
+        # Those that choose a version for their texts.
+        self._choosers = ("Ingress", "Jobs") if jobs else ("Ingress",)
         # Models before tokenizers: a tokenizer's replica may ask a model at once.
         self._holders = ("Model", "Tokenizer") if topology == "split" else ("Tokenizer",)
 
@@ -52,7 +56,7 @@ class ServeFleet:
 
     async def route(self, routes: Routes) -> list[int]:
         """See ``Fleet.route``."""
-        return await _every("Ingress", "route", routes)
+        return [epoch for name in self._choosers for epoch in await _every(name, "route", routes)]
 
     async def let_go(self, digest: str) -> None:
         """See ``Fleet.let_go``."""
@@ -186,7 +190,7 @@ def build(args: Mapping[str, object]) -> Application:
     threads = config.model.intra_op_threads or threads
 
     registry = _deployment(Registry, sizes.registry, replicas=1).bind(
-        config, ServeFleet(config.topology)
+        config, ServeFleet(config.topology, jobs=config.jobs.enabled)
     )
     cache = _cache(config)
     if config.topology == "split":
@@ -209,6 +213,15 @@ def build(args: Mapping[str, object]) -> Application:
     engines = models / ingresses
     most = max(models, sizes.model.max_replicas) / ingresses
     hops = config.batching.max_hops_in_flight or max(2, math.ceil(1.5 * most))
+    jobs = None
+    if config.jobs.enabled:
+        jobs = _deployment(Jobs, sizes.jobs, replicas=1).bind(
+            config,
+            hops_in_flight=hops,
+            engines=float(models),
+            tokenizer=tokenizer,
+            registry=registry,
+        )
     return _deployment(Ingress, sizes.ingress, scaling=config.autoscaling).bind(
         config,
         hops_in_flight=hops,
@@ -216,6 +229,7 @@ def build(args: Mapping[str, object]) -> Application:
         tokenizer=tokenizer,
         registry=registry,
         cache=cache,
+        jobs=jobs,
     )
 
 

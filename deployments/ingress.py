@@ -22,8 +22,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from configs.schema import AppConfig
 from deployments.access_log import AccessLog, beside_the_replica_log
 from deployments.classifier import Classifier
-from deployments.errors import InternalError, MethodNotAllowed, NotReady, RequestError
+from deployments.errors import InternalError, JobsOff, MethodNotAllowed, NotReady, RequestError
 from deployments.exchange import ClientGone, Exchange
+from deployments.jobs.api import BATCH_ENDPOINT, batch_routes, is_batch_path
 from deployments.live import LiveModel
 from deployments.metrics import Metrics
 from deployments.oip import OIP, OpenInference
@@ -37,7 +38,7 @@ from deployments.registry_app import (
     registry_routes,
 )
 from deployments.relay import Relay
-from deployments.remote import RemoteCache, RemoteRegistry, by_value
+from deployments.remote import RemoteCache, RemoteRoutes, by_value
 from deployments.router import Routes, routing_key
 from deployments.routes import PREDICT, PREDICT_BATCH, build_app
 from deployments.shadow import Shadow
@@ -68,6 +69,7 @@ class Ingress:
         tokenizer: DeploymentHandle,
         registry: DeploymentHandle,
         cache: DeploymentHandle | None,
+        jobs: DeploymentHandle | None = None,
     ) -> None:
         _log.setLevel(config.server.log_level)
         self._cors_origins = config.server.cors_origins
@@ -94,10 +96,12 @@ class Ingress:
         self._oip = OpenInference(
             predict, self._champion, self.ready, config.limits, config.server.app_name
         )
-        self._relay = Relay(RemoteRegistry(registry))
+        self._relay = Relay(RemoteRoutes(registry, "the model registry"))
+        self._jobs = Relay(RemoteRoutes(jobs, "the Jobs deployment")) if jobs is not None else None
+        self._max_job_bytes = config.jobs.max_upload_bytes + FORM_BYTES
         self._max_body_bytes = config.limits.max_body_bytes
         self._max_form_bytes = config.registry.max_artifact_bytes + FORM_BYTES
-        documented = registry_routes(config)
+        documented = [*registry_routes(config), *batch_routes()]
         self._app = build_app(config.server, config.limits, config.topology, self, documented)
         self._serve: Callable[[Exchange], Awaitable[None]] = self._route
         if config.access.required:
@@ -243,9 +247,15 @@ class Ingress:
             return
         if predict is None and is_registry_path(exchange.path):
             exchange.endpoint = REGISTRY_ENDPOINT
-            form = (exchange.header("content-type") or "").startswith("multipart/form-data")
-            limit = self._max_form_bytes if form else self._max_body_bytes
+            limit = self._limit(exchange, self._max_form_bytes)
             await self._relay.forward(exchange, max_bytes=limit)
+            return
+        if predict is None and is_batch_path(exchange.path):
+            exchange.endpoint = BATCH_ENDPOINT
+            if self._jobs is None:
+                raise JobsOff("batch jobs are off on this server; jobs.enabled switches them on")
+            limit = self._limit(exchange, self._max_job_bytes)
+            await self._jobs.forward(exchange, max_bytes=limit)
             return
         if predict is None:
             exchange.scope["sentigraph.exchange"] = exchange
@@ -259,6 +269,10 @@ class Ingress:
                 f"{exchange.method} is not allowed here; use POST", {"allow": "POST"}
             )
         await predict(exchange)
+
+    def _limit(self, exchange: Exchange, form_bytes: int) -> int:
+        form = (exchange.header("content-type") or "").startswith("multipart/form-data")
+        return form_bytes if form else self._max_body_bytes
 
     def _finish(self, exchange: Exchange) -> None:
         elapsed_s = time.monotonic() - exchange.started_s

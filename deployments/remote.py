@@ -36,11 +36,12 @@ class RemoteCache:
         await self._put_many.remote(entries)
 
 
-class RemoteRegistry:
-    """``Far`` in the Registry deployment."""
+class RemoteRoutes:
+    """``Far`` in the Registry or the Jobs deployment."""
 
-    def __init__(self, handle: DeploymentHandle) -> None:
+    def __init__(self, handle: DeploymentHandle, what: str) -> None:
         self._handle = handle
+        self._what = what
 
     async def call(self, call: Call) -> AsyncIterator[Part]:
         """See ``Far.call``."""
@@ -49,7 +50,7 @@ class RemoteRegistry:
             async for part in answer:
                 yield part
         except RayActorError as error:
-            raise NotReady("the model registry does not answer") from error
+            raise NotReady(f"{self._what} does not answer; try again in a few seconds") from error
         finally:
             answer.cancel()
 

@@ -12,6 +12,7 @@ _READING = ("GET", "HEAD")
 RULES: dict[str, tuple[Need, Need]] = {
     "/": ("service", "admin"),
     "/api/v1/predict": ("predict", "predict"),
+    "/api/v1/batch": ("predict", "predict"),
     "/health": ("health", "admin"),
     "/ready": ("health", "admin"),
     "/metrics": ("metrics", "admin"),

@@ -16,6 +16,7 @@ EDGES = {
     "ray": (
         "deployments/app.py",
         "deployments/ingress.py",
+        "deployments/jobs/deployment.py",
         "deployments/metrics.py",
         "deployments/remote.py",
         "pipelines/",

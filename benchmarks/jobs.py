@@ -71,13 +71,14 @@ def killed(folder: Path, jobs: int, texts_per_job: int, kills: int) -> dict[str,
                 again = _submit(client, parts[0], "job-0")
                 assert again == ids[0], "an idempotency key gave a second job"
             if round_number < kills:
-                share = (round_number + 1) / (kills + 1)
-                _until(lambda at=share: _done(client, ids) >= at * len(pool))  # type: ignore[misc]
-                before = _done(client, ids)
+                at = len(pool) * (round_number + 1) // (kills + 1)
+                while (before := _done(client, ids)) < at:
+                    time.sleep(0.5)
                 _kill(stack)
                 _say(f"killed at {before} of {len(pool)} texts")
                 continue
-            _until(lambda: all(_status(client, job)["status"] == "completed" for job in ids))
+            while not all(_status(client, job)["status"] == "completed" for job in ids):
+                time.sleep(0.5)
             seconds = time.monotonic() - started_s
             found = [_check(client, job, part) for job, part in zip(ids, parts, strict=True)]
     twice = sum(status["retried_texts"] for status in found)

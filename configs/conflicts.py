@@ -86,7 +86,7 @@ def _gpus(config: AppConfig) -> Iterator[str]:
 def _jobs(config: AppConfig) -> Iterator[str]:
     jobs, limits = config.jobs, config.limits
     under_way = jobs.chunk_texts * jobs.chunks_in_flight
-    if under_way > limits.max_queued_texts:
+    if jobs.enabled and under_way > limits.max_queued_texts:
         yield (
             f"jobs.chunk_texts={jobs.chunk_texts} times jobs.chunks_in_flight="
             f"{jobs.chunks_in_flight} is above limits.max_queued_texts={limits.max_queued_texts}, "

@@ -56,6 +56,9 @@ VERBS = {
         "pipelines.models", "the registry: list, show, promote, shadow, canary, roll back, audit"
     ),
     "secrets": Entry("pipelines.secrets", "API keys and other secrets in Vault"),
+    "score": Entry(
+        "pipelines.score", "classify the rows of files with a pool of engines on Ray Data"
+    ),
     "warm": Entry("pipelines.warm", "have the texts of a file remembered by a running server"),
     "import": Entry("pipelines.hf_import", "turn a Hugging Face classifier into a bundle"),
 }

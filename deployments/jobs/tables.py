@@ -4,6 +4,7 @@ SQLite is opened in WAL mode with a full sync, so that what was acknowledged sur
 of the machine as well; writers queue up instead of failing.
 """
 
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
@@ -78,6 +79,8 @@ def open_database(uri: str) -> Engine:
     """An engine on ``uri``; the tables are made when they are not there."""
     engine = create_engine(uri, pool_pre_ping=True, **_options(uri))
     if engine.dialect.name == "sqlite":
+        if engine.url.database:
+            Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     metadata.create_all(engine)

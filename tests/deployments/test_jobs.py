@@ -169,22 +169,42 @@ def test_a_job_expires_only_while_work_is_left(tmp_path: Path) -> None:
     async def body(client: httpx.AsyncClient, replica: JobsReplica) -> None:
         quick = (await submit(client, ["quick"], priority="high"))["job_id"]
         await until_ended(client, quick)
-        slow = (await submit(client, ["slow"], timeout_seconds=10))["job_id"]
-        late = replica._runner._clock() + 11
+        slow = (await submit(client, ["slow"]))["job_id"]
+        patient = (await submit(client, ["slow too"], timeout_seconds=100))["job_id"]
+        late = replica._runner._clock() + 21
         replica._runner._clock = lambda: late  # type: ignore[method-assign]
         replica._runner.wake()
         status = await until_ended(client, slow)
         assert (status["status"], status["error"]) == ("expired", "the job's time was over")
+        left = (await client.get(f"/status/{patient}")).json()["status"]
+        assert left in ("pending", "processing")
         assert (await client.get(f"/status/{quick}")).json()["status"] == "completed"
 
     stages = Stages()
 
     async def slow(batch: TextBatch) -> Answer:
-        await asyncio.sleep(60 if "slow" in batch.texts else 0)
+        await asyncio.sleep(60 if "slow" in batch.texts[0] else 0)
         return await Stages.classify(stages, batch)
 
     stages.classify = slow  # type: ignore[method-assign]
-    with_jobs(jobs_config(tmp_path, jobs={"chunks_in_flight": 2}), body, stages)
+    settings = {"chunks_in_flight": 3, "default_timeout_s": 20}
+    with_jobs(jobs_config(tmp_path, jobs=settings), body, stages)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_no_more_chunks_are_under_way_than_allowed(tmp_path: Path, count: int) -> None:
+    async def body(client: httpx.AsyncClient, replica: JobsReplica) -> None:
+        await submit(client, list("abcdefgh"))
+
+        async def holds() -> bool:
+            return len(replica._runner._held) == count
+
+        await until(holds)
+        await asyncio.sleep(0.2)
+        assert await holds()
+
+    settings = {"chunks_in_flight": count, "chunk_texts": 2}
+    with_jobs(jobs_config(tmp_path, jobs=settings), body, Stages(delay_s=30))
 
 
 async def until_gone(client: httpx.AsyncClient, job_id: str) -> None:

@@ -29,7 +29,12 @@ def vault_token() -> str:
 @pytest.fixture(scope="session")
 def stack(vault_token: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     settings = StackSettings(
-        environ={**os.environ, "MLOPS_VAULT_TOKEN": vault_token},
+        environ={
+            **os.environ,
+            "MLOPS_VAULT_TOKEN": vault_token,
+            "MLOPS_JOBS__ENABLED": "true",
+            "MLOPS_JOBS__LEASE_S": "2",
+        },
         state_dir=tmp_path_factory.mktemp("state"),
         port=0,
         mlflow_port=0,

@@ -72,9 +72,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = _parser(name).parse_args(arguments)
         status: int = args.run(args)
     except ModuleNotFoundError as exc:
+        extra = "score" if name == "score" else "train"
         print(
-            f"sentigraph {name}: package {exc.name} is missing; install the train extra: "
-            "pip install --constraint constraints.txt '.[train]'",
+            f"sentigraph {name}: package {exc.name} is missing; install the {extra} extra: "
+            f"pip install --constraint constraints.txt '.[{extra}]'",
             file=sys.stderr,
         )
         return REFUSED

@@ -6,7 +6,7 @@ too, without ever calling it, for the OpenAPI document.
 
 import time
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
@@ -27,10 +27,13 @@ from deployments.jobs.bodies import (
     Queue,
     QueueState,
 )
-from deployments.jobs.desk import Desk, Shown, Terms
 from deployments.jobs.downloads import TYPES, Format
-from deployments.jobs.records import OPEN, Job, Load
+from deployments.jobs.records import OPEN, Job, Load, Shown, Terms
 from deployments.routes import PREFIX, add_error_handlers
+
+if TYPE_CHECKING:
+    # The ingress has these routes in its document, and no database.
+    from deployments.jobs.desk import Desk
 
 BATCH = f"{PREFIX}/batch"
 # What the ingress calls these routes in its metrics; their own patterns are not known there.
@@ -72,7 +75,7 @@ _NEW: dict[int | str, dict[str, Any]] = {
 }
 
 
-def build_jobs_app(desk: Callable[[], Desk], *, owned: bool) -> FastAPI:
+def build_jobs_app(desk: "Callable[[], Desk]", *, owned: bool) -> FastAPI:
     """The application of all routes below ``BATCH``.
 
     Args:
@@ -96,13 +99,13 @@ def is_batch_path(path: str) -> bool:
 def batch_routes() -> list[BaseRoute]:
     """The routes for the OpenAPI document; nothing is opened for them."""
 
-    def nobody() -> Desk:
+    def nobody() -> "Desk":
         raise AssertionError("these routes are documented here and answered elsewhere")
 
     return build_jobs_app(nobody, owned=False).routes
 
 
-def _add_submitting(api: APIRouter, desk: Callable[[], Desk], owned: bool) -> None:
+def _add_submitting(api: APIRouter, desk: "Callable[[], Desk]", owned: bool) -> None:
     @api.post("/predict", status_code=202, responses=_NEW)
     async def submit(
         body: JobRequest,
@@ -147,7 +150,7 @@ def _add_submitting(api: APIRouter, desk: Callable[[], Desk], owned: bool) -> No
         return JobCancelled(message="the job was cancelled", job_id=job_id, status="cancelled")
 
 
-def _add_showing(api: APIRouter, desk: Callable[[], Desk], owned: bool) -> None:
+def _add_showing(api: APIRouter, desk: "Callable[[], Desk]", owned: bool) -> None:
     @api.get("/status/{job_id}")
     async def status(job_id: str, x_actor: Owner = "") -> JobStatus:
         """How far a job is, and when it will be done."""

@@ -8,7 +8,6 @@ import hashlib
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import BinaryIO
 
 import orjson
@@ -25,8 +24,18 @@ from deployments.errors import (
     ResultsNotReady,
 )
 from deployments.jobs.downloads import Format, write
-from deployments.jobs.leases import Results
-from deployments.jobs.records import ENDED, PRIORITIES, Job, Load, NewJob, Priority
+from deployments.jobs.records import (
+    ENDED,
+    PRIORITIES,
+    Job,
+    Load,
+    NewJob,
+    Page,
+    Priority,
+    Results,
+    Shown,
+    Terms,
+)
 from deployments.jobs.runner import Runner
 from deployments.jobs.store import JobStore
 from deployments.jobs.turns import seconds_left
@@ -34,44 +43,6 @@ from deployments.jobs.uploads import kind_of, read_texts
 from deployments.jobs.webhook import Webhook
 
 _RETRY_AFTER_S = 30
-
-
-@dataclass(frozen=True, slots=True)
-class Terms:
-    """What a caller asks of a job, besides its texts.
-
-    Attributes:
-        owner: The caller's id where access is checked, else empty.
-        priority: Who goes first.
-        max_batch_size: Texts of one chunk, or None.
-        timeout_seconds: Time for the job, or None.
-        webhook_url: Told when the job has ended; empty for none.
-        idempotency_key: The same again finds the same job, or None.
-    """
-
-    owner: str
-    priority: Priority
-    max_batch_size: int | None
-    timeout_seconds: int | None
-    webhook_url: str
-    idempotency_key: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A job and when it will be done: seconds from now, None when that is not known."""
-
-    job: Job
-    left_s: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """Some results of a job, and how many there are by now without a gap."""
-
-    job: Job
-    results: list[dict[str, object]]
-    ready: int
 
 
 class Desk:

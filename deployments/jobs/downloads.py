@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 import orjson
 
-from deployments.jobs.leases import Results
-from deployments.jobs.store import Texts
+from deployments.jobs.records import Results, Texts
 
 Format = Literal["csv", "jsonl", "parquet"]
 TYPES: dict[str, str] = {

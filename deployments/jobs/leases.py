@@ -10,11 +10,8 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Engine, and_, exists, or_, select, update
 
-from deployments.jobs.records import OPEN, Lease, State, Waiting
+from deployments.jobs.records import OPEN, Lease, Results, State, Waiting
 from deployments.jobs.tables import chunks, jobs
-
-Results = Sequence[dict[str, object]]
-"""Of one chunk, in order; each has ``index``, ``prediction`` or ``error``, ``model_version``."""
 
 
 class Leases:

@@ -12,6 +12,12 @@ State = Literal["receiving", "pending", "processing", "completed", "failed", "ca
 OPEN: tuple[State, ...] = ("pending", "processing")
 """States in which work is left; ``receiving``, before them, is a file that is still read."""
 
+Texts = Sequence[str | None]
+"""Of one chunk, in order; None stands for what is no text."""
+
+Results = Sequence[dict[str, object]]
+"""Of one chunk, in order; each has ``index``, ``prediction`` or ``error``, ``model_version``."""
+
 ENDED: tuple[State, ...] = ("completed", "failed", "cancelled", "expired")
 
 
@@ -129,3 +135,41 @@ class Load:
     job_id: str
     priority: Priority
     texts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What a caller asks of a job, besides its texts.
+
+    Attributes:
+        owner: The caller's id where access is checked, else empty.
+        priority: Who goes first.
+        max_batch_size: Texts of one chunk, or None.
+        timeout_seconds: Time for the job, or None.
+        webhook_url: Told when the job has ended; empty for none.
+        idempotency_key: The same again finds the same job, or None.
+    """
+
+    owner: str
+    priority: Priority
+    max_batch_size: int | None
+    timeout_seconds: int | None
+    webhook_url: str
+    idempotency_key: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A job and when it will be done: seconds from now, None when that is not known."""
+
+    job: Job
+    left_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some results of a job, and how many there are by now without a gap."""
+
+    job: Job
+    results: list[dict[str, object]]
+    ready: int

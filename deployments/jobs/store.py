@@ -11,11 +11,10 @@ import orjson
 from sqlalchemy import Connection, Engine, and_, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from deployments.jobs.leases import Results, end_jobs
-from deployments.jobs.records import ENDED, OPEN, Job, Load, NewJob
+from deployments.jobs.leases import end_jobs
+from deployments.jobs.records import ENDED, OPEN, Job, Load, NewJob, Results, Texts
 from deployments.jobs.tables import chunks, jobs
 
-Texts = Sequence[str | None]
 # Chunks written in one transaction while a job is received.
 _CHUNKS_AT_ONCE = 16
 

@@ -25,6 +25,8 @@ EDGES = {
     "torch": ("deployments/engines/", "pipelines/"),
     "transformers": ("deployments/engines/", "pipelines/"),
     "mlflow": ("registry/connection.py",),
+    "sqlalchemy": ("deployments/jobs/",),
+    "fsspec": ("pipelines/scoring/",),
 }
 # Besides the one reader: MLflow takes some of its settings from the environment alone, so the
 # connection sets them before the import; a launcher hands its children an environment.

@@ -7,6 +7,7 @@ Ingress ─▶ Cache
    └─────▶ Registry  ◀─ Tokenizer, Model: bundles at start-up, never per request
 """
 
+import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 import ray
 from ray import serve
+from ray.exceptions import RayActorError
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
@@ -40,8 +42,7 @@ class ServeFleet:
     """``Fleet`` of the running application. Finds its deployments when first used."""
 
     def __init__(self, topology: str, *, jobs: bool = False) -> None:
-        # Those that choose a version for their texts.
-        self._choosers = ("Ingress", "Jobs") if jobs else ("Ingress",)
+        self._jobs = jobs
         # Models before tokenizers: a tokenizer's replica may ask a model at once.
         self._holders = ("Model", "Tokenizer") if topology == "split" else ("Tokenizer",)
 
@@ -56,7 +57,11 @@ class ServeFleet:
 
     async def route(self, routes: Routes) -> list[int]:
         """See ``Fleet.route``."""
-        return [epoch for name in self._choosers for epoch in await _every(name, "route", routes)]
+        if self._jobs:
+            # A replica that is away takes the present table when it starts.
+            with contextlib.suppress(RayActorError):
+                await _every("Jobs", "route", routes)
+        return await _every("Ingress", "route", routes)
 
     async def let_go(self, digest: str) -> None:
         """See ``Fleet.let_go``."""

@@ -25,7 +25,7 @@ EDGES = {
     "torch": ("deployments/engines/", "pipelines/"),
     "transformers": ("deployments/engines/", "pipelines/"),
     "mlflow": ("registry/connection.py",),
-    "sqlalchemy": ("deployments/jobs/",),
+    "sqlalchemy": ("deployments/jobs/", "registry/connection.py"),
     "fsspec": ("pipelines/scoring/",),
 }
 # Besides the one reader: MLflow takes some of its settings from the environment alone, so the

@@ -295,6 +295,21 @@ def test_what_the_model_cannot_answer_is_tried_again_and_then_gets_its_error(
     with_jobs(jobs_config(tmp_path, jobs={"max_attempts": 4}), body, stages)
 
 
+def test_a_chunk_whose_process_always_dies_is_given_up(tmp_path: Path) -> None:
+    async def body(client: httpx.AsyncClient, replica: JobsReplica) -> None:
+        job_id = (await submit(client, ["a", "b"]))["job_id"]
+        leases = replica._runner._leases
+        for _ in range(2):
+            assert leases.lease(lambda jobs: jobs[0], replica._runner._clock(), -1.0)
+        replica.start()
+        status = await until_ended(client, job_id)
+        assert (status["status"], status["retried_texts"]) == ("failed", 4)
+        items = (await client.get(f"/results/{job_id}")).json()["results"]
+        assert [item["error"]["error_code"] for item in items] == ["E2002", "E2002"]
+
+    with_jobs(jobs_config(tmp_path, jobs={"max_attempts": 2}), body, start=False)
+
+
 FILE_TEXTS = ["plain", 'quoted "x", with\nnewline', "=1+1", "ünïcode", ""]
 
 

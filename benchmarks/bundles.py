@@ -11,6 +11,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.environments import ROOT, STATE_DIR
+from benchmarks.texts import real_texts
 from registry.bundle import open_bundle, write_bundle
 from registry.errors import RegistryError
 from registry.records import Bundle, EngineHints
@@ -41,6 +42,7 @@ def make_distilbert(directory: Path) -> Bundle:
     from transformers import DistilBertConfig  # noqa: PLC0415
 
     from pipelines.classifier import build  # noqa: PLC0415
+    from pipelines.export import CALIBRATION_TEXTS, feeds  # noqa: PLC0415
     from pipelines.onnx_export import INPUTS, export_fp32, quantise_int8  # noqa: PLC0415
 
     like = open_bundle(BUNDLED)
@@ -50,7 +52,7 @@ def make_distilbert(directory: Path) -> Bundle:
     with tempfile.TemporaryDirectory() as folder:
         fp32, int8 = Path(folder) / "fp32.onnx", Path(folder) / "int8.onnx"
         export_fp32(model, fp32, max_tokens=like.max_tokens)
-        quantise_int8(fp32, int8)
+        batch_invariant = quantise_int8(fp32, int8, feeds(like, real_texts(CALIBRATION_TEXTS)))
         tokenizer = Path(folder) / "tokenizer.json"
         shutil.copyfile(like.directory / "tokenizer.json", tokenizer)
         return write_bundle(
@@ -60,7 +62,11 @@ def make_distilbert(directory: Path) -> Bundle:
             files={"model.onnx": int8, "tokenizer.json": tokenizer},
             max_tokens=like.max_tokens,
             engine=EngineHints(
-                kind="onnx", precision="int8", inputs=INPUTS, pad_id=like.engine.pad_id
+                kind="onnx",
+                precision="int8",
+                inputs=INPUTS,
+                pad_id=like.engine.pad_id,
+                batch_invariant=batch_invariant,
             ),
             provenance={"weights": f"random, seed {_SEED}", "shape": "DistilBERT, 6 x 768"},
         )

@@ -28,12 +28,16 @@ import onnxruntime as ort
 import torch
 from transformers import BertConfig, DistilBertConfig, PreTrainedTokenizerFast
 
+from benchmarks.bundles import BUNDLED
 from benchmarks.cold_start_report import GUIDE, describe, render
 from benchmarks.cold_start_rung import RUNGS
 from configs.cores import available_cores
+from deployments.engines.onnx import SLOW_ON_CPU
 from pipelines.classifier import build
+from pipelines.export import feeds
 from pipelines.onnx_export import INPUTS, export_fp32, quantise_int8
-from registry.bundle import write_bundle
+from pipelines.probe import NEGATIVE_SENTENCES, POSITIVE_SENTENCES
+from registry.bundle import open_bundle, write_bundle
 from registry.records import EngineHints
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -56,12 +60,15 @@ def prepare(folder: Path, config: BertConfig | DistilBertConfig) -> None:
     torch.manual_seed(SEED)
     model = build(config, "sequence-classification", 2).eval()
     model.body.save_pretrained(folder / "hf")
-    tokenizer = ROOT / "models" / "sentiment" / "tokenizer.json"
+    tokenizer = BUNDLED / "tokenizer.json"
     PreTrainedTokenizerFast(
         tokenizer_file=str(tokenizer), pad_token="[PAD]", model_input_names=list(INPUTS)
     ).save_pretrained(folder / "hf")
     export_fp32(model, folder / "fp32.onnx", max_tokens=MAX_TOKENS)
-    quantise_int8(folder / "fp32.onnx", folder / "int8.onnx")
+    sentences = [*POSITIVE_SENTENCES, *NEGATIVE_SENTENCES]
+    quantise_int8(
+        folder / "fp32.onnx", folder / "int8.onnx", feeds(open_bundle(BUNDLED), sentences)
+    )
     hf = folder / "hf"
     kinds = {
         "torch": ("torch", "fp32", {n: hf / n for n in ("model.safetensors", "config.json")}),
@@ -80,10 +87,14 @@ def prepare(folder: Path, config: BertConfig | DistilBertConfig) -> None:
         )
     for suffix, form in (("onnx", "ONNX"), ("ort", "ORT")):
         options = ort.SessionOptions()
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
         options.optimized_model_filepath = str(folder / f"int8.written.{suffix}")
         options.add_session_config_entry("session.save_model_format", form)
-        ort.InferenceSession(str(folder / "int8.onnx"), options, providers=["CPUExecutionProvider"])
+        ort.InferenceSession(
+            str(folder / "int8.onnx"),
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=SLOW_ON_CPU,
+        )
 
 
 def run_rung(rung: str, folder: Path) -> dict[str, Any]:

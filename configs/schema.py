@@ -171,8 +171,9 @@ class BatchingConfig(_Part):
     reproducible_scores: bool = Field(
         True,
         description="A text's scores never depend on the texts that it is batched with: models "
-        "whose activations are scaled per batch (INT8 on the CPU) run one text at a time. When "
-        "off, they are batched, and scores move with the company.",
+        "whose activations are scaled per batch (dynamic INT8 on the CPU; not those of `sentigraph "
+        "export` and `import`) run one text at a time. When off, they are batched, and scores move "
+        "with the company.",
     )
 
 

@@ -25,10 +25,10 @@ class LoadedModel:
     def rows_interact(self) -> bool:
         """Whether a row's logits depend on the other rows of its batch.
 
-        Dynamic INT8 takes one activation scale for a whole batch. The model card says how far
-        scores and labels move with it; `sentigraph export` measures that.
+        Dynamic INT8 takes one activation scale for a whole batch. `sentigraph export` and `import`
+        freeze the scales where they can; an 8-bit file from elsewhere may not have it so.
         """
-        return self.bundle.engine.precision == "int8" and self.engine.device == "cpu"
+        return not self.bundle.engine.batch_invariant and self.engine.device == "cpu"
 
     def score(self, rows: Sequence[IntArray]) -> FloatArray:
         """Probabilities ``[len(rows), labels] float32`` of one batch, padded to its longest row."""

@@ -62,11 +62,7 @@ splits; the models were run with the serving tokenizer and engine.
 $accuracy
 
 INT8 minus FP32, in points: $int8_cost. INT8 keeps FP32's label on $agreement of the validation
-texts; FP32 differs from torch by at most $difference in a logit. INT8 scales activations over the
-whole batch, so a text's score depends a little on its batch mates: scored alone instead of in a
-batch, the probability (at temperature 1) of half of the texts moves by less than $shift_median, of
-99 % by less than $shift_p99, and $flips of the labels change. The server therefore runs it one text
-at a time (`batching.reproducible_scores`), and so did this evaluation.
+texts; FP32 differs from torch by at most $difference in a logit. $company
 $probe
 ## Calibration
 
@@ -84,6 +80,18 @@ $limits
 
 $licences
 """)
+
+_COMPANY = {
+    True: Template("""INT8 has constant activation scales, taken
+from training texts, so a text's score does not depend on its batch mates: in a batch instead of
+alone, the probability (at temperature 1) of 99 % of the texts moves by at most $p99, and $flips
+of the labels change."""),
+    False: Template("""INT8 scales activations over
+the whole batch, so a text's score depends a little on its batch mates: scored alone instead of in
+a batch, the probability (at temperature 1) of half of the texts moves by less than $median, of
+99 % by less than $p99, and $flips of the labels change. The server therefore runs it one text at
+a time (`batching.reproducible_scores`), and so did this evaluation."""),
+}
 
 _PROBE = Template("""
 ### Plain sentences
@@ -184,9 +192,11 @@ def render(card: Card) -> str:
         epochs=recipe.get("epochs", "?"),
         validation_accuracy=facts.get("validation_macro_accuracy", "?"),
         note=f"\n{facts['note']}\n" if "note" in facts else "",
-        shift_median=f"{card.conversion['batch_shift_median']:.3f}",
-        shift_p99=f"{card.conversion['batch_shift_p99']:.2f}",
-        flips=f"{card.conversion['batch_flips']:.1%}",
+        company=_COMPANY[bundle.engine.batch_invariant].substitute(
+            median=f"{card.conversion['batch_shift_median']:.2g}",
+            p99=f"{card.conversion['batch_shift_p99']:.2g}",
+            flips=f"{card.conversion['batch_flips']:.1%}",
+        ),
         minutes=facts.get("training_minutes", "?"),
         recipe=facts.get("recipe", "unknown"),
         accuracy=as_markdown(accuracy_table(card.reports)),

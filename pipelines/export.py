@@ -1,5 +1,7 @@
 """Third step: from the trained classifier to two ONNX bundles, FP32 and INT8.
 
+INT8 takes its activation scales from training texts, so it never saw the texts it is judged on.
+
 Each conversion is judged on real texts before anything is written: `parity` holds the gates. The
 bundles carry temperature 1; `evaluate` comes next, fits it and writes the bundle that is served.
 """
@@ -11,7 +13,7 @@ import json
 import platform
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -24,6 +26,7 @@ import torch
 from deployments.tokenizer import Tokenizer
 from pipelines.classifier import Classifier, ClassifierSpec, load_classifier, logits_of
 from pipelines.onnx_export import INPUTS, export_fp32, quantise_int8
+from pipelines.onnx_static import Feed
 from pipelines.parity import (
     LOGIT_TOLERANCE,
     MIN_AGREEMENT,
@@ -45,6 +48,8 @@ FP32: Literal["fp32"] = "fp32"
 INT8: Literal["int8"] = "int8"
 FIGURES = "export.json"
 TOOLS = ("torch", "transformers", "onnx", "onnxruntime", "tokenizers")
+# The ranges of the bundled model do not widen after some 100 texts.
+CALIBRATION_TEXTS = 256
 # torch is slow on many padded batches and FP32 parity is a property of the graph, not of the texts.
 TORCH_TEXTS = 256
 
@@ -97,6 +102,7 @@ def main(args: argparse.Namespace) -> int:
     """Runs the step and prints both gates' figures; returns the exit status."""
     table = read_table(args.data)
     texts = [row.text for row in table.of("validation")]
+    calibration = [row.text for row in table.of("train")[:CALIBRATION_TEXTS]]
     model, spec, tokenizer = load_classifier(args.checkpoint)
     provenance = read_provenance(args.checkpoint)
     with open_run(
@@ -112,6 +118,7 @@ def main(args: argparse.Namespace) -> int:
             args.out,
             args.name,
             texts=texts,
+            calibration=calibration,
             provenance=provenance,
             min_agreement=args.min_agreement,
         )
@@ -130,6 +137,7 @@ def export_bundles(
     name: str,
     *,
     texts: Sequence[str],
+    calibration: Sequence[str],
     provenance: Mapping[str, str],
     tolerance: float = LOGIT_TOLERANCE,
     min_agreement: float = MIN_AGREEMENT,
@@ -143,6 +151,7 @@ def export_bundles(
         out: Made when missing.
         name: Name of both bundles.
         texts: Real texts to compare on; FP32 on the first 256, INT8 on all.
+        calibration: Representative texts from which INT8 takes its activation scales.
         provenance: Goes into both bundles, with the versions of the tools.
         tolerance: Largest allowed difference of a logit between torch and FP32.
         min_agreement: Smallest allowed share of texts with the same label in FP32 and INT8.
@@ -163,8 +172,10 @@ def export_bundles(
             fp32.logits(texts[:TORCH_TEXTS]),
             tolerance,
         )
-        quantise_int8(work / "fp32.onnx", work / "int8.onnx")
-        int8 = ServedModel(_bundle(work, INT8, name, spec, facts))
+        batch_invariant = quantise_int8(
+            work / "fp32.onnx", work / "int8.onnx", feeds(fp32.bundle, calibration)
+        )
+        int8 = ServedModel(_bundle(work, INT8, name, spec, facts, batch_invariant=batch_invariant))
         together = int8.logits(texts, BATCH_TEXTS)
         alone = int8.logits(texts, 1)
         agreement = require_agreement(fp32.logits(texts), int8.logits(texts), min_agreement)
@@ -183,6 +194,8 @@ def _bundle(
     name: str,
     spec: ClassifierSpec,
     facts: Mapping[str, str],
+    *,
+    batch_invariant: bool = True,
 ) -> Bundle:
     return write_bundle(
         work / precision,
@@ -190,10 +203,23 @@ def _bundle(
         labels=spec.labels,
         files={"model.onnx": work / f"{precision}.onnx", "tokenizer.json": work / "tokenizer.json"},
         max_tokens=spec.max_tokens,
-        engine=EngineHints(kind="onnx", precision=precision, inputs=INPUTS, pad_id=spec.pad_id),
+        engine=EngineHints(
+            kind="onnx",
+            precision=precision,
+            inputs=INPUTS,
+            pad_id=spec.pad_id,
+            batch_invariant=batch_invariant,
+        ),
         metrics={},
         provenance=facts,
     )
+
+
+def feeds(bundle: Bundle, texts: Sequence[str]) -> Iterator[Feed]:
+    """Yields what a graph with the inputs ``INPUTS`` takes, one text at a time."""
+    ids, masks, _ = padded_batches(Tokenizer(bundle), texts, bundle.engine.pad_id, 1)
+    for rows, mask in zip(ids, masks, strict=True):
+        yield dict(zip(INPUTS, (rows, mask), strict=True))
 
 
 def _moved(source: Path, target: Path) -> Bundle:

@@ -1,8 +1,8 @@
 """Turns a finished Hugging Face classifier into a bundle, without training: the verb `import`.
 
 Labels come from the model's own id2label, whatever their number. Weights must be safetensors and no
-code of the author is run. The two gates of `export` hold here too, on built-in sentences.
-`register` comes next.
+code of the author is run. The two gates of `export` hold here too, on built-in sentences or on the
+user's texts; INT8 takes its activation scales from the same. `register` comes next.
 """
 
 from __future__ import annotations
@@ -11,11 +11,13 @@ import argparse
 import json
 from pathlib import Path
 
+from pipelines.errors import DatasetError
 from pipelines.export import describe, export_bundles, figures_of
 from pipelines.parity import MIN_AGREEMENT
 from pipelines.pretrained import open_pretrained, weights_digest
 from pipelines.probe import NEGATIVE_SENTENCES, POSITIVE_SENTENCES
 
+MAX_TEXTS = 2_000
 PRODUCTION_DEFAULT = "distilbert/distilbert-base-uncased-finetuned-sst-2-english"
 
 
@@ -38,6 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="longest text in tokens; fewer where the model has fewer positions",
     )
     parser.add_argument(
+        "--texts",
+        type=Path,
+        help="file with one text of the model's domain per line, to calibrate INT8 and to compare "
+        "on (default: built-in English sentences)",
+    )
+    parser.add_argument(
         "--min-agreement",
         type=float,
         default=MIN_AGREEMENT,
@@ -48,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Runs the step and prints both gates' figures; returns the exit status."""
+    texts = _texts(args.texts)
     pretrained = open_pretrained(args.model, labels=None, max_tokens=args.max_tokens)
     facts = {
         "base": Path(args.model).name,
@@ -60,9 +69,28 @@ def main(args: argparse.Namespace) -> int:
         pretrained.tokenizer,
         args.out,
         args.name,
-        texts=[*POSITIVE_SENTENCES, *NEGATIVE_SENTENCES],
+        texts=texts,
+        calibration=[*texts, *_paragraphs(texts)],
         provenance=facts,
         min_agreement=args.min_agreement,
     )
     print(json.dumps(figures_of(exported)) if args.json else describe(exported))
     return 0
+
+
+def _texts(path: Path | None) -> list[str]:
+    if path is None:
+        return [*POSITIVE_SENTENCES, *NEGATIVE_SENTENCES]
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path} cannot be read as UTF-8 text: {error}") from error
+    texts = [line.strip() for line in lines if line.strip()][:MAX_TEXTS]
+    if not texts:
+        raise DatasetError(f"{path} holds no text; one per line is needed")
+    return texts
+
+
+def _paragraphs(texts: list[str]) -> list[str]:
+    """Longer texts made of the given ones: activations of long inputs count too."""
+    return [" ".join(texts[at : at + 16]) for at in range(0, len(texts), 16)]

@@ -1,4 +1,4 @@
-"""Writes a classifier as an ONNX graph, and a second one with 8-bit weights.
+"""Writes a classifier as an ONNX graph, and a second one in 8 bits.
 
 Used by `export` and `import`; `parity` judges the result. Both graphs take input_ids and
 attention_mask, [batch, length] int64 with both sizes free, and return logits, [batch, labels]
@@ -12,7 +12,7 @@ import io
 import logging
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import onnx
@@ -21,6 +21,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from pipelines.classifier import Classifier
+from pipelines.onnx_static import Feed, freeze_activations
 
 OPSET = 18
 INPUTS = ("input_ids", "attention_mask")
@@ -59,14 +60,18 @@ def export_fp32(model: Classifier, path: Path, *, max_tokens: int) -> None:
     onnx.checker.check_model(onnx.load(path))
 
 
-def quantise_int8(fp32: Path, path: Path) -> None:
-    """Writes the graph with 8-bit weights in its matrix products and embedding tables; activations
-    are scaled at run time.
+def quantise_int8(fp32: Path, path: Path, feeds: Iterable[Feed]) -> bool:
+    """Writes the graph with 8-bit weights in its matrix products and embedding tables, and with
+    activation scales taken from ``feeds``, the graph's inputs for representative texts.
 
     Weights get one scale per output channel and use 7 of their 8 bits. Without VNNI, ONNX Runtime
     multiplies with VPMADDUBSW, which adds pairs of products in 16 bits: two full-range products
     (255 x 127 x 2) overflow there and saturate, 7-bit ones do not. So a model answers alike on old
     and new machines. The head stays FP32: it is tiny and every answer passes through it.
+
+    Returns:
+        Whether a text's scores are the same in every batch. Untrue where a product was not
+        understood and still scales its activations at run time.
     """
     with tempfile.TemporaryDirectory(dir=path.parent) as scratch, _quiet_root_logger():
         prepared = Path(scratch) / "prepared.onnx"
@@ -81,7 +86,11 @@ def quantise_int8(fp32: Path, path: Path) -> None:
             reduce_range=True,
             nodes_to_exclude=_head_nodes(onnx.load(prepared)),
         )
-    onnx.checker.check_model(onnx.load(path))
+    model = onnx.load(path)
+    batch_invariant = freeze_activations(model, feeds)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
+    return batch_invariant
 
 
 def _head_nodes(graph: onnx.ModelProto) -> list[str]:

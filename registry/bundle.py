@@ -38,6 +38,8 @@ class _Engine(BaseModel):
     precision: Literal["fp32", "fp16", "bf16", "int8"]
     inputs: tuple[str, ...] = Field(min_length=1)
     pad_id: int = Field(ge=0)
+    # Bundles older than the field: their 8-bit files scale activations over the batch.
+    batch_invariant: bool = Field(default_factory=lambda data: data["precision"] != "int8")
 
 
 class _Manifest(BaseModel):
@@ -112,6 +114,7 @@ def write_bundle(
                 "precision": engine.precision,
                 "inputs": list(engine.inputs),
                 "pad_id": engine.pad_id,
+                "batch_invariant": engine.batch_invariant,
             },
             "metrics": dict(metrics or {}),
             "provenance": dict(provenance or {}),
@@ -168,6 +171,7 @@ def open_bundle(directory: Path) -> Bundle:
             precision=manifest.engine.precision,
             inputs=manifest.engine.inputs,
             pad_id=manifest.engine.pad_id,
+            batch_invariant=manifest.engine.batch_invariant,
         ),
         metrics=manifest.metrics,
         provenance=manifest.provenance,

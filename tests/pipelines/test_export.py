@@ -10,12 +10,14 @@ import onnx
 import pytest
 import torch
 from onnx import numpy_helper
+from onnxruntime.quantization import quantize_dynamic
 
 from pipelines import export
 from pipelines.__main__ import main
 from pipelines.classifier import load_classifier, save_classifier
 from pipelines.errors import CheckpointError, ParityError
-from pipelines.export import Exported, export_bundles, torch_logits
+from pipelines.export import Exported, export_bundles, feeds, torch_logits
+from pipelines.onnx_static import freeze_activations
 from pipelines.parity import batch_shift, require_agreement, require_equal
 from pipelines.pretrained import open_pretrained
 from pipelines.probe import NEGATIVE_SENTENCES, POSITIVE_SENTENCES
@@ -35,6 +37,7 @@ def convert(folder: Path, out: Path, tolerance: float = 1e-4, agreement: float =
         out,
         "tickets",
         texts=TEXTS,
+        calibration=TEXTS,
         provenance={},
         tolerance=tolerance,
         min_agreement=agreement,
@@ -87,7 +90,9 @@ def test_embedding_tables_are_quantised_and_the_head_is_not(exported: Exported) 
 
 def test_int8_weights_use_seven_bits(exported: Exported) -> None:
     graph = onnx.load(exported.int8.directory / "model.onnx").graph
-    used = {name for node in graph.node if node.op_type == "MatMulInteger" for name in node.input}
+    used = {
+        name for node in graph.node if node.op_type == "MatMulIntegerToFloat" for name in node.input
+    }
     weights = [
         numpy_helper.to_array(item)
         for item in graph.initializer
@@ -97,11 +102,40 @@ def test_int8_weights_use_seven_bits(exported: Exported) -> None:
     assert max(int(np.abs(weight.astype(int)).max()) for weight in weights) <= 64
 
 
-def damaged(original: Callable[..., None], graph_at: int) -> Callable[..., None]:
+def test_int8_scores_do_not_depend_on_batch_mates(exported: Exported) -> None:
+    assert exported.int8.engine.batch_invariant
+    served = ServedModel(exported.int8, threads=1)
+    together, alone = served.logits(TEXTS, 16), served.logits(TEXTS, 1)
+    np.testing.assert_allclose(together, alone, atol=1e-6)
+    assert exported.batch_shift.flips == 0
+
+
+def test_a_product_that_is_not_understood_keeps_its_scale_and_is_told(
+    tiny_classifier: Path, tmp_path: Path
+) -> None:
+    fp32 = convert(tiny_classifier, tmp_path).fp32
+    quantize_dynamic(fp32.directory / "model.onnx", tmp_path / "dynamic.onnx", per_channel=True)
+    model = onnx.load(tmp_path / "dynamic.onnx")
+    whole = onnx.ModelProto()
+    whole.CopyFrom(model)
+    assert freeze_activations(whole, feeds(fp32, TEXTS))
+    # A sum in the middle of a product is read from outside: no fused product gives it.
+    product = next(node for node in model.graph.node if node.op_type == "MatMulInteger")
+    model.graph.output.append(
+        onnx.helper.make_tensor_value_info(product.output[0], onnx.TensorProto.INT32, [None] * 3)
+    )
+    assert not freeze_activations(model, feeds(fp32, TEXTS))
+    onnx.checker.check_model(model)
+    kinds = [node.op_type for node in model.graph.node]
+    assert "MatMulInteger" in kinds
+    assert "MatMulIntegerToFloat" in kinds
+
+
+def damaged(original: Callable[..., bool | None], graph_at: int) -> Callable[..., bool | None]:
     """Wraps a conversion so that the file it writes has its largest float weights shuffled."""
 
-    def convert_badly(*args: Path, **options: int) -> None:
-        original(*args, **options)
+    def convert_badly(*args: Path, **options: int) -> bool | None:
+        result = original(*args, **options)
         path = args[graph_at]
         model = onnx.load(path)
         largest = max(model.graph.initializer, key=lambda item: np.prod(item.dims))
@@ -109,6 +143,7 @@ def damaged(original: Callable[..., None], graph_at: int) -> Callable[..., None]
         shape = tuple(largest.dims)
         largest.CopyFrom(numpy_helper.from_array(values.reshape(shape), largest.name))
         onnx.save(model, path)
+        return result
 
     return convert_badly
 

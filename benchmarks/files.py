@@ -86,16 +86,15 @@ class Command:
 def rate_and_memory(folder: Path, rows: int) -> dict[str, object]:
     """Rows per second beside the bare engine, and peak memory of two sizes."""
     texts = _texts(rows)
-    policy = bare.ONE_BY_ONE
     sample = texts[: max(2_000, rows // 20)]
-    before = bare.pace(BUNDLE, sample, policy, cores=whole_cores())
+    before = _ceiling(sample)
     small = _score(folder, texts[: rows // 10], "small")
     large = _score(folder, texts, "large")
-    after = bare.pace(BUNDLE, sample, policy, cores=whole_cores())
-    ceiling = (before + after) / 2
+    after = _ceiling(sample)
+    ceiling = (max(before.values()) + max(after.values())) / 2
     return {
         "rows": rows,
-        "bare_engine": {"policy": policy, "before": round(before), "after": round(after)},
+        "bare_engine_texts_per_s": {"before": before, "after": after},
         "small": small,
         "large": large,
         "ratio_to_bare_engine": round(large["rows_per_s"] / ceiling, 3),
@@ -142,6 +141,14 @@ def resume(folder: Path, rows: int) -> dict[str, object]:
         "rows_scored_again_of_finished_parts": 0 if seen == set(kept) else None,
         "rows_complete_and_in_order": True,  # _check raises otherwise
         "seconds_of_the_second_run": round(seconds, 1),
+    }
+
+
+def _ceiling(texts: list[str]) -> dict[str, float]:
+    """Texts per second of the bare engine by policy; its best one is what counts."""
+    return {
+        policy: round(bare.pace(BUNDLE, texts, policy, cores=whole_cores()), 1)
+        for policy in (bare.ONE_BY_ONE, bare.PLANNED)
     }
 
 

@@ -7,7 +7,6 @@ Ingress ─▶ Cache
    └─────▶ Registry  ◀─ Tokenizer, Model: bundles at start-up, never per request
 """
 
-import contextlib
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,6 @@ from typing import Any
 
 import ray
 from ray import serve
-from ray.exceptions import RayActorError
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
@@ -25,6 +23,7 @@ from configs.replicas import AutoscalingConfig, ReplicaConfig
 from configs.schema import AppConfig
 from deployments.cache import CacheReplica
 from deployments.fetch import BundleCache
+from deployments.fleet import ServeFleet
 from deployments.ingress import Ingress
 from deployments.jobs.deployment import Jobs
 from deployments.model import ModelReplica
@@ -36,45 +35,6 @@ from deployments.remote import by_value
 from deployments.rollout import Registry
 from deployments.router import Routes
 from deployments.tokenizer import RunModel, TokenizerReplica
-
-
-class ServeFleet:
-    """``Fleet`` of the running application. Finds its deployments when first used."""
-
-    def __init__(self, topology: str, *, jobs: bool = False) -> None:
-        self._jobs = jobs
-        # Models before tokenizers: a tokenizer's replica may ask a model at once.
-        self._holders = ("Model", "Tokenizer") if topology == "split" else ("Tokenizer",)
-
-    async def load(self, digest: str) -> None:
-        """See ``Fleet.load``."""
-        for name in self._holders:
-            await _every(name, "load", digest)
-
-    async def probe(self, digest: str, texts: Sequence[str]) -> list[Probe]:
-        """See ``Fleet.probe``."""
-        return await _every(self._holders[0], "probe", digest, list(texts))
-
-    async def route(self, routes: Routes) -> list[int]:
-        """See ``Fleet.route``."""
-        if self._jobs:
-            # A replica that is away takes the present table when it starts.
-            with contextlib.suppress(RayActorError):
-                await _every("Jobs", "route", routes)
-        return await _every("Ingress", "route", routes)
-
-    async def let_go(self, digest: str) -> None:
-        """See ``Fleet.let_go``."""
-        for name in reversed(self._holders):
-            await _every(name, "let_go", digest)
-
-
-async def _every(deployment: str, method: str, *args: object) -> list[Any]:
-    """Calls every replica of a deployment of this application; raises what one of them raises."""
-    application = serve.get_replica_context().app_name
-    handle = serve.get_deployment_handle(deployment, application)
-    answers: list[Any] = await handle.broadcast(method, *args).results_async()
-    return answers
 
 
 class RemoteBundles:

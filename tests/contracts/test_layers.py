@@ -15,6 +15,7 @@ PACKAGES = ("configs", "registry", "deployments", "pipelines")
 EDGES = {
     "ray": (
         "deployments/app.py",
+        "deployments/fleet.py",
         "deployments/ingress.py",
         "deployments/jobs/deployment.py",
         "deployments/metrics.py",

@@ -161,14 +161,15 @@ def _source(uri: str, column: str) -> Source:
 
 
 def _target(uri: str, given: Kind | None, source: Kind) -> tuple[Place, Kind, bool]:
-    kind = kind_of(uri)
+    place = Place(uri)
+    kind = kind_of(place.path)
     if kind is not None:
         if given not in (None, kind):
             raise ScoreError(f"--format {given} is not what {uri} says")
-        return Place(uri), kind, False
-    if Path(uri).suffix and not uri.endswith("/"):
+        return place, kind, False
+    if Path(place.path).suffix and not uri.endswith("/"):
         raise ScoreError(f"{uri} must end in {', '.join(SUFFIXES)}, or be a folder")
-    return Place(uri.rstrip("/")), given or source, True
+    return place, given or source, True
 
 
 def _make_room(target: Place, parts: Place, *, restart: bool, is_folder: bool) -> None:

@@ -68,15 +68,18 @@ class Place:
 
     def below(self, name: str) -> Place:
         """A file in this folder."""
-        made = object.__new__(Place)
-        made.uri, made.path = f"{self.uri.rstrip('/')}/{name}", f"{self.path.rstrip('/')}/{name}"
-        made.fs, made.local = self.fs, self.local
-        return made
+        return self._with(f"/{name}")
 
     def beside(self, suffix: str) -> Place:
         """The same path with a suffix."""
+        return self._with(suffix)
+
+    def _with(self, more: str) -> Place:
+        # Options of a file system follow a question mark: `s3://…?endpoint_override=…`.
+        start, mark, options = self.uri.partition("?") if "://" in self.uri else (self.uri, "", "")
         made = object.__new__(Place)
-        made.uri, made.path = self.uri.rstrip("/") + suffix, self.path.rstrip("/") + suffix
+        made.uri = f"{start.rstrip('/')}{more}{mark}{options}"
+        made.path = self.path.rstrip("/") + more
         made.fs, made.local = self.fs, self.local
         return made
 

@@ -20,6 +20,7 @@ from deployments.errors import (
     NotReady,
     Overloaded,
     RequestError,
+    TextTooLong,
 )
 from deployments.jobs.leases import Leases
 from deployments.jobs.records import Lease
@@ -201,6 +202,10 @@ def _item(
 ) -> dict[str, object]:
     at = lease.first + index
     if isinstance(answer, RequestError):
-        error = {"error_code": answer.code, "error_message": answer.message}
+        message = answer.message
+        if isinstance(answer, TextTooLong):
+            # No more of it was kept than shows that; its length is not known any more.
+            message = f"the text has more than {answer.context['max_text_chars']} characters"
+        error = {"error_code": answer.code, "error_message": message}
         return {"index": at, "prediction": None, "error": error, "model_version": None}
     return {"index": at, "prediction": answer, "error": None, "model_version": version}

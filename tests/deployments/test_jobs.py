@@ -51,6 +51,7 @@ def test_a_job_from_submission_to_its_last_page(tmp_path: Path) -> None:
         assert [item["index"] for item in found] == list(range(25))
         codes = {i: item["error"]["error_code"] for i, item in enumerate(found) if item["error"]}
         assert codes == {3: "E1003", 7: "E1002"}
+        assert found[7]["error"]["error_message"] == "the text has more than 50 characters"
         assert found[0]["model_version"] == 3
         assert [f["prediction"]["text_length"] for f in found[:2]] == [6, 6]
         past = await client.get(f"/results/{accepted['job_id']}", params={"page": 9})

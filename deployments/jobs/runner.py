@@ -23,7 +23,7 @@ from deployments.errors import (
     TextTooLong,
 )
 from deployments.jobs.leases import Leases
-from deployments.jobs.records import Lease
+from deployments.jobs.records import Lease, Results
 from deployments.jobs.turns import Pace, Turns
 from deployments.metrics import Metrics
 
@@ -36,6 +36,7 @@ _log = logging.getLogger("ray.serve")
 _LOOK_AGAIN_S = 2.0
 # A replica that died is back within these.
 _PAUSES_S = (1.0, 3.0, 10.0, 30.0)
+_STORE_PAUSES_S = (0.5, 2.0, 5.0)
 # One try of a chunk. Longer than any queue may be; the job's own deadline may be nearer.
 _TRY_S = 60.0
 
@@ -142,7 +143,7 @@ class Runner:
         if results is None:
             return
         ended_s = self._clock()
-        stored = await asyncio.to_thread(self._leases.complete, lease, results, ended_s)
+        stored = await self._store(lease, results, ended_s)
         failed = sum(result["error"] is not None for result in results)
         if not stored:
             self._metrics.job_texts.labels("discarded").inc(len(results))
@@ -151,6 +152,16 @@ class Runner:
         self._metrics.job_texts.labels("answered").inc(len(results) - failed)
         self._metrics.job_chunk_seconds.observe(ended_s - started_s)
         self.pace.add(started_s, ended_s, len(results))
+
+    async def _store(self, lease: Lease, results: Results, ended_s: float) -> bool:
+        """See ``Leases.complete``; a database that fails is tried again for a few seconds."""
+        for pause_s in _STORE_PAUSES_S:
+            try:
+                return await asyncio.to_thread(self._leases.complete, lease, results, ended_s)
+            except SQLAlchemyError as error:
+                _log.warning("results could not be stored: %s", type(error).__name__)
+                await self._sleep(pause_s)
+        return await asyncio.to_thread(self._leases.complete, lease, results, ended_s)
 
     async def _results(self, lease: Lease) -> list[dict[str, object]] | None:
         """A result for each text; None when the job's time is over first."""

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from front import Stages, with_front
 from jobs_front import jobs_config, jobs_front, make_replica, until, until_ended, with_jobs
+from sqlalchemy.exc import OperationalError
 
 from configs.keys import new_key, write_keys
 from deployments.jobs.replica import JobsReplica
@@ -294,6 +295,29 @@ def test_what_the_model_cannot_answer_is_tried_again_and_then_gets_its_error(
         assert tries == 3 + 4
 
     with_jobs(jobs_config(tmp_path, jobs={"max_attempts": 4}), body, stages)
+
+
+def test_a_database_that_is_away_for_a_moment_costs_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deployments.jobs.runner._STORE_PAUSES_S", (0.01, 0.01))
+
+    async def body(client: httpx.AsyncClient, replica: JobsReplica) -> None:
+        leases = replica._runner._leases
+        complete, calls = leases.complete, iter([True, True, False])
+
+        def away(*given: Any) -> bool:
+            if next(calls):
+                raise OperationalError("", {}, Exception())
+            return complete(*given)
+
+        monkeypatch.setattr(leases, "complete", away)
+        status = await until_ended(client, (await submit(client, ["a"]))["job_id"])
+        assert (status["status"], status["retried_texts"]) == ("completed", 0)
+
+    stages = Stages()
+    with_jobs(jobs_config(tmp_path), body, stages)
+    assert stages.sizes == [1]
 
 
 def test_a_chunk_whose_process_always_dies_is_given_up(tmp_path: Path) -> None:

@@ -261,6 +261,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tenth of the texts")
     parser.add_argument("--only", choices=["killed", "urgent", "beside"])
     parser.add_argument("--rate", type=float, default=10.0, help="interactive requests per second")
+    parser.add_argument("--seconds", type=float, default=60.0, help="of each half of beside")
     given = parser.parse_args()
     share = 10 if given.quick else 1
     result: dict[str, object] = {
@@ -273,7 +274,7 @@ def main() -> None:
     steps: dict[str, Callable[[Path], dict[str, object]]] = {
         "killed": lambda folder: killed(folder, 20, 2_000 // share, kills=2),
         "urgent": lambda folder: urgent(folder, 20_000 // share),
-        "beside": lambda folder: beside(folder, 60 / share, given.rate),
+        "beside": lambda folder: beside(folder, given.seconds / share, given.rate),
     }
     for name, step in steps.items():
         if given.only in (None, name):

@@ -86,12 +86,12 @@ $(VENV)/.serve: pyproject.toml constraints.txt | $(VENV)/bin/pip
 
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/pip
 	@echo "installing what tests and training need as well (about 1 GB more)" >&2
-	@$(PIP) --editable '.[train,dev]'
+	@$(PIP) --editable '.[train,score,dev]'
 	@touch $@ $(VENV)/.serve
 
 $(VENV)/.cluster: $(VENV)/.dev
 	@echo "installing Helm's code, Kubernetes schemas, checkov (about 700 MB)" >&2
-	@$(PIP) --editable '.[train,dev,cluster]'
+	@$(PIP) --editable '.[train,score,dev,cluster]'
 	@$(PYTHON) -m venv $(VENV)/tools/checkov && $(VENV)/tools/checkov/bin/pip install --quiet --disable-pip-version-check checkov==3.3.30
 	@$(PYTHON) -m venv $(VENV)/tools/terraform && $(VENV)/tools/terraform/bin/pip install --quiet --disable-pip-version-check tf==1.2.0
 	@touch $@

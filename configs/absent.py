@@ -57,14 +57,6 @@ ABSENT: tuple[Absent, ...] = (
     ),
     Absent("feature engineering", ("MLOPS_ENABLE_FEATURE_ENGINEERING",)),
     Absent(
-        "batch jobs",
-        _names(
-            "MLOPS_ASYNC_BATCH_",
-            "ENABLED MAX_JOBS DEFAULT_TIMEOUT_SECONDS PRIORITY_HIGH_LIMIT PRIORITY_MEDIUM_LIMIT "
-            "PRIORITY_LOW_LIMIT CLEANUP_INTERVAL_SECONDS CACHE_TTL_SECONDS RESULT_CACHE_MAX_SIZE",
-        ),
-    ),
-    Absent(
         "anomaly buffer",
         _names("MLOPS_ANOMALY_BUFFER_", "ENABLED MAX_SIZE DEFAULT_TTL CLEANUP_INTERVAL"),
     ),

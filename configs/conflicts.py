@@ -18,6 +18,7 @@ def conflicts(config: AppConfig) -> Iterator[str]:
     yield from _replicas(config)
     yield from _gpus(config)
     yield from _model(config)
+    yield from _jobs(config)
     yield from _access(config)
     yield from _vault(config)
     yield from _stream(config)
@@ -53,7 +54,7 @@ def _sizes(config: AppConfig) -> Iterator[str]:
 
 
 def _replicas(config: AppConfig) -> Iterator[str]:
-    for name in ("cache", "registry"):
+    for name in ("cache", "registry", "jobs"):
         if name == "cache" and config.cache.l2 == "redis":
             continue
         count = getattr(config.replicas, name).num_replicas
@@ -88,6 +89,17 @@ def _model(config: AppConfig) -> Iterator[str]:
     name, allowed = config.model.name, config.model.allowed_names
     if allowed and name not in allowed:
         yield f"model.name={name} is not among model.allowed_names={', '.join(allowed)}"
+
+
+def _jobs(config: AppConfig) -> Iterator[str]:
+    jobs, limits = config.jobs, config.limits
+    under_way = jobs.chunk_texts * jobs.chunks_in_flight
+    if jobs.enabled and under_way > limits.max_queued_texts:
+        yield (
+            f"jobs.chunk_texts={jobs.chunk_texts} times jobs.chunks_in_flight="
+            f"{jobs.chunks_in_flight} is above limits.max_queued_texts={limits.max_queued_texts}, "
+            "so chunks would refuse each other"
+        )
 
 
 def _access(config: AppConfig) -> Iterator[str]:

@@ -11,7 +11,7 @@ _URI = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.\-]*:")
 
 
 def absolute_paths(config: AppConfig, home: Path) -> AppConfig:
-    """The same configuration with every path of ``registry`` and ``prediction_log`` absolute.
+    """The same configuration with the paths of ``registry``, ``prediction_log``, ``jobs`` absolute.
 
     Relative ones start from ``home``. URIs other than relative sqlite ones stay as they are. Pure:
     nothing is created.
@@ -28,10 +28,12 @@ def absolute_paths(config: AppConfig, home: Path) -> AppConfig:
         "uri": absolute_path(log.uri, home),
         "buffer_dir": absolute_path(log.buffer_dir, home),
     }
+    jobs = {"database": absolute_uri(config.jobs.database, home)}
     return config.model_copy(
         update={
             "registry": registry.model_copy(update=paths),
             "prediction_log": log.model_copy(update=folders),
+            "jobs": config.jobs.model_copy(update=jobs),
         }
     )
 

@@ -42,8 +42,8 @@ class ReplicaConfig(Part):
         ge=0,
         le=10_000,
         description="Replicas that this deployment may grow to from `num_replicas`, which is then "
-        "the least; at or below that their number is fixed. Not for cache and registry, which "
-        "hold state.",
+        "the least; at or below that their number is fixed. Not for cache, registry and "
+        "jobs, which hold state.",
     )
 
     @model_validator(mode="after")
@@ -64,6 +64,7 @@ class ReplicasConfig(Part):
     model: ReplicaConfig = ReplicaConfig(num_replicas=0, num_cpus=0.5, max_ongoing_requests=64)
     registry: ReplicaConfig = ReplicaConfig(num_cpus=0.1)
     stream: ReplicaConfig = ReplicaConfig(num_cpus=0.1)
+    jobs: ReplicaConfig = ReplicaConfig(num_cpus=0.1)
 
 
 class AutoscalingConfig(Part):

@@ -13,6 +13,7 @@ from configs.access import AccessConfig
 from configs.cache import CacheConfig
 from configs.conflicts import conflicts
 from configs.dependencies import BreakerConfig, RedisConfig, VaultConfig
+from configs.jobs import JobsConfig
 from configs.models import RegistryConfig, RolloutConfig
 from configs.part import Part as _Part
 from configs.prediction_log import PredictionLogConfig
@@ -218,6 +219,7 @@ class AppConfig(_Part):
     access: AccessConfig = AccessConfig()
     stream: StreamConfig = StreamConfig()
     prediction_log: PredictionLogConfig = PredictionLogConfig()
+    jobs: JobsConfig = JobsConfig()
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:

@@ -4,7 +4,8 @@ Ingress ─▶ Cache
    ├─────▶ Tokenizer ─▶ Model     topology: split (default)
    │       Tokenizer ── Model     topology: fused, inside each Ingress replica
    ├─────▶ Registry  ◀─ Tokenizer, Model: bundles at start-up, never per request
-   └─────▶ Stream                 with stream.enabled; asks Tokenizer and Cache as the Ingress
+   ├─────▶ Stream                 with stream.enabled; asks Tokenizer and Cache as the Ingress
+   └─────▶ Jobs                   with jobs.enabled; asks the Tokenizer as the Ingress
 """
 
 import math
@@ -156,7 +157,9 @@ def build(args: Mapping[str, object]) -> Application:
     threads = config.model.intra_op_threads or threads
 
     registry = deployment(Registry, sizes.registry, replicas=1).bind(
-        config, ServeFleet(config.topology, stream=config.stream.enabled), ServeIngresses()
+        config,
+        ServeFleet(config.topology, stream=config.stream.enabled, jobs=config.jobs.enabled),
+        ServeIngresses(),
     )
     cache = _cache(config)
     scaling = config.autoscaling
@@ -184,7 +187,18 @@ def build(args: Mapping[str, object]) -> Application:
             policy=by_lag(scaling),
             stop_s=config.stream.drain_ms / 1_000 + STOP_S,
         ).bind(config, **_share(config, models, most, sizes.stream), **stages)
-    doors = {"registry": registry, "cache": cache, "stream": stream}
+    jobs = None
+    if config.jobs.enabled:
+        # Nor is the database's.
+        from deployments.jobs.deployment import Jobs  # noqa: PLC0415
+
+        jobs = deployment(Jobs, sizes.jobs, replicas=1).bind(
+            config,
+            **_share(config, models, most, sizes.jobs),
+            tokenizer=tokenizer,
+            registry=registry,
+        )
+    doors = {"registry": registry, "cache": cache, "stream": stream, "jobs": jobs}
     if tokenizer is None:
         return deployment(
             FusedIngress,

@@ -11,6 +11,10 @@ RequestError            status, code
 ├── Forbidden           403 E3002   valid, but without the role
 ├── NotFound            404 E1001
 │   └── UnknownPrediction   the id of no answer that is remembered
+├── JobNotFound         404 E7001
+├── ResultsNotReady     404 E7004
+├── JobNotCancellable   409 E7002
+├── JobRefused          422 E7003
 ├── MethodNotAllowed    405 E1001
 ├── BodyTooLarge        413 E1001
 ├── UnsupportedMedia    415 E1001
@@ -19,6 +23,7 @@ RequestError            status, code
 ├── InferenceFailed     500 E2002   the model stage failed
 ├── InternalError       500 E4001   anything unforeseen
 ├── NotReady            503 E2001   no model is loaded yet
+├── JobsOff             503 E4006   batch jobs are not switched on
 └── DeadlineExceeded    504 E2003
 
 The codes are those of the specification's table; where it has none for a purely
@@ -193,6 +198,41 @@ class NotReady(RequestError):
     def headers(self) -> dict[str, str]:
         """A fixed short ``Retry-After``: replicas load in seconds."""
         return {"retry-after": "2"}
+
+
+class JobNotFound(RequestError):
+    """No such batch job, or another caller's, or deleted when its time was over."""
+
+    status = 404
+    code = "E7001"
+
+
+class ResultsNotReady(RequestError):
+    """The batch job has no results yet; for a download it has not ended."""
+
+    status = 404
+    code = "E7004"
+
+
+class JobNotCancellable(RequestError):
+    """The batch job has ended already."""
+
+    status = 409
+    code = "E7002"
+
+
+class JobRefused(RequestError):
+    """A batch job that cannot be taken as it is: its file, its webhook, its idempotency key."""
+
+    status = 422
+    code = "E7003"
+
+
+class JobsOff(RequestError):
+    """Batch jobs are not switched on (``jobs.enabled``)."""
+
+    status = 503
+    code = "E4006"
 
 
 class DeadlineExceeded(RequestError):

@@ -1,9 +1,11 @@
 """All replicas of the running application; the Registry deployment alone calls them all."""
 
+import contextlib
 from collections.abc import Sequence
 from typing import Any
 
 from ray import serve
+from ray.exceptions import RayActorError
 
 from deployments.feedback import Judgement
 from deployments.observed import Counts
@@ -14,10 +16,10 @@ from deployments.router import Routes
 class ServeFleet:
     """``Fleet`` of the running application. Finds its deployments when first used."""
 
-    def __init__(self, topology: str, *, stream: bool) -> None:
+    def __init__(self, topology: str, *, stream: bool, jobs: bool) -> None:
         # Models before tokenizers: a tokenizer's replica may ask a model at once.
         self._holders = ("Model", "Tokenizer") if topology == "split" else ("Ingress",)
-        self._doors = ("Ingress", "Stream") if stream else ("Ingress",)
+        self._behind = [name for name, on in (("Stream", stream), ("Jobs", jobs)) if on]
 
     async def load(self, digest: str) -> None:
         """See ``Fleet.load``."""
@@ -29,11 +31,13 @@ class ServeFleet:
         return await _every(self._holders[0], "probe", digest, list(texts))
 
     async def route(self, routes: Routes) -> list[int]:
-        """See ``Fleet.route``; the doors are the ingress and, where there is one, the stream."""
+        """See ``Fleet.route``; texts come through the ingress, and from Kafka and jobs."""
         epochs: list[int] = []
-        for name in self._doors:
-            epochs += await _every(name, "route", routes)
-        return epochs
+        for name in self._behind:
+            # A replica that is away takes the present table when it starts.
+            with contextlib.suppress(RayActorError):
+                epochs += await _every(name, "route", routes)
+        return epochs + await _every("Ingress", "route", routes)
 
     async def let_go(self, digest: str) -> None:
         """See ``Fleet.let_go``."""

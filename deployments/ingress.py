@@ -9,9 +9,8 @@ classes behind know nothing of Ray; whether the Tokenizer is one, too, ``app.py`
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-import numpy as np
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 from starlette.middleware.cors import CORSMiddleware
@@ -21,19 +20,20 @@ from configs.schema import AppConfig
 from deployments.access_log import AccessLog, beside_the_replica_log
 from deployments.classifier import Classifier
 from deployments.comparison import Comparison
-from deployments.errors import InternalError, MethodNotAllowed, NotReady, RequestError
+from deployments.errors import InternalError, JobsOff, MethodNotAllowed, RequestError
 from deployments.exchange import ClientGone, Exchange, Route
 from deployments.feedback import Judgement
 from deployments.flush import Flush
 from deployments.grpc_door import GrpcDoor, GrpcMethods
 from deployments.hop import RunTexts
+from deployments.jobs.api import BATCH_ENDPOINT, batch_routes, is_batch_path
 from deployments.live import LiveModel
 from deployments.metrics import Metrics
 from deployments.observed import Counts
 from deployments.oip import OIP, OpenInference
-from deployments.payloads import TextBatch
 from deployments.predict import Predict
 from deployments.prediction_log import Log, open_log
+from deployments.readiness import Readiness
 from deployments.registry_app import (
     FORM_BYTES,
     REGISTRY_ENDPOINT,
@@ -45,6 +45,7 @@ from deployments.remote import (
     RemoteCache,
     RemoteIngresses,
     RemoteRegistry,
+    RemoteRoutes,
     RemoteStream,
     cause,
     is_lost,
@@ -56,9 +57,6 @@ from deployments.streams.status import StreamStatus
 
 # A child of Serve's logger: its format and files, but a level of its own.
 _log = logging.getLogger("ray.serve.sentigraph")
-
-_PROBE_BUDGET_S = 5.0
-_PROBE_FRESH_S = 1.0
 
 
 @serve.ingress()
@@ -78,6 +76,7 @@ class Ingress(GrpcMethods):
         registry: DeploymentHandle,
         cache: DeploymentHandle | None,
         stream: DeploymentHandle | None = None,
+        jobs: DeploymentHandle | None = None,
     ) -> None:
         _log.setLevel(config.server.log_level)
         logged = config.server.access_log and _log.isEnabledFor(logging.INFO)
@@ -98,6 +97,9 @@ class Ingress(GrpcMethods):
             engines=engines,
             is_lost=is_lost,
         )
+        self._readiness = Readiness(
+            run_texts, self.routes, self._metrics, cache=self._shared, stream=self._stream
+        )
         self._comparison = Comparison(config, self._run_texts, self._metrics, self.routes)
         self._log = open_log(config, self._metrics)
         predict = Predict(
@@ -117,12 +119,13 @@ class Ingress(GrpcMethods):
         self._grpc: Route = GrpcDoor(self._oip, self.ready, config.limits).handle
         self._registry = RemoteRegistry(registry)
         self._relay = Relay(self._registry)
+        self._jobs = Relay(RemoteRoutes(jobs, "the Jobs deployment")) if jobs is not None else None
+        self._max_job_bytes = config.jobs.max_upload_bytes + FORM_BYTES
         self._max_body_bytes = config.limits.max_body_bytes
         self._max_form_bytes = config.registry.max_artifact_bytes + FORM_BYTES
-        documented = registry_routes(config)
+        documented = [*registry_routes(config), *batch_routes()]
         self._app = build_app(config.server, config.limits, config.topology, self, documented)
         self._serve: Route = self._route
-        self._secrets_state: Callable[[], str | None] = lambda: None
         if config.access.required:
             # A second of imports that open access does not need.
             from deployments.gate import open_gate  # noqa: PLC0415
@@ -130,8 +133,7 @@ class Ingress(GrpcMethods):
             self._gate = await open_gate(config, self._metrics)
             self._serve = self._gate.around(self._route)
             self._grpc = self._gate.around(self._grpc)
-            self._secrets_state = self._gate.secrets_state
-        self._probed: tuple[float, dict[str, str]] | None = None
+            self._readiness.secrets = self._gate.secrets_state
         self._mirroring = asyncio.create_task(self._metrics.mirror(ray_gauge).run())
         self._metrics.model_loaded.set(1)
         self._show_versions()
@@ -155,7 +157,7 @@ class Ingress(GrpcMethods):
         """Takes a newer routing table; the epoch that now stands."""
         if routes.epoch >= self._routes.epoch and routes != self._routes:
             self._routes = routes
-            self._probed = None
+            self._readiness.forget()
             self._show_versions()
         return self._routes.epoch
 
@@ -200,47 +202,12 @@ class Ingress(GrpcMethods):
         return self._metrics.page(self._page_life_s)
 
     async def ready(self) -> dict[str, str]:
-        """Classifies a fixed text on the real stages; an answer is good for a second.
-
-        Raises:
-            NotReady: The tokenizer or the model did not answer in time.
-        """
-        now = time.monotonic()
-        if self._probed is not None and now - self._probed[0] < _PROBE_FRESH_S:
-            return self._probed[1]
-        budget_s = np.array([_PROBE_BUDGET_S], dtype=np.float32)
-        probe = TextBatch(self._routes.champion.digest, ["ready?"], budget_s, np.array([False]))
-        try:
-            await asyncio.wait_for(self._run_texts(probe), _PROBE_BUDGET_S)
-        except Exception as error:
-            self._metrics.model_loaded.set(0)
-            _log.warning("readiness probe failed: %s", cause(error))
-            raise NotReady("the model stage does not answer") from error
-        self._metrics.model_loaded.set(1)
-        checks = {"model": "ok", "registry": "ok"}
-        if self._routes.registry_away:
-            checks["registry"] = "degraded: MLflow did not answer, last known version is served"
-        elif self._routes.champion.source == "last_known":
-            checks["registry"] = "degraded: last known version is served, not yet the champion"
-        if self._shared is not None:
-            checks["cache"] = await self._check_cache(self._shared)
-        if self._stream is not None:
-            checks["kafka"] = await self._stream.check()
-        if secrets := self._secrets_state():
-            checks["secrets"] = secrets
-        self._probed = (now, checks)
-        return checks
+        """See ``Readiness.checks``."""
+        return await self._readiness.checks()
 
     async def streams(self) -> list[StreamStatus] | None:
         """See ``Service.streams``."""
         return None if self._stream is None else await self._stream.status()
-
-    async def _check_cache(self, shared: RemoteCache) -> str:
-        try:
-            await asyncio.wait_for(shared.get_many([b""]), _PROBE_FRESH_S)
-        except Exception as error:  # noqa: BLE001  (whatever it is, the cache is what is degraded)
-            return f"degraded: {type(cause(error)).__name__}, predictions go on without it"
-        return "ok"
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Every request, and Starlette's lifespan messages."""
@@ -277,9 +244,15 @@ class Ingress(GrpcMethods):
             return
         if predict is None and is_registry_path(exchange.path):
             exchange.endpoint = REGISTRY_ENDPOINT
-            form = (exchange.header("content-type") or "").startswith("multipart/form-data")
-            limit = self._max_form_bytes if form else self._max_body_bytes
+            limit = self._limit(exchange, self._max_form_bytes)
             await self._relay.forward(exchange, max_bytes=limit)
+            return
+        if predict is None and is_batch_path(exchange.path):
+            exchange.endpoint = BATCH_ENDPOINT
+            if self._jobs is None:
+                raise JobsOff("batch jobs are off on this server; jobs.enabled switches them on")
+            limit = self._limit(exchange, self._max_job_bytes)
+            await self._jobs.forward(exchange, max_bytes=limit)
             return
         if predict is None:
             exchange.scope["sentigraph.exchange"] = exchange
@@ -293,6 +266,10 @@ class Ingress(GrpcMethods):
                 f"{exchange.method} is not allowed here; use POST", {"allow": "POST"}
             )
         await predict(exchange)
+
+    def _limit(self, exchange: Exchange, form_bytes: int) -> int:
+        form = (exchange.header("content-type") or "").startswith("multipart/form-data")
+        return form_bytes if form else self._max_body_bytes
 
     def _finish(self, exchange: Exchange) -> None:
         elapsed_s = time.monotonic() - exchange.started_s

@@ -1,5 +1,5 @@
 """Every metric of the serving graph: name, help, labels, buckets. Nowhere else, but
-``stream_metrics.py`` for Kafka and the prediction log.
+``stream_metrics.py`` for Kafka and the prediction log, ``job_metrics.py`` for batch jobs.
 
 The ingress sees the whole request (stage times travel back with the answer), so one
 registry in each ingress replica holds them all and ``/api/v1/metrics`` shows the page of
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics_core import Metric
 
+from deployments.job_metrics import JobMetrics
 from deployments.mirror import MakeGauge, Mirror
 from deployments.payloads import FloatArray
 from deployments.stream_metrics import PredictionLogMetrics, StreamMetrics
@@ -229,6 +230,7 @@ class Metrics:
             ["name", "version", "digest"],
             registry=registry,
         )
+        self.jobs = JobMetrics(registry)
         self.stream = StreamMetrics(registry)
         self.prediction_log = PredictionLogMetrics(registry)
 

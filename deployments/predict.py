@@ -146,6 +146,27 @@ class Predict:
                 raise outcome
         return model, answers
 
+    async def each(
+        self, model: LiveModel, texts: Sequence[str], deadline_s: float
+    ) -> list[dict[str, object] | RequestError]:
+        """Answers texts that did not come over HTTP, after interactive ones; one each, in order.
+
+        Raises:
+            Overloaded: They do not fit now, or would not be answered in time; none was queued.
+        """
+        accepted, refused = self._split(texts)
+        outcomes = await self._classifier.classify(
+            model, list(accepted.values()), deadline_s, bulk=True
+        )
+        answered: dict[int, dict[str, object] | RequestError] = {
+            index: outcome
+            if isinstance(outcome, RequestError)
+            else self._prediction(model, text, outcome)
+            for (index, text), outcome in zip(accepted.items(), outcomes, strict=True)
+        }
+        every = answered | refused
+        return [every[index] for index in range(len(texts))]
+
     def _check_count(self, texts: Sequence[str]) -> None:
         if not texts:
             raise EmptyBatch("texts is empty; send at least one text", {"field": "texts"})

@@ -67,11 +67,12 @@ class RemoteIngresses:
         return sum(await handle.broadcast("forget", model).results_async())
 
 
-class RemoteRegistry:
-    """``Far`` in the Registry deployment."""
+class RemoteRoutes:
+    """``Far`` in the Registry or the Jobs deployment."""
 
-    def __init__(self, handle: DeploymentHandle) -> None:
+    def __init__(self, handle: DeploymentHandle, what: str) -> None:
         self._handle = handle
+        self._what = what
 
     async def call(self, call: Call) -> AsyncIterator[Part]:
         """See ``Far.call``."""
@@ -80,7 +81,7 @@ class RemoteRegistry:
             async for part in answer:
                 yield part
         except RayActorError as error:
-            raise NotReady("the model registry does not answer") from error
+            raise NotReady(f"{self._what} does not answer; try again in a few seconds") from error
         finally:
             answer.cancel()
 
@@ -88,6 +89,13 @@ class RemoteRegistry:
         """See ``Far.push``."""
         wanted: bool = await self._handle.push.remote(call_id, part, more)
         return wanted
+
+
+class RemoteRegistry(RemoteRoutes):
+    """The Registry deployment, seen from the ingress."""
+
+    def __init__(self, handle: DeploymentHandle) -> None:
+        super().__init__(handle, "the model registry")
 
     async def judge(self, prediction_id: str, label: str) -> Judgement | None:
         """See ``Ingress.judge``, of all replicas."""

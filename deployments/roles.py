@@ -13,6 +13,7 @@ RULES: dict[str, tuple[Need, Need]] = {
     "/": ("service", "admin"),
     "/api/v1/predict": ("predict", "predict"),
     "/api/v1/feedback": ("predict", "predict"),
+    "/api/v1/batch": ("predict", "predict"),
     "/health": ("health", "admin"),
     "/ready": ("health", "admin"),
     "/metrics": ("metrics", "admin"),

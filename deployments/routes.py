@@ -10,9 +10,7 @@ from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.openapi.utils import get_openapi
 from fastapi.responses import JSONResponse
-from pydantic.json_schema import models_json_schema
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 
@@ -29,17 +27,14 @@ from deployments.errors import (
     UnknownPrediction,
 )
 from deployments.live import BACKENDS, LiveModel
+from deployments.openapi import openapi_document
 from deployments.schemas import (
-    BatchPrediction,
-    BatchPredictRequest,
     ErrorBody,
     FeedbackReceipt,
     FeedbackRequest,
     Health,
     LiveModels,
     LiveVersion,
-    Prediction,
-    PredictRequest,
     ServiceInfo,
 )
 from deployments.service import Service
@@ -48,7 +43,6 @@ PREFIX = "/api/v1"
 PREDICT = f"{PREFIX}/predict"
 PREDICT_BATCH = f"{PREFIX}/predict/batch"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
-_ERRORS = (400, 413, 415, 422, 429, 500, 503, 504)
 
 
 def build_app(
@@ -91,7 +85,9 @@ def build_app(
         app.include_router(metrics_routes(PREFIX, service))
     app.include_router(cache_routes(PREFIX, service))
     app.include_router(compatible_routes(PREFIX, release, limits.max_text_chars, service))
-    app.openapi = lambda: _openapi(app, limits, documented)  # type: ignore[method-assign]
+    app.openapi = lambda: openapi_document(  # type: ignore[method-assign]
+        app, limits, documented, predict=PREDICT, predict_batch=PREDICT_BATCH
+    )
     return app
 
 
@@ -235,78 +231,3 @@ def _from_validation(error: RequestValidationError, request: Request) -> Request
         for item in error.errors()[:5]
     ]
     return InvalidInput("; ".join(f"{p['field']}: {p['problem']}" for p in problems))
-
-
-def _openapi(app: FastAPI, limits: LimitsConfig, documented: Sequence[BaseRoute]) -> dict[str, Any]:
-    if app.openapi_schema is not None:
-        return app.openapi_schema
-    routes = [*app.routes, *documented]
-    document = get_openapi(title=app.title, version=app.version, routes=routes)
-    bodies = (PredictRequest, BatchPredictRequest, Prediction, BatchPrediction, ErrorBody)
-    names, definitions = models_json_schema(
-        [(body, "serialization") for body in bodies], ref_template="#/components/schemas/{model}"
-    )
-    schemas = definitions["$defs"]
-    schemas["PredictRequest"]["properties"]["text"] |= {
-        "minLength": 1,
-        "maxLength": limits.max_text_chars,
-        # What Python takes for white space, and regular expressions elsewhere do not.
-        "pattern": r"[^\s\x1c-\x1f\x85]",
-    }
-    schemas["BatchPredictRequest"]["properties"]["texts"] |= {
-        "minItems": 1,
-        "maxItems": limits.max_batch_texts,
-    }
-    document["components"]["schemas"].update(schemas)
-    refs = {body: names[body, "serialization"] for body in bodies}
-    for path, request, answer in (
-        (PREDICT, PredictRequest, Prediction),
-        (PREDICT_BATCH, BatchPredictRequest, BatchPrediction),
-    ):
-        document["paths"][path] = {"post": _operation(refs, request, answer)}
-    other = {"description": "Any other failure.", "content": _content(refs[ErrorBody])}
-    for item in document["paths"].values():
-        for operation in item.values():
-            operation["responses"].setdefault("default", other)
-    app.openapi_schema = document
-    return document
-
-
-def _content(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"application/json": {"schema": schema}}
-
-
-def _operation(refs: dict[Any, Any], request: Any, answer: Any) -> dict[str, Any]:
-    def content(model: Any) -> dict[str, Any]:
-        return _content(refs[model])
-
-    deadline = {
-        "name": "X-Deadline-Ms",
-        "in": "header",
-        "required": False,
-        "schema": {"type": "integer", "minimum": 1},
-        "description": "Milliseconds after which the answer is worthless.",
-    }
-    priority = {
-        "name": "X-Priority",
-        "in": "header",
-        "required": False,
-        "schema": {"type": "string", "enum": ["interactive", "bulk"]},
-        "description": "Interactive texts go first. Default: interactive for one text, bulk for "
-        "a batch.",
-    }
-    errors = {
-        str(status): {"description": "See `error_code`.", "content": content(ErrorBody)}
-        for status in _ERRORS
-    }
-    return {
-        "tags": ["predict"],
-        "summary": (answer.__doc__ or "").strip(),
-        "operationId": request.__name__,
-        "parameters": [deadline, priority],
-        "requestBody": {"required": True, "content": content(request)},
-        "responses": {
-            "200": {"description": "Classified.", "content": content(answer)},
-            **errors,
-        },
-    }

@@ -60,6 +60,9 @@ VERBS = {
     ),
     "secrets": Entry("pipelines.secrets", "API keys and other secrets in Vault"),
     "dlq": Entry("pipelines.dlq", "Kafka messages that could not be answered: list, show, redrive"),
+    "score": Entry(
+        "pipelines.score", "classify the rows of files with a pool of engines on Ray Data"
+    ),
     "warm": Entry("pipelines.warm", "have the texts of a file remembered by a running server"),
     "flush": Entry("pipelines.flush", "have a running server forget a version's predictions"),
     "import": Entry("pipelines.hf_import", "turn a Hugging Face classifier into a bundle"),
@@ -74,9 +77,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = _parser(name).parse_args(arguments)
         status: int = args.run(args)
     except ModuleNotFoundError as exc:
+        extra = "score" if name == "score" else "train"
         print(
-            f"sentigraph {name}: package {exc.name} is missing; install the train extra: "
-            "pip install --constraint constraints.txt '.[train]'",
+            f"sentigraph {name}: package {exc.name} is missing; install the {extra} extra: "
+            f"pip install --constraint constraints.txt '.[{extra}]'",
             file=sys.stderr,
         )
         return REFUSED

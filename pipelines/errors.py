@@ -5,6 +5,7 @@ PipelineError            exit status 1, message on stderr
 ├── DatasetError         a table of texts and labels cannot be trained on
 ├── CheckpointError      a model directory is incomplete, unsafe or of an unknown kind
 ├── ParityError          an exported or quantised model no longer agrees with its source
+├── ScoreError           a file cannot be scored, or a run cannot be taken up again
 └── StackError           the local servers cannot be started, or one of them ended
 """
 
@@ -29,6 +30,10 @@ class CheckpointError(PipelineError):
 
 class ParityError(PipelineError):
     """A converted model no longer agrees with the model it was made from."""
+
+
+class ScoreError(PipelineError):
+    """A file cannot be scored as it is, or a run that was broken off is another one."""
 
 
 class StackError(PipelineError):

@@ -49,7 +49,7 @@ class ServeConfig:
         Args:
             environ: Environment to start from.
             home: Folder that relative paths start from.
-            state_dir: Where the registry is, instead of the configured place.
+            state_dir: Where registry and jobs are, instead of the configured place.
 
         Raises:
             StackError: The configuration is refused.
@@ -60,6 +60,7 @@ class ServeConfig:
             ours["MLOPS_REGISTRY__TRACKING_URI"] = f"sqlite:///{state / 'mlflow.db'}"
             ours["MLOPS_REGISTRY__ARTIFACT_ROOT"] = str(state / "artifacts")
             ours["MLOPS_REGISTRY__BUNDLE_CACHE_DIR"] = str(state / "bundles")
+            ours.setdefault("MLOPS_JOBS__DATABASE", f"sqlite:///{state / 'jobs.db'}")
         try:
             return ours, load_config(self._args, environ=ours, home=home)
         except ConfigError as error:

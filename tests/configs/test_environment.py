@@ -42,6 +42,7 @@ ALSO = {
     "MLOPS_ACCESS__REQUIRED": {"MLOPS_ACCESS__API_KEY": "an-Api-key-1"},
     "MLOPS_ACCESS__API_KEY": {"MLOPS_ACCESS__REQUIRED": "true"},
     "MLOPS_ACCESS__API_KEYS": {"MLOPS_ACCESS__REQUIRED": "true"},
+    "MLOPS_JOBS__WEBHOOK__HOSTS": {"MLOPS_JOBS__WEBHOOK__SECRET": "a-secret-of-the-tests"},
     "MLOPS_ACCESS__JWT__JWKS": {"MLOPS_ACCESS__REQUIRED": "true", **JWT},
 }
 
@@ -59,6 +60,9 @@ CHOSEN = {
     "limits.max_queued_texts": "4096",
     "replicas.cache.num_replicas": "0",
     "replicas.registry.num_replicas": "0",
+    "replicas.jobs.num_replicas": "0",
+    "jobs.database": "postgresql://jobs@db/jobs",
+    "jobs.webhook.hosts": "hooks.example",
     "registry.tracking_uri": "http://mlflow:5000",
     "server.cors_origins": "https://shop.example",
     "access.public": "metrics",

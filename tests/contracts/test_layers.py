@@ -18,6 +18,7 @@ EDGES = {
         "deployments/fleet.py",
         "deployments/ingress.py",
         "deployments/stream.py",
+        "deployments/jobs/deployment.py",
         "deployments/metrics.py",
         "deployments/remote.py",
         "pipelines/",
@@ -27,6 +28,8 @@ EDGES = {
     "transformers": ("deployments/engines/", "pipelines/"),
     "mlflow": ("registry/connection.py",),
     "kafka": ("deployments/streams/", "pipelines/"),
+    "sqlalchemy": ("deployments/jobs/", "registry/connection.py"),
+    "fsspec": ("pipelines/scoring/",),
 }
 # Besides the one reader: MLflow takes some of its settings from the environment alone, so the
 # connection sets them before the import; a launcher hands its children an environment.

@@ -5,7 +5,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any, get_args
@@ -14,6 +14,7 @@ import httpx
 import pytest
 from fastapi.openapi.utils import get_openapi
 from front import Stages, with_front
+from starlette.routing import BaseRoute
 from test_callers import jwks, rsa_key, token
 
 from configs.access import Role
@@ -23,6 +24,7 @@ from deployments.access import Access
 from deployments.callers import KeyRing
 from deployments.concurrency import ReplicaSlots
 from deployments.exchange import Exchange
+from deployments.jobs.api import batch_routes
 from deployments.metrics import Metrics
 from deployments.rate_limit import ReplicaRates
 from deployments.registry_app import registry_routes
@@ -62,6 +64,10 @@ def every_route() -> Iterator[tuple[str, str]]:
 
 def registry_paths() -> Iterator[tuple[str, str]]:
     routes = registry_routes(AppConfig())
+    yield from paths_of(routes)
+
+
+def paths_of(routes: Sequence[BaseRoute]) -> Iterator[tuple[str, str]]:
     for path, operations in get_openapi(title="", version="", routes=routes)["paths"].items():
         for method in operations:
             yield method.upper(), path.replace("{", "").replace("}", "")
@@ -71,7 +77,10 @@ def test_every_route_states_its_role() -> None:
     registry = list(registry_paths())
     assert len(registry) > 7
     assert {needed(*route) for route in registry} == {"registry-read", "registry-write"}
-    routes = [*every_route(), *registry]
+    batch = list(paths_of(batch_routes()))
+    assert len(batch) == 8
+    assert {needed(*route) for route in batch} == {"predict"}
+    routes = [*every_route(), *registry, *batch]
     assert len(routes) > 7
     assert not [(method, path) for method, path in routes if rule_of(path) is None]
     assert needed("POST", PREDICT) == needed("POST", PREDICT_BATCH) == "predict"

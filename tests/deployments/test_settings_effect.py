@@ -92,6 +92,28 @@ ELSEWHERE = {
     "access.jwt.audience": "tests/deployments/test_callers.py",
     "access.jwt.roles_claim": "tests/deployments/test_callers.py",
     "access.jwt.leeway_s": "tests/deployments/test_callers.py",
+    "jobs.database": "tests/deployments/jobs_front.py",
+    "jobs.max_jobs": "tests/deployments/test_jobs.py",
+    "jobs.max_high": "tests/deployments/test_jobs.py",
+    "jobs.max_medium": "tests/deployments/test_jobs.py",
+    "jobs.max_low": "tests/deployments/test_jobs.py",
+    "jobs.max_texts": "tests/deployments/test_jobs.py",
+    "jobs.max_queued_texts": "tests/deployments/test_jobs.py",
+    "jobs.max_upload_bytes": "tests/deployments/test_jobs.py",
+    "jobs.chunk_texts": "tests/deployments/test_jobs.py",
+    "jobs.chunks_in_flight": "tests/deployments/test_jobs.py",
+    "jobs.lease_s": "tests/deployments/test_jobs.py",
+    "jobs.max_attempts": "tests/deployments/test_jobs.py",
+    "jobs.default_timeout_s": "tests/deployments/test_jobs.py",
+    "jobs.max_timeout_s": "tests/deployments/test_jobs.py",
+    "jobs.ageing_s": "tests/deployments/test_jobs_turns.py",
+    "jobs.result_ttl_s": "tests/deployments/test_jobs.py",
+    "jobs.max_ended": "tests/deployments/test_jobs.py",
+    "jobs.cleanup_interval_s": "tests/deployments/test_jobs.py",
+    "jobs.webhook.hosts": "tests/deployments/test_jobs_webhook.py",
+    "jobs.webhook.secret": "tests/deployments/test_jobs_webhook.py",
+    "jobs.webhook.max_attempts": "tests/deployments/test_jobs_webhook.py",
+    "jobs.webhook.timeout_ms": "tests/deployments/test_jobs_webhook.py",
     "breaker.failure_threshold": "tests/deployments/test_breaker.py",
     "breaker.recovery_ms": "tests/deployments/test_breaker.py",
     "breaker.success_threshold": "tests/deployments/test_breaker.py",
@@ -364,15 +386,16 @@ def test_hops_and_threads_reach_their_replicas() -> None:
 @shows(
     *(
         f"replicas.{name}.{field}"
-        for name in ("ingress", "cache", "tokenizer", "model", "registry")
+        for name in ("ingress", "cache", "tokenizer", "model", "registry", "jobs")
         for field in ("num_replicas", "num_cpus", "num_gpus", "max_ongoing_requests")
     )
 )
-@pytest.mark.parametrize("name", ["ingress", "cache", "tokenizer", "model", "registry"])
+@pytest.mark.parametrize("name", ["ingress", "cache", "tokenizer", "model", "registry", "jobs"])
 def test_replica_sizes_reach_ray(name: str) -> None:
-    count = 1 if name in ("cache", "registry") else 3
+    count = 1 if name in ("cache", "registry", "jobs") else 3
     size = {"num_replicas": count, "num_cpus": 0.7, "num_gpus": 0.5, "max_ongoing_requests": 77}
-    deployment = graph({"replicas": {name: size}})[name.capitalize()]
+    args = {"replicas": {name: size}, "jobs": {"enabled": True}}
+    deployment = graph(args)[name.capitalize()]
     assert deployment.num_replicas == count
     assert deployment.ray_actor_options == {"num_cpus": 0.7, "num_gpus": 0.5}
     assert deployment.max_ongoing_requests == 77
@@ -422,13 +445,19 @@ def test_bounds_and_policy_reach_ray(topology: str) -> None:
     assert hops == (7 if topology == "split" else 2)
 
 
+@shows("jobs.enabled")
+def test_jobs_are_a_deployment_where_they_are_on() -> None:
+    assert "Jobs" not in graph({})
+    assert "Jobs" in graph({"jobs": {"enabled": True}})
+
+
 def bounds_of(deployment: Deployment) -> dict[str, float]:
     kwargs: dict[str, float] = deployment._deployment_config.autoscaling_config.policy.policy_kwargs
     return kwargs
 
 
-@shows("replicas.cache.max_replicas", "replicas.registry.max_replicas")
-@pytest.mark.parametrize("name", ["cache", "registry"])
+@shows(*(f"replicas.{name}.max_replicas" for name in ("cache", "registry", "jobs")))
+@pytest.mark.parametrize("name", ["cache", "registry", "jobs"])
 def test_what_holds_state_does_not_grow(name: str) -> None:
     with pytest.raises(Exception, match=rf"replicas\.{name}\.max_replicas=3"):
         build({"replicas": {name: {"max_replicas": 3}}})

@@ -48,7 +48,13 @@ def stack(
         "MLOPS_STREAM__FETCH_WAIT_MS": "10",
     }
     settings = StackSettings(
-        environ={**os.environ, **streams, "MLOPS_VAULT_TOKEN": vault_token},
+        environ={
+            **os.environ,
+            **streams,
+            "MLOPS_VAULT_TOKEN": vault_token,
+            "MLOPS_JOBS__ENABLED": "true",
+            "MLOPS_JOBS__LEASE_S": "2",
+        },
         state_dir=tmp_path_factory.mktemp("state"),
         port=0,
         mlflow_port=0,

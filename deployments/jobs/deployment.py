@@ -1,0 +1,44 @@
+"""The Jobs deployment: ``JobsReplica`` with Ray Serve handles around it. One replica."""
+
+import asyncio
+
+from ray.serve.handle import DeploymentHandle
+
+from configs.schema import AppConfig
+from deployments.classifier import Classifier
+from deployments.jobs.replica import JobsReplica
+from deployments.metrics import Metrics
+from deployments.remote import is_lost, ray_gauge, remote_tokenizer
+from deployments.router import Routes
+
+
+class Jobs(JobsReplica):
+    """Takes its texts to the same stages as the ingress, after interactive ones."""
+
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self,
+        config: AppConfig,
+        *,
+        hops_in_flight: int,
+        engines: float,
+        tokenizer: DeploymentHandle | None,
+        registry: DeploymentHandle,
+    ) -> None:
+        metrics = Metrics()
+        classifier = Classifier(
+            config,
+            remote_tokenizer(tokenizer),
+            None,
+            metrics,
+            hops_in_flight=hops_in_flight,
+            engines=engines,
+            is_lost=is_lost,
+        )
+        routes: Routes = await registry.routes.remote()
+        super().__init__(config, classifier, metrics, routes)
+        self._mirroring = asyncio.create_task(metrics.mirror(ray_gauge).run())
+        self.start()
+
+    async def check_health(self) -> None:
+        """Serve asks every few seconds; a replica whose loops ended is replaced."""
+        await self.check()

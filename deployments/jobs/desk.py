@@ -1,0 +1,274 @@
+"""What the routes of batch jobs do: take, show, cancel. Limits are checked here.
+
+Knows no HTTP; everything that it refuses is a ``RequestError``.
+"""
+
+import asyncio
+import hashlib
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import BinaryIO
+
+import orjson
+
+from configs.schema import AppConfig
+from deployments.errors import (
+    BatchTooLarge,
+    EmptyBatch,
+    InvalidInput,
+    JobNotCancellable,
+    JobNotFound,
+    JobRefused,
+    Overloaded,
+    ResultsNotReady,
+)
+from deployments.jobs.downloads import Format, write
+from deployments.jobs.records import (
+    ENDED,
+    PRIORITIES,
+    Job,
+    Load,
+    NewJob,
+    Page,
+    Priority,
+    Results,
+    Shown,
+    Terms,
+)
+from deployments.jobs.runner import Runner
+from deployments.jobs.store import JobStore
+from deployments.jobs.turns import seconds_left
+from deployments.jobs.uploads import kind_of, read_texts
+from deployments.jobs.webhook import Webhook
+
+_RETRY_AFTER_S = 30
+
+
+class Desk:
+    """Takes jobs and answers questions about them. One for each Jobs replica."""
+
+    def __init__(
+        self,
+        config: AppConfig,
+        store: JobStore,
+        runner: Runner,
+        webhook: Webhook,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._config = config.jobs
+        self._max_chars = config.limits.max_text_chars
+        self._store = store
+        self._runner = runner
+        self._webhook = webhook
+        self._clock = clock
+
+    async def submit(self, terms: Terms, texts: Sequence[str]) -> tuple[Shown, bool]:
+        """Takes a job of texts; also whether it is new.
+
+        Raises:
+            RequestError: It is not taken.
+        """
+        digest = hashlib.sha256(orjson.dumps([_asked(terms), list(texts)])).hexdigest()
+        # What is too long is refused when its turn comes; no more of it is kept than that takes.
+        cut = (text[: self._max_chars + 1] for text in texts)
+        return await self._take(terms, digest, cut)
+
+    async def upload(
+        self, terms: Terms, file: BinaryIO, filename: str, column: str
+    ) -> tuple[Shown, bool]:
+        """Takes a job of a file's texts; also whether it is new.
+
+        Raises:
+            RequestError: It is not taken.
+        """
+        kind = kind_of(filename)
+        found = await asyncio.to_thread(_digest, file)
+        found.update(orjson.dumps([_asked(terms), kind, column]))
+        file.seek(0)
+        unpacked = 4 * self._config.max_upload_bytes
+        texts = read_texts(file, kind, column, self._max_chars, unpacked)
+        return await self._take(terms, found.hexdigest(), texts)
+
+    async def show(self, job_id: str, owner: str) -> Shown:
+        """A job as it stands.
+
+        Raises:
+            JobNotFound: There is none, or it is another caller's.
+        """
+        job = await self._job(job_id, owner)
+        if job.state in ENDED:
+            return Shown(job, 0.0)
+        loads = await asyncio.to_thread(self._store.loads)
+        return Shown(job, seconds_left(job.id, loads, self.texts_per_s))
+
+    async def cancel(self, job_id: str, owner: str) -> None:
+        """Ends a job; its chunks under way are let go.
+
+        Raises:
+            JobNotFound: There is none, or it is another caller's.
+            JobNotCancellable: It has ended already.
+        """
+        await self._job(job_id, owner)
+        if not await asyncio.to_thread(self._store.cancel, job_id, self._clock()):
+            raise JobNotCancellable("the job has ended already")
+        self._runner.drop(job_id)
+        self._runner.wake()
+
+    async def page(self, job_id: str, owner: str, number: int, size: int) -> Page:
+        """Results of a page from 1 on, in the order of the texts; empty past the last one.
+
+        Raises:
+            JobNotFound: There is none, or it is another caller's.
+            ResultsNotReady: Not one result is there yet.
+        """
+        job = await self._job(job_id, owner)
+        ready = await asyncio.to_thread(self._store.ready_texts, job)
+        if not ready:
+            raise ResultsNotReady("the job has no results yet", {"state": job.state})
+        start = min((number - 1) * size, ready)
+        stop = min(start + size, ready)
+        results = await asyncio.to_thread(self._between, job, start, stop)
+        return Page(job, results, ready)
+
+    async def file(self, job_id: str, owner: str, kind: Format) -> Iterator[bytes]:
+        """All results of a job that has ended, in the order of the texts.
+
+        Raises:
+            JobNotFound: There is none, or it is another caller's.
+            ResultsNotReady: It has not ended.
+        """
+        job = await self._job(job_id, owner)
+        if job.state not in ENDED:
+            raise ResultsNotReady("the job has not ended", {"state": job.state})
+        ready = await asyncio.to_thread(self._store.ready_texts, job)
+        return write(self._store.results(job, 0, ready), kind)
+
+    async def counts(self) -> dict[str, int]:
+        """Jobs by state."""
+        return await asyncio.to_thread(self._store.counts)
+
+    async def loads(self) -> list[Load]:
+        """What is left of every open job."""
+        return await asyncio.to_thread(self._store.loads)
+
+    async def spent(self) -> list[tuple[float, int]]:
+        """Seconds and texts of each kept job that completed."""
+        return await asyncio.to_thread(self._store.spent)
+
+    @property
+    def texts_per_s(self) -> float | None:
+        """Pace of all jobs together; None before a chunk has ended."""
+        return self._runner.pace.texts_per_s
+
+    async def _job(self, job_id: str, owner: str) -> Job:
+        job = await asyncio.to_thread(self._store.job, job_id, owner)
+        if job is None:
+            raise JobNotFound("no such job; one that has ended is deleted after a while")
+        return job
+
+    async def _take(
+        self, terms: Terms, digest: str, texts: Iterable[str | None]
+    ) -> tuple[Shown, bool]:
+        if terms.webhook_url:
+            self._webhook.check(terms.webhook_url)
+        new = self._new(terms, digest)
+        # Before anything is stored, and again when all is: a full queue costs no disk.
+        self._check_room(new.priority, 1, await self.loads())
+        if await asyncio.to_thread(self._store.create, new) is None:
+            return await self._same(terms, digest), False
+        try:
+            started = await asyncio.to_thread(self._receive, new, texts)
+        except BaseException:
+            await asyncio.to_thread(self._store.discard, new.id)
+            raise
+        self._runner.wake()
+        loads = await self.loads()
+        return Shown(started, seconds_left(new.id, loads, self.texts_per_s)), True
+
+    def _new(self, terms: Terms, digest: str) -> NewJob:
+        config, now_s = self._config, self._clock()
+        timeout_s = terms.timeout_seconds or config.default_timeout_s
+        if timeout_s > config.max_timeout_s:
+            raise InvalidInput(
+                f"timeout_seconds is above {config.max_timeout_s}",
+                {"field": "timeout_seconds", "max_timeout_s": config.max_timeout_s},
+            )
+        return NewJob(
+            id=uuid.uuid4().hex,
+            owner=terms.owner,
+            priority=terms.priority,
+            chunk_texts=min(terms.max_batch_size or config.chunk_texts, config.chunk_texts),
+            deadline_s=now_s + timeout_s,
+            created_s=now_s,
+            idempotency_key=terms.idempotency_key,
+            digest=digest,
+            webhook_url=terms.webhook_url,
+        )
+
+    async def _same(self, terms: Terms, digest: str) -> Shown:
+        """The job that an idempotency key names already."""
+        assert terms.idempotency_key is not None  # only a key can be taken
+        job = await asyncio.to_thread(self._store.by_key, terms.owner, terms.idempotency_key)
+        if job is None:
+            raise JobNotFound("the job of this Idempotency-Key was deleted just now")
+        if job.digest != digest:
+            raise JobRefused("this Idempotency-Key was used for another job")
+        if job.state == "receiving":
+            raise JobRefused("the job of this Idempotency-Key is still being received")
+        return await self.show(job.id, terms.owner)
+
+    def _receive(self, new: NewJob, texts: Iterable[str | None]) -> Job:
+        counted = _at_most(texts, self._config.max_texts)
+        total = self._store.receive(new.id, new.chunk_texts, counted)
+        if not total:
+            raise EmptyBatch("there is not one text; send at least one", {"field": "texts"})
+        return self._store.start(
+            new.id, total, lambda loads: self._check_room(new.priority, total, loads)
+        )
+
+    def _check_room(self, priority: Priority, texts: int, loads: Sequence[Load]) -> None:
+        config = self._config
+        mine = sum(load.priority == priority for load in loads)
+        left = sum(load.texts for load in loads)
+        most = dict(
+            zip(PRIORITIES, (config.max_high, config.max_medium, config.max_low), strict=True)
+        )[priority]
+        for is_full, why in (
+            (len(loads) >= config.max_jobs, f"{len(loads)} jobs are open"),
+            (mine >= most, f"{mine} jobs of priority {priority} are open"),
+            (left + texts > config.max_queued_texts, f"{left} texts are waiting"),
+        ):
+            if is_full:
+                raise Overloaded(
+                    f"{why} and one more does not fit; try again in {_RETRY_AFTER_S} s",
+                    {"retry_after_s": _RETRY_AFTER_S},
+                )
+
+    def _between(self, job: Job, start: int, stop: int) -> list[dict[str, object]]:
+        found: list[dict[str, object]] = []
+        parts: Iterator[tuple[object, Results]] = self._store.results(job, start, stop)
+        for _, results in parts:
+            found += results
+        skipped = start % job.chunk_texts
+        return found[skipped : skipped + stop - start]
+
+
+def _asked(terms: Terms) -> list[object]:
+    return [terms.priority, terms.max_batch_size, terms.timeout_seconds, terms.webhook_url]
+
+
+def _digest(file: BinaryIO) -> "hashlib._Hash":
+    found = hashlib.sha256()
+    while piece := file.read(1 << 20):
+        found.update(piece)
+    return found
+
+
+def _at_most(texts: Iterable[str | None], most: int) -> Iterator[str | None]:
+    for number, text in enumerate(texts):
+        if number >= most:
+            raise BatchTooLarge(
+                f"more texts than the {most} that one job may have", {"max_texts": most}
+            )
+        yield text

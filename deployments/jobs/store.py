@@ -1,0 +1,220 @@
+"""Jobs, chunks and results in the database. Every method is one transaction, or says otherwise.
+
+What the routes need; ``leases.py`` is what the runner needs. Methods block: call them in a
+thread.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Engine, and_, delete, func, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from deployments.jobs.leases import end_jobs
+from deployments.jobs.records import ENDED, OPEN, Job, Load, NewJob, Results, Texts
+from deployments.jobs.tables import chunks, jobs
+
+# Chunks written in one transaction while a job is received.
+_CHUNKS_AT_ONCE = 16
+
+
+class JobStore:
+    """The database of all jobs. Safe to share between threads and between processes."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def create(self, new: NewJob) -> Job | None:
+        """Notes a job that is still received; None when its idempotency key is taken."""
+        with self._engine.begin() as connection:
+            try:
+                with connection.begin_nested():
+                    connection.execute(
+                        insert(jobs).values(
+                            id=new.id,
+                            owner=new.owner,
+                            idempotency_key=new.idempotency_key,
+                            digest=new.digest,
+                            priority=new.priority,
+                            state="receiving",
+                            chunk_texts=new.chunk_texts,
+                            created_s=new.created_s,
+                            deadline_s=new.deadline_s,
+                            turn_s=new.created_s,
+                            webhook_url=new.webhook_url,
+                        )
+                    )
+            except IntegrityError:
+                return None
+            return _job(connection, jobs.c.id == new.id)
+
+    def by_key(self, owner: str, idempotency_key: str) -> Job | None:
+        """The job that a caller submitted with that key."""
+        where = and_(jobs.c.owner == owner, jobs.c.idempotency_key == idempotency_key)
+        with self._reading() as connection:
+            return _job(connection, where)
+
+    def receive(self, job_id: str, chunk_texts: int, texts: Iterable[str | None]) -> int:
+        """Stores a job's texts in several transactions; returns how many there were.
+
+        The job stays ``receiving``: nothing of it is leased before ``start``.
+        """
+        total = 0
+        waiting: list[dict[str, object]] = []
+        for position, part in enumerate(_parts(texts, chunk_texts)):
+            total += len(part)
+            waiting.append(_chunk_row(job_id, position, part))
+            if len(waiting) == _CHUNKS_AT_ONCE:
+                self._insert(waiting)
+                waiting = []
+        if waiting:
+            self._insert(waiting)
+        return total
+
+    def _insert(self, rows: list[dict[str, object]]) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(insert(chunks), rows)
+
+    def start(self, job_id: str, total: int, refuse: Callable[[Sequence[Load]], None]) -> Job:
+        """Makes a received job one that waits.
+
+        Args:
+            job_id: Which.
+            total: Its texts.
+            refuse: Raises when there is no room beside the open jobs; the job is then as before.
+        """
+        with self._engine.begin() as connection:
+            refuse(_loads(connection))
+            connection.execute(
+                update(jobs).where(jobs.c.id == job_id).values(state="pending", total_texts=total)
+            )
+            found = _job(connection, jobs.c.id == job_id)
+            assert found is not None
+            return found
+
+    def discard(self, job_id: str) -> None:
+        """Deletes a job with everything of it."""
+        with self._engine.begin() as connection:
+            connection.execute(delete(jobs).where(jobs.c.id == job_id))
+
+    def job(self, job_id: str, owner: str) -> Job | None:
+        """A job of that caller; None when there is none that has been received."""
+        where = and_(jobs.c.id == job_id, jobs.c.owner == owner, jobs.c.state != "receiving")
+        with self._reading() as connection:
+            return _job(connection, where)
+
+    def loads(self) -> list[Load]:
+        """What is left of every open job."""
+        with self._reading() as connection:
+            return _loads(connection)
+
+    def counts(self) -> dict[str, int]:
+        """Jobs by state."""
+        query = select(jobs.c.state, func.count()).group_by(jobs.c.state)
+        with self._reading() as connection:
+            return {state: count for state, count in connection.execute(query)}
+
+    def spent(self) -> list[tuple[float, int]]:
+        """Seconds from first chunk to end, and texts done, of each kept job that completed."""
+        query = select(jobs.c.ended_s - jobs.c.started_s, jobs.c.done_texts).where(
+            jobs.c.state == "completed", jobs.c.started_s.is_not(None)
+        )
+        with self._reading() as connection:
+            return [(float(seconds), int(texts)) for seconds, texts in connection.execute(query)]
+
+    def cancel(self, job_id: str, now_s: float) -> bool:
+        """Ends an open job; False when it has ended already."""
+        with self._engine.begin() as connection:
+            return end_jobs(connection, jobs.c.id == job_id, "cancelled", now_s) > 0
+
+    def ready_texts(self, job: Job) -> int:
+        """How many results are there without a gap from the first text on."""
+        query = select(func.min(chunks.c.position)).where(
+            chunks.c.job_id == job.id, chunks.c.state != "done"
+        )
+        with self._reading() as connection:
+            missing = connection.execute(query).scalar()
+        return job.total_texts if missing is None else int(missing) * job.chunk_texts
+
+    def results(self, job: Job, start: int, stop: int) -> Iterator[tuple[Texts, Results]]:
+        """Texts and results of the chunks that hold ``start`` up to ``stop``, one at a time."""
+        for position in range(start // job.chunk_texts, -(-stop // job.chunk_texts)):
+            query = select(chunks.c.texts, chunks.c.results).where(
+                chunks.c.job_id == job.id, chunks.c.position == position, chunks.c.state == "done"
+            )
+            with self._reading() as connection:
+                row = connection.execute(query).one_or_none()
+            if row is None:
+                return
+            yield orjson.loads(row.texts), orjson.loads(row.results)
+
+    def due_webhooks(self, now_s: float, at_most: int) -> list[Job]:
+        """Ended jobs whose message is due, the longest due first."""
+        query = (
+            select(jobs).where(jobs.c.webhook_due_s <= now_s).order_by(jobs.c.webhook_due_s)
+        ).limit(at_most)
+        with self._reading() as connection:
+            return [_record(row) for row in connection.execute(query)]
+
+    def sent_webhook(self, job_id: str, again_s: float | None) -> None:
+        """Counts an attempt; ``again_s`` is when to try again, None when that was the last."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                update(jobs)
+                .where(jobs.c.id == job_id)
+                .values(webhook_attempts=jobs.c.webhook_attempts + 1, webhook_due_s=again_s)
+            )
+
+    def clean(self, *, ended_before_s: float, received_before_s: float, keep: int) -> int:
+        """Deletes jobs that ended, or began to be received, before a time, and all but the last
+        ``keep`` that ended; returns how many."""
+        newest = select(jobs.c.id).where(jobs.c.state.in_(ENDED)).order_by(jobs.c.ended_s.desc())
+        surplus = newest.offset(keep).limit(1_000)
+        gone = or_(
+            jobs.c.ended_s < ended_before_s,
+            and_(jobs.c.state == "receiving", jobs.c.created_s < received_before_s),
+            jobs.c.id.in_(surplus),
+        )
+        with self._engine.begin() as connection:
+            return connection.execute(delete(jobs).where(gone)).rowcount
+
+    def _reading(self) -> Connection:
+        return self._engine.connect().execution_options(reads=True)
+
+
+def _parts(texts: Iterable[str | None], size: int) -> Iterator[list[str | None]]:
+    part: list[str | None] = []
+    for text in texts:
+        part.append(text)
+        if len(part) == size:
+            yield part
+            part = []
+    if part:
+        yield part
+
+
+def _chunk_row(job_id: str, position: int, texts: Texts) -> dict[str, object]:
+    return {
+        "job_id": job_id,
+        "position": position,
+        "size": len(texts),
+        "state": "pending",
+        "texts": orjson.dumps(texts),
+    }
+
+
+def _job(connection: Connection, where: Any) -> Job | None:
+    row = connection.execute(select(jobs).where(where)).one_or_none()
+    return None if row is None else _record(row)
+
+
+def _record(row: Any) -> Job:
+    return Job(**{name: getattr(row, name) for name in Job.__dataclass_fields__})
+
+
+def _loads(connection: Connection) -> list[Load]:
+    query = select(jobs.c.id, jobs.c.priority, jobs.c.total_texts - jobs.c.done_texts).where(
+        jobs.c.state.in_(OPEN)
+    )
+    return [Load(*row) for row in connection.execute(query)]

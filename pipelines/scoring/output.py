@@ -1,0 +1,160 @@
+"""Scored rows → bytes of a part, and parts → one file, in order and in bounded memory."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.scoring.parts import Kind
+from pipelines.scoring.places import Place
+from pipelines.scoring.rows import RAW
+
+METADATA = "sentigraph"
+# Rows of one row group of a merged Parquet file.
+_GROUP_ROWS = 65_536
+_COPY_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Names of what is added to every row.
+
+    Attributes:
+        prefix: Before each of them.
+        labels: The model's, in score order.
+    """
+
+    prefix: str
+    labels: tuple[str, ...]
+
+    @property
+    def types(self) -> dict[str, pa.DataType]:
+        """Arrow types by name without the prefix, in order."""
+        return {
+            "label": pa.string(),
+            "score": pa.float32(),
+            **{f"score_{label}": pa.float32() for label in self.labels},
+            "n_tokens": pa.int32(),
+            "truncated": pa.bool_(),
+            "error_code": pa.string(),
+            "error_message": pa.string(),
+        }
+
+    @property
+    def names(self) -> list[str]:
+        """As they are written."""
+        return [self.prefix + name for name in self.types]
+
+    def table(self, predictions: Sequence[Mapping[str, object]]) -> pa.Table:
+        """Predictions as columns; what a row does not have is null."""
+        arrays = [pa.array([row.get(n) for row in predictions], t) for n, t in self.types.items()]
+        return pa.table(arrays, names=self.names)
+
+
+def encode(
+    carried: pa.Table,
+    predicted: pa.Table,
+    kind: Kind,
+    facts: Mapping[str, object],
+    *,
+    heads: bool,
+) -> Iterator[bytes]:
+    """The bytes of a part; of CSV with its header where ``heads`` says so."""
+    table = carried
+    for name in predicted.column_names:
+        table = table.append_column(name, predicted.column(name))
+    if kind == "parquet":
+        sink = io.BytesIO()
+        pq.write_table(table.replace_schema_metadata(_metadata(carried.schema, facts)), sink)
+        yield sink.getvalue()
+    elif kind == "csv":
+        if heads:
+            yield csv_header(table.column_names)
+        lines = io.StringIO(newline="")
+        csv.writer(lines).writerows(
+            [[_cell(value) for value in row.values()] for row in table.to_pylist()]
+        )
+        yield lines.getvalue().encode("utf-8")
+    else:
+        raw = carried.column_names == [RAW]
+        rows = (_json_row(row, raw) for row in table.to_pylist())
+        yield b"".join(orjson.dumps(row, default=str) + b"\n" for row in rows)
+
+
+def csv_header(names: Sequence[str]) -> bytes:
+    """The first line."""
+    lines = io.StringIO(newline="")
+    csv.writer(lines).writerow(names)
+    return lines.getvalue().encode("utf-8")
+
+
+def merge(
+    parts: Iterable[Place], target: Place, kind: Kind, header: bytes, facts: Mapping[str, object]
+) -> None:
+    """Puts parts together in their order; ``target`` appears when it is complete."""
+    if kind == "parquet":
+        _merge_parquet(parts, target, facts)
+    else:
+        target.write(_pieces(parts, header))
+
+
+def _pieces(parts: Iterable[Place], header: bytes) -> Iterator[bytes]:
+    yield header
+    for part in parts:
+        with part.fs.open_input_stream(part.path) as stream:
+            while piece := stream.read(_COPY_BYTES):
+                yield bytes(piece)
+
+
+def _merge_parquet(parts: Iterable[Place], target: Place, facts: Mapping[str, object]) -> None:
+    writer: pq.ParquetWriter | None = None
+    waiting: list[pa.Table] = []
+    written = f"{target.path}.tmp" if target.local else target.path
+    with target.fs.open_output_stream(written) as sink:
+        for part in parts:
+            with part.fs.open_input_file(part.path) as stream:
+                table = pq.read_table(stream)
+            if writer is None:
+                metadata = _metadata(table.schema, facts)
+                writer = pq.ParquetWriter(sink, table.schema.with_metadata(metadata))
+            waiting.append(table.replace_schema_metadata(writer.schema.metadata))
+            if sum(map(len, waiting)) >= _GROUP_ROWS:
+                writer.write_table(pa.concat_tables(waiting))
+                waiting = []
+        if writer is not None:
+            if waiting:
+                writer.write_table(pa.concat_tables(waiting))
+            writer.close()
+    target.settle(written)
+
+
+def _metadata(schema: pa.Schema, facts: Mapping[str, object]) -> dict[bytes, bytes]:
+    return {**(schema.metadata or {}), METADATA.encode(): json.dumps(facts).encode()}
+
+
+def _json_row(row: dict[str, Any], raw: bool) -> dict[str, Any]:
+    if not raw:
+        return row
+    try:
+        line = orjson.loads(row[RAW])
+    except orjson.JSONDecodeError:
+        return row
+    if not isinstance(line, dict):
+        return row
+    del row[RAW]
+    return {**line, **row}
+
+
+def _cell(value: object) -> object:
+    """A value of a CSV field: numbers and text as they are, what is nested as JSON."""
+    if isinstance(value, dict | list):
+        return orjson.dumps(value, default=str).decode("utf-8")
+    return value

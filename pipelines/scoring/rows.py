@@ -1,0 +1,101 @@
+"""One part's rows: read with everything that they carry, their texts taken out."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from pipelines.scoring.parts import Kind, Part
+from pipelines.scoring.places import Place
+
+RAW = "row"
+"""Column that holds a line of JSON as it was, where the output has columns."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows in order.
+
+    Attributes:
+        carried: ``[n]`` rows of the input as a table; of JSON lines, each line in column ``RAW``.
+        texts: ``[n]``; None where a row has no text.
+    """
+
+    carried: pa.Table
+    texts: list[str | None]
+
+
+def read_rows(place: Place, part: Part, kind: Kind, header: Sequence[str], column: str) -> Rows:
+    """Reads one part."""
+    with place.fs.open_input_file(part.path) as stream:
+        if kind == "parquet":
+            return _parquet(pq.ParquetFile(stream), part, column)
+        content = bytes(stream.read_at(part.stop - part.start, part.start))
+    if kind == "csv":
+        return _csv(content, header, column)
+    return _jsonl(content, column)
+
+
+def _parquet(file: pq.ParquetFile, part: Part, column: str) -> Rows:
+    at, pieces = 0, []
+    for batch in file.iter_batches(part.rows, row_groups=[part.group]):
+        first, last = max(part.start - at, 0), min(part.stop - at, batch.num_rows)
+        if first < last:
+            pieces.append(batch.slice(first, last - first))
+        at += batch.num_rows
+        if at >= part.stop:
+            break
+    table = pa.Table.from_batches(pieces)
+    values = table.column(column).to_pylist()
+    return Rows(table, [value if isinstance(value, str) else None for value in values])
+
+
+def _csv(content: bytes, header: Sequence[str], column: str) -> Rows:
+    lines = io.StringIO(content.decode("utf-8", "surrogateescape"), newline="")
+    csv.field_size_limit(max(csv.field_size_limit(), len(content)))
+    at = list(header).index(column)
+    columns: list[list[str | None]] = [[] for _ in header]
+    texts: list[str | None] = []
+    for row in csv.reader(lines):
+        # A row of another length keeps what fits, and is an error; an empty line is such a row.
+        whole = len(row) == len(header)
+        for position, values in enumerate(columns):
+            values.append(row[position] if position < len(row) else None)
+        texts.append(row[at] if whole else None)
+    arrays = [pa.array([_storable(v) for v in values], pa.string()) for values in columns]
+    return Rows(pa.table(arrays, names=list(header)), [_text(text) for text in texts])
+
+
+def _jsonl(content: bytes, column: str) -> Rows:
+    lines, texts = [], []
+    for line in content.split(b"\n"):
+        if not line.strip():
+            continue
+        try:
+            row = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            row = None
+        text = row.get(column) if isinstance(row, dict) else None
+        lines.append(line.decode("utf-8", "replace").rstrip("\r"))
+        texts.append(text if isinstance(text, str) else None)
+    return Rows(pa.table({RAW: pa.array(lines, pa.string())}), texts)
+
+
+def _storable(value: str | None) -> str | None:
+    """A field that Arrow can hold: what was no UTF-8 becomes a replacement character."""
+    if value is None or value.isascii():
+        return value
+    return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _text(value: str | None) -> str | None:
+    """None for what was no UTF-8: escaped bytes are the lone surrogates that decoding made."""
+    if value is None or value.isascii():
+        return value
+    return None if any("\udc80" <= char <= "\udcff" for char in value) else value

@@ -1,0 +1,153 @@
+"""The engine actor: holds one model, scores one part after another, writes each down.
+
+Ray Data makes a pool of them, on one machine or on many. The model's files come with the
+job through Ray's object store, so a node needs neither the registry nor a shared disk.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+
+from configs.schema import BatchingConfig, ModelConfig
+from deployments.engines import open_engine
+from deployments.errors import InvalidInput, RequestError, TextEmpty, TextTooLong
+from deployments.loaded import LoadedModel, with_surface
+from deployments.tokenizer import Tokenizer
+from pipelines.scoring.output import Columns, encode
+from pipelines.scoring.parts import Kind, Part
+from pipelines.scoring.places import Place
+from pipelines.scoring.rows import read_rows
+from registry.fetch import fetch_bundle
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What all parts of a run have in common.
+
+    Attributes:
+        source: URI of the input.
+        kind: Of its files.
+        header: Its columns, where it has any.
+        column: The text's.
+        parts: URI of the folder of scored parts.
+        written: Kind of those.
+        heads: Whether each CSV part gets a header of its own.
+        prefix: Before the names of added columns.
+        facts: For the output's metadata.
+        max_text_chars: Longer texts are errors, as over HTTP.
+        batching: How batches are planned.
+        model: How the engine runs.
+    """
+
+    source: str
+    kind: Kind
+    header: tuple[str, ...]
+    column: str
+    parts: str
+    written: Kind
+    heads: bool
+    prefix: str
+    facts: Mapping[str, object]
+    max_text_chars: int
+    batching: BatchingConfig
+    model: ModelConfig
+
+
+def part_name(number: int, rows: int, failed: int, kind: Kind) -> str:
+    """File name of a scored part; it says what is in it, so nobody has to look."""
+    return f"part-{number:06}-{rows}-{failed}.{kind}"
+
+
+class Scorer:
+    """One engine. Ray Data calls it with one part at a time."""
+
+    def __init__(self, task: Task, digest: str, files: Mapping[str, Any]) -> None:
+        """Opens the model.
+
+        Args:
+            task: What all parts have in common.
+            digest: The model's bundle.
+            files: Reference to each file's bytes, by its name in the bundle.
+        """
+        self._task = task
+        self._source = Place(task.source)
+        self._target = Place(task.parts)
+
+        def download(name: str, folder: Path) -> bool:
+            if name not in files:
+                return False
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(ray.get(files[name]))
+            return True
+
+        cache = Path(tempfile.gettempdir()) / "sentigraph-score"
+        bundle = fetch_bundle(digest, cache, download)
+        engine = open_engine(bundle, provider=task.model.provider, threads=1)
+        self._loaded = LoadedModel(bundle, engine)
+        self._planned = with_surface(
+            self._loaded, task.batching, task.model, folder=cache, threads=1
+        )
+        self._tokenizer = Tokenizer(bundle)
+        self._columns = Columns(task.prefix, bundle.labels)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Scores and writes the parts in ``batch``, a column for each field; tells their rows."""
+        columns = [batch[field.name].tolist() for field in fields(Part)]
+        parts = [Part(*row) for row in zip(*columns, strict=True)]
+        return {"rows": np.array([self._score_part(part) for part in parts])}
+
+    def _score_part(self, part: Part) -> int:
+        task = self._task
+        rows = read_rows(self._source, part, task.kind, task.header, task.column)
+        predictions = self.score(rows.texts)
+        failed = sum("error_code" in prediction for prediction in predictions)
+        name = part_name(part.number, len(predictions), failed, task.written)
+        table = self._columns.table(predictions)
+        pieces = encode(rows.carried, table, task.written, task.facts, heads=task.heads)
+        self._target.below(name).write(pieces)
+        return part.rows
+
+    def score(self, texts: Sequence[str | None]) -> list[dict[str, object]]:
+        """A prediction or an error for each text, in order."""
+        results: dict[int, dict[str, object]] = {}
+        accepted: dict[int, str] = {}
+        for index, text in enumerate(texts):
+            try:
+                accepted[index] = self._checked(text)
+            except RequestError as error:
+                results[index] = {"error_code": error.code, "error_message": error.message}
+        if accepted:
+            positions = list(accepted)
+            encoded = self._tokenizer.encode(list(accepted.values()))
+            rows = np.split(encoded.ids, np.cumsum(encoded.lengths)[:-1])
+            for planned in self._planned.plan(encoded.lengths.tolist()):
+                scores = self._loaded.score([rows[i] for i in planned.indices])
+                for i, row in zip(planned.indices, scores.tolist(), strict=True):
+                    results[positions[i]] = self._prediction(row) | {
+                        "n_tokens": int(encoded.lengths[i]),
+                        "truncated": bool(encoded.truncated[i]),
+                    }
+        return [results[index] for index in range(len(texts))]
+
+    def _checked(self, text: str | None) -> str:
+        if text is None:
+            raise InvalidInput("the row has no text")
+        if len(text) > self._task.max_text_chars:
+            raise TextTooLong(f"more than {self._task.max_text_chars} characters")
+        if not (stripped := text.strip()):
+            raise TextEmpty("the text is empty or only white space")
+        return stripped
+
+    def _prediction(self, scores: list[float]) -> dict[str, object]:
+        best = max(range(len(scores)), key=scores.__getitem__)
+        labels = self._loaded.bundle.labels
+        named = {f"score_{label}": score for label, score in zip(labels, scores, strict=True)}
+        return {"label": labels[best], "score": scores[best], **named}

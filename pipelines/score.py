@@ -263,7 +263,8 @@ def _names(bundle: Bundle) -> list[str]:
 @contextmanager
 def _cluster(address: str | None) -> Iterator[None]:
     """A Ray cluster that is there, or one of its own that ends with the block."""
-    with tempfile.TemporaryDirectory(prefix="sg-", dir="/tmp") as folder:
+    # Ray's sockets need a short path; the folder's name is random and its owner's alone.
+    with tempfile.TemporaryDirectory(prefix="sg-", dir="/tmp") as folder:  # nosec B108
         own = {
             "num_cpus": max(1, int(available_cores())),
             "include_dashboard": False,

@@ -21,6 +21,7 @@ EDGES = {
         "deployments/jobs/deployment.py",
         "deployments/metrics.py",
         "deployments/remote.py",
+        "deployments/sizes.py",
         "pipelines/",
     ),
     "onnxruntime": ("deployments/engines/", "pipelines/"),

@@ -44,9 +44,10 @@ def test_each_family_moves(client: httpx.Client) -> None:
     # Level two is skipped while it does not pay.
     level_two = 'sentiment_cache_lookups_total{level="l2",result="%s"}'
     assert moved(level_two % "miss") + moved(level_two % "skipped") >= 3
-    assert moved("sentiment_batch_rows_count") >= 3
-    assert moved("sentiment_batch_padding_ratio_count") >= 3
-    assert moved("sentiment_cost_surface_error_ratio_count") >= 3
+    # The two texts of the batch may share an engine batch.
+    assert moved("sentiment_batch_rows_count") >= 2
+    assert moved("sentiment_batch_padding_ratio_count") >= 2
+    assert moved("sentiment_cost_surface_error_ratio_count") >= 2
     assert after["sentiment_cache_break_even_ratio"] > 0
     assert "sentiment_predicted_wait_seconds" in after
     assert moved("sentiment_cache_bytes") > 0

@@ -72,6 +72,7 @@ def test_every_documented_path_is_called_above(document: dict[str, Any]) -> None
     assert documented - called - elsewhere == {
         ("/api/v1/metrics", "get"),
         ("/api/v1/cache/{digest}", "delete"),  # tests/integration/test_cache_verbs.py
+        ("/api/v1/kafka-metrics", "get"),  # tests/integration/test_stream.py
     }
     # They are called in tests/deployments/test_registry_api.py and test_jobs.py.
     assert len(elsewhere) == 39 + 8

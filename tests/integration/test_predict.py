@@ -132,7 +132,7 @@ def test_health_says_what_is_checked(client: httpx.Client) -> None:
     assert ready.status_code == 200
     assert ready.json() == {
         "status": "ready",
-        "checks": {"model": "ok", "registry": "ok", "cache": "ok"},
+        "checks": {"model": "ok", "registry": "ok", "cache": "ok", "kafka": "ok"},
     }
 
 

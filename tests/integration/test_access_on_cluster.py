@@ -69,7 +69,7 @@ def guarded(
             },
             "breaker": {"recovery_ms": 500},
             # Small, so that two cores have room for a new replica of the model beside the old.
-            "replicas": {"ingress": {"num_replicas": 2, "num_cpus": 0.05}},
+            "replicas": {"ingress": {"num_replicas": 2, "num_cpus": 0.02}},
         }
         try:
             deploy(stack, with_args(original, args), folder)

@@ -63,9 +63,9 @@ class ReplicasConfig(Part):
     tokenizer: ReplicaConfig = ReplicaConfig(num_cpus=0.1)
     model: ReplicaConfig = ReplicaConfig(num_replicas=0, num_cpus=0.5, max_ongoing_requests=64)
     registry: ReplicaConfig = ReplicaConfig(num_cpus=0.1)
-    # Small, so that two cores have room for a new replica of the model beside the old.
-    stream: ReplicaConfig = ReplicaConfig(num_cpus=0.02)
-    jobs: ReplicaConfig = ReplicaConfig(num_cpus=0.02)
+    # Nothing reserved: on two cores the rest is just room for a new model replica beside the old.
+    stream: ReplicaConfig = ReplicaConfig(num_cpus=0)
+    jobs: ReplicaConfig = ReplicaConfig(num_cpus=0)
 
 
 class AutoscalingConfig(Part):

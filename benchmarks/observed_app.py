@@ -4,7 +4,6 @@ For ``benchmarks/observability.py``: parts are switched in the running replica, 
 comparison are the same processes, seconds apart. ``POST /observe/metrics,logs`` leaves those on.
 """
 
-import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -15,12 +14,14 @@ from starlette.types import Receive, Scope, Send
 
 from deployments import app
 from deployments.access_log import AccessLog
-from deployments.remote import ray_gauge
+from deployments.mirror import Mirror
 from deployments.tracing import Tracer
 
 SWITCH = "/observe/"
 _COUNTING = ((prometheus.Counter, "inc"), (prometheus.Histogram, "observe"))
-_GAUGING = ((prometheus.Gauge, name) for name in ("inc", "dec", "set"))
+_GAUGING = ((prometheus.Gauge, "inc"), (prometheus.Gauge, "dec"), (prometheus.Gauge, "set"))
+# The copies for Ray go on every ten seconds, whatever is switched when.
+_COPYING = ((Mirror, "copy"),)
 
 
 def _nothing(*_: object, **__: object) -> None:
@@ -46,15 +47,12 @@ class SwitchedIngress(app.SplitIngress):
         access, tracer = self._parts
         self._access = access if "logs" in on else None
         self._tracer = tracer if "traces" in on else None
-        self._mirroring.cancel()
         for owner, name, written in _METHODS:
             setattr(owner, name, written if "metrics" in on else _nothing)
-        if "metrics" in on:
-            self._mirroring = asyncio.create_task(self._metrics.mirror(ray_gauge).run())
 
 
 _METHODS: list[tuple[type, str, Callable[..., Any]]] = [
-    (owner, name, getattr(owner, name)) for owner, name in (*_COUNTING, *_GAUGING)
+    (owner, name, getattr(owner, name)) for owner, name in (*_COUNTING, *_GAUGING, *_COPYING)
 ]
 
 

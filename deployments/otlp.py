@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+import requests
 from grpc import ssl_channel_credentials
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter as GrpcExporter
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter as HttpExporter
@@ -145,11 +146,15 @@ def _exporter(config: TracingConfig) -> SpanExporter:
     if config.protocol == "http":
         scheme, _, rest = config.endpoint.partition("://")
         path = "" if "/" in rest else _HTTP_PATH
+        session = requests.Session()
+        # A bundle that the environment names (REQUESTS_CA_BUNDLE) would win over ours.
+        session.trust_env = not config.ca_file
         return HttpExporter(
             f"{scheme}://{rest}{path}",
             certificate_file=config.ca_file or None,
             headers=headers,
             timeout=timeout_s,
+            session=session,
         )
     secure = config.endpoint.startswith("https://")
     authority = Path(config.ca_file).read_bytes() if config.ca_file else None

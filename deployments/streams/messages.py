@@ -1,7 +1,8 @@
 """The messages: bytes of Kafka → a text to classify, a prediction → bytes of Kafka.
 
-Nothing in a result says when or by whom a message was answered, so a message that is delivered
-twice gives the same result twice (ADR 0014). ``docs/schemas/`` holds the JSON Schemas.
+Nothing in a result's value says when or by whom a message was answered, so a message that is
+delivered twice gives the same result twice (ADR 0014); only a traced one's headers differ.
+``docs/schemas/`` holds the JSON Schemas.
 """
 
 import hashlib

@@ -2,8 +2,8 @@
 
 One private stack; its ingress switches parts of what it tells about itself off and on while it
 runs (``observed_app.py``). Each round sends the same number of requests with nothing, each
-part alone, and everything, in turns that go forth and back. Measured: CPU time of the replicas and of
-HAProxy for one request, and requests a second. Spans go over real OTLP to a receiver in
+part alone, and everything, in turns that go forth and back. Measured: CPU time of the replicas
+and of HAProxy for one request, and requests a second. Spans go over real OTLP to a receiver in
 this process. What Ray and Serve count themselves stays on throughout.
 """
 

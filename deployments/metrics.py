@@ -10,6 +10,7 @@ model; never a text, an id or a raw path.
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics_core import Metric
@@ -52,6 +53,10 @@ class Metrics:
             "Texts answered, by predicted label.",
             ["label", "cached"],
             registry=registry,
+        )
+        # Finding a child by its labels costs more than counting.
+        self.predicted: Callable[[str, bool], Counter] = cache(
+            lambda label, cached: self.predictions.labels(label, str(cached).lower())
         )
         self.text_chars = Histogram(
             "sentiment_text_length_characters",

@@ -216,7 +216,7 @@ class Predict:
         scores = [round(score, 6) for score in outcome.prediction.scores.tolist()]
         best = max(range(len(scores)), key=scores.__getitem__)
         label = model.labels[best]
-        self._metrics.predictions.labels(label, str(outcome.cached).lower()).inc()
+        self._metrics.predicted(label, outcome.cached).inc()
         self._metrics.score.observe(scores[best])
         prediction_id = str(uuid.uuid4())
         by_label = dict(zip(model.labels, scores, strict=True))

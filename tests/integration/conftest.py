@@ -2,7 +2,7 @@
 
 It is what ``make serve`` starts, on free ports and in a temporary folder, with one
 declared GPU so that placement on fractions can be checked on a machine without any, and
-with a broker that it reads texts from.
+with a broker that it reads texts from and a receiver of its spans.
 """
 
 import os
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from collector import Collector, collecting
 
 from benchmarks.servers import KafkaServer
 from benchmarks.stream import broker
@@ -37,8 +38,18 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
 
 
 @pytest.fixture(scope="session")
+def collector() -> Iterator[Collector]:
+    """Where the stack sends the spans of what a caller has sampled."""
+    with collecting() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="session")
 def stack(
-    vault_token: str, kafka: KafkaServer, tmp_path_factory: pytest.TempPathFactory
+    vault_token: str,
+    kafka: KafkaServer,
+    collector: Collector,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Stack]:
     streams = {
         "MLOPS_STREAM__ENABLED": "true",
@@ -47,10 +58,17 @@ def stack(
         "MLOPS_STREAM__HEARTBEAT_INTERVAL_MS": "500",
         "MLOPS_STREAM__FETCH_WAIT_MS": "10",
     }
+    traces = {
+        "MLOPS_ENABLE_TRACING": "true",
+        "MLOPS_OTLP_ENDPOINT": collector.address.removeprefix("http://"),
+        "MLOPS_TRACING__SAMPLE_RATIO": "0",
+        "MLOPS_TRACING__EXPORT_INTERVAL_MS": "100",
+    }
     settings = StackSettings(
         environ={
             **os.environ,
             **streams,
+            **traces,
             "MLOPS_VAULT_TOKEN": vault_token,
             "MLOPS_JOBS__ENABLED": "true",
             "MLOPS_JOBS__LEASE_S": "2",

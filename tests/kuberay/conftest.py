@@ -12,6 +12,7 @@ if MISSING:
         "test_checkov.py",
         "test_planted_mistakes.py",
         "test_refused_values.py",
+        "test_tracing_values.py",
     ]
 
 

@@ -25,7 +25,8 @@ from benchmarks.servers import RedisServer
 from benchmarks.stream import broker
 from pipelines.local.ray_auth import read_token
 from pipelines.local.stack import Stack, StackSettings
-from pipelines.operations.cluster import Cluster
+from pipelines.operations.cluster import Cluster, Node
+from pipelines.operations.figures import read_page, samples_of
 
 RESULT = Path(__file__).parent / "results" / "alerts.json"
 LIMIT_S = 60.0
@@ -45,8 +46,7 @@ def prove(it: Breakable, alerting: Alerting, names: list[str], for_ratio: float)
     for alert in names:
         what, fault = FAULTS[alert]
         known = set(alerting.arrived)
-        started_s = time.monotonic()
-        with fault(it):
+        with fault(it) as started_s:
             while (took_s := alerting.since(alert, started_s)) is None:
                 if time.monotonic() - started_s > 2 * LIMIT_S:
                     break
@@ -83,9 +83,11 @@ def main() -> int:
         RedisServer(_made(Path(scratch) / "redis")) as redis,
         Stack(_settings(Path(scratch), kafka.address, redis.port), on_step=_say) as stack,
     ):
-        nodes = Cluster(stack.dashboard_url, read_token(stack.environ)).nodes()
-        targets = [f"127.0.0.1:{node.metrics_port}" for node in nodes]
-        it = Breakable(stack, redis, kafka.address, Path(scratch))
+        cluster = Cluster(stack.dashboard_url, read_token(stack.environ))
+        [node] = cluster.nodes()
+        targets = [f"127.0.0.1:{node.metrics_port}"]
+        _wait_for_series(node)
+        it = Breakable(stack, redis, kafka.address, cluster, Path(scratch))
         watching = Alerting(_made(Path(scratch) / "alerting"), targets, for_ratio=given.for_ratio)
         with watching as alerting:
             rows = prove(it, alerting, names, given.for_ratio)
@@ -114,6 +116,18 @@ def _holds(result: dict[str, list[dict[str, object]]]) -> bool:
         for row in faults
     ]
     return calm["alerts"] == [_WATCHDOG] and all(in_time)
+
+
+def _wait_for_series(node: Node) -> None:
+    """Until the first copy of the ingress's series is there, `absent()` would be right."""
+    until_s = time.monotonic() + LIMIT_S
+    while time.monotonic() < until_s:
+        page = read_page("127.0.0.1", node.metrics_port) or ""
+        found = {sample.name for sample in samples_of(page) if sample.value == 1}
+        if "sentiment_model_loaded" in found:
+            return
+        time.sleep(0.5)
+    raise AssertionError("the ingress exports nothing")
 
 
 def _settings(folder: Path, kafka: str, redis: int) -> StackSettings:

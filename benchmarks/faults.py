@@ -1,7 +1,7 @@
 """Faults of a running stack that its alerts must tell of. Each is a context: broken, then mended.
 
-``alerts.py`` waits inside. Nothing here knows of metrics or rules: processes are killed or held,
-an alias is moved, messages are sent.
+It gives the moment of the fault; ``alerts.py`` waits inside. Nothing here knows of metrics or
+rules: processes are killed or held, an alias is moved, messages are sent.
 """
 
 import itertools
@@ -20,6 +20,7 @@ from benchmarks.servers import RedisServer
 from benchmarks.stream import produce, replicas
 from benchmarks.stream_messages import messages
 from pipelines.local.stack import ROOT, Stack
+from pipelines.operations.cluster import Cluster
 from registry.bundle import open_bundle, write_bundle
 from registry.model_registry import ModelRegistry
 
@@ -34,12 +35,14 @@ class Breakable:
         stack: With three tokenizers, two models, a stream replica.
         redis: Its shared cache.
         kafka: Address of its broker.
+        cluster: Its Ray.
         folder: For files that a fault needs.
     """
 
     stack: Stack
     redis: RedisServer
     kafka: str
+    cluster: Cluster
     folder: Path
 
     def models(self, sent: signal.Signals) -> None:
@@ -75,36 +78,36 @@ class Load:
 
 
 @contextmanager
-def redis_is_killed(it: Breakable) -> Iterator[None]:
+def redis_is_killed(it: Breakable) -> Iterator[float]:
     """The shared cache is away; texts go on to the model."""
     with Load(it.stack.url, 2, 0.2):
         it.redis.stop()
-        yield
+        yield time.monotonic()
         it.redis.start()
 
 
 @contextmanager
-def models_answer_in_jerks(it: Breakable) -> Iterator[None]:
-    """They stand still for 400 ms again and again: nearly no answer comes within 250 ms."""
+def models_answer_in_jerks(it: Breakable) -> Iterator[float]:
+    """They stand still for 700 ms again and again: few answers come within 250 ms."""
     ended = threading.Event()
 
     def jerk() -> None:
         while not ended.is_set():
             it.models(signal.SIGSTOP)
-            ended.wait(0.4)
+            ended.wait(0.7)
             it.models(signal.SIGCONT)
             ended.wait(0.05)
 
     thread = threading.Thread(target=jerk, daemon=True)
-    with Load(it.stack.url, 32, 0.01):
+    with Load(it.stack.url, 48, 0.1):
         thread.start()
-        yield
+        yield time.monotonic()
         ended.set()
         thread.join()
 
 
 @contextmanager
-def models_hang_while_the_champion_moves(it: Breakable) -> Iterator[None]:
+def models_hang_while_the_champion_moves(it: Breakable) -> Iterator[float]:
     """The alias is moved in MLflow, and no replica can load the version."""
     registry = it.stack.config.registry
     models = ModelRegistry(registry.tracking_uri, registry.artifact_root)
@@ -123,44 +126,52 @@ def models_hang_while_the_champion_moves(it: Breakable) -> Iterator[None]:
     it.models(signal.SIGSTOP)
     client = models.store.mlflow.client()
     client.set_registered_model_alias("sentiment", "champion", str(version))
-    yield
+    yield time.monotonic()
     it.models(signal.SIGCONT)
 
 
 @contextmanager
-def tokenizers_are_killed_again_and_again(it: Breakable) -> Iterator[None]:
+def tokenizers_are_killed_again_and_again(it: Breakable) -> Iterator[float]:
     """Each replica dies by SIGKILL as soon as it is up."""
     ended = threading.Event()
     killed: set[int] = set()
 
     def kill() -> None:
         while not ended.wait(0.5):
-            for pid in set(replicas(it.stack, "Tokenizer")) - killed:
+            for pid in up() - killed:
                 killed.add(pid)
                 with suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
 
+    def up() -> set[int]:
+        application = it.cluster.application("sentigraph")
+        deployments = application.deployments if application else ()
+        found = [r for d in deployments if d.name == "Tokenizer" for r in d.replicas]
+        return {replica.pid for replica in found if replica.state == "RUNNING" and replica.pid}
+
     thread = threading.Thread(target=kill, daemon=True)
     thread.start()
-    yield
+    yield time.monotonic()
     ended.set()
     thread.join()
 
 
 @contextmanager
-def models_hang_while_messages_come(it: Breakable) -> Iterator[None]:
+def models_hang_while_messages_come(it: Breakable) -> Iterator[float]:
     """20,000 messages at once, and nobody answers them."""
-    it.models(signal.SIGSTOP)
     texts = [f"Message number {i}." for i in range(_MESSAGES)]
-    produce(it.kafka, list(messages(texts, _MESSAGES, 0)))
-    yield
+    sent = list(messages(texts, _MESSAGES, 0))
+    it.models(signal.SIGSTOP)
+    held_s = time.monotonic()
+    produce(it.kafka, sent)
+    yield held_s
     it.models(signal.SIGCONT)
 
 
 # Alert → what is done, and how.
-FAULTS: dict[str, tuple[str, Callable[[Breakable], AbstractContextManager[None]]]] = {
+FAULTS: dict[str, tuple[str, Callable[[Breakable], AbstractContextManager[float]]]] = {
     "RedisDown": ("Redis is killed", redis_is_killed),
-    "SlownessBurnFast": ("models answer in jerks of 450 ms", models_answer_in_jerks),
+    "SlownessBurnFast": ("models stand still for 700 ms again and again", models_answer_in_jerks),
     "ServingDrift": (
         "the champion moves in MLflow while models hang",
         models_hang_while_the_champion_moves,

@@ -152,7 +152,7 @@ class Metrics:
         self.vault_up = Gauge(
             "sentiment_vault_up", "1 while secrets can be read from Vault.", registry=registry
         )
-        # Neither up nor down where nobody asks: a replica without Vault must not look like an outage.
+        # Neither up nor down where nobody asks: no Vault must not look like an outage.
         self.vault_up.set(math.nan)
         self.vault_reads = Counter(
             "sentiment_vault_reads",

@@ -131,17 +131,8 @@ class Cluster:
         return tuple(_node(entry) for entry in summary if entry["raylet"].get("state") == "ALIVE")
 
     def log_tail(self, replica: Replica, lines: int) -> str:
-        """The last lines of a replica's log; empty when its node has none.
-
-        Raises:
-            StackError: The dashboard does not answer, or refuses the token.
-        """
-        asked = {
-            "node_id": replica.node_id,
-            "filename": replica.log.lstrip("/"),
-            "lines": lines,
-            "format": "text",
-        }
+        """The last lines of a replica's log; empty when its node has none, or does not answer."""
+        asked = {"node_id": replica.node_id, "filename": replica.log.lstrip("/"), "lines": lines}
         try:
             return self._get(f"/api/v0/logs/file?{urllib.parse.urlencode(asked)}")
         except StackError:

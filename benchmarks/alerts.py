@@ -1,9 +1,9 @@
-"""Faults on a running stack, each until its alert reaches a webhook: ``make bench-alerts``.
+"""Faults on a running stack, each until its alert reaches a webhook.
 
     fault ─▶ replicas' series, through Ray ─▶ Prometheus ─▶ our rules ─▶ Alertmanager ─▶ webhook
 
 One private stack with a real Redis and a real broker of the Kafka protocol; five faults in turn:
-Redis is killed; models answer in jerks; models hang while the champion moves; tokenizers are
+models answer in jerks; Redis is killed; models hang while the champion moves; tokenizers are
 killed as soon as they are up; models hang while 20,000 messages come. Writes
 ``results/alerts.json``. What is shortened against production is in it: how long an expression must
 hold, and how often rules are looked at (see ``alerting.py``).

@@ -62,8 +62,8 @@ class Mirror:
                     self._gauges[sample.name] = gauge
                 gauge.set(sample.value, tags=dict(sample.labels))
                 copied.add((sample.name, frozenset(sample.labels.items())))
-        for name, labels in self._copied - copied:
-            self._gauges[name].set(0.0, tags=dict(labels))
+        for name, tags in self._copied - copied:
+            self._gauges[name].set(0.0, tags=dict(tags))
         self._copied = copied
         return len(copied)
 

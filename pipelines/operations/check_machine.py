@@ -100,13 +100,14 @@ def check_ports(ports: Ports) -> Iterator[Finding]:
     for who, port in ports.wanted.items():
         users[port].append(who)
     shared = {port: who for port, who in users.items() if len(who) > 1}
-    for port, who in shared.items():
-        yield fail("ports", f"{' and '.join(who)} both want {port}", "give one another port")
-    taken = {port: who for port, who in users.items() if port in ports.taken}
+    for port, several in shared.items():
+        said = f"{' and '.join(several)} both want {port}"
+        yield fail("ports", said, "give one another port")
+    taken = {port: several for port, several in users.items() if port in ports.taken}
     if taken and not ports.ours:
-        for port, who in taken.items():
+        for port, several in taken.items():
             advice = "end that program, or give sentigraph another port"
-            yield fail("ports", f"{port} ({who[0]}) is taken by another program", advice)
+            yield fail("ports", f"{port} ({several[0]}) is taken by another program", advice)
     elif not shared:
         names = ", ".join(f"{who} {port}" for who, port in ports.wanted.items())
         yield ok("ports", f"{names}{'; the server has them' if taken else ''}")
@@ -152,7 +153,8 @@ def check_versions(machine: Machine) -> Iterator[Finding]:
     differing = {
         name: f"{name} is {has}, pinned {machine.pinned[name]}"
         for name, has in machine.packages.items()
-        if has != machine.pinned[name]
+        # A local build of the same release: torch's for the CPU is 2.13.0+cpu.
+        if has.partition("+")[0] != machine.pinned[name]
     }
     advice = "pip install --constraint constraints.txt -e ."
     for name in _EXACT:

@@ -89,7 +89,10 @@ class Questions:
         if self._cluster is None:
             return None, ()
         try:
-            return self._cluster.application(self._application), self._cluster.nodes()
+            found = self._cluster.application(self._application)
+            if found is None:
+                self._notes.append(f"Ray Serve has no application {self._application}")
+            return found, self._cluster.nodes()
         except StackError as error:
             self._notes.append(f"{error}: what runs where is not shown")
             return None, ()

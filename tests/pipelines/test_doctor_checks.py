@@ -20,7 +20,7 @@ SOUND = Machine(
     cards=(Card("H200", 140 * GIB, 130 * GIB),),
     open_files=65_536,
     python="3.11.7",
-    packages={"ray": "2.60.0", "numpy": "2.3.1"},
+    packages={"ray": "2.60.0", "numpy": "2.3.1+local"},
     pinned={"ray": "2.60.0", "numpy": "2.3.1", "absent": "1"},
     free_bytes={"/data": 50 * GIB},
 )

@@ -12,7 +12,7 @@ from pipelines.operations import check_servers as of_servers
 from pipelines.operations.facts import Card, Kafka, Machine, Mlflow, Ports, Redis, Running
 from pipelines.operations.findings import Finding
 from pipelines.operations.machine import cards_of, pins
-from pipelines.operations.manifests import check_environments, environments
+from pipelines.operations.manifests import check_environments
 
 GIB = 1 << 30
 SOUND = Machine(
@@ -283,35 +283,3 @@ def test_cards_are_read_from_nvidia_smi() -> None:
 def test_pins_are_read_with_extras_and_normalised_names() -> None:
     text = "ray[serve]==2.60.0  # core\n# a comment\nPyYAML==6.0.3 ; python_version>'3'\nx>=1\n"
     assert pins(text) == {"ray": "2.60.0", "pyyaml": "6.0.3"}
-
-
-def pod(name: str, kind: str, **env: str) -> dict[str, object]:
-    items = [{"name": key, "value": value} for key, value in env.items()]
-    spec = {"containers": [{"name": "sidecar", "env": []}, {"name": kind, "env": items}]}
-    return {"kind": "Pod", "metadata": {"name": name}, "spec": spec}
-
-
-def test_environments_are_read_from_running_pods() -> None:
-    pods = [
-        pod("head-x", "ray-head", **WORKER, RAY_ADDRESS="127.0.0.1:6379", PATH="/bin"),
-        pod("worker-y", "ray-worker", **WORKER, RAY_ADDRESS="10.0.0.7:6379", PATH="/usr/bin"),
-        pod("mlflow", "mlflow", RAY_SERVE_ENABLE_HA_PROXY="0"),
-    ]
-    found = environments([{"kind": "List", "metadata": {}, "items": pods}])
-    assert found == {"head-x": WORKER, "worker-y": WORKER}
-
-
-def test_environments_are_read_from_a_rendered_chart() -> None:
-    def template(kind: str) -> dict[str, object]:
-        return {"template": {"spec": pod("", kind, **WORKER)["spec"]}}
-
-    cluster = {
-        "headGroupSpec": template("ray-head"),
-        "workerGroupSpecs": [{"groupName": "gpu", **template("ray-worker")}],
-    }
-    service = {
-        "kind": "RayService",
-        "metadata": {"name": "sentigraph"},
-        "spec": {"rayClusterConfig": cluster},
-    }
-    assert set(environments([None, service])) == {"sentigraph/head", "sentigraph/gpu"}

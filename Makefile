@@ -19,8 +19,9 @@ serve: $(VENV)/.serve ## start MLflow, Ray and the application; Ctrl-C stops the
 demo: $(VENV)/.serve ## send ten sentences to the running server
 	@$(BIN)/sentigraph demo --url http://127.0.0.1:$(PORT)
 
-test: lint ## lint, then unit, contract and integration tests
-	$(BIN)/pytest
+test: lint ## lint, then unit and contract tests in two processes, then the running graph's
+	$(BIN)/pytest -m "not integration" --numprocesses 2 --dist loadfile --durations 25
+	$(BIN)/pytest -m integration --durations 25
 
 test-unit: $(VENV)/.dev ## the tests that need no cluster, in under a minute
 	$(BIN)/pytest -m "not integration and not slow"

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
 
@@ -21,6 +22,7 @@ from pipelines.server import Server
 
 _LOG_LINES = 100
 _LOGS = 32
+_LOGS_AT_ONCE = 8
 _MISHAPS = 5
 _MESSAGE_CHARS = 160
 _ROLES = ("champion", "challenger", "shadow")
@@ -101,7 +103,9 @@ class Questions:
         self, application: RunningApplication | None, nodes: tuple[Node, ...]
     ) -> tuple[Figures, int] | None:
         """The series, and of how many replicas."""
-        found = [read_page(node.address, node.metrics_port) for node in nodes[:_PAGES]]
+        # At once: from outside of a cluster each would be waited for in vain.
+        with ThreadPoolExecutor(_PAGES) as pool:
+            found = list(pool.map(lambda n: read_page(n.address, n.metrics_port), nodes[:_PAGES]))
         pages = [page for page in found if page is not None]
         if application is not None and pages:
             replicas = frozenset(r.id for d in application.deployments for r in d.replicas)
@@ -192,12 +196,13 @@ class Questions:
         if application is None or self._cluster is None:
             return ()
         logs = [(d, r) for d in application.deployments for r in d.replicas if r.log][:_LOGS]
+        cluster = self._cluster
+        with ThreadPoolExecutor(_LOGS_AT_ONCE) as pool:
+            tails = list(pool.map(lambda log: cluster.log_tail(log[1], _LOG_LINES), logs))
         found = [
             mishap
-            for deployment, replica in logs
-            for mishap in mishaps_of(
-                self._cluster.log_tail(replica, _LOG_LINES), deployment, replica.id
-            )
+            for tail, (deployment, replica) in zip(tails, logs, strict=True)
+            for mishap in mishaps_of(tail, deployment, replica.id)
         ]
         return tuple(sorted(found, key=lambda mishap: mishap.at)[-_MISHAPS:])
 

@@ -42,10 +42,15 @@ class Mirror:
         self._registry = registry
         self._make = make
         self._gauges: dict[str, Gauge] = {}
+        self._copied: set[tuple[str, frozenset[tuple[str, str]]]] = set()
 
     def copy(self) -> int:
-        """Copies all samples; returns how many."""
-        copied = 0
+        """Copies all samples; returns how many.
+
+        A series that is gone since the last copy becomes 0: Ray's gauges cannot forget one, and a
+        version that was let go or a partition of somebody else must not look alive.
+        """
+        copied = set()
         for family in self._registry.collect():
             for sample in family.samples:
                 if sample.name.endswith("_created"):
@@ -56,8 +61,11 @@ class Mirror:
                     gauge = self._make(sample.name, family.documentation, labels)
                     self._gauges[sample.name] = gauge
                 gauge.set(sample.value, tags=dict(sample.labels))
-                copied += 1
-        return copied
+                copied.add((sample.name, frozenset(sample.labels.items())))
+        for name, tags in self._copied - copied:
+            self._gauges[name].set(0.0, tags=dict(tags))
+        self._copied = copied
+        return len(copied)
 
     async def run(self, interval_s: float = INTERVAL_S) -> None:
         """Copies for ever; cancel it to stop."""

@@ -22,6 +22,12 @@
 - name: {{ $name }}
   value: {{ $value | quote }}
 {{- end }}
+{{- $secret := .Values.secrets.name }}
+{{- range $name, $key := .Values.secrets.settings }}
+- name: {{ $name }}
+  valueFrom:
+    secretKeyRef: {name: {{ $secret }}, key: {{ $key }}}
+{{- end }}
 {{- end -}}
 
 {{/* A Ray pod. root: the chart's context; group: "head" or a worker group's name; size: its values. */}}
@@ -129,6 +135,9 @@ spec:
         - {name: tmp, mountPath: /tmp}
         - {name: home, mountPath: /home/sentigraph}
         - {name: state, mountPath: /app/.sentigraph}
+        {{- with .size.claim }}
+        - {name: jobs, mountPath: /app/jobs}
+        {{- end }}
   volumes:
     - name: tmp
       emptyDir: {}
@@ -136,6 +145,10 @@ spec:
       emptyDir: {sizeLimit: 64Mi}
     - name: state
       emptyDir: {sizeLimit: 4Gi}
+    {{- with .size.claim }}
+    - name: jobs
+      persistentVolumeClaim: {claimName: {{ . }}}
+    {{- end }}
 {{- end -}}
 
 {{/* What `ray start` gets on every node: fixed ports, so that policies can name them. */}}

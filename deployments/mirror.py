@@ -55,7 +55,7 @@ class Mirror:
                     labels = tuple(sample.labels)
                     gauge = self._make(sample.name, family.documentation, labels)
                     self._gauges[sample.name] = gauge
-                gauge.set(sample.value, tags=dict(sample.labels))
+                gauge.set(sample.value, tags={k: _ascii(v) for k, v in sample.labels.items()})
                 copied += 1
         return copied
 
@@ -64,3 +64,8 @@ class Mirror:
         while True:
             self.copy()
             await asyncio.sleep(interval_s)
+
+
+def _ascii(value: str) -> str:
+    # Ray refuses other characters, which a model's labels may have, and would end the copying.
+    return value if value.isascii() else value.encode("ascii", "backslashreplace").decode()

@@ -31,6 +31,7 @@ class Named:
     def set(self, value: float, tags: dict[str, str] | None = None) -> None:
         tags = tags or {}
         assert set(tags) <= set(self._gauges.labels[self._name])
+        assert all(value.isascii() for value in tags.values()), "Ray refuses it"
         self._gauges.series[self._name, frozenset(tags.items())] = value
 
 
@@ -54,6 +55,14 @@ def test_counters_and_buckets_are_copied_with_their_labels() -> None:
         ("wait_seconds_sum", frozenset()): 0.5,
         ("wait_seconds_count", frozenset()): 1,
     }
+
+
+def test_labels_that_ray_would_refuse_are_written_out() -> None:
+    metrics, gauges = Metrics(), Gauges()
+    metrics.predictions.labels("bestürzt", "false").inc()
+    metrics.mirror(gauges.make).copy()
+    tags = frozenset({("label", "best\\xfcrzt"), ("cached", "false")})
+    assert gauges.series["sentiment_predictions_total", tags] == 1
 
 
 def test_it_copies_again_and_again_until_cancelled() -> None:

@@ -56,7 +56,7 @@ BOARD = Board(
                     "Refusals by reason",
                     "unauthenticated: no key, or a wrong one. throttled: too many wrong ones. "
                     "role: a key that may not. rate, concurrency: a caller above its limit.",
-                    (Query(or_zero(rate(_REFUSED, by="reason")), "{{reason}}"),),
+                    (Query(rate(_REFUSED, by="reason"), "{{reason}}"),),
                     "cps",
                     stacked=True,
                 ),
@@ -101,7 +101,7 @@ BOARD = Board(
                     "By name.",
                     (
                         Query(
-                            or_zero(f"60 * {rate('sentiment_vault_rotations_total', by='secret')}"),
+                            f"60 * {rate('sentiment_vault_rotations_total', by='secret')}",
                             "{{secret}}",
                         ),
                     ),

@@ -1,7 +1,7 @@
 """What is answered without the model, and whether the shared level pays."""
 
 from monitoring.panels import Board, Panel, Query, Row, number
-from monitoring.promql import or_zero, rate, series, share, total
+from monitoring.promql import rate, series, share, total
 
 _LOOKUPS = "sentiment_cache_lookups_total"
 _WRITES = "sentiment_cache_writes_total"
@@ -90,7 +90,7 @@ BOARD = Board(
                     "Entries written to level two",
                     "error or dropped above a tenth: Redis is slow, or the queue of writes is "
                     "full.",
-                    (Query(or_zero(rate(_WRITES, by="result")), "{{result}}"),),
+                    (Query(rate(_WRITES, by="result"), "{{result}}"),),
                     "cps",
                     stacked=True,
                 ),

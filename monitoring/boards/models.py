@@ -123,7 +123,7 @@ BOARD = Board(
                     "Texts that the shadow was asked",
                     "skipped: it has no time, which costs callers nothing. failed: it cannot "
                     "answer; the release rolls back.",
-                    (Query(or_zero(rate(_SHADOWED, by="result")), "{{result}}"),),
+                    (Query(rate(_SHADOWED, by="result"), "{{result}}"),),
                     "cps",
                     stacked=True,
                 ),
@@ -146,7 +146,7 @@ BOARD = Board(
                 Panel(
                     "Feedback",
                     "Answers that a person judged, a minute.",
-                    (Query(or_zero(f"60 * {rate(_FEEDBACK, by='result')}"), "{{result}}"),),
+                    (Query(f"60 * {rate(_FEEDBACK, by='result')}", "{{result}}"),),
                     "cpm",
                     stacked=True,
                 ),

@@ -1,7 +1,7 @@
 """Is it fast, is it right, is anything refused: the first dashboard to open."""
 
 from monitoring.panels import Board, Panel, Query, Row, number
-from monitoring.promql import mean, or_zero, quantile, rate, share, total
+from monitoring.promql import mean, quantile, rate, share, total
 
 _PREDICT = 'endpoint=~"/api/v1/predict.*"'
 _REQUESTS = "sentiment_requests_total"
@@ -132,7 +132,7 @@ BOARD = Board(
                     "callers hang up.",
                     (
                         Query(
-                            or_zero(rate("sentiment_dropped_texts_total", by="reason")),
+                            rate("sentiment_dropped_texts_total", by="reason"),
                             "{{reason}}",
                         ),
                     ),

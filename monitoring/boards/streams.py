@@ -86,7 +86,7 @@ BOARD = Board(
                     "others become dead letters.",
                     (
                         Query(
-                            or_zero(rate("kafka_messages_failed_total", by="error_type")),
+                            rate("kafka_messages_failed_total", by="error_type"),
                             "{{error_type}}",
                         ),
                         Query(rate("kafka_messages_retried_total"), "retried"),
@@ -106,7 +106,7 @@ BOARD = Board(
                     "Rebalances without a deployment, commits that fail, results sent again: "
                     "the broker or the network.",
                     (
-                        Query(or_zero(rate("kafka_rebalances_total", by="kind")), "{{kind}}"),
+                        Query(rate("kafka_rebalances_total", by="kind"), "{{kind}}"),
                         Query(rate("kafka_commit_failures_total"), "commit failed"),
                         Query(rate("kafka_send_failures_total"), "sent again"),
                     ),
@@ -120,7 +120,7 @@ BOARD = Board(
                 Panel(
                     "Texts of jobs",
                     "discarded: classified in vain, because a lease was lost.",
-                    (Query(or_zero(rate("sentiment_job_texts_total", by="result")), "{{result}}"),),
+                    (Query(rate("sentiment_job_texts_total", by="result"), "{{result}}"),),
                     "cps",
                     stacked=True,
                 ),
@@ -145,7 +145,7 @@ BOARD = Board(
                     "Messages about ended jobs, a minute. failed ones are tried again.",
                     (
                         Query(
-                            or_zero(f"60 * {rate('sentiment_job_webhooks_total', by='result')}"),
+                            f"60 * {rate('sentiment_job_webhooks_total', by='result')}",
                             "{{result}}",
                         ),
                     ),
@@ -162,7 +162,7 @@ BOARD = Board(
                     "kept: in the write-ahead file. stored: in Parquet. dropped: lost.",
                     (
                         Query(
-                            or_zero(rate("sentiment_prediction_log_rows_total", by="result")),
+                            rate("sentiment_prediction_log_rows_total", by="result"),
                             "{{result}}",
                         ),
                     ),

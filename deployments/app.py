@@ -31,7 +31,7 @@ from deployments.payloads import Answer, TextBatch
 from deployments.probe import Probe
 from deployments.redis_cache import RedisCacheReplica
 from deployments.redis_client import Login
-from deployments.remote import RemoteBundles, remote_model, remote_tokenizer
+from deployments.remote import RemoteBundles, ray_gauge, remote_model, remote_tokenizer
 from deployments.rollout import Registry
 from deployments.router import Routes
 from deployments.sizes import by_engine, by_lag, deployment, fused
@@ -163,6 +163,7 @@ def build(args: Mapping[str, object]) -> Application:
         config,
         ServeFleet(config.topology, stream=config.stream.enabled, jobs=config.jobs.enabled),
         ServeIngresses(),
+        ray_gauge,
     )
     cache = _cache(config)
     scaling = config.autoscaling

@@ -202,6 +202,7 @@ class Ingress(GrpcMethods):
         self._metrics.model_version.clear()
         for live in (routes.champion, *slots):
             self._metrics.model_version.labels(live.name, str(live.version), live.digest).set(1)
+        self._metrics.versions.serve(routes)
 
     def metrics_page(self) -> bytes:
         """The Prometheus text page of this replica."""

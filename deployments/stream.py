@@ -26,6 +26,7 @@ from deployments.outcome import Outcome
 from deployments.prediction_log import open_log
 from deployments.remote import RemoteCache, is_lost, ray_gauge, remote_tokenizer
 from deployments.router import Routes, routing_key
+from deployments.streams.login import Login
 from deployments.streams.messages import StreamRequest, prediction_id, scores_of
 from deployments.streams.pump import Pump
 from deployments.streams.reader import Reader
@@ -72,7 +73,8 @@ class Stream:
             engines=engines,
             is_lost=is_lost,
         )
-        self._writer = Writer(stream)
+        login = Login(stream)
+        self._writer = Writer(stream, login)
         loop = asyncio.get_running_loop()
         self._reader = Reader(
             stream,
@@ -80,6 +82,7 @@ class Stream:
             lambda batch: loop.call_soon_threadsafe(self._pump.take, batch),
             self._metrics.stream,
             self._metrics.breaker("kafka"),
+            login=login,
         )
         self._pump = Pump(
             stream,
@@ -93,6 +96,14 @@ class Stream:
             tracer=self._tracer,
         )
         self._log = open_log(config, self._metrics)
+        self._secrets = None
+        if config.vault.enabled:
+            # Half a second of imports that replicas without Vault do not need.
+            from deployments.secrets import SecretWatch  # noqa: PLC0415
+
+            using = {"stream.password": login.replace}
+            self._secrets = SecretWatch(config.vault, using, self._metrics)
+            await self._secrets.start()
         self._reader.start()
         self._stopped = False
         self._mirroring = asyncio.create_task(self._metrics.mirror(ray_gauge).run())
@@ -151,6 +162,8 @@ class Stream:
     async def stop(self) -> None:
         """Finishes and commits what was read, and leaves the group."""
         self._mirroring.cancel()
+        if self._secrets is not None:
+            self._secrets.stop()
         self._reader.stop_reading()
         drained = await self._pump.drain(self._drain_s)
         # Both wait for their threads, and the threads may wait for this loop.

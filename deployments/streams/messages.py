@@ -29,7 +29,11 @@ _PASSED_ON = ("traceparent", "tracestate", "x-correlation-id")
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message as it lies in a topic."""
+    """One message as it lies in a topic.
+
+    Attributes:
+        legible: Whether all header names are UTF-8; of others ``headers`` shows the ASCII part.
+    """
 
     topic: str
     partition: int
@@ -38,6 +42,7 @@ class Message:
     key: bytes | None
     value: bytes | None
     headers: Headers = field(default=())
+    legible: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,8 @@ def read_request(message: Message, limits: LimitsConfig) -> StreamRequest:
     Raises:
         RequestError: What HTTP would say of the same body; the message names no content.
     """
+    if not message.legible:
+        raise InvalidInput("a header's name is not UTF-8", {"field": "headers"})
     if message.value is None:
         raise InvalidInput("the message has no value", {"field": "value"})
     request = parse(StreamRequest, message.value)

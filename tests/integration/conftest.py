@@ -6,7 +6,9 @@ with a broker that it reads texts from and a receiver of its spans.
 """
 
 import os
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -15,6 +17,7 @@ from collector import Collector, collecting
 
 from benchmarks.servers import KafkaServer
 from benchmarks.stream import broker
+from pipelines.local.monitoring import hook
 from pipelines.local.stack import Stack, StackSettings
 
 
@@ -45,10 +48,31 @@ def collector() -> Iterator[Collector]:
 
 
 @pytest.fixture(scope="session")
+def grafana() -> Iterator[str]:
+    """The address of what says that it is a Grafana in good health."""
+
+    class Health(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = b'{"database": "ok"}' if self.path == "/api/health" else b"{}"
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Health) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="session")
 def stack(
     vault_token: str,
     kafka: KafkaServer,
     collector: Collector,
+    grafana: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Stack]:
     streams = {
@@ -69,6 +93,7 @@ def stack(
             **os.environ,
             **streams,
             **traces,
+            **hook(grafana, None),
             "MLOPS_VAULT_TOKEN": vault_token,
             "MLOPS_JOBS__ENABLED": "true",
             "MLOPS_JOBS__LEASE_S": "2",

@@ -12,7 +12,6 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable
-from functools import cache
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.metrics_core import Metric
@@ -20,8 +19,7 @@ from prometheus_client.metrics_core import Metric
 from deployments.job_metrics import JobMetrics
 from deployments.mirror import MakeGauge, Mirror
 from deployments.payloads import FloatArray
-from deployments.stream_metrics import PredictionLogMetrics, StreamMetrics
-from deployments.version_metrics import VersionMetrics
+from deployments.stream_metrics import PredictionLogMetrics, StreamMetrics, span_counter
 
 _BREAKER_STATES = {"closed": 0.0, "half_open": 0.5, "open": 1.0}
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -56,10 +54,6 @@ class Metrics:
             "Texts answered, by predicted label.",
             ["label", "cached"],
             registry=registry,
-        )
-        # Finding a child by its labels costs more than counting.
-        self.predicted: Callable[[str, bool], Counter] = cache(
-            lambda label, cached: self.predictions.labels(label, str(cached).lower())
         )
         self.text_chars = Histogram(
             "sentiment_text_length_characters",
@@ -240,16 +234,10 @@ class Metrics:
             ["name", "version", "digest"],
             registry=registry,
         )
-        self.spans = Counter(
-            "sentiment_trace_spans",
-            "Spans by what became of them (exported, dropped: too many waited, failed).",
-            ["result"],
-            registry=registry,
-        )
-        self.versions = VersionMetrics(registry)
         self.jobs = JobMetrics(registry)
         self.stream = StreamMetrics(registry)
         self.prediction_log = PredictionLogMetrics(registry)
+        self.spans = span_counter(registry)
 
     def observe_batches(self, batches: FloatArray) -> None:
         """Counts engine batches; rows as in ``ScoreBatch.batches``."""

@@ -183,7 +183,7 @@ class Stream:
 
     def _answered(self, request: StreamRequest, model: LiveModel, outcome: Outcome) -> None:
         label, scores = scores_of(model, outcome.prediction)
-        self._metrics.predicted(label, outcome.cached).inc()
+        self._metrics.predictions.labels(label, str(outcome.cached).lower()).inc()
         self._metrics.score.observe(scores[label])
         self._metrics.text_chars.observe(len(request.text))
         if self._log is not None:

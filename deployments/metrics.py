@@ -20,6 +20,7 @@ from deployments.job_metrics import JobMetrics
 from deployments.mirror import MakeGauge, Mirror
 from deployments.payloads import FloatArray
 from deployments.stream_metrics import PredictionLogMetrics, StreamMetrics, span_counter
+from deployments.version_metrics import VersionMetrics
 
 _BREAKER_STATES = {"closed": 0.0, "half_open": 0.5, "open": 1.0}
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -234,6 +235,7 @@ class Metrics:
             ["name", "version", "digest"],
             registry=registry,
         )
+        self.versions = VersionMetrics(registry)
         self.jobs = JobMetrics(registry)
         self.stream = StreamMetrics(registry)
         self.prediction_log = PredictionLogMetrics(registry)

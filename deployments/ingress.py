@@ -295,7 +295,6 @@ class Ingress(GrpcMethods):
         """Serve calls this when it stops the replica."""
         if self._access is not None:
             self._access.flush()
-        if self._log is not None:
-            self._log.close()
-        if self._tracer is not None:
-            self._tracer.close()
+        for part in (self._log, self._tracer):
+            if part is not None:
+                part.close()

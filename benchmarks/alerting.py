@@ -110,7 +110,7 @@ class Alerting:
         ready = f"http://127.0.0.1:{port}/-/ready"
 
         def answers() -> bool:
-            with suppress(OSError), urllib.request.urlopen(ready, timeout=1):
+            with suppress(OSError), urllib.request.urlopen(ready, timeout=1):  # nosec B310
                 return True
             return False
 

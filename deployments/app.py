@@ -25,6 +25,7 @@ from deployments.cache import CacheReplica
 from deployments.fetch import BundleCache
 from deployments.fleet import ServeFleet, ServeIngresses
 from deployments.ingress import Ingress
+from deployments.log_fields import add_log_fields
 from deployments.model import ModelReplica
 from deployments.payloads import Answer, TextBatch
 from deployments.probe import Probe
@@ -43,6 +44,7 @@ class Model(ModelReplica):
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self, config: AppConfig, threads: int, registry: DeploymentHandle
     ) -> None:
+        add_log_fields(config.server.service_name, "Model")
         super().__init__(
             _bundle_cache(config, registry),
             config.model,
@@ -68,6 +70,7 @@ class Tokenizer(TokenizerReplica):
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self, config: AppConfig, registry: DeploymentHandle, model: DeploymentHandle
     ) -> None:
+        add_log_fields(config.server.service_name, "Tokenizer")
         super().__init__(_bundle_cache(config, registry), remote_model(model))
         for digest in await _live_digests(registry):
             await self.load(digest)

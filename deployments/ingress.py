@@ -28,6 +28,7 @@ from deployments.grpc_door import GrpcDoor, GrpcMethods
 from deployments.hop import RunTexts
 from deployments.jobs.api import BATCH_ENDPOINT, batch_routes, is_batch_path
 from deployments.live import LiveModel
+from deployments.log_fields import REQUEST, add_log_fields
 from deployments.metrics import Metrics
 from deployments.observed import Counts
 from deployments.oip import OIP, OpenInference
@@ -51,9 +52,11 @@ from deployments.remote import (
     is_lost,
     ray_gauge,
 )
+from deployments.request_span import end_request
 from deployments.router import Routes, routing_key
 from deployments.routes import PREDICT, PREDICT_BATCH, build_app
 from deployments.streams.status import StreamStatus
+from deployments.tracing import Tracer, open_tracer
 
 # A child of Serve's logger: its format and files, but a level of its own.
 _log = logging.getLogger("ray.serve.sentigraph")
@@ -65,6 +68,7 @@ class Ingress(GrpcMethods):
 
     _access: AccessLog | None = None
     _log: Log | None = None
+    _tracer: Tracer | None = None
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self,
@@ -80,8 +84,10 @@ class Ingress(GrpcMethods):
     ) -> None:
         _log.setLevel(config.server.log_level)
         logged = config.server.access_log and _log.isEnabledFor(logging.INFO)
-        self._access = AccessLog(beside_the_replica_log()) if logged else None
+        fields = add_log_fields(config.server.service_name, "Ingress")
+        self._access = AccessLog(beside_the_replica_log(), fields) if logged else None
         self._metrics = Metrics()
+        self._tracer = open_tracer(config, "Ingress", self._metrics)
         self._page_life_s = config.server.metrics_cache_ms / 1_000
         self._cors_origins = config.server.cors_origins
         self._run_texts = run_texts
@@ -220,6 +226,9 @@ class Ingress(GrpcMethods):
     async def _run(self, exchange: Exchange, serve: Route) -> None:
         """Every request of every door."""
         self._metrics.active_requests.inc()
+        if self._tracer is not None:
+            exchange.trace = self._tracer.begin(exchange.path, exchange.header)
+        REQUEST.set(exchange)
         try:
             await serve(exchange)
         except RequestError as error:
@@ -279,8 +288,8 @@ class Ingress(GrpcMethods):
         metrics.active_requests.dec()
         metrics.count_request(exchange.endpoint, method, exchange.status, elapsed_s)
         if self._access is not None:
-            facts = (exchange.method, exchange.endpoint, exchange.status, elapsed_s)
-            self._access.add(*facts, exchange.correlation_id)
+            self._access.add(exchange, elapsed_s)
+        end_request(exchange)
 
     def __del__(self) -> None:
         """Serve calls this when it stops the replica."""
@@ -288,3 +297,5 @@ class Ingress(GrpcMethods):
             self._access.flush()
         if self._log is not None:
             self._log.close()
+        if self._tracer is not None:
+            self._tracer.close()

@@ -235,6 +235,12 @@ class Metrics:
             ["name", "version", "digest"],
             registry=registry,
         )
+        self.spans = Counter(
+            "sentiment_trace_spans",
+            "Spans by what became of them (exported, dropped: too many waited, failed).",
+            ["result"],
+            registry=registry,
+        )
         self.versions = VersionMetrics(registry)
         self.jobs = JobMetrics(registry)
         self.stream = StreamMetrics(registry)

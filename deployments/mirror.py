@@ -60,10 +60,11 @@ class Mirror:
                     labels = tuple(sample.labels)
                     gauge = self._make(sample.name, family.documentation, labels)
                     self._gauges[sample.name] = gauge
-                gauge.set(sample.value, tags=dict(sample.labels))
-                copied.add((sample.name, frozenset(sample.labels.items())))
-        for name, tags in self._copied - copied:
-            self._gauges[name].set(0.0, tags=dict(tags))
+                tags = {name: _ascii(value) for name, value in sample.labels.items()}
+                gauge.set(sample.value, tags=tags)
+                copied.add((sample.name, frozenset(tags.items())))
+        for name, gone in self._copied - copied:
+            self._gauges[name].set(0.0, tags=dict(gone))
         self._copied = copied
         return len(copied)
 
@@ -72,3 +73,8 @@ class Mirror:
         while True:
             self.copy()
             await asyncio.sleep(interval_s)
+
+
+def _ascii(value: str) -> str:
+    # Ray refuses other characters, which a model's labels may have, and would end the copying.
+    return value if value.isascii() else value.encode("ascii", "backslashreplace").decode()

@@ -20,6 +20,7 @@ from deployments.controller import Fleet, RolloutController
 from deployments.feedback import Judgement
 from deployments.fetch import CHUNK_BYTES, served_files
 from deployments.live import LiveModel
+from deployments.log_fields import add_log_fields
 from deployments.mirror import MakeGauge, Mirror
 from deployments.news import News
 from deployments.registry_app import build_registry_app
@@ -58,6 +59,7 @@ class Registry:
             RegistryError: No such model or alias, or its files do not match their digest; or
                 MLflow cannot be reached and nothing was live before.
         """
+        add_log_fields(config.server.service_name, "Registry")
         self._config = config
         self._name, self._alias = config.model.name, config.model.alias
         self._directory = Path(config.registry.bundle_cache_dir)

@@ -20,16 +20,19 @@ from deployments.autoscaling import BUSY, LAG, PARTITIONS, RATE
 from deployments.classifier import Classifier
 from deployments.lake.rows import Answered
 from deployments.live import LiveModel
+from deployments.log_fields import add_log_fields
 from deployments.metrics import Metrics
 from deployments.outcome import Outcome
 from deployments.prediction_log import open_log
 from deployments.remote import RemoteCache, is_lost, ray_gauge, remote_tokenizer
 from deployments.router import Routes, routing_key
+from deployments.streams.login import Login
 from deployments.streams.messages import StreamRequest, prediction_id, scores_of
 from deployments.streams.pump import Pump
 from deployments.streams.reader import Reader
 from deployments.streams.status import StreamStatus
 from deployments.streams.writer import Writer
+from deployments.tracing import open_tracer
 
 _log = logging.getLogger("ray.serve.sentigraph")
 # Time that Serve gives a replica to stop, beyond ``stream.drain_ms``.
@@ -57,7 +60,9 @@ class Stream:
         stream = config.stream
         self._drain_s = stream.drain_ms / 1_000
         self._max_in_flight = stream.max_in_flight
+        add_log_fields(config.server.service_name, "Stream")
         self._metrics = Metrics()
+        self._tracer = open_tracer(config, "Stream", self._metrics)
         self._routes: Routes = await registry.routes.remote()
         classifier = Classifier(
             config,
@@ -68,7 +73,8 @@ class Stream:
             engines=engines,
             is_lost=is_lost,
         )
-        self._writer = Writer(stream)
+        login = Login(stream)
+        self._writer = Writer(stream, login)
         loop = asyncio.get_running_loop()
         self._reader = Reader(
             stream,
@@ -76,6 +82,7 @@ class Stream:
             lambda batch: loop.call_soon_threadsafe(self._pump.take, batch),
             self._metrics.stream,
             self._metrics.breaker("kafka"),
+            login=login,
         )
         self._pump = Pump(
             stream,
@@ -86,8 +93,17 @@ class Stream:
             acknowledge=self._reader.holdings.acknowledge,
             answered=self._answered,
             metrics=self._metrics.stream,
+            tracer=self._tracer,
         )
         self._log = open_log(config, self._metrics)
+        self._secrets = None
+        if config.vault.enabled:
+            # Half a second of imports that replicas without Vault do not need.
+            from deployments.secrets import SecretWatch  # noqa: PLC0415
+
+            using = {"stream.password": login.replace}
+            self._secrets = SecretWatch(config.vault, using, self._metrics)
+            await self._secrets.start()
         self._reader.start()
         self._stopped = False
         self._mirroring = asyncio.create_task(self._metrics.mirror(ray_gauge).run())
@@ -146,6 +162,8 @@ class Stream:
     async def stop(self) -> None:
         """Finishes and commits what was read, and leaves the group."""
         self._mirroring.cancel()
+        if self._secrets is not None:
+            self._secrets.stop()
         self._reader.stop_reading()
         drained = await self._pump.drain(self._drain_s)
         # Both wait for their threads, and the threads may wait for this loop.
@@ -153,6 +171,8 @@ class Stream:
         await asyncio.to_thread(self._writer.close)
         if self._log is not None:
             await asyncio.to_thread(self._log.close)
+        if self._tracer is not None:
+            await asyncio.to_thread(self._tracer.close)
         if not drained:
             _log.warning("stopped with messages under way; others read them again")
 

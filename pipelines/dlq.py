@@ -23,6 +23,7 @@ from deployments.streams import options
 from deployments.streams.dead_letters import DeadLetter, NotADeadLetter, read_letter, restored
 from deployments.streams.holdings import read_message
 from deployments.streams.messages import Message
+from deployments.streams.records import take_any_names
 from pipelines.errors import PipelineError
 
 _POLL_MS = 500
@@ -141,6 +142,7 @@ def _letters(
     config: StreamConfig, *, everything: bool
 ) -> Iterator[tuple[KafkaConsumer, list[Found]]]:
     """All dead letters, from the beginning or from where the last ``redrive --all`` ended."""
+    take_any_names()
     group = {"group_id": f"{config.group}-redrive", "enable_auto_commit": False}
     consumer = KafkaConsumer(**options.connection(config), **group)
     try:

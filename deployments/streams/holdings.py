@@ -14,6 +14,7 @@ from kafka import OffsetAndMetadata, TopicPartition
 
 from deployments.streams.messages import Message
 from deployments.streams.progress import Progress
+from deployments.streams.records import IllegibleNames
 
 Offsets = dict[TopicPartition, OffsetAndMetadata]
 
@@ -131,4 +132,5 @@ def read_message(record: Any) -> Message:
         record.value,
         # A header may be null; a producer takes none.
         tuple((name, value or b"") for name, value in record.headers),
+        legible=not isinstance(record.headers, IllegibleNames),
     )

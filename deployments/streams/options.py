@@ -76,8 +76,7 @@ def producer(config: StreamConfig) -> dict[str, Any]:
 def reach(config: StreamConfig) -> None:
     """Tries whether a bootstrap server takes a connection.
 
-    A client of kafka-python that cannot start leaves a thread and sockets behind, so none is made
-    before this returns.
+    A client of kafka-python asks for five seconds, so none is made before this returns.
 
     Raises:
         ConnectionError: None does.

@@ -19,6 +19,8 @@ from deployments.breaker import Breaker, BreakerOpen
 from deployments.stream_metrics import StreamMetrics
 from deployments.streams import options
 from deployments.streams.holdings import Delivery, Holdings
+from deployments.streams.login import Login, make
+from deployments.streams.records import take_any_names
 
 _log = logging.getLogger("ray.serve")
 _POLL_MS = 100
@@ -47,6 +49,8 @@ class Reader:
         deliver: Callable[[list[Delivery]], object],
         metrics: StreamMetrics,
         on_breaker: Callable[[str], None],
+        *,
+        login: Login,
     ) -> None:
         """Makes a reader; ``start`` begins.
 
@@ -56,8 +60,11 @@ class Reader:
             deliver: Is handed each micro-batch, in the reader's thread.
             metrics: Where facts are counted.
             on_breaker: Is told the breaker's state.
+            login: The password as it is now.
         """
+        take_any_names()
         self._config = config
+        self._login = login
         self._deliver = deliver
         self._metrics = metrics
         self._breaker = Breaker(breaker, on_breaker)
@@ -94,7 +101,7 @@ class Reader:
             try:
                 with self._breaker.guard():
                     options.reach(self._config)
-                    consumer = KafkaConsumer(**options.consumer(self._config))
+                    consumer = make(KafkaConsumer, options.consumer(self._config), self._login)
                 self._session(consumer)
             except BreakerOpen:
                 self._closing.wait(_POLL_MS / 1_000)

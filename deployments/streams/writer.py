@@ -17,6 +17,7 @@ from kafka.errors import KafkaConfigurationError, KafkaError
 
 from configs.stream import StreamConfig
 from deployments.streams import options
+from deployments.streams.login import Login, make
 from deployments.streams.messages import Outgoing
 
 _log = logging.getLogger("ray.serve")
@@ -53,8 +54,9 @@ class _Batch:
 class Writer:
     """One idempotent producer in its own thread."""
 
-    def __init__(self, config: StreamConfig) -> None:
+    def __init__(self, config: StreamConfig, login: Login) -> None:
         self._config = config
+        self._login = login
         self._close_s = config.delivery_timeout_ms / 1_000
         self._queue: SimpleQueue[_Batch | None] = SimpleQueue()
         self._producer: KafkaProducer | None = None
@@ -90,7 +92,7 @@ class Writer:
         try:
             if self._producer is None:
                 options.reach(self._config)
-                self._producer = KafkaProducer(**options.producer(self._config))
+                self._producer = make(KafkaProducer, options.producer(self._config), self._login)
             future = self._producer.send(
                 record.topic, value=record.value, key=record.key, headers=list(record.headers)
             )

@@ -24,4 +24,5 @@ class Named:
     def set(self, value: float, tags: dict[str, str] | None = None) -> None:
         tags = tags or {}
         assert set(tags) <= set(self._gauges.labels[self._name])
+        assert all(value.isascii() for value in tags.values()), "Ray refuses it"
         self._gauges.series[self._name, frozenset(tags.items())] = value

@@ -11,6 +11,7 @@ from front import LIVE, Stages
 from configs.schema import AppConfig
 from deployments.classifier import Classifier
 from deployments.metrics import Metrics
+from deployments.streams.login import Login
 from deployments.streams.pump import Pump
 from deployments.streams.reader import Reader
 from deployments.streams.writer import Writer
@@ -25,7 +26,8 @@ class Member:
         classifier = Classifier(
             config, stages.classify, None, self.metrics, hops_in_flight=2, engines=2
         )
-        self.writer = Writer(config.stream)
+        self.login = Login(config.stream)
+        self.writer = Writer(config.stream, self.login)
         self.states: list[str] = []
         self.reader = Reader(
             config.stream,
@@ -33,6 +35,7 @@ class Member:
             lambda batch: loop.call_soon_threadsafe(self.pump.take, batch),
             self.metrics.stream,
             self.states.append,
+            login=self.login,
         )
         self.pump = Pump(
             config.stream,

@@ -32,6 +32,14 @@ def test_counters_and_buckets_are_copied_with_their_labels() -> None:
     }
 
 
+def test_labels_that_ray_would_refuse_are_written_out() -> None:
+    metrics, gauges = Metrics(), Gauges()
+    metrics.predictions.labels("bestürzt", "false").inc()
+    metrics.mirror(gauges.make).copy()
+    tags = frozenset({("label", "best\\xfcrzt"), ("cached", "false")})
+    assert gauges.series["sentiment_predictions_total", tags] == 1
+
+
 def test_it_copies_again_and_again_until_cancelled() -> None:
     gauges, metrics = Gauges(), Metrics()
 

@@ -23,6 +23,7 @@ from stream_member import Member, member_config
 from benchmarks.servers import KafkaServer
 from benchmarks.stream import Collector, broker, produce
 from benchmarks.stream_messages import is_right, messages
+from deployments.streams.login import Login
 from deployments.streams.writer import Writer
 from pipelines.__main__ import main as sentigraph
 
@@ -174,7 +175,8 @@ def test_writing_without_a_broker_fails_the_batch_and_not_the_thread(tmp_path: P
     from deployments.streams.messages import Outgoing  # noqa: PLC0415
 
     async def body() -> None:
-        writer = Writer(member_config("127.0.0.1:1").stream)
+        config = member_config("127.0.0.1:1").stream
+        writer = Writer(config, Login(config))
         (answer,) = await writer.send([Outgoing("t", b"k", b"v")])
         assert answer is not None
         assert writer.alive
@@ -225,6 +227,30 @@ def test_dead_letters_are_listed_shown_and_sent_again(
         assert (await asyncio.to_thread(said, "redrive"))[0] == 1
 
     with_member(server, body)
+
+
+def test_a_header_name_that_is_no_text_goes_to_the_dead_letters_alone(
+    server: KafkaServer, collector: Collector
+) -> None:
+    class Bytes(str):
+        __slots__ = ()
+
+        def encode(self, *_: object) -> bytes:
+            return b"\xff\xfe"
+
+    async def body(member: Member, stages: Stages) -> None:
+        with KafkaProducer(bootstrap_servers=server.address, linger_ms=200) as producer:
+            for number in range(5):
+                # One batch on one partition: the bad one in the middle of good ones.
+                name = Bytes("x") if number == 2 else "x"
+                value = json.dumps({"id": str(number), "text": "fine"}).encode()
+                producer.send("sentiment_requests", value, headers=[(name, b"1")], partition=1)
+        await until(lambda: collector.ledger.settled == 5)
+        assert member.total("kafka_messages_processed_total") == 4
+        await until(lambda: sum(member.reader.lag.values()) == 0)
+
+    with_member(server, body)
+    assert committed(server)[1] == 5
 
 
 def test_a_producer_is_idempotent_on_this_broker(server: KafkaServer) -> None:

@@ -12,6 +12,12 @@ from front import LIVE
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
+from kafka.errors import CorruptRecordError
+from kafka.record.default_records import (
+    DefaultRecord,
+    DefaultRecordBatch,
+    DefaultRecordBatchBuilder,
+)
 
 from benchmarks.stream_messages import MALFORMED, Ledger, is_right, messages
 from configs.schema import LimitsConfig
@@ -36,6 +42,7 @@ from deployments.streams.messages import (
     result,
 )
 from deployments.streams.progress import Progress
+from deployments.streams.records import AnyNames
 from deployments.streams.retries import Backoff
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
@@ -167,6 +174,44 @@ def test_a_null_header_is_an_empty_one() -> None:
         headers=[("a", None)],
     )
     assert read_message(record).headers == (("a", b""),)
+
+
+class Bytes(str):
+    """A header name that goes into a record as it is in Latin-1."""
+
+    __slots__ = ()
+
+    def encode(self, *_: object) -> bytes:
+        return super().encode("latin-1")
+
+
+@pytest.mark.parametrize("compression", [0, 1])
+def test_a_header_name_that_is_no_text_spoils_its_message_alone(compression: int) -> None:
+    names = (["fine"], ["fine", Bytes("caf\xe9\xff"), "also"], [])
+    built = DefaultRecordBatchBuilder(2, compression, False, -1, -1, -1, 1 << 20)
+    for offset, some in enumerate(names):
+        headers = [(name, b"v") for name in some] + [("null", None)]
+        assert built.append(offset, 1, b"\xff", b'{"id": "\xe2\x82\xac", "text": "a"}', headers)
+    bytes_ = bytes(built.build())
+    with pytest.raises(CorruptRecordError):
+        list(DefaultRecordBatch(bytes_))
+    records = list(AnyNames(bytes_))
+    read = [read_message(fields_of(record)) for record in records]
+    assert [found.legible for found in read] == [True, False, True]
+    assert [name for name, _ in read[1].headers] == ["fine", "caf??", "also", "null"]
+    assert {found.value for found in read} == {b'{"id": "\xe2\x82\xac", "text": "a"}'}
+    assert read_request(read[2], LIMITS).id == "\u20ac"
+    with pytest.raises(InvalidInput, match="header's name") as refused:
+        read_request(read[1], LIMITS)
+    letter = dead_letter("dead", read[1], refused.value, 0, NOW)
+    assert header(letter.headers, "caf??") == b"v"
+
+
+def fields_of(record: DefaultRecord) -> SimpleNamespace:
+    names = ("offset", "timestamp", "key", "value", "headers")
+    return SimpleNamespace(
+        topic="t", partition=0, **{name: getattr(record, name) for name in names}
+    )
 
 
 def test_a_lone_surrogate_is_malformed() -> None:

@@ -13,6 +13,19 @@
 - {name: RAY_SERVE_GRPC_MAX_MESSAGE_SIZE, value: "16777216"}
 - {name: AUTOSCALER_METRIC_PORT, value: {{ .Values.ports.autoscalerMetrics | quote }}}
 - {name: DASHBOARD_METRIC_PORT, value: {{ .Values.ports.dashboardMetrics | quote }}}
+{{- $monitoring := .Values.monitoring }}
+# Panels in the Ray dashboard; DISABLED hides their places.
+- {name: RAY_GRAFANA_HOST, value: {{ $monitoring.grafana.url | default "DISABLED" | quote }}}
+{{- if $monitoring.grafana.url }}
+- {name: RAY_GRAFANA_IFRAME_HOST, value: {{ $monitoring.grafana.browserUrl | default $monitoring.grafana.url | quote }}}
+- {name: RAY_PROMETHEUS_NAME, value: {{ $monitoring.grafana.datasource | quote }}}
+- name: RAY_GRAFANA_CLUSTER_FILTER
+  valueFrom:
+    fieldRef: {fieldPath: "metadata.labels['ray.io/cluster']"}
+{{- end }}
+{{- with $monitoring.prometheus.url }}
+- {name: RAY_PROMETHEUS_HOST, value: {{ . | quote }}}
+{{- end }}
 - {name: RAY_USAGE_STATS_ENABLED, value: "0"}
 - {name: RAY_ENABLE_UV_RUN_RUNTIME_ENV, value: "0"}
 # The root file system is read-only.

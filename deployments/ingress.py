@@ -142,7 +142,7 @@ class Ingress(GrpcMethods):
             self._readiness.secrets = self._gate.secrets_state
         self._mirroring = asyncio.create_task(self._metrics.mirror(ray_gauge).run())
         self._metrics.model_loaded.set(1)
-        self._show_versions()
+        self._metrics.versions.serve(self._routes)
 
     def __serve_build_asgi_app__(self) -> object:
         """Serve calls this for the ASGI application, once the replica is made."""
@@ -164,7 +164,7 @@ class Ingress(GrpcMethods):
         if routes.epoch >= self._routes.epoch and routes != self._routes:
             self._routes = routes
             self._readiness.forget()
-            self._show_versions()
+            self._metrics.versions.serve(self._routes)
         return self._routes.epoch
 
     async def forget(self, model: bytes) -> int:
@@ -195,14 +195,6 @@ class Ingress(GrpcMethods):
         """Judges an answer of any replica; None when none remembers it."""
         found = self._comparison.judge(prediction_id, label)
         return found or await self._registry.judge(prediction_id, label)
-
-    def _show_versions(self) -> None:
-        routes = self._routes
-        slots = [slot.model for slot in (routes.challenger, routes.shadow) if slot is not None]
-        self._metrics.model_version.clear()
-        for live in (routes.champion, *slots):
-            self._metrics.model_version.labels(live.name, str(live.version), live.digest).set(1)
-        self._metrics.versions.serve(routes)
 
     def metrics_page(self) -> bytes:
         """The Prometheus text page of this replica."""

@@ -229,12 +229,6 @@ class Metrics:
             "1 while a model version is live.",
             registry=registry,
         )
-        self.model_version = Gauge(
-            "sentiment_model_version_info",
-            "The live version; always 1.",
-            ["name", "version", "digest"],
-            registry=registry,
-        )
         self.versions = VersionMetrics(registry)
         self.jobs = JobMetrics(registry)
         self.stream = StreamMetrics(registry)

@@ -95,7 +95,7 @@ ABSENT: tuple[Absent, ...] = (
         ),
     ),
     Absent(
-        "MLflow runs",
+        "MLflow's experiment: the registry finds its runs by the one name that it gave them",
         ("MLOPS_MLFLOW_EXPERIMENT_NAME",),
         always_on=("MLOPS_MLFLOW_ENABLED",),
     ),

@@ -54,9 +54,12 @@ from deployments.remote import (
 from deployments.router import Routes, routing_key
 from deployments.routes import PREDICT, PREDICT_BATCH, build_app
 from deployments.streams.status import StreamStatus
+from deployments.trim import trim_for_ever, trimmer
 
 # A child of Serve's logger: its format and files, but a level of its own.
 _log = logging.getLogger("ray.serve.sentigraph")
+# Any other is counted as one: a client may write what it likes there.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 @serve.ingress()
@@ -135,6 +138,7 @@ class Ingress(GrpcMethods):
             self._grpc = self._gate.around(self._grpc)
             self._readiness.secrets = self._gate.secrets_state
         self._mirroring = asyncio.create_task(self._metrics.mirror(ray_gauge).run())
+        self._trimming = asyncio.create_task(trim_for_ever(trimmer()))
         self._metrics.model_loaded.set(1)
         self._show_versions()
 
@@ -274,7 +278,7 @@ class Ingress(GrpcMethods):
     def _finish(self, exchange: Exchange) -> None:
         elapsed_s = time.monotonic() - exchange.started_s
         metrics = self._metrics
-        method = exchange.method if exchange.status != 405 else "other"
+        method = exchange.method if exchange.method in _METHODS else "other"
         metrics.active_requests.dec()
         metrics.count_request(exchange.endpoint, method, exchange.status, elapsed_s)
         if self._access is not None:

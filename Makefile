@@ -19,8 +19,9 @@ serve: $(VENV)/.serve ## start MLflow, Ray and the application; Ctrl-C stops the
 demo: $(VENV)/.serve ## send ten sentences to the running server
 	@$(BIN)/sentigraph demo --url http://127.0.0.1:$(PORT)
 
-test: lint ## lint, then unit, contract and integration tests
-	$(BIN)/pytest
+test: lint ## lint, then unit and contract tests in two processes, then the running graph's
+	$(BIN)/pytest -m "not integration" --numprocesses 2 --dist loadfile --durations 25
+	$(BIN)/pytest -m integration --durations 25
 
 test-unit: $(VENV)/.dev ## the tests that need no cluster, in under a minute
 	$(BIN)/pytest -m "not integration and not slow"
@@ -31,7 +32,7 @@ test-cluster: $(VENV)/.cluster ## chart and Terraform tests, with Helm's code, s
 lint: $(VENV)/.dev ## ruff, bandit, mypy --strict, layer contracts, serve_config.yaml
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/bandit --quiet --configfile pyproject.toml -ll --recursive configs registry deployments pipelines benchmarks
+	$(BIN)/bandit --quiet --configfile pyproject.toml -ll --recursive configs registry deployments pipelines monitoring benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/sentigraph lint

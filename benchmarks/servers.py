@@ -84,7 +84,8 @@ class KafkaServer(Server):
     """A real broker of the Kafka protocol (tansu, not Apache's), in memory.
 
     What it gets wrong and so cannot show: end offsets where a batch holds several records,
-    records of aborted transactions, topics after a restart, TLS.
+    records of aborted transactions, topics after a restart, TLS, a group whose leader leaves
+    while another member joins (it may wait for that leader for ever).
     """
 
     def __init__(self, folder: Path, *, behind: int = 0) -> None:

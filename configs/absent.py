@@ -84,15 +84,13 @@ ABSENT: tuple[Absent, ...] = (
         ),
     ),
     Absent(
-        "metrics and tracing: Ray exports the metrics",
-        _names(
-            "MLOPS_",
-            "ADVANCED_METRICS_ENABLED "
-            "ADVANCED_METRICS_DETAILED_TRACKING ADVANCED_METRICS_HISTORY_HOURS "
-            "ADVANCED_METRICS_COST_PER_1K ENABLE_TRACING TRACING_BACKEND SERVICE_NAME "
-            "JAEGER_AGENT_HOST JAEGER_AGENT_PORT ZIPKIN_ENDPOINT OTLP_ENDPOINT "
-            "TRACING_EXCLUDED_URLS",
-        ),
+        "metrics: Ray exports them",
+        _names("MLOPS_ADVANCED_METRICS_", "ENABLED DETAILED_TRACKING HISTORY_HOURS COST_PER_1K"),
+    ),
+    Absent(
+        "trace backends: spans leave as OTLP, which Jaeger and every collector take; set "
+        "`MLOPS_OTLP_ENDPOINT`",
+        _names("MLOPS_", "TRACING_BACKEND JAEGER_AGENT_HOST JAEGER_AGENT_PORT ZIPKIN_ENDPOINT"),
     ),
     Absent(
         "MLflow's experiment: the registry finds its runs by the one name that it gave them",

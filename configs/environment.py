@@ -90,6 +90,10 @@ def _registered_name(text: str) -> tuple[object, ...]:
     return (text,)
 
 
+def _collector(text: str) -> tuple[object, ...]:
+    return (text if "://" in text else f"http://{text}",)
+
+
 VARIABLES: tuple[Variable, ...] = (
     *(
         Variable(name, ("profile",), "dev", _profile, note="`dev` and `prod` are accepted too")
@@ -154,6 +158,16 @@ VARIABLES: tuple[Variable, ...] = (
         note="seconds",
     ),
     Variable("MLOPS_ENABLE_METRICS", ("server.metrics_enabled",), "false"),
+    Variable("MLOPS_ENABLE_TRACING", ("tracing.enabled",), "true"),
+    Variable("MLOPS_SERVICE_NAME", ("server.service_name",), "reviews"),
+    Variable(
+        "MLOPS_OTLP_ENDPOINT",
+        ("tracing.endpoint",),
+        "collector:4317",
+        _collector,
+        note="without a scheme it is plain HTTP/2",
+    ),
+    Variable("MLOPS_TRACING_EXCLUDED_URLS", ("tracing.excluded_paths",), "/health,/metrics"),
     Variable("MLOPS_ONNX_INTRA_OP_NUM_THREADS", ("model.intra_op_threads",), "2"),
     Variable(
         "MLOPS_WARMUP_ENABLED",

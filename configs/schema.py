@@ -19,6 +19,7 @@ from configs.part import Part as _Part
 from configs.prediction_log import PredictionLogConfig
 from configs.replicas import AutoscalingConfig, ReplicasConfig
 from configs.stream import StreamConfig
+from configs.tracing import TracingConfig
 
 # ``limits`` is what a person reads where the pattern would say little.
 Name = Annotated[
@@ -38,6 +39,11 @@ class ServerConfig(_Part):
 
     app_name: str = Field(
         "sentigraph", description="Name shown at `/` and in the OpenAPI document."
+    )
+    service_name: str = Field(
+        "sentigraph",
+        min_length=1,
+        description="What log lines and traces call this application.",
     )
     docs_enabled: bool = Field(
         True,
@@ -63,7 +69,7 @@ class ServerConfig(_Part):
     )
     access_log: bool = Field(
         True,
-        description="One JSON line per request in `access_*.log` beside Serve's logs (method, path, status, milliseconds; never the text).",
+        description="One JSON line per request in `access_*.log` beside Serve's logs (what `docs/guides/monitoring.md` lists; never the text).",
     )
 
 
@@ -220,6 +226,7 @@ class AppConfig(_Part):
     stream: StreamConfig = StreamConfig()
     prediction_log: PredictionLogConfig = PredictionLogConfig()
     jobs: JobsConfig = JobsConfig()
+    tracing: TracingConfig = TracingConfig()
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:

@@ -2,7 +2,7 @@
 
 Python's logging builds a record, a caller's frame and a formatted string for each line:
 about 0.1 ms here, a tenth of what the ingress spends on a request. So lines are collected
-and handed to the logger many at a time. The text is never in them, only its route.
+and handed to the logger many at a time. The text is never in them, only its length.
 """
 
 import asyncio
@@ -12,6 +12,9 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 import orjson
+
+from deployments.exchange import Exchange
+from deployments.log_fields import request_fields
 
 LOGGER = "sentigraph.access"
 _FLUSH_S = 0.5
@@ -23,8 +26,14 @@ _BACKUPS = 4
 class AccessLog:
     """Collects lines and writes them at most half a second later. For one event loop."""
 
-    def __init__(self, file: Path | None) -> None:
-        """Lines go to ``file``, turned over at 256 MiB; without one, to the root logger."""
+    def __init__(self, file: Path | None, service: dict[str, str]) -> None:
+        """Makes a log.
+
+        Args:
+            file: Turned over at 256 MiB; without one, lines go to the root logger.
+            service: Fields of every line.
+        """
+        self._fixed = {"event": "request", "level": "INFO", "logger": LOGGER, **service}
         self._logger = logging.getLogger(LOGGER)
         self._logger.setLevel(logging.INFO)
         self._lines: list[bytes] = []
@@ -36,23 +45,22 @@ class AccessLog:
             self._logger.addHandler(handler)
             self._logger.propagate = False
 
-    def add(
-        self, method: str, route: str, status: int, elapsed_s: float, correlation_id: str
-    ) -> None:
+    def add(self, exchange: Exchange, elapsed_s: float) -> None:
         """Notes one answered request."""
-        self._lines.append(
-            orjson.dumps(
-                {
-                    "timestamp": datetime.now(UTC),
-                    "message": "request",
-                    "http_method": method,
-                    "http_path": route,
-                    "http_status": status,
-                    "duration_ms": round(elapsed_s * 1_000, 2),
-                    "correlation_id": correlation_id,
-                }
-            )
-        )
+        line: dict[str, object] = {
+            "timestamp": datetime.now(UTC),
+            **self._fixed,
+            "http_method": exchange.method,
+            "http_path": exchange.endpoint,
+            "http_status": exchange.status,
+            "duration_ms": round(elapsed_s * 1_000, 2),
+            **request_fields(exchange),
+        }
+        if exchange.served is not None:
+            line |= exchange.served.fields()
+        if exchange.error_code:
+            line["error_code"] = exchange.error_code
+        self._lines.append(orjson.dumps(line))
         if len(self._lines) == 1:
             asyncio.get_running_loop().call_later(_FLUSH_S, self.flush)
         elif len(self._lines) >= _FLUSH_LINES:

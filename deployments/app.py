@@ -25,12 +25,13 @@ from deployments.cache import CacheReplica
 from deployments.fetch import BundleCache
 from deployments.fleet import ServeFleet, ServeIngresses
 from deployments.ingress import Ingress
+from deployments.log_fields import add_log_fields
 from deployments.model import ModelReplica
 from deployments.payloads import Answer, TextBatch
 from deployments.probe import Probe
 from deployments.redis_cache import RedisCacheReplica
 from deployments.redis_client import Login
-from deployments.remote import RemoteBundles, remote_model, remote_tokenizer
+from deployments.remote import RemoteBundles, ray_gauge, remote_model, remote_tokenizer
 from deployments.rollout import Registry
 from deployments.router import Routes
 from deployments.sizes import by_engine, by_lag, deployment, fused
@@ -43,6 +44,7 @@ class Model(ModelReplica):
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self, config: AppConfig, threads: int, registry: DeploymentHandle
     ) -> None:
+        add_log_fields(config.server.service_name, "Model")
         super().__init__(
             _bundle_cache(config, registry),
             config.model,
@@ -68,6 +70,7 @@ class Tokenizer(TokenizerReplica):
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self, config: AppConfig, registry: DeploymentHandle, model: DeploymentHandle
     ) -> None:
+        add_log_fields(config.server.service_name, "Tokenizer")
         super().__init__(_bundle_cache(config, registry), remote_model(model))
         for digest in await _live_digests(registry):
             await self.load(digest)
@@ -160,6 +163,7 @@ def build(args: Mapping[str, object]) -> Application:
         config,
         ServeFleet(config.topology, stream=config.stream.enabled, jobs=config.jobs.enabled),
         ServeIngresses(),
+        ray_gauge,
     )
     cache = _cache(config)
     scaling = config.autoscaling

@@ -15,12 +15,14 @@ from configs.schema import AppConfig
 from deployments.admission import Backlog, TextCost
 from deployments.batcher import Batcher, Expired
 from deployments.cache import LevelTwo, LruBytes, Prediction, SharedCache, cache_key
+from deployments.door_spans import Rows, looked_up, rows_by_trace, shared
 from deployments.errors import DeadlineExceeded, InferenceFailed, RequestError
-from deployments.flights import Flights, Terms
+from deployments.flights import Flight, Flights, Terms
 from deployments.hop import Hop, RunTexts
 from deployments.live import LiveModel
 from deployments.metrics import Metrics
 from deployments.outcome import Outcome, Text
+from deployments.spans import Trace
 
 
 class Classifier:
@@ -74,7 +76,13 @@ class Classifier:
         self._flights = Flights(window, backlog, text_cost, config.limits, metrics)
 
     async def classify(
-        self, model: LiveModel, texts: Sequence[str], deadline_s: float, *, bulk: bool = False
+        self,
+        model: LiveModel,
+        texts: Sequence[str],
+        deadline_s: float,
+        *,
+        bulk: bool = False,
+        traces: Sequence[Trace | None] = (),
     ) -> list[Outcome | RequestError]:
         """Predicts each text; the result has the order of ``texts``.
 
@@ -83,6 +91,7 @@ class Classifier:
             texts: Stripped, not blank.
             deadline_s: On ``time.monotonic``.
             bulk: Whether interactive texts go first.
+            traces: For each text the trace of its request; empty if none is sampled.
 
         Returns:
             For each text its outcome, or the error that it alone ended with.
@@ -91,13 +100,21 @@ class Classifier:
             Overloaded: The texts do not fit into the queue, or would not be answered in time;
                 none was queued.
         """
+        started_s = time.monotonic() if traces else 0.0
         terms = Terms(model, deadline_s, bulk)
         results: list[Outcome | RequestError | None] = [None] * len(texts)
         keys = [cache_key(model.digest, text) for text in texts]
         waiting = [i for i, key in enumerate(keys) if not self._from_l1(key, i, results)]
+        if rows := rows_by_trace(traces):
+            hits = set(range(len(texts))) - set(waiting)
+            looked_up("l1", rows, started_s, time.monotonic(), hits)
+        sampled = {keys[row]: trace for trace, mine in rows.items() for row in mine}
         while waiting:
-            joined = self._flights.join(terms, {keys[i]: texts[i] for i in waiting})
+            joined_s = time.monotonic() if rows else 0.0
+            joined = self._flights.join(terms, {keys[i]: texts[i] for i in waiting}, sampled)
             await self._flights.landing(joined.values(), deadline_s)
+            if rows:
+                self._shared(rows, [joined.get(key) for key in keys], joined_s)
             for i in waiting:
                 results[i] = _result_of(joined[keys[i]].ticket.future)
             # A flight shared with a caller in more of a hurry may have expired before our time.
@@ -114,6 +131,14 @@ class Classifier:
         if self._l2 is not None:
             self._l2.forget(model)
         return self._l1.forget(model)
+
+    @staticmethod
+    def _shared(rows: Rows, flights: Sequence[Flight | None], joined_s: float) -> None:
+        flown = {
+            trace: [row for row in mine if flights[row] is not None] for trace, mine in rows.items()
+        }
+        traces = [None if flight is None else flight.ticket.item.trace for flight in flights]
+        shared(flown, traces, joined_s, time.monotonic())
 
     def _from_l1(
         self, key: bytes, index: int, results: list[Outcome | RequestError | None]

@@ -24,9 +24,12 @@ from deployments.errors import (
     UnsupportedMedia,
 )
 from deployments.schemas import ErrorBody
+from deployments.served import Served
+from deployments.spans import Trace
 
 _CORRELATION_ID = re.compile(r"[\w.:\-]{1,128}", re.ASCII)
 _JSON = "application/json"
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # An answer is data for one caller: not to be sniffed, framed or kept by a proxy.
 _SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -50,6 +53,9 @@ class Exchange:
         correlation_id: The client's ``X-Correlation-ID`` if it is well-formed, else a new UUID.
         status: Status sent; 0 before an answer, 499 if the client left.
         endpoint: Route pattern for metrics and log; never the raw path.
+        trace: Where its spans go; None if it is not sampled.
+        served: What its texts were answered with, once they are.
+        error_code: Of the error that it ended with.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,9 +66,16 @@ class Exchange:
         self.started_s = time.monotonic()
         self.status = 0
         self.endpoint = "unmatched"
+        self.trace: Trace | None = None
+        self.served: Served | None = None
+        self.error_code = ""
         given = self.header("x-correlation-id")
         well_formed = given is not None and _CORRELATION_ID.fullmatch(given)
         self.correlation_id = given if given and well_formed else str(uuid.uuid4())
+
+    def traces(self, texts: int) -> Sequence[Trace]:
+        """Its trace for each of its texts; empty if it is not sampled."""
+        return () if self.trace is None else (self.trace,) * texts
 
     @property
     def method(self) -> str:
@@ -70,10 +83,20 @@ class Exchange:
         return str(self.scope["method"])
 
     @property
+    def counted_method(self) -> str:
+        """The method, or ``other``: a client may write there what it likes."""
+        return self.method if self.method in _METHODS else "other"
+
+    @property
     def path(self) -> str:
         """Path below the application's route prefix."""
         path: str = self.scope["path"]
         return path.removeprefix(self.scope.get("root_path", "").rstrip("/"))
+
+    @property
+    def has_form(self) -> bool:
+        """Whether the body is a form, with a file mostly."""
+        return (self.header("content-type") or "").startswith("multipart/form-data")
 
     def header(self, name: str) -> str | None:
         """A request header, or None; the last one if it is repeated."""
@@ -187,10 +210,14 @@ class Exchange:
                 (b"x-inference-time-ms", b"%.2f" % elapsed_ms),
                 *_SECURITY_HEADERS,
             ]
+            if self.trace is not None:
+                own = self.trace.context.traceparent.encode("ascii")
+                message["headers"].append((b"traceresponse", own))
         await self._send(message)
 
     async def fail(self, error: RequestError, more: Mapping[str, object] | None = None) -> None:
         """Sends the error body, with ``more`` in it; nothing if an answer has begun already."""
+        self.error_code = error.code
         if self.status:
             return
         body = ErrorBody(

@@ -18,6 +18,7 @@ from deployments.errors import Overloaded
 from deployments.live import LiveModel
 from deployments.metrics import Metrics
 from deployments.outcome import Outcome, Text
+from deployments.spans import Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +77,15 @@ class Flights:
         self._metrics = metrics
         self._flights: dict[bytes, Flight] = {}
 
-    def join(self, terms: Terms, texts: Mapping[bytes, str]) -> dict[bytes, Flight]:
+    def join(
+        self, terms: Terms, texts: Mapping[bytes, str], traces: Mapping[bytes, Trace]
+    ) -> dict[bytes, Flight]:
         """A flight for each text by key: under way already, or queued now.
+
+        Args:
+            terms: Of the caller.
+            texts: By key.
+            traces: Of the sampled ones among them.
 
         Raises:
             Overloaded: New texts do not fit, or would not be answered in time; none was queued.
@@ -93,16 +101,18 @@ class Flights:
             else:
                 fresh[key] = text
         if fresh:
-            joined |= self._take_off(terms, fresh)
+            joined |= self._take_off(terms, fresh, traces)
         return joined
 
-    def _take_off(self, terms: Terms, fresh: dict[bytes, str]) -> dict[bytes, Flight]:
+    def _take_off(
+        self, terms: Terms, fresh: dict[bytes, str], traces: Mapping[bytes, Trace]
+    ) -> dict[bytes, Flight]:
         """Admits and queues texts that nobody has asked for yet."""
         costs = [self._text_cost(len(text)) for text in fresh.values()]
         self._admit(sum(costs), len(costs), terms)
         expected_s = self._backlog.expected_s(costs[0], bulk=terms.bulk)
         items = [
-            Text(text, key, terms.model, cost_s, expected_s)
+            Text(text, key, terms.model, cost_s, expected_s, traces.get(key))
             for (key, text), cost_s in zip(fresh.items(), costs, strict=True)
         ]
         try:

@@ -113,6 +113,7 @@ class GrpcCall(Exchange):
 
     async def fail(self, error: RequestError, more: Mapping[str, object] | None = None) -> None:
         """Answers with the error's status code; nothing if there is an answer already."""
+        self.error_code = error.code
         if self.status:
             return
         self.status = error.status
@@ -122,6 +123,8 @@ class GrpcCall(Exchange):
 
     def _end(self, trailers: Mapping[str, str]) -> None:
         fields = {"x-correlation-id": self.correlation_id, **trailers}
+        if self.trace is not None:
+            fields["traceresponse"] = self.trace.context.traceparent
         self._context.set_trailing_metadata([(k.lower(), v) for k, v in fields.items()])
 
 

@@ -10,9 +10,10 @@ from deployments.admission import Backlog, TextCost
 from deployments.batcher import Expired, Ticket
 from deployments.break_even import BreakEven
 from deployments.cache import LevelTwo, LruBytes, Prediction
+from deployments.door_spans import HopSpans, Rows, looked_up, queued, rows_by_trace
 from deployments.metrics import Metrics
 from deployments.outcome import Outcome, Text
-from deployments.payloads import Answer, TextBatch
+from deployments.payloads import Answer, Contexts, TextBatch
 
 RunTexts = Callable[[TextBatch], Awaitable[Answer]]
 
@@ -48,7 +49,9 @@ class Hop:
     async def run(self, tickets: list[_Ticket]) -> list[Outcome | Exception]:
         """One outcome or error per ticket, in order."""
         results: dict[bytes, Outcome | Exception] = {}
-        await self._from_l2(tickets, results)
+        traced = rows_by_trace(ticket.item.trace for ticket in tickets)
+        queued(traced, tickets)
+        await self._from_l2(tickets, results, traced)
         by_model: dict[str, list[_Ticket]] = {}
         for ticket in tickets:
             if ticket.item.key not in results:
@@ -61,16 +64,19 @@ class Hop:
         return [results[ticket.item.key] for ticket in tickets]
 
     async def _from_l2(
-        self, tickets: list[_Ticket], results: dict[bytes, Outcome | Exception]
+        self, tickets: list[_Ticket], results: dict[bytes, Outcome | Exception], traced: Rows
     ) -> None:
         if self._l2 is None:
             return
         if not self._break_even.pays():
             self._metrics.cache_lookups.labels("l2", "skipped").inc(len(tickets))
             return
-        started = time.perf_counter()
+        started = time.monotonic()
         found = await self._l2.find([ticket.item.key for ticket in tickets])
-        elapsed = time.perf_counter() - started
+        elapsed = time.monotonic() - started
+        if traced:
+            hits = {row for row, ticket in enumerate(tickets) if ticket.item.key in (found or ())}
+            looked_up("l2", traced, started, started + elapsed, hits)
         if found is None:
             # The breaker knows when to come back; a failure says nothing of the hit rate.
             return
@@ -89,9 +95,9 @@ class Hop:
         tickets: list[_Ticket],
         results: dict[bytes, Outcome | Exception],
     ) -> None:
-        started = time.perf_counter()
+        started = time.monotonic()
         answer = await self._send(digest, tickets)
-        rpc_s = time.perf_counter() - started
+        rpc_s = time.monotonic() - started
         scores = answer.scores
         entries = []
         for i, ticket in enumerate(tickets):
@@ -137,6 +143,24 @@ class Hop:
             self._backlog.learn(first.item.expected_s, time.monotonic() - first.queued_s)
 
     async def _send(self, digest: str, tickets: list[_Ticket]) -> Answer:
+        """One RPC, as a span in every trace that has a text in it."""
+        rows = rows_by_trace(ticket.item.trace for ticket in tickets)
+        if not rows:
+            return await self._attempts(digest, tickets, ())
+        spans, started = HopSpans(rows, len(tickets)), time.monotonic()
+        answer, error = None, "cancelled"
+        try:
+            answer = await self._attempts(digest, tickets, spans.contexts)
+        except Exception as failed:
+            error = type(failed).__name__
+            raise
+        else:
+            error = ""
+            return answer
+        finally:
+            spans.end(started, time.monotonic(), answer, error)
+
+    async def _attempts(self, digest: str, tickets: list[_Ticket], contexts: Contexts) -> Answer:
         texts = [ticket.item.text for ticket in tickets]
         bulk = np.array([ticket.bulk for ticket in tickets])
         self._metrics.hop_texts.observe(len(texts))
@@ -144,7 +168,7 @@ class Hop:
             now = time.monotonic()
             remaining_s = np.array([t.deadline_s - now for t in tickets], dtype=np.float32)
             try:
-                return await self._run_texts(TextBatch(digest, texts, remaining_s, bulk))
+                return await self._run_texts(TextBatch(digest, texts, remaining_s, bulk, contexts))
             except Exception as error:
                 if not self._is_lost(error) or pause_s is None or remaining_s.max() <= pause_s:
                     raise

@@ -28,6 +28,7 @@ from deployments.grpc_door import GrpcDoor, GrpcMethods
 from deployments.hop import RunTexts
 from deployments.jobs.api import BATCH_ENDPOINT, batch_routes, is_batch_path
 from deployments.live import LiveModel
+from deployments.log_fields import REQUEST, add_log_fields
 from deployments.metrics import Metrics
 from deployments.observed import Counts
 from deployments.oip import OIP, OpenInference
@@ -51,15 +52,15 @@ from deployments.remote import (
     is_lost,
     ray_gauge,
 )
+from deployments.request_span import end_request
 from deployments.router import Routes, routing_key
 from deployments.routes import PREDICT, PREDICT_BATCH, build_app
 from deployments.streams.status import StreamStatus
+from deployments.tracing import Tracer, open_tracer
 from deployments.trim import trim_for_ever, trimmer
 
 # A child of Serve's logger: its format and files, but a level of its own.
 _log = logging.getLogger("ray.serve.sentigraph")
-# Any other is counted as one: a client may write what it likes there.
-_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
 
 @serve.ingress()
@@ -68,6 +69,7 @@ class Ingress(GrpcMethods):
 
     _access: AccessLog | None = None
     _log: Log | None = None
+    _tracer: Tracer | None = None
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self,
@@ -83,8 +85,10 @@ class Ingress(GrpcMethods):
     ) -> None:
         _log.setLevel(config.server.log_level)
         logged = config.server.access_log and _log.isEnabledFor(logging.INFO)
-        self._access = AccessLog(beside_the_replica_log()) if logged else None
+        fields = add_log_fields(config.server.service_name, "Ingress")
+        self._access = AccessLog(beside_the_replica_log(), fields) if logged else None
         self._metrics = Metrics()
+        self._tracer = open_tracer(config, "Ingress", self._metrics)
         self._page_life_s = config.server.metrics_cache_ms / 1_000
         self._cors_origins = config.server.cors_origins
         self._run_texts = run_texts
@@ -137,8 +141,8 @@ class Ingress(GrpcMethods):
             self._serve = self._gate.around(self._route)
             self._grpc = self._gate.around(self._grpc)
             self._readiness.secrets = self._gate.secrets_state
-        self._mirroring = asyncio.create_task(self._metrics.mirror(ray_gauge).run())
-        self._trimming = asyncio.create_task(trim_for_ever(trimmer()))
+        mirroring = self._metrics.mirror(ray_gauge).run()
+        self._beside = asyncio.gather(mirroring, trim_for_ever(trimmer()))
         self._metrics.model_loaded.set(1)
         self._show_versions()
 
@@ -200,6 +204,7 @@ class Ingress(GrpcMethods):
         self._metrics.model_version.clear()
         for live in (routes.champion, *slots):
             self._metrics.model_version.labels(live.name, str(live.version), live.digest).set(1)
+        self._metrics.versions.serve(routes)
 
     def metrics_page(self) -> bytes:
         """The Prometheus text page of this replica."""
@@ -223,6 +228,9 @@ class Ingress(GrpcMethods):
     async def _run(self, exchange: Exchange, serve: Route) -> None:
         """Every request of every door."""
         self._metrics.active_requests.inc()
+        if self._tracer is not None:
+            exchange.trace = self._tracer.begin(exchange.path, exchange.header)
+        REQUEST.set(exchange)
         try:
             await serve(exchange)
         except RequestError as error:
@@ -248,14 +256,14 @@ class Ingress(GrpcMethods):
             return
         if predict is None and is_registry_path(exchange.path):
             exchange.endpoint = REGISTRY_ENDPOINT
-            limit = self._limit(exchange, self._max_form_bytes)
+            limit = self._max_form_bytes if exchange.has_form else self._max_body_bytes
             await self._relay.forward(exchange, max_bytes=limit)
             return
         if predict is None and is_batch_path(exchange.path):
             exchange.endpoint = BATCH_ENDPOINT
             if self._jobs is None:
                 raise JobsOff("batch jobs are off on this server; jobs.enabled switches them on")
-            limit = self._limit(exchange, self._max_job_bytes)
+            limit = self._max_job_bytes if exchange.has_form else self._max_body_bytes
             await self._jobs.forward(exchange, max_bytes=limit)
             return
         if predict is None:
@@ -271,19 +279,15 @@ class Ingress(GrpcMethods):
             )
         await predict(exchange)
 
-    def _limit(self, exchange: Exchange, form_bytes: int) -> int:
-        form = (exchange.header("content-type") or "").startswith("multipart/form-data")
-        return form_bytes if form else self._max_body_bytes
-
     def _finish(self, exchange: Exchange) -> None:
         elapsed_s = time.monotonic() - exchange.started_s
-        metrics = self._metrics
-        method = exchange.method if exchange.method in _METHODS else "other"
-        metrics.active_requests.dec()
-        metrics.count_request(exchange.endpoint, method, exchange.status, elapsed_s)
+        self._metrics.active_requests.dec()
+        self._metrics.count_request(
+            exchange.endpoint, exchange.counted_method, exchange.status, elapsed_s
+        )
         if self._access is not None:
-            facts = (exchange.method, exchange.endpoint, exchange.status, elapsed_s)
-            self._access.add(*facts, exchange.correlation_id)
+            self._access.add(exchange, elapsed_s)
+        end_request(exchange)
 
     def __del__(self) -> None:
         """Serve calls this when it stops the replica."""
@@ -291,3 +295,5 @@ class Ingress(GrpcMethods):
             self._access.flush()
         if self._log is not None:
             self._log.close()
+        if self._tracer is not None:
+            self._tracer.close()

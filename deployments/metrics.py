@@ -1,5 +1,6 @@
 """Every metric of the serving graph: name, help, labels, buckets. Nowhere else, but
-``stream_metrics.py`` for Kafka and the prediction log, ``job_metrics.py`` for batch jobs.
+``stream_metrics.py`` for Kafka and the prediction log, ``job_metrics.py`` for batch jobs and
+``version_metrics.py`` for served and registered versions.
 
 The ingress sees the whole request (stage times travel back with the answer), so one
 registry in each ingress replica holds them all and ``/api/v1/metrics`` shows the page of
@@ -7,6 +8,7 @@ the replica that answers. Label values are bounded: routes, stages, reasons, lab
 model; never a text, an id or a raw path.
 """
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from deployments.job_metrics import JobMetrics
 from deployments.mirror import MakeGauge, Mirror
 from deployments.payloads import FloatArray
 from deployments.stream_metrics import PredictionLogMetrics, StreamMetrics
+from deployments.version_metrics import VersionMetrics
 
 _BREAKER_STATES = {"closed": 0.0, "half_open": 0.5, "open": 1.0}
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -149,6 +152,8 @@ class Metrics:
         self.vault_up = Gauge(
             "sentiment_vault_up", "1 while secrets can be read from Vault.", registry=registry
         )
+        # Neither up nor down where nobody asks: no Vault must not look like an outage.
+        self.vault_up.set(math.nan)
         self.vault_reads = Counter(
             "sentiment_vault_reads",
             "Times that secrets were read from Vault, by result (ok, error).",
@@ -230,6 +235,13 @@ class Metrics:
             ["name", "version", "digest"],
             registry=registry,
         )
+        self.spans = Counter(
+            "sentiment_trace_spans",
+            "Spans by what became of them (exported, dropped: too many waited, failed).",
+            ["result"],
+            registry=registry,
+        )
+        self.versions = VersionMetrics(registry)
         self.jobs = JobMetrics(registry)
         self.stream = StreamMetrics(registry)
         self.prediction_log = PredictionLogMetrics(registry)

@@ -42,10 +42,15 @@ class Mirror:
         self._registry = registry
         self._make = make
         self._gauges: dict[str, Gauge] = {}
+        self._copied: set[tuple[str, frozenset[tuple[str, str]]]] = set()
 
     def copy(self) -> int:
-        """Copies all samples; returns how many."""
-        copied = 0
+        """Copies all samples; returns how many.
+
+        A series that is gone since the last copy becomes 0: Ray's gauges cannot forget one, and a
+        version that was let go or a partition of somebody else must not look alive.
+        """
+        copied = set()
         for family in self._registry.collect():
             for sample in family.samples:
                 if sample.name.endswith("_created"):
@@ -55,12 +60,21 @@ class Mirror:
                     labels = tuple(sample.labels)
                     gauge = self._make(sample.name, family.documentation, labels)
                     self._gauges[sample.name] = gauge
-                gauge.set(sample.value, tags=dict(sample.labels))
-                copied += 1
-        return copied
+                tags = {name: _ascii(value) for name, value in sample.labels.items()}
+                gauge.set(sample.value, tags=tags)
+                copied.add((sample.name, frozenset(tags.items())))
+        for name, gone in self._copied - copied:
+            self._gauges[name].set(0.0, tags=dict(gone))
+        self._copied = copied
+        return len(copied)
 
     async def run(self, interval_s: float = INTERVAL_S) -> None:
         """Copies for ever; cancel it to stop."""
         while True:
             self.copy()
             await asyncio.sleep(interval_s)
+
+
+def _ascii(value: str) -> str:
+    # Ray refuses other characters, which a model's labels may have, and would end the copying.
+    return value if value.isascii() else value.encode("ascii", "backslashreplace").decode()

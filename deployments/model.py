@@ -17,12 +17,14 @@ import numpy as np
 from configs.schema import BatchingConfig, ModelConfig
 from deployments.autoscaling import Utilisation
 from deployments.batcher import Batcher, Expired, Postponed, Ticket
+from deployments.engine_spans import engine_spans, queue_spans
 from deployments.engines import open_engine
 from deployments.fetch import BundleCache
 from deployments.loaded import LoadedModel, PlannedModel, with_surface
 from deployments.payloads import EncodingBatch, FloatArray, IntArray, ScoreBatch
 from deployments.planner import PlannedBatch
 from deployments.probe import Probe
+from deployments.spans import Span, SpanContext
 from deployments.tokenizer import Tokenizer
 
 # A word, a sentence, a paragraph.
@@ -33,16 +35,22 @@ _WARM_UP_TOKENS = (3, 24, 128)
 class _Encoding:
     digest: str
     ids: IntArray
+    context: SpanContext | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    """One text's result; ``batch`` is set for the first row of an engine batch."""
+    """One text's result.
+
+    ``batch`` is set for the first row of an engine batch, ``spans`` for the first row of each
+    sampled request in it.
+    """
 
     scores: FloatArray
     infer_s: float
     cost_s: float
     batch: tuple[float, ...] | None
+    spans: tuple[Span, ...]
 
 
 _Ticket = Ticket[_Encoding, _Scored]
@@ -138,11 +146,14 @@ class ModelReplica:
         """
         await self.load(batch.digest)
         rows = np.split(batch.ids, np.cumsum(batch.lengths)[:-1])
+        contexts = batch.contexts or (None,) * len(rows)
         now = time.monotonic()
         tickets = [
-            self._window.submit([_Encoding(batch.digest, row)], now + remaining, bulk=bulk)[0]
-            for row, remaining, bulk in zip(
-                rows, batch.remaining_s.tolist(), batch.bulk.tolist(), strict=True
+            self._window.submit(
+                [_Encoding(batch.digest, row, context)], now + remaining, bulk=bulk
+            )[0]
+            for row, context, remaining, bulk in zip(
+                rows, contexts, batch.remaining_s.tolist(), batch.bulk.tolist(), strict=True
             )
         ]
         try:
@@ -153,7 +164,7 @@ class ModelReplica:
             for ticket in tickets:
                 ticket.future.cancel()
             raise
-        return self._collect(batch.digest, tickets, outcomes)
+        return self._collect(batch, tickets, outcomes)
 
     async def check(self) -> None:
         """Runs one text through every loaded model; raises what the engine raises."""
@@ -232,43 +243,49 @@ class ModelReplica:
         results: list[_Scored | Exception],
     ) -> None:
         rows = [tickets[i].item.ids for i in wanted]
-        started = time.perf_counter()
+        started = time.monotonic()
         scores = run.model.loaded.score(rows)
-        infer_s = time.perf_counter() - started
+        infer_s = time.monotonic() - started
         self._utilisation.add(len(run.positions), infer_s, run.planned.cost_s)
         cells = len(rows) * len(rows[0])
         cost_s = run.planned.cost_s / len(run.positions)
         whole = len(wanted) == len(run.positions)
         facts = (len(rows), sum(map(len, rows)), cells, run.planned.cost_s, infer_s)
+        asked = [tickets[i] for i in wanted]
+        spans = engine_spans(asked, run.model.loaded.bundle.digest, facts, started)
         for row, i in enumerate(wanted):
             batch = facts if row == 0 and whole else None
-            results[i] = _Scored(scores[row], infer_s, cost_s, batch)
+            results[i] = _Scored(scores[row], infer_s, cost_s, batch, spans.get(row, ()))
 
     def _collect(
         self,
-        digest: str,
+        batch: EncodingBatch,
         tickets: Sequence[_Ticket],
         outcomes: Sequence[_Scored | BaseException],
     ) -> ScoreBatch:
-        labels = len(self._models[digest].loaded.bundle.labels)
+        labels = len(self._models[batch.digest].loaded.bundle.labels)
         scores = np.full((len(tickets), labels), np.nan, dtype=np.float32)
         expired = np.zeros(len(tickets), dtype=np.bool_)
         # Rows: queue, infer, cost.
         seconds = np.zeros((3, len(tickets)), dtype=np.float32)
         batches: list[tuple[float, ...]] = []
+        spans = queue_spans(tickets, batch.contexts) if batch.contexts else []
         for i, (ticket, outcome) in enumerate(zip(tickets, outcomes, strict=True)):
             if isinstance(outcome, _Scored):
                 scores[i] = outcome.scores
                 seconds[:, i] = ticket.waited_s, outcome.infer_s, outcome.cost_s
                 if outcome.batch is not None:
                     batches.append(outcome.batch)
+                spans.extend(outcome.spans)
             elif isinstance(outcome, Expired):
                 expired[i] = True
             else:
                 raise outcome
         facts = np.array(batches, dtype=np.float32).reshape(len(batches), 5)
         queue_s, infer_s, cost_s = seconds
-        return ScoreBatch(digest, scores, expired, queue_s, infer_s, cost_s, facts)
+        return ScoreBatch(
+            batch.digest, scores, expired, queue_s, infer_s, cost_s, facts, tuple(spans)
+        )
 
 
 def _timed(loaded: LoadedModel, ids: IntArray) -> tuple[FloatArray, float]:

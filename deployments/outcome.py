@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from deployments.cache import Prediction
 from deployments.live import LiveModel
+from deployments.spans import Trace
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +24,14 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text on its way, with what was predicted for it: engine seconds, seconds to the answer."""
+    """A text on its way, with what was predicted for it: engine seconds, seconds to the answer.
+
+    ``trace`` is that of the request that brought it, if that is sampled.
+    """
 
     text: str
     key: bytes
     model: LiveModel
     cost_s: float
     expected_s: float
+    trace: Trace | None = None

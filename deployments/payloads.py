@@ -10,9 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from deployments.spans import Span, SpanContext
+
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]
 BoolArray = npt.NDArray[np.bool_]
+Contexts = tuple[SpanContext | None, ...]
+"""For each text the span of the hop that carries it, None if its request is not sampled; empty
+if none of them is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +29,14 @@ class TextBatch:
         texts: n texts, stripped, not blank.
         remaining_s: ``[n] float32``, seconds until each text's deadline.
         bulk: ``[n] bool``, interactive texts go before these.
+        contexts: Parents of the spans of this stage.
     """
 
     digest: str
     texts: list[str]
     remaining_s: FloatArray
     bulk: BoolArray
+    contexts: Contexts = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +49,7 @@ class EncodingBatch:
         lengths: ``[n] int32``, tokens of each text, special tokens included.
         remaining_s: ``[n] float32``, seconds until each text's deadline.
         bulk: ``[n] bool``, interactive texts go before these.
+        contexts: Parents of the spans of this stage.
     """
 
     digest: str
@@ -49,6 +57,7 @@ class EncodingBatch:
     lengths: IntArray
     remaining_s: FloatArray
     bulk: BoolArray
+    contexts: Contexts = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +74,7 @@ class ScoreBatch:
         batches: ``[m, 5] float32``, the engine batches whose first row is one of these texts:
             ``rows, tokens, cells, predicted_s, actual_s``, where cells is rows times padded
             length and tokens leaves the padding out.
+        spans: What was done for sampled requests.
     """
 
     digest: str
@@ -74,6 +84,7 @@ class ScoreBatch:
     infer_s: FloatArray
     cost_s: FloatArray
     batches: FloatArray
+    spans: tuple[Span, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +96,11 @@ class Answer:
         n_tokens: ``[n] int32``, tokens that the model saw, special tokens included.
         truncated: ``[n] bool``, the text had more tokens than the model takes.
         tokenize_s: Time for all n texts, seconds.
+        spans: What the tokenizer did for sampled requests.
     """
 
     scores: ScoreBatch
     n_tokens: IntArray
     truncated: BoolArray
     tokenize_s: float
+    spans: tuple[Span, ...] = ()

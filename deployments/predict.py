@@ -27,6 +27,7 @@ from deployments.metrics import Metrics
 from deployments.outcome import Outcome
 from deployments.prediction_log import Log
 from deployments.schemas import BatchPredictRequest, PredictRequest
+from deployments.served import served
 
 Listener = Callable[
     [
@@ -70,11 +71,15 @@ class Predict:
         request = parse(PredictRequest, body)
         text = self._checked(request.text)
         model = self._choose(exchange, [text])
-        (outcome,) = await self._classifier.classify(model, [text], deadline_s, bulk=bulk)
+        (outcome,) = await self._classifier.classify(
+            model, [text], deadline_s, bulk=bulk, traces=exchange.traces(1)
+        )
         if isinstance(outcome, RequestError):
+            exchange.served = served(model, [text], [outcome])
             self._answered(exchange, model, [text], [outcome], [{}])
             raise outcome
         answer = self._prediction(model, text, outcome) | _identity(model, exchange)
+        exchange.served = served(model, [text], [outcome], answer)
         await exchange.answer(200, orjson.dumps(answer), _headers(model, exchange, [outcome]))
         self._answered(exchange, model, [text], [outcome], [answer])
 
@@ -88,7 +93,10 @@ class Predict:
         texts, refused = self._split(request.texts)
         accepted = list(texts.values())
         model = self._choose(exchange, accepted)
-        outcomes = await self._classifier.classify(model, accepted, deadline_s, bulk=bulk)
+        outcomes = await self._classifier.classify(
+            model, accepted, deadline_s, bulk=bulk, traces=exchange.traces(len(accepted))
+        )
+        exchange.served = served(model, accepted, outcomes)
         answered = dict(zip(texts, outcomes, strict=True))
         results = []
         predictions: list[Mapping[str, object]] = []
@@ -134,7 +142,10 @@ class Predict:
         self._check_count(texts)
         checked = [self._checked(text) for text in texts]
         model = pinned or self._choose(exchange, checked)
-        outcomes = await self._classifier.classify(model, checked, deadline_s, bulk=bulk)
+        outcomes = await self._classifier.classify(
+            model, checked, deadline_s, bulk=bulk, traces=exchange.traces(len(checked))
+        )
+        exchange.served = served(model, checked, outcomes)
         answers = [
             self._prediction(model, text, outcome) if isinstance(outcome, Outcome) else {}
             for text, outcome in zip(checked, outcomes, strict=True)

@@ -22,7 +22,7 @@ from registry.model_registry import ModelRegistry
 from registry.uploads import Uploads
 
 # What the ingress calls these routes in its metrics; their own patterns are not known there.
-REGISTRY_ENDPOINT = f"{PREFIX}/…"
+REGISTRY_ENDPOINT = f"{PREFIX}/*"
 _log = logging.getLogger("ray.serve")
 # Space for the form around an upload.
 FORM_BYTES = 64 << 10

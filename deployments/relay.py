@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message
 
 from deployments.errors import BodyTooLarge
 from deployments.exchange import ClientGone, Exchange
+from deployments.log_fields import REQUEST
 
 PART_BYTES = 1 << 20
 _PARTS_UNDER_WAY = 2
@@ -170,6 +171,7 @@ class RelayEnd:
 
     async def call(self, call: Call) -> AsyncIterator[Part]:
         """See ``Far.call``."""
+        REQUEST.set(_Caller(call.correlation_id))
         body = self._bodies[call.id] = asyncio.Queue[Message](_PARTS_UNDER_WAY)
         parts: asyncio.Queue[Head | bytes | None] = asyncio.Queue(_PARTS_UNDER_WAY)
         if call.body is not None:
@@ -201,6 +203,7 @@ class _Caller:
     """Stands for the ``Exchange`` where only the correlation id is known."""
 
     correlation_id: str
+    trace: None = None
 
 
 def _headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:

@@ -13,17 +13,22 @@ from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from pathlib import Path
 
+from prometheus_client import CollectorRegistry
+
 from configs.schema import AppConfig
 from deployments.controller import Fleet, RolloutController
 from deployments.feedback import Judgement
 from deployments.fetch import CHUNK_BYTES, served_files
 from deployments.live import LiveModel
+from deployments.log_fields import add_log_fields
+from deployments.mirror import MakeGauge, Mirror
 from deployments.news import News
 from deployments.registry_app import build_registry_app
 from deployments.relay import Call, Part, RelayEnd
 from deployments.release import Ingresses, ReleaseDriver
 from deployments.router import Routes
 from deployments.startup import Startup
+from deployments.version_metrics import VersionMetrics
 from registry.bundle import open_bundle
 from registry.connection import log_in
 from registry.errors import ModelNotFound, RegistryError
@@ -43,13 +48,18 @@ _REPEAT_S = 2.0
 class Registry:
     """Resolves the configured alias, hands out bundles and follows MLflow. One replica."""
 
-    def __init__(self, config: AppConfig, fleet: Fleet, ingresses: Ingresses) -> None:
+    def __init__(
+        self, config: AppConfig, fleet: Fleet, ingresses: Ingresses, make_gauge: MakeGauge
+    ) -> None:
         """Resolves at once, so that a deployment without a servable model fails with the reason.
+
+        ``make_gauge`` makes the gauges that it says its versions with.
 
         Raises:
             RegistryError: No such model or alias, or its files do not match their digest; or
                 MLflow cannot be reached and nothing was live before.
         """
+        add_log_fields(config.server.service_name, "Registry")
         self._config = config
         self._name, self._alias = config.model.name, config.model.alias
         self._directory = Path(config.registry.bundle_cache_dir)
@@ -74,6 +84,10 @@ class Registry:
         self._watcher = Watcher(self._models.store)
         self._trouble = ""
         self._changed = asyncio.Event()
+        shown = CollectorRegistry()
+        self._versions = VersionMetrics(shown)
+        self._mirror = Mirror(shown, make_gauge)
+        self._mirroring: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
 
     async def routes(self) -> Routes:
@@ -159,6 +173,8 @@ class Registry:
     def _watch_from_now_on(self) -> None:
         if self._watching is None or self._watching.done():
             self._watching = asyncio.create_task(self._watch())
+        if self._mirroring is None or self._mirroring.done():
+            self._mirroring = asyncio.create_task(self._mirror.run())
 
     async def _watch(self) -> None:
         """Looks at MLflow for ever; goes on when it does not answer."""
@@ -237,6 +253,7 @@ class Registry:
             if judged:
                 places = await asyncio.to_thread(self._watcher.look)
             await self._news.publish(places)
+            self._versions.register(self._name, self._alias, places.get(self._name, {}))
         finally:
             await preparing
         if self._name in places:

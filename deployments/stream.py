@@ -20,6 +20,7 @@ from deployments.autoscaling import BUSY, LAG, PARTITIONS, RATE
 from deployments.classifier import Classifier
 from deployments.lake.rows import Answered
 from deployments.live import LiveModel
+from deployments.log_fields import add_log_fields
 from deployments.metrics import Metrics
 from deployments.outcome import Outcome
 from deployments.prediction_log import open_log
@@ -31,6 +32,7 @@ from deployments.streams.pump import Pump
 from deployments.streams.reader import Reader
 from deployments.streams.status import StreamStatus
 from deployments.streams.writer import Writer
+from deployments.tracing import open_tracer
 
 _log = logging.getLogger("ray.serve.sentigraph")
 # Time that Serve gives a replica to stop, beyond ``stream.drain_ms``.
@@ -58,7 +60,9 @@ class Stream:
         stream = config.stream
         self._drain_s = stream.drain_ms / 1_000
         self._max_in_flight = stream.max_in_flight
+        add_log_fields(config.server.service_name, "Stream")
         self._metrics = Metrics()
+        self._tracer = open_tracer(config, "Stream", self._metrics)
         self._routes: Routes = await registry.routes.remote()
         classifier = Classifier(
             config,
@@ -89,6 +93,7 @@ class Stream:
             acknowledge=self._reader.holdings.acknowledge,
             answered=self._answered,
             metrics=self._metrics.stream,
+            tracer=self._tracer,
         )
         self._log = open_log(config, self._metrics)
         self._secrets = None
@@ -166,6 +171,8 @@ class Stream:
         await asyncio.to_thread(self._writer.close)
         if self._log is not None:
             await asyncio.to_thread(self._log.close)
+        if self._tracer is not None:
+            await asyncio.to_thread(self._tracer.close)
         if not drained:
             _log.warning("stopped with messages under way; others read them again")
 

@@ -14,6 +14,7 @@ import tokenizers
 
 from deployments.fetch import BundleCache
 from deployments.payloads import Answer, BoolArray, EncodingBatch, IntArray, ScoreBatch, TextBatch
+from deployments.spans import Span, done, rows_of
 from registry.bundle import TOKENIZER_FILE
 from registry.records import Bundle
 
@@ -86,12 +87,14 @@ class TokenizerReplica:
         """Tokenizes ``batch`` and has the model score it; row i belongs to text i."""
         await self.load(batch.digest)
         tokenizer = self._tokenizers[batch.digest]
-        started = time.perf_counter()
+        started = time.monotonic()
         if sum(map(len, batch.texts)) <= _INLINE_CHARS:
             encoded = tokenizer.encode(batch.texts)
         else:
             encoded = await asyncio.to_thread(tokenizer.encode, batch.texts)
-        tokenize_s = time.perf_counter() - started
+        ended = time.monotonic()
+        tokenize_s = ended - started
+        spans = _spans(batch, encoded, started, ended) if batch.contexts else ()
         scores = await self._run_model(
             EncodingBatch(
                 digest=batch.digest,
@@ -99,6 +102,27 @@ class TokenizerReplica:
                 lengths=encoded.lengths,
                 remaining_s=batch.remaining_s - np.float32(tokenize_s),
                 bulk=batch.bulk,
+                contexts=batch.contexts,
             )
         )
-        return Answer(scores, encoded.lengths, encoded.truncated, tokenize_s)
+        return Answer(scores, encoded.lengths, encoded.truncated, tokenize_s, spans)
+
+
+def _spans(batch: TextBatch, encoded: Encodings, started: float, ended: float) -> tuple[Span, ...]:
+    """One for each sampled request; they share the time of the whole micro-batch."""
+    return tuple(
+        done(
+            "tokenize",
+            "Tokenizer",
+            context,
+            started,
+            ended,
+            attributes={
+                "sentigraph.texts": len(rows),
+                "sentigraph.tokens": int(encoded.lengths[rows].sum()),
+                "sentigraph.truncated": int(encoded.truncated[rows].sum()),
+                "sentigraph.hop.texts": len(batch.texts),
+            },
+        )
+        for context, rows in rows_of(batch.contexts).items()
+    )

@@ -40,6 +40,12 @@ VERBS = {
     "serve": Entry(
         "pipelines.serve", "start MLflow, Ray and the application here; Ctrl-C stops them"
     ),
+    "status": Entry(
+        "pipelines.status", "what runs where, which version answers, what waits, what went wrong"
+    ),
+    "doctor": Entry(
+        "pipelines.doctor", "check configuration, machine and servers; says what to do"
+    ),
     "lint": Entry("pipelines.lint", "check serve_config.yaml strictly"),
     "demo": Entry("pipelines.demo", "send ten sentences to a running server"),
     "pipeline": Entry(

@@ -7,6 +7,7 @@ PipelineError            exit status 1, message on stderr
 ├── ParityError          an exported or quantised model no longer agrees with its source
 ├── ScoreError           a file cannot be scored, or a run cannot be taken up again
 └── StackError           the local servers cannot be started, or one of them ended
+    └── ServerRefused    a server answered with an error
 """
 
 from __future__ import annotations
@@ -38,3 +39,19 @@ class ScoreError(PipelineError):
 
 class StackError(PipelineError):
     """The local servers cannot be started, or one of them ended."""
+
+
+class ServerRefused(StackError):
+    """A server answered with an error.
+
+    Attributes:
+        status: Of HTTP.
+    """
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message, status)
+        self.message = message
+        self.status = status
+
+    def __str__(self) -> str:
+        return self.message

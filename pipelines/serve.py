@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from pipelines.local.monitoring import address, hook
 from pipelines.local.stack import ROOT, Stack, StackSettings
 
 _TEXT = "The delivery was late, but support was wonderful."
@@ -31,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--state-dir", type=Path, help="registry, logs and bundles (.sentigraph in the home folder)"
     )
     parser.add_argument("--num-gpus", type=int, help="GPUs for Ray (default: it counts them)")
+    parser.add_argument(
+        "--grafana", type=address, metavar="URL", help="its panels appear in the Ray dashboard"
+    )
+    parser.add_argument(
+        "--prometheus", type=address, metavar="URL", help="where that Grafana's series come from"
+    )
 
 
 def main(args: argparse.Namespace) -> int:
@@ -43,7 +50,7 @@ def main(args: argparse.Namespace) -> int:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop_once)
     settings = StackSettings(
-        environ=dict(os.environ),
+        environ={**os.environ, **hook(args.grafana, args.prometheus)},
         config=args.config,
         state_dir=args.state_dir,
         port=args.port,

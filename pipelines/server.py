@@ -1,13 +1,14 @@
 """A running server, as the verbs ask it: its address, a key from a file, JSON both ways."""
 
 import argparse
+import http.client
 import json
 import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
 
-from pipelines.errors import StackError
+from pipelines.errors import ServerRefused, StackError
 
 _TIMEOUT_S = 60.0
 
@@ -21,13 +22,14 @@ def add_server_arguments(parser: argparse.ArgumentParser) -> None:
 class Server:
     """Asks one server."""
 
-    def __init__(self, args: argparse.Namespace) -> None:
-        """Takes the address of ``add_server_arguments``.
+    def __init__(self, args: argparse.Namespace, timeout_s: float = _TIMEOUT_S) -> None:
+        """Takes the address of ``add_server_arguments``, and the longest wait for an answer.
 
         Raises:
             StackError: The key's file cannot be read.
         """
         self._url: str = args.url.rstrip("/")
+        self._timeout_s = timeout_s
         self._headers = {"Content-Type": "application/json"}
         if args.key_file is not None:
             try:
@@ -39,17 +41,34 @@ class Server:
         """The answer's JSON.
 
         Raises:
-            StackError: Nobody answers, or with an error.
+            ServerRefused: It answers with an error.
+            StackError: Nobody answers, or no JSON.
         """
+        try:
+            return json.loads(self._send(method, path, body))
+        except ValueError as error:
+            raise StackError(f"no sentigraph server answers at {self._url}") from error
+
+    def page(self, path: str) -> str:
+        """The answer's text.
+
+        Raises:
+            ServerRefused: It answers with an error.
+            StackError: Nobody answers.
+        """
+        return self._send("GET", path, None).decode("utf-8", "replace")
+
+    def _send(self, method: str, path: str, body: object) -> bytes:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(  # noqa: S310  (the user's own address)
             f"{self._url}{path}", data=data, headers=self._headers, method=method
         )
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310 # nosec B310
-                return json.load(response)
+            with urllib.request.urlopen(request, timeout=self._timeout_s) as response:  # noqa: S310 # nosec B310
+                found: bytes = response.read()
+                return found
         except urllib.error.HTTPError as error:
             said = error.read().decode(errors="replace")[:200]
-            raise StackError(f"{self._url} answered {error.code}: {said}") from error
-        except (OSError, ValueError) as error:
+            raise ServerRefused(f"{self._url} answered {error.code}: {said}", error.code) from error
+        except (OSError, ValueError, http.client.HTTPException) as error:
             raise StackError(f"no sentigraph server answers at {self._url}") from error

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 BATCH = f"{PREFIX}/batch"
 # What the ingress calls these routes in its metrics; their own patterns are not known there.
-BATCH_ENDPOINT = f"{BATCH}/…"
+BATCH_ENDPOINT = f"{BATCH}/*"
 IdempotencyKey = Annotated[
     str | None,
     Header(

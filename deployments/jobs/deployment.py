@@ -7,6 +7,7 @@ from ray.serve.handle import DeploymentHandle
 from configs.schema import AppConfig
 from deployments.classifier import Classifier
 from deployments.jobs.replica import JobsReplica
+from deployments.log_fields import add_log_fields
 from deployments.metrics import Metrics
 from deployments.remote import is_lost, ray_gauge, remote_tokenizer
 from deployments.router import Routes
@@ -24,6 +25,7 @@ class Jobs(JobsReplica):
         tokenizer: DeploymentHandle | None,
         registry: DeploymentHandle,
     ) -> None:
+        add_log_fields(config.server.service_name, "Jobs")
         metrics = Metrics()
         classifier = Classifier(
             config,

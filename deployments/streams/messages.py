@@ -1,7 +1,8 @@
 """The messages: bytes of Kafka → a text to classify, a prediction → bytes of Kafka.
 
-Nothing in a result says when or by whom a message was answered, so a message that is delivered
-twice gives the same result twice (ADR 0014). ``docs/schemas/`` holds the JSON Schemas.
+Nothing in a result's value says when or by whom a message was answered, so a message that is
+delivered twice gives the same result twice (ADR 0014); only a traced one's headers differ.
+``docs/schemas/`` holds the JSON Schemas.
 """
 
 import hashlib
@@ -17,6 +18,7 @@ from deployments.cache import Prediction
 from deployments.errors import InvalidInput, TextEmpty, TextTooLong
 from deployments.live import BACKENDS, LiveModel
 from deployments.predict import parse
+from deployments.spans import Trace
 
 Headers = Sequence[tuple[str, bytes]]
 # Name space of prediction ids.
@@ -129,8 +131,14 @@ def result(
     request: StreamRequest,
     model: LiveModel,
     prediction: Prediction,
+    *,
+    trace: Trace | None = None,
 ) -> Outgoing:
-    """What goes to the responses topic; its value is a ``StreamResult``."""
+    """What goes to the responses topic; its value is a ``StreamResult``.
+
+    A sampled message's result belongs to the span that answered it, any other's to the
+    span that sent the request.
+    """
     label, scores = scores_of(model, prediction)
     value = {
         "id": request.id,
@@ -147,6 +155,9 @@ def result(
         "backend": BACKENDS[model.kind],
     }
     headers = [(name, value) for name, value in message.headers if name in _PASSED_ON]
+    if trace is not None:
+        own = ("traceparent", trace.context.traceparent.encode("ascii"))
+        headers = [own, *(header for header in headers if header[0] != "traceparent")]
     headers += [
         ("model-name", model.name.encode()),
         ("model-version", b"%d" % model.version),

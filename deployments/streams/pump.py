@@ -24,24 +24,34 @@ from configs.stream import StreamConfig
 from deployments.errors import Overloaded, RequestError
 from deployments.live import LiveModel
 from deployments.outcome import Outcome
+from deployments.served import served
+from deployments.spans import Trace
 from deployments.stream_metrics import StreamMetrics
-from deployments.streams.dead_letters import dead_letter, without_content
+from deployments.streams.dead_letters import dead_letter, header, without_content
 from deployments.streams.holdings import Delivery
+from deployments.streams.message_span import end_message
 from deployments.streams.messages import Outgoing, StreamRequest, read_request, result
 from deployments.streams.retries import Backoff
 from deployments.streams.writer import Answers
+from deployments.tracing import Tracer
 
 _log = logging.getLogger("ray.serve")
 Acknowledge = Callable[[Sequence[Delivery]], None]
 Answered = Callable[[StreamRequest, LiveModel, Outcome], None]
-_Request = tuple[Delivery, StreamRequest]
+_Request = tuple[Delivery, StreamRequest, Trace | None]
 
 
 class Classify(Protocol):
     """``Classifier.classify``."""
 
     def __call__(
-        self, model: LiveModel, texts: Sequence[str], deadline_s: float, *, bulk: bool = False
+        self,
+        model: LiveModel,
+        texts: Sequence[str],
+        deadline_s: float,
+        *,
+        bulk: bool = False,
+        traces: Sequence[Trace | None] = (),
     ) -> Awaitable[list[Outcome | RequestError]]:
         """One outcome or error for each text."""
         ...
@@ -74,6 +84,7 @@ class Pump:
         acknowledge: Acknowledge,
         answered: Answered,
         metrics: StreamMetrics,
+        tracer: Tracer | None = None,
     ) -> None:
         """Wires the flow.
 
@@ -86,7 +97,9 @@ class Pump:
             acknowledge: Is told what is in Kafka.
             answered: Is told each prediction that is in Kafka.
             metrics: Where facts are counted.
+            tracer: Decides which messages are traced; without one none is.
         """
+        self._tracer = tracer
         self._config = config
         self._limits = limits
         self._classify = classify
@@ -132,54 +145,61 @@ class Pump:
         unreadable: list[tuple[Delivery, Outgoing]] = []
         for delivery in batch:
             try:
-                readable.append((delivery, read_request(delivery.message, self._limits)))
+                request = read_request(delivery.message, self._limits)
+                readable.append((delivery, request, self._begin(delivery)))
             except RequestError as refusal:
                 unreadable.append((delivery, self._letter(delivery, refusal, attempts=0)))
         _, failed = await asyncio.gather(self._write(unreadable), self._attempt(readable))
-        for request, error in failed:
-            await self._again(request, error)
+        for asked, error in failed:
+            await self._again(asked, error)
 
     async def _attempt(self, requests: Sequence[_Request]) -> list[tuple[_Request, RequestError]]:
         """Classifies and writes what can be answered; returns what failed, and why."""
         by_model: dict[LiveModel, list[_Request]] = {}
-        for delivery, request in requests:
-            by_model.setdefault(self._choose(request.id), []).append((delivery, request))
+        for asked in requests:
+            by_model.setdefault(self._choose(asked[1].id), []).append(asked)
         failed: list[tuple[_Request, RequestError]] = []
         for model, group in by_model.items():
-            outcomes = await self._ask(model, [request.text for _, request in group])
+            outcomes = await self._ask(model, group)
             answered = []
-            for (delivery, request), outcome in zip(group, outcomes, strict=True):
+            for asked, outcome in zip(group, outcomes, strict=True):
                 if isinstance(outcome, Outcome):
-                    answered.append((delivery, request, outcome))
+                    answered.append((asked, outcome))
                 else:
-                    failed.append(((delivery, request), outcome))
+                    failed.append((asked, outcome))
             await self._answer(model, answered)
         return failed
 
-    async def _ask(self, model: LiveModel, texts: Sequence[str]) -> list[Outcome | RequestError]:
+    async def _ask(
+        self, model: LiveModel, group: Sequence[_Request]
+    ) -> list[Outcome | RequestError]:
         """Classifies; waits where the graph has no room, which is nobody's failure."""
+        texts = [request.text for _, request, _ in group]
+        traces = [trace for *_, trace in group]
+        sampled = traces if any(traces) else ()
         while True:
             deadline_s = time.monotonic() + self._config.processing_timeout_ms / 1_000
             try:
-                return await self._classify(model, texts, deadline_s, bulk=True)
+                return await self._classify(model, texts, deadline_s, bulk=True, traces=sampled)
             except Overloaded as full:
                 pause_ms = full.context["retry_after_ms"]
                 assert isinstance(pause_ms, int)
                 await asyncio.sleep(min(max(pause_ms, 10), self._config.backoff_max_ms) / 1_000)
 
-    async def _answer(
-        self, model: LiveModel, answered: Sequence[tuple[Delivery, StreamRequest, Outcome]]
-    ) -> None:
-        topic = self._config.responses_topic
+    async def _answer(self, model: LiveModel, answered: Sequence[tuple[_Request, Outcome]]) -> None:
         await self._write(
-            [
-                (delivery, result(topic, delivery.message, request, model, outcome.prediction))
-                for delivery, request, outcome in answered
-            ]
+            [(asked[0], self._result(model, asked, outcome)) for asked, outcome in answered]
         )
         self._metrics.processed.inc(len(answered))
-        for _, request, outcome in answered:
+        for (delivery, request, trace), outcome in answered:
             self._answered(request, model, outcome)
+            if trace is not None:
+                end_message(trace, delivery, served(model, [request.text], [outcome]))
+
+    def _result(self, model: LiveModel, asked: _Request, outcome: Outcome) -> Outgoing:
+        delivery, request, trace = asked
+        topic = self._config.responses_topic
+        return result(topic, delivery.message, request, model, outcome.prediction, trace=trace)
 
     async def _again(self, request: _Request, error: RequestError) -> None:
         """Tries one text alone until it is answered or has had its attempts."""
@@ -198,8 +218,10 @@ class Pump:
             if not failed:
                 return
             ((_, error),) = failed
-        delivery, _ = request
+        delivery, _, trace = request
         await self._write([(delivery, self._letter(delivery, error, attempts))])
+        if trace is not None:
+            end_message(trace, delivery, None, error.code)
 
     async def _model_answers(self) -> bool:
         """Whether a text that nobody has asked for before is classified."""
@@ -210,6 +232,17 @@ class Pump:
         except Overloaded:
             return False
         return isinstance(outcome, Outcome)
+
+    def _begin(self, delivery: Delivery) -> Trace | None:
+        if self._tracer is None:
+            return None
+        message = delivery.message
+
+        def value_of(name: str) -> str | None:
+            found = header(message.headers, name)
+            return None if found is None else found.decode("latin-1")
+
+        return self._tracer.begin(message.topic, value_of)
 
     def _letter(self, delivery: Delivery, error: RequestError, attempts: int) -> Outgoing:
         self._metrics.dead_letters.labels(error.code).inc()

@@ -176,13 +176,13 @@ class Reader:
     def _look(self, consumer: KafkaConsumer) -> None:
         """Asks a broker how far it is: the lag, and whether it answers at all."""
         starts = self.holdings.unfinished()
-        ends: dict[TopicPartition, int] = {}
         try:
             with self._breaker.guard():
-                if starts:
-                    ends = consumer.end_offsets(list(starts), timeout_ms=_CALL_MS)
-                else:
-                    consumer.partitions_for_topic(self._config.requests_topic)
+                # Asked without a partition as well: only an answer proves that it is there.
+                topic = self._config.requests_topic
+                known = consumer.partitions_for_topic(topic) or ()
+                asked = list(starts) or [TopicPartition(topic, number) for number in known]
+                ends = consumer.end_offsets(asked, timeout_ms=_CALL_MS)
         except BreakerOpen:
             return
         except KafkaError as error:

@@ -18,6 +18,7 @@ from configs.cores import available_cores
 from configs.schema import AppConfig
 from pipelines.errors import StackError
 from pipelines.local.first_version import first_version
+from pipelines.local.monitoring import lay_out
 from pipelines.local.ports import free_block, free_port, is_free
 from pipelines.local.processes import MARK, Child, belonging, end_all
 from pipelines.local.ray_auth import auth_environment, read_token
@@ -205,6 +206,7 @@ class Stack:
             **auth_environment(self._config_environ, self._state),
             **self._config_environ,
             **serve_environment(ports, self._folder.path),
+            **lay_out(self._state.path / "monitoring", self._folder.temp_dir),
             "SENTIGRAPH_HOME": str(self._home),
             MARK: mark,
         }

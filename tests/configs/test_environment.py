@@ -72,6 +72,7 @@ CHOSEN = {
     "access.api_keys": f'[{{"id": "shop", "sha256": "{"ab" * 32}"}}]',
     "vault.address": "http://vault:8200",
     "stream.bootstrap_servers": "kafka-0:9092",
+    "tracing.endpoint": "https://collector:4317",
 }
 
 

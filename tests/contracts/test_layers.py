@@ -33,8 +33,14 @@ EDGES = {
     "fsspec": ("pipelines/scoring/",),
 }
 # Besides the one reader: MLflow takes some of its settings from the environment alone, so the
-# connection sets them before the import; a launcher hands its children an environment.
-ENVIRONMENT = ("configs/load.py", "registry/connection.py", "pipelines/serve.py")
+# connection sets them before the import; a launcher hands its children an environment; Ray's
+# token is where Ray itself looks for it.
+ENVIRONMENT = (
+    "configs/load.py",
+    "registry/connection.py",
+    "pipelines/serve.py",
+    "pipelines/dashboard.py",
+)
 
 SOURCES = sorted(
     path for package in PACKAGES for path in (ROOT / package).rglob("*.py") if path.is_file()

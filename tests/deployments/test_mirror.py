@@ -1,37 +1,13 @@
 """Every sample reaches its gauge, with its labels, and nothing else does."""
 
 import asyncio
-from collections.abc import Sequence
 
 import pytest
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from gauges import Gauges
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 from deployments.metrics import Metrics
 from deployments.mirror import Mirror
-
-
-class Gauges:
-    """Stands for Ray's metrics: keeps what is set."""
-
-    def __init__(self) -> None:
-        self.labels: dict[str, tuple[str, ...]] = {}
-        self.series: dict[tuple[str, frozenset[tuple[str, str]]], float] = {}
-
-    def make(self, name: str, text: str, labels: Sequence[str]) -> "Named":
-        assert name not in self.labels, "made twice"
-        assert text
-        self.labels[name] = tuple(labels)
-        return Named(self, name)
-
-
-class Named:
-    def __init__(self, gauges: Gauges, name: str) -> None:
-        self._gauges, self._name = gauges, name
-
-    def set(self, value: float, tags: dict[str, str] | None = None) -> None:
-        tags = tags or {}
-        assert set(tags) <= set(self._gauges.labels[self._name])
-        self._gauges.series[self._name, frozenset(tags.items())] = value
 
 
 def test_counters_and_buckets_are_copied_with_their_labels() -> None:
@@ -56,6 +32,14 @@ def test_counters_and_buckets_are_copied_with_their_labels() -> None:
     }
 
 
+def test_labels_that_ray_would_refuse_are_written_out() -> None:
+    metrics, gauges = Metrics(), Gauges()
+    metrics.predictions.labels("bestürzt", "false").inc()
+    metrics.mirror(gauges.make).copy()
+    tags = frozenset({("label", "best\\xfcrzt"), ("cached", "false")})
+    assert gauges.series["sentiment_predictions_total", tags] == 1
+
+
 def test_it_copies_again_and_again_until_cancelled() -> None:
     gauges, metrics = Gauges(), Metrics()
 
@@ -70,3 +54,18 @@ def test_it_copies_again_and_again_until_cancelled() -> None:
 
     asyncio.run(live())
     assert gauges.series["sentiment_queued_texts", frozenset()] == 7
+
+
+def test_a_series_that_is_gone_becomes_zero_and_can_come_back() -> None:
+    registry, gauges = CollectorRegistry(), Gauges()
+    lag = Gauge("lag", "Lag.", ["partition"], registry=registry)
+    mirror = Mirror(registry, gauges.make)
+    series = ("lag", frozenset({("partition", "3")}))
+    lag.labels("3").set(70)
+    mirror.copy()
+    lag.remove("3")
+    mirror.copy()
+    assert gauges.series[series] == 0
+    lag.labels("3").set(5)
+    mirror.copy()
+    assert gauges.series[series] == 5

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,16 +13,19 @@ from kafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
 
 from configs.schema import LimitsConfig
 from configs.stream import StreamConfig
+from configs.tracing import TracingConfig
 from deployments.cache import Prediction
 from deployments.errors import InferenceFailed, Overloaded, RequestError
 from deployments.live import LiveModel
 from deployments.metrics import Metrics
 from deployments.outcome import Outcome
+from deployments.spans import Span, Trace
 from deployments.streams.holdings import Delivery
 from deployments.streams.messages import Message, Outgoing
 from deployments.streams.progress import Progress
 from deployments.streams.pump import Pump
 from deployments.streams.writer import Answers
+from deployments.tracing import Tracer
 
 OUTCOME = Outcome(Prediction(np.array([0.25, 0.75], dtype=np.float32), 5, False), cached=False)
 FAST = StreamConfig(backoff_ms=1, backoff_max_ms=4)
@@ -36,6 +40,9 @@ class World:
         self.model_up = True
         self.full_for = 0
         self.asked: list[list[str]] = []
+        self.traced: list[bool] = []
+        self.spans: list[Span] = []
+        self.tracer: Tracer | None = None
         self.refuse: Callable[[Outgoing], Exception | None] = lambda record: None
         self.written: list[Outgoing] = []
         self.acknowledged: list[int] = []
@@ -52,12 +59,20 @@ class World:
             acknowledge=lambda ds: self.acknowledged.extend(d.message.offset for d in ds),
             answered=lambda request, *_: self.answered.append(request.id),
             metrics=self.metrics.stream,
+            tracer=self.tracer,
         )
 
     async def classify(
-        self, model: LiveModel, texts: Sequence[str], deadline_s: float, *, bulk: bool = False
+        self,
+        model: LiveModel,
+        texts: Sequence[str],
+        deadline_s: float,
+        *,
+        bulk: bool = False,
+        traces: Sequence[Trace | None] = (),
     ) -> list[Outcome | RequestError]:
         assert bulk
+        self.traced += [trace is not None for trace in traces]
         assert deadline_s > time.monotonic()
         self.asked.append(list(texts))
         if self.full_for:
@@ -217,3 +232,45 @@ def test_an_unforeseen_error_is_told_and_acknowledges_nothing() -> None:
     pump = run(world, batch("good"))
     assert pump.broken
     assert world.acknowledged == []
+
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+SAMPLED, NOT_SAMPLED = (f"00-{TRACE}-{SPAN}-{flags}".encode() for flags in ("01", "00"))
+
+
+def with_headers(delivery: Delivery, parent: bytes) -> Delivery:
+    headers = (("traceparent", parent), ("tracestate", b"vendor=1"))
+    return replace(delivery, message=replace(delivery.message, headers=headers))
+
+
+def test_the_trace_of_a_message_goes_on_in_its_result() -> None:
+    world = World()
+    world.tracer = Tracer(TracingConfig(sample_ratio=0), "Stream", world.spans.append)
+    sampled, unsampled, plain = batch("good", "fine", "nice")
+    run(world, [with_headers(sampled, SAMPLED), with_headers(unsampled, NOT_SAMPLED), plain])
+    (span,) = world.spans
+    assert span.kind == "consumer"
+    assert span.name == "process sentiment_requests"
+    assert f"{span.context.trace_id:032x}" == TRACE
+    assert f"{span.parent_id:016x}" == SPAN
+    assert span.attributes["messaging.kafka.offset"] == 0
+    assert span.attributes["sentigraph.model.version"] == LIVE.version
+    assert world.traced == [True, False, False]
+    first, second, third = (dict(record.headers) for record in world.written)
+    # What reads the result continues after our span; an unsampled trace passes as it is.
+    assert first["traceparent"].decode() == span.context.traceparent
+    assert first["tracestate"] == second["tracestate"] == b"vendor=1"
+    assert second["traceparent"] == NOT_SAMPLED
+    assert "traceparent" not in third
+
+
+def test_a_dead_letter_ends_its_trace_as_a_failure() -> None:
+    world = World()
+    world.tracer = Tracer(TracingConfig(sample_ratio=0), "Stream", world.spans.append)
+    good, poison = batch("good", "poison")
+    run(world, [good, with_headers(poison, SAMPLED)])
+    (span,) = world.spans
+    assert span.error == span.attributes["error.type"] == "E2002"
+    (letter,) = [r for r in world.written if r.topic == "sentiment_requests_dlq"]
+    # It is kept as it came, to be sent again.
+    assert dict(letter.headers)["traceparent"] == SAMPLED

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from gauges import Gauges
 
 from configs.models import RegistryConfig
 from configs.schema import AppConfig, ModelConfig
@@ -22,6 +23,11 @@ from registry.model_registry import ModelRegistry
 from registry.records import EngineHints
 
 DEAD = "http://127.0.0.1:9"
+REGISTERED = "sentiment_registry_version"
+
+
+def labels(role: str) -> frozenset[tuple[str, str]]:
+    return frozenset({("name", "sentiment"), ("role", role)})
 
 
 class NoFleet:
@@ -97,7 +103,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def registry(folder: Path) -> Registry:
-    return Registry(config(folder, f"sqlite:///{folder / 'mlflow.db'}"), NoFleet(), NoIngresses())
+    return Registry(
+        config(folder, f"sqlite:///{folder / 'mlflow.db'}"), NoFleet(), NoIngresses(), Gauges().make
+    )
 
 
 def test_an_empty_registry_gets_the_bundled_model_as_champion(
@@ -117,7 +125,7 @@ def test_the_configured_name_and_alias_are_served(folder: Path) -> None:
     models.point("other", "blessed", made.version, actor="test", reason="test")
     base = config(folder, uri)
     chosen = base.model_copy(update={"model": ModelConfig(name="other", alias="blessed")})
-    assert champion(Registry(chosen, NoFleet(), NoIngresses())).name == "other"
+    assert champion(Registry(chosen, NoFleet(), NoIngresses(), Gauges().make)).name == "other"
 
 
 def test_a_node_without_the_bundle_reads_it_through_the_graph(
@@ -173,13 +181,13 @@ def test_only_files_of_the_bundle_can_be_read(registry: Registry, name: str) -> 
 
 @pytest.mark.usefixtures("registry")
 def test_without_mlflow_the_last_known_version_serves_and_says_so(folder: Path) -> None:
-    live = champion(Registry(config(folder, DEAD), NoFleet(), NoIngresses()))
+    live = champion(Registry(config(folder, DEAD), NoFleet(), NoIngresses(), Gauges().make))
     assert (live.version, live.source) == (1, "last_known")
 
 
 def test_without_mlflow_and_without_a_past_it_fails_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(BackendUnavailable):
-        Registry(config(tmp_path, DEAD), NoFleet(), NoIngresses())
+        Registry(config(tmp_path, DEAD), NoFleet(), NoIngresses(), Gauges().make)
 
 
 @pytest.mark.parametrize("interval_ms", [50, 400])
@@ -189,8 +197,9 @@ def test_a_moved_alias_is_followed_within_the_watch_interval(
     async def body() -> None:
         base = config(folder, f"sqlite:///{tmp_path / 'mlflow.db'}")
         watched = base.registry.model_copy(update={"watch_interval_ms": interval_ms})
-        fleet = NoFleet()
-        registry = Registry(base.model_copy(update={"registry": watched}), fleet, NoIngresses())
+        fleet, gauges = NoFleet(), Gauges()
+        watching = base.model_copy(update={"registry": watched})
+        registry = Registry(watching, fleet, NoIngresses(), gauges.make)
         await registry.routes()
         await fleet.routed.wait()
         models = ModelRegistry(base.registry.tracking_uri, base.registry.artifact_root)
@@ -213,6 +222,9 @@ def test_a_moved_alias_is_followed_within_the_watch_interval(
         assert fleet.loaded == [other.digest]
         assert fleet.tables[-1].champion.digest == other.digest
         assert models.ledger.events("sentiment")[-1].action == "outside_move"
+        registry._mirror.copy()
+        said = {role: gauges.series[REGISTERED, labels(role)] for role in ("champion", "shadow")}
+        assert said == {"champion": 2, "shadow": 0}
         registry._watching.cancel()
 
     asyncio.run(body())

@@ -138,6 +138,17 @@ ELSEWHERE = {
     "stream.commit_interval_ms": "tests/deployments/test_stream_broker.py",
     "stream.drain_ms": "tests/deployments/test_stream_options.py",
     "stream.enabled": "tests/deployments/test_stream_options.py",
+    "server.service_name": "tests/deployments/test_tracing.py",
+    "tracing.enabled": "tests/deployments/test_tracing.py",
+    "tracing.endpoint": "tests/deployments/test_tracing.py",
+    "tracing.protocol": "tests/deployments/test_tracing.py",
+    "tracing.headers": "tests/deployments/test_tracing.py",
+    "tracing.ca_file": "tests/deployments/test_tracing.py",
+    "tracing.sample_ratio": "tests/deployments/test_spans.py",
+    "tracing.excluded_paths": "tests/deployments/test_spans.py",
+    "tracing.max_queued_spans": "tests/deployments/test_tracing.py",
+    "tracing.export_interval_ms": "tests/deployments/test_tracing.py",
+    "tracing.export_timeout_ms": "tests/deployments/test_tracing.py",
     "stream.requests_topic": "tests/deployments/test_stream_broker.py",
     "stream.responses_topic": "tests/deployments/test_stream_broker.py",
     "stream.dlq_topic": "tests/deployments/test_stream_broker.py",
@@ -246,7 +257,7 @@ def test_one_access_line_without_the_text(server: dict[str, Any], lines: int) ->
     assert len(written) == lines
     for line in written:
         fields = json.loads(line)
-        assert fields["message"] == "request"
+        assert fields["event"] == "request"
         assert fields["http_path"] == PREDICT
         assert fields["http_status"] == 200
         assert "secret" not in line

@@ -30,6 +30,7 @@ async def tls_in_front_of(port: int, certificate: Path, key: Path) -> AsyncItera
 
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(certificate, key)
+    context.set_alpn_protocols(["h2", "http/1.1"])  # gRPC insists on being asked
     async with await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context) as listening:
         yield listening.sockets[0].getsockname()[1]
         await asyncio.sleep(0.1)  # the pipes see their ends

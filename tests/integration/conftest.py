@@ -2,18 +2,22 @@
 
 It is what ``make serve`` starts, on free ports and in a temporary folder, with one
 declared GPU so that placement on fractions can be checked on a machine without any, and
-with a broker that it reads texts from.
+with a broker that it reads texts from and a receiver of its spans.
 """
 
 import os
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
 import pytest
+from collector import Collector, collecting
 
 from benchmarks.servers import KafkaServer
 from benchmarks.stream import broker
+from pipelines.local.monitoring import hook
 from pipelines.local.stack import Stack, StackSettings
 
 
@@ -37,8 +41,39 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KafkaServer]:
 
 
 @pytest.fixture(scope="session")
+def collector() -> Iterator[Collector]:
+    """Where the stack sends the spans of what a caller has sampled."""
+    with collecting() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="session")
+def grafana() -> Iterator[str]:
+    """The address of what says that it is a Grafana in good health."""
+
+    class Health(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = b'{"database": "ok"}' if self.path == "/api/health" else b"{}"
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Health) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+@pytest.fixture(scope="session")
 def stack(
-    vault_token: str, kafka: KafkaServer, tmp_path_factory: pytest.TempPathFactory
+    vault_token: str,
+    kafka: KafkaServer,
+    collector: Collector,
+    grafana: str,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Stack]:
     streams = {
         "MLOPS_STREAM__ENABLED": "true",
@@ -47,10 +82,18 @@ def stack(
         "MLOPS_STREAM__HEARTBEAT_INTERVAL_MS": "500",
         "MLOPS_STREAM__FETCH_WAIT_MS": "10",
     }
+    traces = {
+        "MLOPS_ENABLE_TRACING": "true",
+        "MLOPS_OTLP_ENDPOINT": collector.address.removeprefix("http://"),
+        "MLOPS_TRACING__SAMPLE_RATIO": "0",
+        "MLOPS_TRACING__EXPORT_INTERVAL_MS": "100",
+    }
     settings = StackSettings(
         environ={
             **os.environ,
             **streams,
+            **traces,
+            **hook(grafana, None),
             "MLOPS_VAULT_TOKEN": vault_token,
             "MLOPS_JOBS__ENABLED": "true",
             "MLOPS_JOBS__LEASE_S": "2",

@@ -27,7 +27,7 @@ def main() -> None:
     """Prints ``{"replicas": {name: [facts]}, "gpus_free": number}``."""
     ray.init(address=sys.argv[1], namespace="serve", logging_level="error", log_to_driver=False)
     replicas: dict[str, list[object]] = {}
-    for actor in list_actors(filters=[("state", "=", "ALIVE")], limit=1_000):
+    for actor in list_actors(sys.argv[1], filters=[("state", "=", "ALIVE")], limit=1_000):
         parts = (actor.name or "").split("#")
         if parts[0] == "SERVE_REPLICA::sentigraph":
             handle = ray.get_actor(actor.name, namespace="serve")

@@ -160,7 +160,13 @@ def follows_its_alias(stack: Stack, client: httpx.Client, folder: Path) -> None:
 
 
 def with_args(config: dict[str, Any], args: dict[str, Any]) -> dict[str, Any]:
+    """With other settings, and a consumer group of its own.
+
+    Of one group, the new replica would join while the old one leaves, as rolling updates do;
+    tansu then can be left waiting for a leader that is gone, for ever.
+    """
     changed: dict[str, Any] = json.loads(json.dumps(config))
     application = changed["applications"][0]
-    application["args"] = {**application["args"], **args}
+    group = {"stream": {"group": f"group-{uuid.uuid4()}"}}
+    application["args"] = {**application["args"], **group, **args}
     return changed

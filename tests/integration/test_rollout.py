@@ -124,7 +124,14 @@ def test_bad_versions_are_rolled_back_before_a_request_sees_them(
 def test_a_release_goes_through_or_back_by_itself(
     stack: Stack, client: httpx.Client, registry: ModelRegistry, tmp_path: Path
 ) -> None:
-    policy = {"canary_weights": [0.5], "min_texts": 20, "min_step_s": 0, "max_error_increase": 0.2}
+    # How fast the candidate is says nothing here: other processes use the same two cores.
+    policy = {
+        "canary_weights": [0.5],
+        "min_texts": 20,
+        "min_step_s": 0,
+        "max_error_increase": 0.2,
+        "max_slower": 0.9,
+    }
     before = client.get("/models/sentiment").json()["policy"]
     changed = client.patch("/models/sentiment", json={"policy": {**before, "release": policy}})
     assert changed.status_code == 200
@@ -137,7 +144,7 @@ def test_a_release_goes_through_or_back_by_itself(
             assert client.post(path, json={"reason": "test"}).status_code == 202
             ends_s = time.monotonic() + 90
             while registry.lifecycle.state("sentiment").stage(version) != stage:
-                assert time.monotonic() < ends_s, client.get("/models/sentiment/release").text
+                assert time.monotonic() < ends_s, registry.ledger.events("sentiment")[-4:]
                 time.sleep(0.3)
         statuses = [code for thread in threads for code in thread.stop()]
     assert set(statuses) == {200}

@@ -28,6 +28,7 @@ ENVIRONMENTS = {
     "staging": ("staging",),
     "production": ("production",),
     "production-spot": ("production", "production-spot"),
+    "production-streams": ("production", "streams"),
     "production-multi-gpu": ("production", "production-multi-gpu"),
 }
 

@@ -2,6 +2,7 @@
 
 from manifests import Document, schema_problems
 from operator_rules import cluster_problems, group_problems, lint_problems, placement_problems
+from outside_rules import reach_problems, store_problems
 from pod_rules import monitor_problems, network_problems, pod_problems, selector_problems
 
 RULES = (
@@ -13,6 +14,8 @@ RULES = (
     selector_problems,
     network_problems,
     monitor_problems,
+    store_problems,
+    reach_problems,
 )
 
 

@@ -58,6 +58,11 @@ def test_the_serve_config_is_the_repositorys_with_the_overlay(
         "args": {"registry": {"tracking_uri": "http://sentigraph-mlflow.sentigraph.svc:5000"}}
     }
     application = merged(merged(application, address), overlay["application"])
+    if environment == "development":  # the chart binds jobs to their volume
+        place = {"num_cpus": 0, "resources": {"jobs-volume": 1}}
+        database = {"args": {"jobs": {"database": "sqlite:////app/jobs/jobs.db"}}}
+        application = merged(application, database)
+        application["deployments"] = [{"name": "Jobs", "ray_actor_options": place}]
     rest = {key: value for key, value in overlay.items() if key != "application"}
     assert serve_config(documents) == merged({**base, "applications": [application]}, rest)
 

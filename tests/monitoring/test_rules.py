@@ -18,7 +18,11 @@ RULES = ROOT / "monitoring" / "rules.yaml"
 TESTS = sorted((ROOT / "monitoring" / "tests").glob("*.yaml"))
 ALERTMANAGER = ROOT / "monitoring" / "alertmanager.yaml"
 # Of Ray; seen in a scrape of the running stack.
-OF_RAY = {"ray_serve_deployment_replica_starts_total"}
+OF_RAY = {
+    "ray_serve_autoscaling_target_replicas",
+    "ray_serve_health_check_failures_total",
+    "ray_serve_replica_shutdown_duration_ms_count",
+}
 
 GROUPS = yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"]
 ALERTS = [rule for group in GROUPS for rule in group["rules"] if "alert" in rule]

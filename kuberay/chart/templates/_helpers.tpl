@@ -56,7 +56,19 @@ http://{{ include "sentigraph.name" . }}-mlflow.{{ .Release.Namespace }}.svc:500
 {{- end -}}
 {{- $application := index $config.applications 0 -}}
 {{- $address := dict "args" (dict "registry" (dict "tracking_uri" (include "sentigraph.trackingUri" .))) -}}
+{{- with .Values.tracing }}
+{{- if .enabled }}
+{{- $endpoint := required "tracing.endpoint: an address is needed when tracing.enabled is true" .endpoint -}}
+{{- $tracing := dict "enabled" true "endpoint" $endpoint "protocol" .protocol "sample_ratio" .sampleRatio -}}
+{{- $_ := set $address.args "tracing" $tracing -}}
+{{- end }}
+{{- end }}
 {{- $application = mergeOverwrite $application $address (deepCopy (.Values.serve.application | default dict)) -}}
+{{- if eq (include "sentigraph.jobsStore" .) "volume" -}}
+{{- $_ := set $application "args" (mergeOverwrite $application.args (dict "jobs" (dict "database" "sqlite:////app/jobs/jobs.db"))) -}}
+{{- $place := dict "name" "Jobs" "ray_actor_options" (dict "num_cpus" 0 "resources" (dict "jobs-volume" 1)) -}}
+{{- $_ = set $application "deployments" (append ($application.deployments | default list) $place) -}}
+{{- end -}}
 {{- $config = mergeOverwrite $config (deepCopy (omit .Values.serve "application")) -}}
 {{- $_ := set $config "applications" (list $application) -}}
 {{- $_ = set $config.grpc_options "port" .Values.ports.grpc -}}
@@ -119,5 +131,32 @@ limits:
 {{- fail (printf "%s is the whole internet: name the networks" .) }}
 {{- end }}
 - ipBlock: {cidr: {{ . | quote }}}
+{{- end }}
+{{- end -}}
+
+{{/* Where batch jobs are kept: "", "database" or "volume". Refuses what could lose or block them. */}}
+{{- define "sentigraph.jobsStore" -}}
+{{- $jobs := dig "application" "args" "jobs" dict .Values.serve -}}
+{{- if $jobs.enabled -}}
+{{- if hasKey .Values.secrets.settings "MLOPS_JOBS__DATABASE" -}}
+database
+{{- else -}}
+{{- if $jobs.database -}}
+{{- fail "serve.application.args.jobs.database would stand in the Serve config, which the dashboard shows: name MLOPS_JOBS__DATABASE in secrets.settings, or leave it out and use the volume" -}}
+{{- end -}}
+{{- if ne .Values.upgrade.type "None" -}}
+{{- fail (printf "jobs are kept on a volume that one pod may have, and with upgrade.type=%s a second cluster would wait for it for ever: name MLOPS_JOBS__DATABASE in secrets.settings, or set upgrade.type to None" .Values.upgrade.type) -}}
+{{- end -}}
+volume
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Peers of `networkPolicy.reaches`: networks and namespaces. */}}
+{{- define "sentigraph.peers" -}}
+{{- include "sentigraph.cidrs" .cidrs }}
+{{- range .namespaces }}
+- namespaceSelector:
+    matchLabels: {kubernetes.io/metadata.name: {{ . }}}
 {{- end }}
 {{- end -}}

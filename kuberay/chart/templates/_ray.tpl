@@ -13,6 +13,19 @@
 - {name: RAY_SERVE_GRPC_MAX_MESSAGE_SIZE, value: "16777216"}
 - {name: AUTOSCALER_METRIC_PORT, value: {{ .Values.ports.autoscalerMetrics | quote }}}
 - {name: DASHBOARD_METRIC_PORT, value: {{ .Values.ports.dashboardMetrics | quote }}}
+{{- $monitoring := .Values.monitoring }}
+# Panels in the Ray dashboard; DISABLED hides their places.
+- {name: RAY_GRAFANA_HOST, value: {{ $monitoring.grafana.url | default "DISABLED" | quote }}}
+{{- if $monitoring.grafana.url }}
+- {name: RAY_GRAFANA_IFRAME_HOST, value: {{ $monitoring.grafana.browserUrl | default $monitoring.grafana.url | quote }}}
+- {name: RAY_PROMETHEUS_NAME, value: {{ $monitoring.grafana.datasource | quote }}}
+- name: RAY_GRAFANA_CLUSTER_FILTER
+  valueFrom:
+    fieldRef: {fieldPath: "metadata.labels['ray.io/cluster']"}
+{{- end }}
+{{- with $monitoring.prometheus.url }}
+- {name: RAY_PROMETHEUS_HOST, value: {{ . | quote }}}
+{{- end }}
 - {name: RAY_USAGE_STATS_ENABLED, value: "0"}
 - {name: RAY_ENABLE_UV_RUN_RUNTIME_ENV, value: "0"}
 # The root file system is read-only.
@@ -21,6 +34,12 @@
 {{- range $name, $value := .Values.environment }}
 - name: {{ $name }}
   value: {{ $value | quote }}
+{{- end }}
+{{- $secret := .Values.secrets.name }}
+{{- range $name, $key := .Values.secrets.settings }}
+- name: {{ $name }}
+  valueFrom:
+    secretKeyRef: {name: {{ $secret }}, key: {{ $key }}}
 {{- end }}
 {{- end -}}
 
@@ -129,6 +148,9 @@ spec:
         - {name: tmp, mountPath: /tmp}
         - {name: home, mountPath: /home/sentigraph}
         - {name: state, mountPath: /app/.sentigraph}
+        {{- with .size.claim }}
+        - {name: jobs, mountPath: /app/jobs}
+        {{- end }}
   volumes:
     - name: tmp
       emptyDir: {}
@@ -136,6 +158,10 @@ spec:
       emptyDir: {sizeLimit: 64Mi}
     - name: state
       emptyDir: {sizeLimit: 4Gi}
+    {{- with .size.claim }}
+    - name: jobs
+      persistentVolumeClaim: {claimName: {{ . }}}
+    {{- end }}
 {{- end -}}
 
 {{/* What `ray start` gets on every node: fixed ports, so that policies can name them. */}}

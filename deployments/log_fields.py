@@ -1,0 +1,78 @@
+"""What every log line says besides its message: the specification's fields.
+
+Serve's JSON formatter writes whatever a record carries. So a filter on its handlers gives each
+line the service and the deployment, and, while a request is worked on, its correlation id and,
+if it is sampled, its trace.
+"""
+
+import logging
+from collections.abc import Mapping
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Protocol
+
+from deployments.spans import Trace
+
+
+class Request(Protocol):
+    """What identifies the request that a line belongs to."""
+
+    @property
+    def correlation_id(self) -> str:
+        """The caller's name for it, or ours."""
+        ...
+
+    @property
+    def trace(self) -> Trace | None:
+        """None if it is not sampled."""
+        ...
+
+
+REQUEST: ContextVar[Request | None] = ContextVar("sentigraph_request", default=None)
+
+
+def request_fields(request: Request) -> dict[str, str]:
+    """Fields of the lines of one request."""
+    fields = {"correlation_id": request.correlation_id}
+    if request.trace is not None:
+        fields["trace_id"] = f"{request.trace.context.trace_id:032x}"
+        fields["span_id"] = f"{request.trace.context.span_id:016x}"
+    return fields
+
+
+class LogFields(logging.Filter):
+    """Adds the fields to records; lets all of them pass."""
+
+    def __init__(self, service: Mapping[str, str]) -> None:
+        super().__init__()
+        self._service = service
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Called once for each record, in whatever thread logs it."""
+        fields = {
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname,
+            "logger": record.name,
+            "event": record.getMessage(),
+            **self._service,
+        }
+        if (request := REQUEST.get()) is not None:
+            fields |= request_fields(request)
+        if record.exc_info and record.exc_info[0] is not None:
+            fields["error_type"] = record.exc_info[0].__name__
+        record.__dict__.update(fields)
+        return True
+
+
+def add_log_fields(service: str, component: str) -> dict[str, str]:
+    """Gives the fields to every line that this replica writes through Serve's logger.
+
+    Returns:
+        Those that are the same in all lines.
+    """
+    fields = {"service": service, "version": version("sentigraph"), "component": component}
+    for handler in logging.getLogger("ray.serve").handlers:
+        handler.filters[:] = [kept for kept in handler.filters if not isinstance(kept, LogFields)]
+        handler.addFilter(LogFields(fields))
+    return fields

@@ -1,0 +1,59 @@
+"""The metrics of what is served beside what the registry says; a part of ``metrics.py``.
+
+An ingress tells the first, the Registry deployment the second. Where they differ for long, a
+change of the registry did not reach whoever answers (alert ``ServingDrift``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Gauge
+
+from deployments.router import Routes
+from registry.state import CHAMPION, SLOTS
+
+if TYPE_CHECKING:
+    # Ingresses need no store.
+    from registry.watch import Place
+
+_LABELS = ("name", "role")
+
+
+class VersionMetrics:
+    """Version numbers by role (champion, challenger, shadow); 0 where nobody has it."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._serving = Gauge(
+            "sentiment_serving_version",
+            "Version number that this ingress asks in a role; 0 for none.",
+            _LABELS,
+            registry=registry,
+        )
+        self._registered = Gauge(
+            "sentiment_registry_version",
+            "Version number that the registry gives a role; 0 for none.",
+            _LABELS,
+            registry=registry,
+        )
+
+    def serve(self, routes: Routes) -> None:
+        """Shows what an ingress does."""
+        name, slots = routes.champion.name, {slot: getattr(routes, slot) for slot in SLOTS}
+        self._serving.labels(name, CHAMPION).set(routes.champion.version)
+        for role, slot in slots.items():
+            self._serving.labels(name, role).set(0 if slot is None else slot.model.version)
+
+    def register(self, name: str, alias: str, places: Mapping[str, Place]) -> None:
+        """Shows what the registry says of the served model.
+
+        Args:
+            name: The model.
+            alias: Whose version is the champion here.
+            places: Who holds which alias.
+        """
+        for role, holder in ((CHAMPION, alias), *((slot, slot) for slot in SLOTS)):
+            place = places.get(holder)
+            on = place is not None and place.weight > 0
+            self._registered.labels(name, role).set(place.version if place and on else 0)

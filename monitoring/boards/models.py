@@ -1,0 +1,156 @@
+"""Which version answers, whether versions agree, and whether people do."""
+
+from monitoring.panels import Board, Panel, Query, Row, number
+from monitoring.promql import (
+    mean,
+    or_zero,
+    quantile,
+    rate,
+    rose,
+    series,
+    share,
+)
+
+_INFO = "sentiment_model_version_info"
+_SCORE = "sentiment_prediction_score"
+_SHADOWED = "sentiment_shadow_predictions_total"
+_SAME = "sentiment_shadow_prediction_matches_total"
+_OTHER = "sentiment_shadow_prediction_mismatches_total"
+_FEEDBACK = "sentiment_feedback_total"
+_PREDICTIONS = "sentiment_predictions_total"
+_SHADOW_SECONDS = "sentiment_shadow_prediction_duration_seconds"
+
+
+def _of_both(result: str) -> str:
+    return share(rose(_FEEDBACK, f'result="{result}"'), rose(_FEEDBACK))
+
+
+BOARD = Board(
+    name="models",
+    title="sentigraph: model versions and releases",
+    says="Which version answers, does the next one agree with it, and do people?",
+    numbers=(
+        number(
+            "Live versions",
+            "More than one for ten minutes: a release did not reach every replica. Compare "
+            "`/api/v1/models/live` of each.",
+            f"count(count by (version) ({series(_INFO)} == 1))",
+            "short",
+            (2.0,),
+        ),
+        number(
+            "Predictions",
+            "Texts answered a second, over every door.",
+            rate(_PREDICTIONS),
+            "cps",
+        ),
+        number(
+            "Mean score",
+            "Probability of the predicted label. A step without a release: texts have changed.",
+            mean(_SCORE),
+            "percentunit",
+        ),
+        number(
+            "Shadow agrees",
+            "Share of compared texts with the same label, in the time shown. What the release "
+            "policy asks for is `min_agreement`.",
+            f"{rose(_SAME)} / ({rose(_SAME)} + {rose(_OTHER)})",
+            "percentunit",
+            (0.9, 0.95),
+            low_is_bad=True,
+        ),
+        number(
+            "Judged wrong",
+            "Share of the answers that people judged, in the time shown.",
+            _of_both("wrong"),
+            "percentunit",
+            (0.15, 0.25),
+        ),
+        number(
+            "Answers judged",
+            "Feedback in the time shown; a release that asks for it waits while there is none.",
+            or_zero(rose(_FEEDBACK)),
+        ),
+    ),
+    rows=(
+        Row(
+            "Versions",
+            (
+                Panel(
+                    "Replicas by live version",
+                    "A release is a step from one line to the next within seconds. Two lines "
+                    "side by side: some replicas have not followed.",
+                    (
+                        Query(
+                            f"count by (name, version) ({series(_INFO)} == 1)",
+                            "{{name}} {{version}}",
+                        ),
+                    ),
+                    stacked=True,
+                ),
+                Panel(
+                    "Share of each label",
+                    "Moves slowly with what people write; a step at a release means another "
+                    "model, a step without one other texts.",
+                    (
+                        Query(
+                            f"{rate(_PREDICTIONS, by='label')} / on () group_left () "
+                            f"{rate(_PREDICTIONS)}",
+                            "{{label}}",
+                        ),
+                    ),
+                    "percentunit",
+                    stacked=True,
+                    maximum=1.0,
+                ),
+                Panel(
+                    "Score of the predicted label",
+                    "p5 shows the doubtful texts. Falling for weeks: time to train again.",
+                    (
+                        Query(mean(_SCORE), "mean"),
+                        Query(quantile(0.05, _SCORE), "p5"),
+                        Query(quantile(0.5, _SCORE), "p50"),
+                    ),
+                    "percentunit",
+                    maximum=1.0,
+                ),
+            ),
+        ),
+        Row(
+            "Shadow and feedback",
+            (
+                Panel(
+                    "Texts that the shadow was asked",
+                    "skipped: it has no time, which costs callers nothing. failed: it cannot "
+                    "answer; the release rolls back.",
+                    (Query(rate(_SHADOWED, by="result"), "{{result}}"),),
+                    "cps",
+                    stacked=True,
+                ),
+                Panel(
+                    "Agreement of the shadow",
+                    "Same and other labels a second.",
+                    (Query(rate(_SAME), "same label"), Query(rate(_OTHER), "other label")),
+                    "cps",
+                    stacked=True,
+                ),
+                Panel(
+                    "Duration of shadow answers",
+                    "Beside the champion's on the serving dashboard: a slower candidate shows "
+                    "here first.",
+                    tuple(
+                        Query(quantile(q, _SHADOW_SECONDS), f"p{q * 100:g}") for q in (0.5, 0.95)
+                    ),
+                    "s",
+                ),
+                Panel(
+                    "Feedback",
+                    "Answers that a person judged, a minute.",
+                    (Query(f"60 * {rate(_FEEDBACK, by='result')}", "{{result}}"),),
+                    "cpm",
+                    stacked=True,
+                ),
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,192 @@
+"""The cluster below: Ray Serve's replicas and queues, Ray's nodes, processes and objects."""
+
+from monitoring.panels import Board, Panel, Query, Row, number
+from monitoring.promql import quantile, rate, series, total
+
+_OF = 'deployment=~"$deployment"'
+_PROCESSING = "ray_serve_deployment_processing_latency_ms"
+_CALLS = "ray_serve_deployment_request_counter_total"
+_STARTS = "ray_serve_deployment_replica_starts_total"
+
+BOARD = Board(
+    name="ray",
+    title="sentigraph: Ray",
+    says="Are there enough replicas, are they healthy, and do the nodes have room?",
+    deployment_of=_STARTS,
+    numbers=(
+        number(
+            "Healthy replicas",
+            "Of the chosen deployments.",
+            total("ray_serve_deployment_replica_healthy", _OF),
+        ),
+        number(
+            "Replicas not healthy",
+            "Ray replaces one that fails its checks. For long: its log, in the Ray dashboard.",
+            f"count({series('ray_serve_deployment_replica_healthy', _OF)} == 0) or vector(0)",
+            "short",
+            (1.0,),
+        ),
+        number(
+            "Replicas wanted",
+            "What autoscaling aims at.",
+            total("ray_serve_autoscaling_target_replicas", _OF),
+        ),
+        number(
+            "Nodes",
+            "Active in the cluster.",
+            total("ray_cluster_active_nodes"),
+        ),
+        number(
+            "CPU",
+            "Mean over nodes. Above 90 % for long: replicas wait for cores.",
+            f"avg({series('ray_node_cpu_utilization')}) / 100",
+            "percentunit",
+            (0.75, 0.9),
+        ),
+        number(
+            "Memory",
+            "Of the fullest node. At 95 % Ray kills workers.",
+            f"max({series('ray_node_mem_used')} / {series('ray_node_mem_total')})",
+            "percentunit",
+            (0.8, 0.9),
+        ),
+    ),
+    rows=(
+        Row(
+            "Deployments",
+            (
+                Panel(
+                    "Calls of replicas",
+                    "Micro-batches, not texts: each call carries many.",
+                    (
+                        Query(
+                            rate(_CALLS, _OF, by="deployment"),
+                            "{{deployment}}",
+                        ),
+                    ),
+                    "reqps",
+                ),
+                Panel(
+                    "Duration of calls, p95",
+                    "Inside the replica.",
+                    (Query(quantile(0.95, _PROCESSING, _OF, by="deployment"), "{{deployment}}"),),
+                    "ms",
+                ),
+                Panel(
+                    "Calls in work and waiting",
+                    "Waiting above 0 for long: replicas are at `max_ongoing_requests`.",
+                    (
+                        Query(
+                            total("ray_serve_replica_processing_queries", _OF, by="deployment"),
+                            "{{deployment}} in work",
+                        ),
+                        Query(
+                            total("ray_serve_deployment_queued_queries", _OF, by="deployment"),
+                            "{{deployment}} waiting",
+                        ),
+                    ),
+                ),
+                Panel(
+                    "Replicas wanted",
+                    "Beside the healthy ones: a gap that stays is a pod that finds no place.",
+                    (
+                        Query(
+                            total("ray_serve_autoscaling_target_replicas", _OF, by="deployment"),
+                            "{{deployment}} wanted",
+                        ),
+                        Query(
+                            total("ray_serve_deployment_replica_healthy", _OF, by="deployment"),
+                            "{{deployment}} healthy",
+                        ),
+                    ),
+                ),
+                Panel(
+                    "Replicas started",
+                    "Each replica counts itself once, so the sum of those alive; steps without a "
+                    "release are crashes (alert ReplicaCrashLoop).",
+                    (Query(f"sum by (deployment) ({series(_STARTS, _OF)})", "{{deployment}}"),),
+                ),
+                Panel(
+                    "Event loop delay, p95",
+                    "Of replicas. Above 50 ms the process is short of CPU, or something blocks.",
+                    (
+                        Query(
+                            quantile(
+                                0.95,
+                                "ray_serve_event_loop_scheduling_latency_ms",
+                                by="deployment",
+                            ),
+                            "{{deployment}}",
+                        ),
+                    ),
+                    "ms",
+                    (50.0,),
+                ),
+            ),
+        ),
+        Row(
+            "Proxy and controller",
+            (
+                Panel(
+                    "Requests by status",
+                    "As Ray Serve counts them at the replicas behind HAProxy.",
+                    (
+                        Query(
+                            rate("ray_serve_num_http_requests_total", by="status_code"),
+                            "{{status_code}}",
+                        ),
+                    ),
+                    "reqps",
+                    stacked=True,
+                ),
+                Panel(
+                    "Controller loop",
+                    "Duration of one turn; seconds mean that scaling and recovery are late.",
+                    (
+                        Query(
+                            f"max({series('ray_serve_controller_control_loop_duration_s')})",
+                            "one turn",
+                        ),
+                    ),
+                    "s",
+                    (5.0,),
+                ),
+            ),
+        ),
+        Row(
+            "Nodes",
+            (
+                Panel(
+                    "CPU",
+                    "Of each node.",
+                    (Query(f"{series('ray_node_cpu_utilization')} / 100", "{{ip}}"),),
+                    "percentunit",
+                    (0.9,),
+                    maximum=1.0,
+                ),
+                Panel(
+                    "Memory by process",
+                    "Resident, shared parts counted in each. A line that only rises is a leak.",
+                    (
+                        Query(
+                            total("ray_component_rss_bytes", 'Component!="agent"', by="Component"),
+                            "{{Component}}",
+                        ),
+                    ),
+                    "bytes",
+                    stacked=True,
+                ),
+                Panel(
+                    "Object store",
+                    "Used and free. Filling up: something passes large objects by reference.",
+                    (
+                        Query(total("ray_object_store_used_memory"), "used"),
+                        Query(total("ray_object_store_available_memory"), "free"),
+                    ),
+                    "bytes",
+                    stacked=True,
+                ),
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,185 @@
+"""Is it fast, is it right, is anything refused: the first dashboard to open."""
+
+from monitoring.panels import Board, Panel, Query, Row, number
+from monitoring.promql import mean, quantile, rate, share, total
+
+_PREDICT = 'endpoint=~"/api/v1/predict.*"'
+_REQUESTS = "sentiment_requests_total"
+_SECONDS = "sentiment_request_duration_seconds"
+_STAGES = "sentiment_stage_duration_seconds"
+_SLOW_S = 0.25
+
+_within = rate(f"{_SECONDS}_bucket", _PREDICT, f'le="{_SLOW_S}"')
+_failed = share(rate(_REQUESTS, _PREDICT, 'status_code=~"5.."'), rate(_REQUESTS, _PREDICT))
+_refused = share(rate(_REQUESTS, 'status_code="429"'), rate(_REQUESTS))
+
+BOARD = Board(
+    name="serving",
+    title="sentigraph: serving",
+    says="Is it fast, is it right, is anything refused?",
+    numbers=(
+        number(
+            "Requests",
+            "Predictions asked for over HTTP, a second. None for long: callers do not reach us.",
+            rate(_REQUESTS, _PREDICT),
+            "reqps",
+        ),
+        number(
+            "Failed",
+            "Predictions answered with a 5xx; the objective is 0.1 %. Above it, read the error "
+            "codes below, then the log of the deployment that they name.",
+            _failed,
+            "percentunit",
+            (0.001, 0.01),
+        ),
+        number(
+            "Within 250 ms",
+            "Predictions answered within the objective, which is 95 %. Below it, see which stage "
+            "takes the time.",
+            f"{_within} / {rate(f'{_SECONDS}_count', _PREDICT)}",
+            "percentunit",
+            (0.72, 0.95),
+            low_is_bad=True,
+        ),
+        number(
+            "p99",
+            "99 of 100 predictions are answered within this time.",
+            quantile(0.99, _SECONDS, _PREDICT),
+            "s",
+            (0.25, 1.0),
+        ),
+        number(
+            "Refused as overload",
+            "Share of all requests answered 429. Above 2 % somebody is paged: replicas are at "
+            "their bound, or a caller is above its own limit (access dashboard).",
+            _refused,
+            "percentunit",
+            (0.005, 0.02),
+        ),
+        number(
+            "Ingress replicas with a model",
+            "0: nothing is served. Look at the Ray dashboard's Serve page and at the Registry "
+            "deployment's log.",
+            total("sentiment_model_loaded"),
+            "short",
+            (1.0,),
+            low_is_bad=True,
+        ),
+    ),
+    rows=(
+        Row(
+            "Requests",
+            (
+                Panel(
+                    "Requests by status",
+                    "All routes. 429 is overload or a limit, 504 a deadline that passed while "
+                    "waiting, 503 a replica that is not ready.",
+                    (Query(rate(_REQUESTS, by="status_code"), "{{status_code}}"),),
+                    "reqps",
+                    stacked=True,
+                ),
+                Panel(
+                    "Requests by route",
+                    "Which door they come through.",
+                    (Query(rate(_REQUESTS, by="endpoint"), "{{endpoint}}"),),
+                    "reqps",
+                    stacked=True,
+                ),
+                Panel(
+                    "Latency of predictions",
+                    "From the first byte of a request to its answer; dashed: the objective. When "
+                    "p99 leaves p50 behind, look at the queue; when all rise together, at the "
+                    "engine.",
+                    tuple(
+                        Query(quantile(q, _SECONDS, _PREDICT), f"p{q * 100:g}")
+                        for q in (0.5, 0.95, 0.99)
+                    ),
+                    "s",
+                    (_SLOW_S,),
+                ),
+            ),
+        ),
+        Row(
+            "Where the time goes",
+            (
+                Panel(
+                    "Stages, 95th percentile",
+                    "Of a micro-batch, and queue of one text. rpc holds tokenize, window and "
+                    "infer. Queue alone high: more ingress or model replicas.",
+                    (Query(quantile(0.95, _STAGES, by="stage"), "{{stage}}"),),
+                    "s",
+                ),
+                Panel(
+                    "Waiting and in work",
+                    "Texts that wait in the ingresses and requests being answered. A queue that "
+                    "only grows ends in 429.",
+                    (
+                        Query(total("sentiment_queued_texts"), "texts waiting"),
+                        Query(total("sentiment_active_requests"), "requests in work"),
+                    ),
+                ),
+                Panel(
+                    "Predicted wait",
+                    "By which a text is admitted or refused: the longest of all replicas. Close "
+                    "to callers' deadlines, texts are about to be refused.",
+                    (Query(f"max({total('sentiment_predicted_wait_seconds', by='replica')})", ""),),
+                    "s",
+                    (0.5,),
+                ),
+                Panel(
+                    "Texts dropped before compute",
+                    "By reason. Deadline: callers wait less than the queue takes. Cancelled: "
+                    "callers hang up.",
+                    (
+                        Query(
+                            rate("sentiment_dropped_texts_total", by="reason"),
+                            "{{reason}}",
+                        ),
+                    ),
+                    "cps",
+                    (1.0,),
+                ),
+                Panel(
+                    "Micro-batches sent again",
+                    "Because a replica was lost. More than one now and then: replicas are killed; "
+                    "look for memory limits and spot nodes.",
+                    (Query(rate("sentiment_hop_retries_total"), "again"),),
+                    "cps",
+                    (0.2,),
+                ),
+                Panel(
+                    "Texts a request",
+                    "Predictions answered for each request; a jump means that a caller changed "
+                    "how it batches.",
+                    (
+                        Query(
+                            f"{rate('sentiment_predictions_total')} / {rate(_REQUESTS, _PREDICT)}",
+                            "texts",
+                        ),
+                    ),
+                ),
+            ),
+        ),
+        Row(
+            "What is asked",
+            (
+                Panel(
+                    "Length of texts",
+                    "In characters. Longer texts cost more; a jump explains latency before any "
+                    "other search.",
+                    (
+                        Query(mean("sentiment_text_length_characters"), "mean"),
+                        Query(quantile(0.95, "sentiment_text_length_characters"), "p95"),
+                    ),
+                ),
+                Panel(
+                    "Predictions by label",
+                    "Texts a second, over every door.",
+                    (Query(rate("sentiment_predictions_total", by="label"), "{{label}}"),),
+                    "cps",
+                    stacked=True,
+                ),
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,43 @@
+"""``python -m monitoring.dashboards``: writes every dashboard to ``monitoring/dashboards/``.
+
+Ours are made from ``boards/``, the ones in ``ray/`` by the Ray that is installed.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from monitoring.boards import access, batching, cache, models, ray, serving, streams
+from monitoring.grafana import content
+
+FOLDER = Path(__file__).parent / "dashboards"
+BOARDS = (
+    serving.BOARD,
+    batching.BOARD,
+    cache.BOARD,
+    models.BOARD,
+    streams.BOARD,
+    access.BOARD,
+    ray.BOARD,
+)
+
+
+def files() -> Iterator[tuple[Path, str]]:
+    """Each file and its text."""
+    # A second that only these files need.
+    from monitoring import of_ray  # noqa: PLC0415
+
+    for board in BOARDS:
+        yield FOLDER / f"{board.name}.json", content(board)
+    yield from of_ray.files(FOLDER / "ray")
+
+
+def main() -> None:
+    """Writes them; prints the paths."""
+    (FOLDER / "ray").mkdir(parents=True, exist_ok=True)
+    for path, text in files():
+        path.write_text(text, encoding="utf-8")
+        print(path.relative_to(FOLDER.parents[1]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""What lets Prometheus and Grafana on this machine see a local stack, and Ray's dashboard them.
+
+The folder is the same at every start: a Prometheus with its ``prometheus.yml`` follows the
+stack's ports by Ray's discovery file, a Grafana with its ``grafana/grafana.ini`` has the
+data source, our dashboards and Ray's own, whose panels the Ray dashboard shows.
+"""
+
+import argparse
+import shutil
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import yaml
+
+_MONITORING = Path(__file__).resolve().parents[2] / "monitoring"
+_SCRAPE_S = 5
+# The chart's PodMonitor does the same: our own series come through Ray, which puts its prefix
+# before them.
+UNPREFIX = {
+    "source_labels": ["__name__"],
+    "regex": "ray_((?:sentiment|kafka)_.+)",
+    "target_label": "__name__",
+    "replacement": "$1",
+}
+
+
+def lay_out(folder: Path, ray_temp_dir: Path) -> dict[str, str]:
+    """Writes what is ours into ``folder``; the environment that makes Ray write there as well.
+
+    Args:
+        folder: Made when missing; dashboards of an earlier start are replaced.
+        ray_temp_dir: Where Ray will list the addresses of its metrics.
+    """
+    dashboards = folder / "dashboards"
+    shutil.rmtree(dashboards, ignore_errors=True)
+    dashboards.mkdir(parents=True)
+    for file in sorted((_MONITORING / "dashboards").glob("*.json")):
+        shutil.copyfile(file, dashboards / file.name)
+    discovery = ray_temp_dir / "prom_metrics_service_discovery.json"
+    config = {
+        "global": {"scrape_interval": f"{_SCRAPE_S}s", "evaluation_interval": f"{_SCRAPE_S}s"},
+        "rule_files": [str(_MONITORING / "rules.yaml")],
+        "scrape_configs": [
+            {
+                "job_name": "sentigraph",
+                "file_sd_configs": [{"files": [str(discovery)], "refresh_interval": "5s"}],
+                "metric_relabel_configs": [UNPREFIX],
+            }
+        ],
+    }
+    text = yaml.safe_dump(config, sort_keys=False)
+    (folder / "prometheus.yml").write_text(text, encoding="utf-8")
+    return {
+        "RAY_METRICS_OUTPUT_ROOT": str(folder),
+        "RAY_METRICS_GRAFANA_DASHBOARD_OUTPUT_DIR": str(dashboards),
+    }
+
+
+def hook(grafana: str | None, prometheus: str | None) -> dict[str, str]:
+    """The environment by which Ray's dashboard finds both; what is None is not set."""
+    found: dict[str, str] = {}
+    if grafana:
+        # Asked by Ray's server, and by the browser for the panels.
+        found |= {"RAY_GRAFANA_HOST": grafana, "RAY_GRAFANA_IFRAME_HOST": grafana}
+    if prometheus:
+        found["RAY_PROMETHEUS_HOST"] = prometheus
+    return found
+
+
+def address(text: str) -> str:
+    """``http://host:port`` from a command line, without the last slash.
+
+    Raises:
+        ArgumentTypeError: It is no such address, or carries a password.
+    """
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise argparse.ArgumentTypeError(f"{text!r} is no address such as http://127.0.0.1:3000")
+    if parts.password or parts.query or parts.fragment:
+        raise argparse.ArgumentTypeError("an address without password, query and fragment")
+    return text.rstrip("/")

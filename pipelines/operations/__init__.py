@@ -1,0 +1,1 @@
+"""What an operator asks: how the system is (``sentigraph status``), what is wrong (``doctor``)."""

@@ -1,8 +1,8 @@
 """Gives memory back to the system that is free and that glibc keeps.
 
 Bodies of all sizes come and go between small objects that stay, so glibc's heaps grow holes: after
-40,000 hostile requests 55 MB were in use, as before, and 40 MB free and kept
-(``benchmarks/results/hostile.json``). Nothing leaks, but a pod's limit does not know that.
+40,000 hostile requests 55 MB were in use, 1 MB more than before, and 40 MB free and kept
+(``docs/guides/access.md``). Nothing leaks, but a pod's limit does not know that.
 """
 
 import asyncio

@@ -57,6 +57,7 @@ from deployments.router import Routes, routing_key
 from deployments.routes import PREDICT, PREDICT_BATCH, build_app
 from deployments.streams.status import StreamStatus
 from deployments.tracing import Tracer, open_tracer
+from deployments.trim import trim_for_ever, trimmer
 
 # A child of Serve's logger: its format and files, but a level of its own.
 _log = logging.getLogger("ray.serve.sentigraph")
@@ -140,7 +141,8 @@ class Ingress(GrpcMethods):
             self._serve = self._gate.around(self._route)
             self._grpc = self._gate.around(self._grpc)
             self._readiness.secrets = self._gate.secrets_state
-        self._mirroring = asyncio.create_task(self._metrics.mirror(ray_gauge).run())
+        mirroring = self._metrics.mirror(ray_gauge).run()
+        self._beside = asyncio.gather(mirroring, trim_for_ever(trimmer()))
         self._metrics.model_loaded.set(1)
         self._metrics.versions.serve(self._routes)
 
@@ -246,14 +248,14 @@ class Ingress(GrpcMethods):
             return
         if predict is None and is_registry_path(exchange.path):
             exchange.endpoint = REGISTRY_ENDPOINT
-            limit = self._limit(exchange, self._max_form_bytes)
+            limit = self._max_form_bytes if exchange.has_form else self._max_body_bytes
             await self._relay.forward(exchange, max_bytes=limit)
             return
         if predict is None and is_batch_path(exchange.path):
             exchange.endpoint = BATCH_ENDPOINT
             if self._jobs is None:
                 raise JobsOff("batch jobs are off on this server; jobs.enabled switches them on")
-            limit = self._limit(exchange, self._max_job_bytes)
+            limit = self._max_job_bytes if exchange.has_form else self._max_body_bytes
             await self._jobs.forward(exchange, max_bytes=limit)
             return
         if predict is None:
@@ -269,16 +271,12 @@ class Ingress(GrpcMethods):
             )
         await predict(exchange)
 
-    def _limit(self, exchange: Exchange, form_bytes: int) -> int:
-        form = (exchange.header("content-type") or "").startswith("multipart/form-data")
-        return form_bytes if form else self._max_body_bytes
-
     def _finish(self, exchange: Exchange) -> None:
         elapsed_s = time.monotonic() - exchange.started_s
-        metrics = self._metrics
-        method = exchange.method if exchange.status != 405 else "other"
-        metrics.active_requests.dec()
-        metrics.count_request(exchange.endpoint, method, exchange.status, elapsed_s)
+        self._metrics.active_requests.dec()
+        self._metrics.count_request(
+            exchange.endpoint, exchange.counted_method, exchange.status, elapsed_s
+        )
         if self._access is not None:
             self._access.add(exchange, elapsed_s)
         end_request(exchange)

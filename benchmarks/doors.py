@@ -12,6 +12,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -136,11 +137,27 @@ def refusals(world: World) -> None:
 
 
 def too_late(world: World) -> None:
-    """Batches with deadlines that pass while they wait."""
-    with world.client("shop") as client:
-        for _ in range(3):
-            body = {"texts": world.fresh(100)}
-            world.ask(client, "/predict/batch", body, **{"X-Deadline-Ms": "5"})
+    """Texts whose deadline passes while they wait behind a batch, and callers who hang up."""
+
+    def late(deadline_ms: str) -> None:
+        with world.client("shop") as client:
+            body = {"text": world.fresh(1)[0]}
+            world.ask(client, "/predict", body, **{"X-Deadline-Ms": deadline_ms})
+
+    def crowd() -> None:
+        with world.client("shop") as client:
+            world.ask(client, "/predict/batch", {"texts": world.fresh(200)})
+
+    def hang_up() -> None:
+        with world.client("shop") as client:
+            client.timeout = httpx.Timeout(0.05)
+            world.ask(client, "/predict/batch", {"texts": world.fresh(200)})
+
+    with ThreadPoolExecutor(8) as pool:
+        for deadline_ms in ("1", "2", "5", "10", "20"):
+            pool.submit(crowd)
+            pool.submit(late, deadline_ms)
+            pool.submit(hang_up)
 
 
 def jobs(world: World) -> None:
@@ -155,7 +172,7 @@ def jobs(world: World) -> None:
 
 def stream(world: World) -> None:
     """Messages, every tenth of them malformed."""
-    produce(world.kafka.address, list(messages(world.fresh(300), 300, 10)))
+    produce(world.kafka.address, list(messages(world.fresh(600), 600, 20)))
 
 
 def feedback(world: World) -> None:

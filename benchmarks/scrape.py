@@ -33,6 +33,7 @@ from configs.keys import new_key, write_keys
 from monitoring.dashboards import BOARDS
 from monitoring.promql import without_grafana
 from monitoring.series import asked_for, declared
+from pipelines.local.ports import free_port
 from pipelines.local.stack import ROOT, Stack, StackSettings
 from registry.errors import RegistryError
 
@@ -85,7 +86,10 @@ def _config(folder: Path, redis_port: int, bao_url: str) -> Path:
         "cache": {"l2": "redis"},
         "access": {"required": True, "rate_store": "redis", "burst_s": 1.0},
         "breaker": {"recovery_ms": 2_000},
-        "stream": {"enabled": True, "fetch_wait_ms": 10},
+        # Nobody takes the spans, which is counted too.
+        "tracing": {"enabled": True, "endpoint": f"http://127.0.0.1:{free_port()}"},
+        # So short that a micro-batch misses it now and then, and is tried again.
+        "stream": {"enabled": True, "fetch_wait_ms": 10, "processing_timeout_ms": 100},
         "jobs": {"enabled": True, "webhook": {"hosts": ["127.0.0.1"], "max_attempts": 2}},
         "prediction_log": {
             "enabled": True,

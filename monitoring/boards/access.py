@@ -1,4 +1,4 @@
-"""Who is let in, and what the graph depends on: Vault, Redis and their breakers."""
+"""Who is let in, and what the graph depends on: Redis, Vault, a collector of traces."""
 
 from monitoring.panels import Board, Panel, Query, Row, number
 from monitoring.promql import or_zero, quantile, rate, rose, series, share
@@ -6,7 +6,6 @@ from monitoring.promql import or_zero, quantile, rate, rose, series, share
 _REFUSED = "sentiment_access_refusals_total"
 _READS = "sentiment_vault_reads_total"
 _BREAKERS = f"max by (dependency) ({series('sentiment_breaker_open')})"
-# Without a Vault these gauges stay 0 in replicas that never read a secret.
 _login = f"max({series('sentiment_vault_login_seconds')})"
 _lease = f"max({series('sentiment_vault_lease_seconds')})"
 
@@ -32,7 +31,7 @@ BOARD = Board(
         ),
         number(
             "Vault can be read",
-            "1 where secrets come from Vault and it answers; 0 also where no Vault is used.",
+            "1 where it answers, 0 where it does not; no number where no Vault is used.",
             f"max({series('sentiment_vault_up')})",
         ),
         number(
@@ -67,6 +66,14 @@ BOARD = Board(
                     (Query(_BREAKERS, "{{dependency}}"),),
                     limits=(0.5,),
                     maximum=1.0,
+                ),
+                Panel(
+                    "Spans of traces",
+                    "failed: the collector is away or slow. dropped: it takes them slower than "
+                    "they come. Requests lose nothing by either.",
+                    (Query(rate("sentiment_trace_spans_total", by="result"), "{{result}}"),),
+                    "cps",
+                    stacked=True,
                 ),
             ),
         ),

@@ -18,6 +18,8 @@ _SAME = "sentiment_shadow_prediction_matches_total"
 _OTHER = "sentiment_shadow_prediction_mismatches_total"
 _FEEDBACK = "sentiment_feedback_total"
 _PREDICTIONS = "sentiment_predictions_total"
+_SERVING, _REGISTERED = "sentiment_serving_version", "sentiment_registry_version"
+_CHAMPION = 'role="champion"'
 _SHADOW_SECONDS = "sentiment_shadow_prediction_duration_seconds"
 
 
@@ -31,18 +33,18 @@ BOARD = Board(
     says="Which version answers, does the next one agree with it, and do people?",
     numbers=(
         number(
-            "Live versions",
-            "More than one for ten minutes: a release did not reach every replica. Compare "
-            "`/api/v1/models/live` of each.",
-            f"count(count by (version) ({series(_INFO)} == 1))",
-            "short",
-            (2.0,),
+            "Served champion",
+            "The version that answers, as the registry numbers them.",
+            f"max({series(_SERVING, _CHAMPION)})",
         ),
         number(
-            "Predictions",
-            "Texts answered a second, over every door.",
-            rate(_PREDICTIONS),
-            "cps",
+            "Not as registered",
+            "Roles in which an ingress asks another version than the registry names. For five "
+            "minutes: `sentigraph status`, then `sentigraph models audit`.",
+            f"count(max by (name, role) ({series(_SERVING)}) != on (name, role) "
+            f"max by (name, role) ({series(_REGISTERED)})) or vector(0)",
+            "short",
+            (1.0,),
         ),
         number(
             "Mean score",
@@ -87,6 +89,15 @@ BOARD = Board(
                         ),
                     ),
                     stacked=True,
+                ),
+                Panel(
+                    "Served beside registered",
+                    "By role; 0 where nobody has it. Lines that stay apart: the change of an alias "
+                    "did not reach whoever answers (alert ServingDrift).",
+                    (
+                        Query(f"max by (role) ({series(_SERVING)})", "{{role}} served"),
+                        Query(f"max by (role) ({series(_REGISTERED)})", "{{role}} registered"),
+                    ),
                 ),
                 Panel(
                     "Share of each label",

@@ -102,8 +102,8 @@ BOARD = Board(
                 ),
                 Panel(
                     "Replicas started",
-                    "Each replica counts itself once, so the sum of those alive; steps without a "
-                    "release are crashes (alert ReplicaCrashLoop).",
+                    "Each counts itself once, so those alive and lately gone. Crashes are what the "
+                    "controller counts: alert ReplicaCrashLoop, `sentigraph status`.",
                     (Query(f"sum by (deployment) ({series(_STARTS, _OF)})", "{{deployment}}"),),
                 ),
                 Panel(

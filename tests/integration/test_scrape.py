@@ -51,6 +51,8 @@ def prometheus(
         assert client.post("/predict/batch", json=texts).status_code == 200
         late = {"texts": [f"{text} late {i}" for i in range(100)]}
         client.post("/predict/batch", json=late, headers={"X-Deadline-Ms": "2"})
+        sampled = {"traceparent": f"00-{uuid.uuid4().hex}-00f067aa0ba902b7-01"}
+        assert client.post("/predict", json={"text": "traced"}, headers=sampled).status_code == 200
         assert client.post("/batch/predict", json=texts).status_code == 202
         produce(kafka.address, list(messages([text], 20, 5)))
         ends_s = time.monotonic() + 60

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 _PREDICT, _BATCH, _OIP = "/api/v1/predict", "/api/v1/predict/batch", "/v2/models/m/infer"
 _PATIENCE_S, _ANSWER_S = 1.0, 15.0
+_UP_AND_DOWN_MB = 5.0
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _GOOD = json.dumps({"text": "a good text"}).encode()
 
@@ -198,7 +199,15 @@ async def attack(url: str, model: str, count: int, concurrency: int, pid: int) -
         "5xx": sum(n for name, n in answers.items() if name.split()[1].startswith("5")),
         "bad_seeds": sorted(bad)[:20],
         "rss_mb": [*marks, rss_mb(pid)],
+        "flat": _flat([*marks, rss_mb(pid)]),
     }
+
+
+def _flat(marks: list[float]) -> bool:
+    """Whether the end takes no more memory than the middle; a few MB go up and down."""
+    third = max(1, len(marks) // 3)
+    middle, end = marks[third : 2 * third], marks[-third:]
+    return sum(end) / len(end) - sum(middle or end) / len(middle or end) < _UP_AND_DOWN_MB
 
 
 def rss_mb(pid: int) -> float:

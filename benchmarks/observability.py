@@ -1,10 +1,10 @@
 """What metrics, access lines and traces cost: ``python -m benchmarks.observability``.
 
 One private stack; its ingress switches parts of what it tells about itself off and on while it
-runs (``observed_app.py``). Each round sends the same number of requests with nothing, each
-part alone, and everything, in turns that go forth and back. Measured: CPU time of the replicas
-and of HAProxy for one request, and requests a second. Spans go over real OTLP to a receiver in
-this process. What Ray and Serve count themselves stays on throughout.
+runs (``observed_app.py``). Each round sends the same number of requests with nothing and with
+everything, or with the parts that are asked for; every second round goes the other way round.
+Measured: CPU time of the replicas and of HAProxy for one request, and requests a second. Spans of
+1 % go over real OTLP to a receiver in this process. What Ray and Serve count themselves stays on.
 """
 
 import argparse
@@ -36,13 +36,7 @@ from pipelines.local.processes import MARK
 from pipelines.local.stack import Stack, StackSettings
 
 RESULT = ROOT / "benchmarks" / "results" / "observability.json"
-ARMS = {
-    "off": "",
-    "metrics": "metrics",
-    "access log": "logs",
-    "1 % traces": "traces",
-    "on": "metrics,logs,traces",
-}
+OFF, ON = "off", "metrics,logs,traces"
 _BILLED = ("Ingress", "Tokenizer", "Model", "Cache", "haproxy")
 # A remembered text takes so much less time that more are needed for a clock of 10 ms.
 _MORE = 8
@@ -126,52 +120,60 @@ class Bench:
 
 
 def measure(
-    bench: Bench, workloads: dict[str, list[list[bytes]]], rounds: int
+    bench: Bench, workloads: dict[str, list[list[bytes]]], rounds: int, arms: list[str]
 ) -> dict[str, dict[str, list[tuple[float, float]]]]:
     """For each workload and arm what each round saw."""
     found: dict[str, dict[str, list[tuple[float, float]]]] = {}
     for workload, shares in workloads.items():
-        parts = iter(shares)
-        found[workload] = {arm: [] for arm in ARMS}
+        parts = iter(shares[1:])  # the first was the warm-up
+        found[workload] = {arm: [] for arm in arms}
         for number in range(rounds):
-            for arm in list(ARMS) if number % 2 == 0 else reversed(ARMS):
-                bench.switch(ARMS[arm])
+            for arm in arms if number % 2 == 0 else reversed(arms):
+                bench.switch(arm)
                 found[workload][arm].append(bench.send(next(parts)))
                 print(workload, arm, found[workload][arm][-1], file=sys.stderr, flush=True)
     return found
 
 
-def summary(arms: dict[str, list[tuple[float, float]]]) -> dict[str, dict[str, float]]:
-    """Medians over the rounds; ratios are to ``off`` of the same round."""
-    rows = {}
+def summary(arms: dict[str, list[tuple[float, float]]]) -> dict[str, dict[str, object]]:
+    """Medians over the rounds; ratios, with their quartiles, are to ``off`` of the same round."""
+    rows: dict[str, dict[str, object]] = {}
     for arm, seen in arms.items():
-        cpu = [mine[0] / other[0] for mine, other in zip(seen, arms["off"], strict=True)]
-        rate = [mine[1] / other[1] for mine, other in zip(seen, arms["off"], strict=True)]
+        cpu = [mine[0] / other[0] for mine, other in zip(seen, arms[OFF], strict=True)]
+        rate = [mine[1] / other[1] for mine, other in zip(seen, arms[OFF], strict=True)]
         rows[arm] = {
             "cpu_ms_per_request": round(statistics.median(cpu_ms for cpu_ms, _ in seen), 4),
             "requests_per_s": round(statistics.median(per_s for _, per_s in seen), 1),
-            "cpu_ratio": round(statistics.median(cpu), 4),
-            "throughput_ratio": round(statistics.median(rate), 4),
+            "cpu_ratio": _quartiles(cpu),
+            "throughput_ratio": _quartiles(rate),
         }
     return rows
+
+
+def _quartiles(values: list[float]) -> list[float]:
+    return [round(value, 4) for value in statistics.quantiles(values, n=4, method="inclusive")]
 
 
 def main() -> int:
     """Prints and writes the result."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=6, help="of all arms, for each workload")
+    parser.add_argument("--rounds", type=int, default=20, help="of all arms, for each workload")
+    parser.add_argument(
+        "--parts", action="append", default=[], help="further arms: metrics, logs or traces"
+    )
     parser.add_argument("--requests", type=int, default=400, help="of each arm in a round")
     parser.add_argument("--concurrency", type=int, default=32)
     parser.add_argument("--out", type=Path, default=RESULT)
     args = parser.parse_args()
-    turns = args.rounds * len(ARMS)
+    arms = [OFF, *args.parts, ON]
+    turns = args.rounds * len(arms)
     bodies = [orjson.dumps({"text": text}) for text in real_texts(args.requests)]
     # Texts that no cache has seen: the round's number is part of each.
     new = [
         [orjson.dumps({"text": f"{orjson.loads(body)['text']} {turn}"}) for body in bodies]
-        for turn in range(turns)
+        for turn in range(turns + 1)
     ]
-    workloads = {"new texts": new, "remembered texts": [bodies * _MORE] * turns}
+    workloads = {"new texts": new, "remembered texts": [bodies * _MORE] * (turns + 1)}
     with (
         tempfile.TemporaryDirectory(prefix="sentigraph-bench-") as folder,
         receiving() as (receiver, endpoint),
@@ -186,8 +188,9 @@ def main() -> int:
         )
         with Stack(settings, on_step=lambda step: print(f"  {step}", file=sys.stderr)) as stack:
             bench = Bench(stack, args.concurrency)
-            bench.send(bodies)
-            found = measure(bench, workloads, args.rounds)
+            for shares in workloads.values():
+                bench.send(shares[0])
+            found = measure(bench, workloads, args.rounds, arms)
     result = {
         "date": datetime.now(UTC).date().isoformat(),
         "command": "python -m benchmarks.observability " + " ".join(sys.argv[1:]),
@@ -198,7 +201,7 @@ def main() -> int:
         "rounds": args.rounds,
         "concurrency": args.concurrency,
         "spans_received": receiver.spans,
-        "workloads": {name: summary(arms) for name, arms in found.items()},
+        "workloads": {name: summary(seen) for name, seen in found.items()},
     }
     content = json.dumps(result, indent=2) + "\n"
     args.out.write_text(content, encoding="utf-8")

@@ -93,7 +93,7 @@ ABSENT: tuple[Absent, ...] = (
         _names("MLOPS_", "TRACING_BACKEND JAEGER_AGENT_HOST JAEGER_AGENT_PORT ZIPKIN_ENDPOINT"),
     ),
     Absent(
-        "MLflow runs",
+        "MLflow's experiment: the registry finds its runs by the one name that it gave them",
         ("MLOPS_MLFLOW_EXPERIMENT_NAME",),
         always_on=("MLOPS_MLFLOW_ENABLED",),
     ),

@@ -29,6 +29,7 @@ from deployments.spans import Trace
 
 _CORRELATION_ID = re.compile(r"[\w.:\-]{1,128}", re.ASCII)
 _JSON = "application/json"
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 # An answer is data for one caller: not to be sniffed, framed or kept by a proxy.
 _SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -82,10 +83,20 @@ class Exchange:
         return str(self.scope["method"])
 
     @property
+    def counted_method(self) -> str:
+        """The method, or ``other``: a client may write there what it likes."""
+        return self.method if self.method in _METHODS else "other"
+
+    @property
     def path(self) -> str:
         """Path below the application's route prefix."""
         path: str = self.scope["path"]
         return path.removeprefix(self.scope.get("root_path", "").rstrip("/"))
+
+    @property
+    def has_form(self) -> bool:
+        """Whether the body is a form, with a file mostly."""
+        return (self.header("content-type") or "").startswith("multipart/form-data")
 
     def header(self, name: str) -> str | None:
         """A request header, or None; the last one if it is repeated."""

@@ -57,6 +57,7 @@ from deployments.router import Routes, routing_key
 from deployments.routes import PREDICT, PREDICT_BATCH, build_app
 from deployments.streams.status import StreamStatus
 from deployments.tracing import Tracer, open_tracer
+from deployments.trim import trim_for_ever, trimmer
 
 # A child of Serve's logger: its format and files, but a level of its own.
 _log = logging.getLogger("ray.serve.sentigraph")
@@ -140,9 +141,10 @@ class Ingress(GrpcMethods):
             self._serve = self._gate.around(self._route)
             self._grpc = self._gate.around(self._grpc)
             self._readiness.secrets = self._gate.secrets_state
-        self._mirroring = asyncio.create_task(self._metrics.mirror(ray_gauge).run())
+        mirroring = self._metrics.mirror(ray_gauge).run()
+        self._beside = asyncio.gather(mirroring, trim_for_ever(trimmer()))
         self._metrics.model_loaded.set(1)
-        self._show_versions()
+        self._metrics.versions.serve(self._routes)
 
     def __serve_build_asgi_app__(self) -> object:
         """Serve calls this for the ASGI application, once the replica is made."""
@@ -164,7 +166,7 @@ class Ingress(GrpcMethods):
         if routes.epoch >= self._routes.epoch and routes != self._routes:
             self._routes = routes
             self._readiness.forget()
-            self._show_versions()
+            self._metrics.versions.serve(self._routes)
         return self._routes.epoch
 
     async def forget(self, model: bytes) -> int:
@@ -195,14 +197,6 @@ class Ingress(GrpcMethods):
         """Judges an answer of any replica; None when none remembers it."""
         found = self._comparison.judge(prediction_id, label)
         return found or await self._registry.judge(prediction_id, label)
-
-    def _show_versions(self) -> None:
-        routes = self._routes
-        slots = [slot.model for slot in (routes.challenger, routes.shadow) if slot is not None]
-        self._metrics.model_version.clear()
-        for live in (routes.champion, *slots):
-            self._metrics.model_version.labels(live.name, str(live.version), live.digest).set(1)
-        self._metrics.versions.serve(routes)
 
     def metrics_page(self) -> bytes:
         """The Prometheus text page of this replica."""
@@ -254,14 +248,14 @@ class Ingress(GrpcMethods):
             return
         if predict is None and is_registry_path(exchange.path):
             exchange.endpoint = REGISTRY_ENDPOINT
-            limit = self._limit(exchange, self._max_form_bytes)
+            limit = self._max_form_bytes if exchange.has_form else self._max_body_bytes
             await self._relay.forward(exchange, max_bytes=limit)
             return
         if predict is None and is_batch_path(exchange.path):
             exchange.endpoint = BATCH_ENDPOINT
             if self._jobs is None:
                 raise JobsOff("batch jobs are off on this server; jobs.enabled switches them on")
-            limit = self._limit(exchange, self._max_job_bytes)
+            limit = self._max_job_bytes if exchange.has_form else self._max_body_bytes
             await self._jobs.forward(exchange, max_bytes=limit)
             return
         if predict is None:
@@ -277,16 +271,12 @@ class Ingress(GrpcMethods):
             )
         await predict(exchange)
 
-    def _limit(self, exchange: Exchange, form_bytes: int) -> int:
-        form = (exchange.header("content-type") or "").startswith("multipart/form-data")
-        return form_bytes if form else self._max_body_bytes
-
     def _finish(self, exchange: Exchange) -> None:
         elapsed_s = time.monotonic() - exchange.started_s
-        metrics = self._metrics
-        method = exchange.method if exchange.status != 405 else "other"
-        metrics.active_requests.dec()
-        metrics.count_request(exchange.endpoint, method, exchange.status, elapsed_s)
+        self._metrics.active_requests.dec()
+        self._metrics.count_request(
+            exchange.endpoint, exchange.counted_method, exchange.status, elapsed_s
+        )
         if self._access is not None:
             self._access.add(exchange, elapsed_s)
         end_request(exchange)
@@ -295,7 +285,6 @@ class Ingress(GrpcMethods):
         """Serve calls this when it stops the replica."""
         if self._access is not None:
             self._access.flush()
-        if self._log is not None:
-            self._log.close()
-        if self._tracer is not None:
-            self._tracer.close()
+        for part in (self._log, self._tracer):
+            if part is not None:
+                part.close()

@@ -6,11 +6,11 @@ if it is sampled, its trace.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Protocol
+from typing import Any, Protocol
 
 from deployments.spans import Trace
 
@@ -32,13 +32,12 @@ class Request(Protocol):
 REQUEST: ContextVar[Request | None] = ContextVar("sentigraph_request", default=None)
 
 
-def request_fields(request: Request) -> dict[str, str]:
-    """Fields of the lines of one request."""
-    fields = {"correlation_id": request.correlation_id}
+def add_request_fields(fields: MutableMapping[str, Any], request: Request) -> None:
+    """Adds what the lines of one request have."""
+    fields["correlation_id"] = request.correlation_id
     if request.trace is not None:
         fields["trace_id"] = f"{request.trace.context.trace_id:032x}"
         fields["span_id"] = f"{request.trace.context.span_id:016x}"
-    return fields
 
 
 class LogFields(logging.Filter):
@@ -58,7 +57,7 @@ class LogFields(logging.Filter):
             **self._service,
         }
         if (request := REQUEST.get()) is not None:
-            fields |= request_fields(request)
+            add_request_fields(fields, request)
         if record.exc_info and record.exc_info[0] is not None:
             fields["error_type"] = record.exc_info[0].__name__
         record.__dict__.update(fields)

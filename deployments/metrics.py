@@ -19,7 +19,7 @@ from prometheus_client.metrics_core import Metric
 from deployments.job_metrics import JobMetrics
 from deployments.mirror import MakeGauge, Mirror
 from deployments.payloads import FloatArray
-from deployments.stream_metrics import PredictionLogMetrics, StreamMetrics
+from deployments.stream_metrics import PredictionLogMetrics, StreamMetrics, span_counter
 from deployments.version_metrics import VersionMetrics
 
 _BREAKER_STATES = {"closed": 0.0, "half_open": 0.5, "open": 1.0}
@@ -229,22 +229,11 @@ class Metrics:
             "1 while a model version is live.",
             registry=registry,
         )
-        self.model_version = Gauge(
-            "sentiment_model_version_info",
-            "The live version; always 1.",
-            ["name", "version", "digest"],
-            registry=registry,
-        )
-        self.spans = Counter(
-            "sentiment_trace_spans",
-            "Spans by what became of them (exported, dropped: too many waited, failed).",
-            ["result"],
-            registry=registry,
-        )
         self.versions = VersionMetrics(registry)
         self.jobs = JobMetrics(registry)
         self.stream = StreamMetrics(registry)
         self.prediction_log = PredictionLogMetrics(registry)
+        self.spans = span_counter(registry)
 
     def observe_batches(self, batches: FloatArray) -> None:
         """Counts engine batches; rows as in ``ScoreBatch.batches``."""

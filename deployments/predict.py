@@ -3,6 +3,7 @@
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import TypeVar
 
 import orjson
@@ -62,6 +63,10 @@ class Predict:
         self._answered = answered
         self._limits = limits
         self._metrics = metrics
+        # Finding a child by its labels costs more than counting.
+        self._predicted = cache(
+            lambda label, cached: metrics.predictions.labels(label, str(cached).lower())
+        )
 
     async def one(self, exchange: Exchange) -> None:
         """Answers one text with ``schemas.Prediction``."""
@@ -216,7 +221,7 @@ class Predict:
         scores = [round(score, 6) for score in outcome.prediction.scores.tolist()]
         best = max(range(len(scores)), key=scores.__getitem__)
         label = model.labels[best]
-        self._metrics.predictions.labels(label, str(outcome.cached).lower()).inc()
+        self._predicted(label, outcome.cached).inc()
         self._metrics.score.observe(scores[best])
         prediction_id = str(uuid.uuid4())
         by_label = dict(zip(model.labels, scores, strict=True))

@@ -11,8 +11,9 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute, Match
+from starlette.routing import BaseRoute
 
 from configs.schema import LimitsConfig, ServerConfig
 from deployments.cache_routes import cache_routes
@@ -42,7 +43,6 @@ from deployments.service import Service
 PREFIX = "/api/v1"
 PREDICT = f"{PREFIX}/predict"
 PREDICT_BATCH = f"{PREFIX}/predict/batch"
-_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 
 
 def build_app(
@@ -214,14 +214,16 @@ def _from_http(error: HTTPException, request: Request) -> RequestError:
 
 
 def _allowed(request: Request) -> set[str]:
-    """Methods of the path; Starlette itself names those of its first route only."""
+    """Methods of the path; Starlette itself names those of its first route only.
+
+    Those of a pattern that matches too are left out: nothing answers to `/models/search` as a name.
+    """
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    routes = [
+        route for route in iter_route_contexts(request.app.routes) if route.path_regex.match(path)
+    ]
     return {
-        method
-        for method in _METHODS
-        if any(
-            route.matches({**request.scope, "method": method})[0] is Match.FULL
-            for route in request.app.routes
-        )
+        method for route in routes if route.path == routes[0].path for method in route.methods or ()
     }
 
 

@@ -28,23 +28,18 @@ class Served:
     hits: int
     answer: Mapping[str, object] = field(default_factory=dict)
 
-    def fields(self) -> dict[str, object]:
-        """For the access line, by the specification's names."""
-        model, answer = self.model, self.answer
-        fields: dict[str, object] = {
-            "model_name": model.name,
-            "model_version": model.version,
-            "backend": BACKENDS[model.kind],
-            "texts": self.texts,
-            "text_length": self.text_length,
-            "tokens": self.tokens,
-            "cached": self.hits == self.texts,
-        }
-        if answer:
-            fields["prediction_id"] = answer["prediction_id"]
-            fields["label"] = answer["label"]
-            fields["score"] = answer["score"]
-        return fields
+    def add_fields(self, line: dict[str, object]) -> None:
+        """Adds them to an access line, by the specification's names."""
+        line["model_name"] = self.model.name
+        line["model_version"] = self.model.version
+        line["backend"] = BACKENDS[self.model.kind]
+        line["texts"] = self.texts
+        line["text_length"] = self.text_length
+        line["tokens"] = self.tokens
+        line["cached"] = self.hits == self.texts
+        if self.answer:
+            for name in ("prediction_id", "label", "score"):
+                line[name] = self.answer[name]
 
     def attributes(self) -> dict[str, str | int | bool]:
         """For the request's span."""

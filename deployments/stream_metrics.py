@@ -1,4 +1,4 @@
-"""The metrics of streams and of the prediction log, under the specification's names.
+"""The metrics of streams, of the prediction log and of traces, under the specification's names.
 
 The second half of ``metrics.py``, which makes it; the same rules hold. A replica of the
 Stream deployment counts the first half, whoever predicts the second.
@@ -77,3 +77,16 @@ class PredictionLogMetrics:
             "Files that could not be written; they are tried again.",
             registry=registry,
         )
+
+
+def span_counter(registry: CollectorRegistry) -> Counter:
+    """What becomes of the spans that this replica sends; each result is there from the start."""
+    spans = Counter(
+        "sentiment_trace_spans",
+        "Spans by what became of them (exported, dropped: too many waited, failed).",
+        ["result"],
+        registry=registry,
+    )
+    for result in ("exported", "dropped", "failed"):
+        spans.labels(result)
+    return spans

@@ -25,6 +25,12 @@ class VersionMetrics:
     """Version numbers by role (champion, challenger, shadow); 0 where nobody has it."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        self._info = Gauge(
+            "sentiment_model_version_info",
+            "A version that this ingress asks, in whichever role; always 1.",
+            ["name", "version", "digest"],
+            registry=registry,
+        )
         self._serving = Gauge(
             "sentiment_serving_version",
             "Version number that this ingress asks in a role; 0 for none.",
@@ -40,10 +46,14 @@ class VersionMetrics:
 
     def serve(self, routes: Routes) -> None:
         """Shows what an ingress does."""
-        name, slots = routes.champion.name, {slot: getattr(routes, slot) for slot in SLOTS}
-        self._serving.labels(name, CHAMPION).set(routes.champion.version)
-        for role, slot in slots.items():
-            self._serving.labels(name, role).set(0 if slot is None else slot.model.version)
+        slots = {CHAMPION: routes.champion}
+        slots |= {role: slot.model for role in SLOTS if (slot := getattr(routes, role)) is not None}
+        self._info.clear()
+        for live in slots.values():
+            self._info.labels(live.name, str(live.version), live.digest).set(1)
+        for role in (CHAMPION, *SLOTS):
+            version = slots[role].version if role in slots else 0
+            self._serving.labels(routes.champion.name, role).set(version)
 
     def register(self, name: str, alias: str, places: Mapping[str, Place]) -> None:
         """Shows what the registry says of the served model.

@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute
 
 from deployments.errors import InvalidInput
 from deployments.jobs.bodies import (
+    WEB_ADDRESS,
     JobAccepted,
     JobCancelled,
     JobFigures,
@@ -57,13 +58,14 @@ _UPLOAD: dict[str, Any] = {
                 "schema": {
                     "type": "object",
                     "required": ["file"],
+                    "additionalProperties": False,
                     "properties": {
                         "file": {"type": "string", "format": "binary"},
                         "text_column": {"type": "string", "default": "text"},
                         "priority": {"type": "string", "enum": ["high", "medium", "low"]},
-                        "max_batch_size": {"type": "integer"},
-                        "timeout_seconds": {"type": "integer"},
-                        "webhook_url": {"type": "string"},
+                        "max_batch_size": {"type": "integer", "minimum": 1, "maximum": 1_000},
+                        "timeout_seconds": {"type": "integer", "minimum": 10, "maximum": 604_800},
+                        "webhook_url": {"type": "string", "maxLength": 2_000, **WEB_ADDRESS},
                     },
                 }
             }

@@ -1,9 +1,12 @@
 """Bodies of the routes of batch jobs, as pydantic models."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from deployments.jobs.records import Priority, State
 from deployments.schemas import Text, TextPrediction
+
+# Said in the document; what is not one is refused with E7003 (``webhook.py``).
+WEB_ADDRESS: dict[str, JsonValue] = {"pattern": r"^(https?://.+)?$"}
 
 
 class JobRequest(BaseModel):
@@ -23,7 +26,12 @@ class JobRequest(BaseModel):
     timeout_seconds: int | None = Field(
         None, ge=10, le=604_800, description="Not ended by then, the job expires."
     )
-    webhook_url: str = Field("", max_length=2_000, description="Told when the job has ended.")
+    webhook_url: str = Field(
+        "",
+        max_length=2_000,
+        json_schema_extra=WEB_ADDRESS,
+        description="Told when the job has ended; of a host that `jobs.webhook.hosts` lists.",
+    )
 
 
 class _Answer(BaseModel):

@@ -7,7 +7,10 @@ enough for it to be refused, and no more is stored.
 
 import csv
 import io
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import BinaryIO, Literal
 
 import orjson
@@ -21,8 +24,9 @@ _SUFFIXES: dict[str, Kind] = {
     ".ndjson": "jsonl",
     ".parquet": "parquet",
 }
-# Rows of a Parquet file that are decoded at once.
-_ROWS = 1_024
+_CHILD = Path(__file__).with_name("parquet_child.py")
+# What reading takes beside what is unpacked.
+_MEMORY_BYTES = 64 << 20
 # A line may be a text that is too long, and fields beside it.
 _LINE_CHARS_PER_TEXT_CHAR = 16
 
@@ -45,18 +49,19 @@ def read_texts(
     """The texts of a file, one for each row.
 
     Args:
-        file: From its start; seekable.
+        file: From its start; one that the system knows, or that can be written out.
         kind: See ``kind_of``.
         column: Field or column of the text.
         max_chars: Longer texts are cut to one character more.
-        max_bytes: What a Parquet row group's column may unpack to.
+        max_bytes: What a Parquet row group's column may unpack to; twice of it is the memory
+            that reading one may take.
 
     Raises:
         JobRefused: It is not such a file, or has no such column.
     """
     try:
         if kind == "parquet":
-            texts = _parquet(file, column, max_bytes)
+            texts = _parquet(file, column, max_chars, max_bytes)
         elif kind == "csv":
             texts = _csv(file, column, max_chars)
         else:
@@ -101,34 +106,34 @@ def _jsonl(file: BinaryIO, column: str, max_chars: int) -> Iterator[object]:
         yield row.get(column) if isinstance(row, dict) else None
 
 
-def _parquet(file: BinaryIO, column: str, max_bytes: int) -> Iterator[object]:
-    # 50 MB of memory that only such files need.
-    import pyarrow as pa  # noqa: PLC0415
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
-    try:
-        parquet = pq.ParquetFile(file, read_dictionary=[column])
-        names = parquet.schema_arrow.names
-        if column not in names:
-            raise _no_column(column, names)
-        _check_sizes(parquet.metadata, column, max_bytes)
-        for batch in parquet.iter_batches(_ROWS, columns=[column]):
-            # One value at a time: a dictionary may stand for far more than it takes.
-            for value in batch.column(0):
-                yield value.as_py()
-    except pa.ArrowException as error:
-        raise JobRefused("the file is no Parquet that can be read", {"field": "file"}) from error
-
-
-def _check_sizes(metadata: object, column: str, max_bytes: int) -> None:
-    groups = range(metadata.num_row_groups)  # type: ignore[attr-defined]
-    for group in (metadata.row_group(number) for number in groups):  # type: ignore[attr-defined]
-        for chunk in (group.column(number) for number in range(group.num_columns)):
-            if chunk.path_in_schema == column and chunk.total_uncompressed_size > max_bytes:
-                raise JobRefused(
-                    f"a row group unpacks to more than {max_bytes} bytes: write smaller ones",
-                    {"field": "file", "max_bytes": max_bytes},
-                )
+def _parquet(file: BinaryIO, column: str, max_chars: int, max_bytes: int) -> Iterator[object]:
+    """Read by a process of its own, which alone dies of a file that is made to kill its reader."""
+    number = file.fileno()  # a spooled file is written out for it
+    file.flush()
+    file.seek(0)
+    bounds = (max_chars, max_bytes, 2 * max_bytes + _MEMORY_BYTES)
+    command = [sys.executable, "-I", str(_CHILD), column, *map(str, bounds)]
+    most = max_chars * _LINE_CHARS_PER_TEXT_CHAR + 1_024
+    child = subprocess.Popen(  # noqa: S603  (our own command line; the column is an argument)
+        command, stdin=number, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    with child:
+        assert child.stdout is not None
+        try:
+            while line := child.stdout.readline(most):
+                row = orjson.loads(line)
+                if isinstance(row, dict):
+                    if row:
+                        raise JobRefused(row["message"], {"field": row["field"]})
+                    return
+                yield row
+        finally:
+            child.kill()
+    raise JobRefused(
+        f"the file cannot be read in the memory and time that a file may take; a row group may "
+        f"unpack to {max_bytes} bytes",
+        {"field": "file", "max_bytes": max_bytes},
+    )
 
 
 def _no_column(column: str, names: list[str]) -> JobRefused:

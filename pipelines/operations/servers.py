@@ -14,6 +14,8 @@ from urllib.parse import urlsplit
 import redis
 from kafka import KafkaConsumer
 from kafka.errors import KafkaError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from configs.dependencies import RedisConfig
 from configs.errors import SecretsError
@@ -43,7 +45,7 @@ def ask_redis(config: RedisConfig) -> Redis:
         ssl_ca_certs=config.tls_ca_file or None,
         socket_timeout=config.timeout_ms / 1_000,
         socket_connect_timeout=config.connect_timeout_ms / 1_000,
-        retry=None,
+        retry=Retry(NoBackoff(), 0),
         decode_responses=True,
     )
     try:

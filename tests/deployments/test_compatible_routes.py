@@ -35,6 +35,22 @@ def test_a_healthy_service_says_so_everywhere() -> None:
     with_front(CONFIG, body)
 
 
+def test_methods_that_clients_make_up_are_counted_as_one() -> None:
+    async def body(client: httpx.AsyncClient) -> None:
+        for method in ("BREW", "PROPFIND", "GET"):
+            assert (await client.request(method, "/nowhere")).status_code == 404
+            await client.request(method, "/health")
+        refused = await client.request("BREW", "/health")
+        assert (refused.status_code, refused.headers["allow"]) == (405, "GET")
+        page = (await client.get("/metrics")).text
+        assert "BREW" not in page
+        unmatched = 'sentiment_requests_total{endpoint="unmatched",method='
+        assert f'{unmatched}"other",status_code="404"}} 2.0' in page
+        assert f'{unmatched}"GET",status_code="404"}} 1.0' in page
+
+    with_front(CONFIG, body)
+
+
 def test_a_broken_model_is_seen_and_hides_nothing_else() -> None:
     async def body(client: httpx.AsyncClient) -> None:
         health = await client.get("/health")

@@ -408,6 +408,56 @@ def test_files_that_are_refused_leave_nothing(
     with_jobs(jobs_config(tmp_path, jobs={"max_upload_bytes": 300_000}), body, start=False)
 
 
+def varint(value: int, size: int = 0) -> bytes:
+    """A number as Thrift writes it, with as many bytes as are wanted."""
+    left, found = value << 1, bytearray()
+    while left >= 0x80 or len(found) + 1 < size:
+        found.append(left & 0x7F | 0x80)
+        left >>= 7
+    return bytes([*found, left])
+
+
+def parquet(texts: list[str], says: int | None = None, **options: Any) -> bytes:
+    """A file without a dictionary; its footer says that a row group unpacks to ``says`` bytes."""
+    sink = io.BytesIO()
+    pq.write_table(
+        pa.table({"text": texts}), sink, use_dictionary=False, compression="zstd", **options
+    )
+    content = sink.getvalue()
+    if says is None:
+        return content
+    group = pq.read_metadata(io.BytesIO(content)).row_group(0)
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    told = content[footer:]
+    for size in (group.total_byte_size, group.column(0).total_uncompressed_size):
+        told = told.replace(varint(size), varint(says, len(varint(size))))
+    return content[:footer] + told
+
+
+@pytest.mark.parametrize("kind", ["lies", "repeats", "endless footer"])
+def test_a_parquet_file_that_unpacks_to_anything_kills_its_reader_alone(
+    tmp_path: Path, kind: str
+) -> None:
+    if kind == "repeats":
+        # What is the same in the text before takes a few bytes, and says so.
+        texts = ["x" * 100_000 + str(i) for i in range(1_000)]
+        content = parquet(texts, column_encoding="DELTA_BYTE_ARRAY")
+    else:
+        content = parquet(["x" * 100_000_000], says=1_000)
+    if kind == "endless footer":
+        content = content[:-8] + b"\xff\xff\xff\x7fPAR1"
+    assert len(content) < 300_000
+
+    async def body(client: httpx.AsyncClient, _: JobsReplica) -> None:
+        answer = await client.post("/files", files={"file": ("a.parquet", content)})
+        assert code(answer) == (422, "E7003")
+        told = "no Parquet" if kind == "endless footer" else "memory and time"
+        assert told in answer.json()["error_message"]
+        assert (await client.get("/metrics")).json()["total_jobs"] == 0
+
+    with_jobs(jobs_config(tmp_path, jobs={"max_upload_bytes": 300_000}), body, start=False)
+
+
 def test_callers_see_their_own_jobs(tmp_path: Path) -> None:
     keys = {who: new_key(who, ["predict"]) for who in ("ann", "bob")}
     access = {"required": True, "api_keys": write_keys([kept for _, kept in keys.values()])}

@@ -515,6 +515,9 @@ def test_errors_have_the_one_body(api: Api) -> None:
     assert api("POST", "", content=b"{").status_code == 422
     wrong = api("PUT", "")
     assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET, POST")
+    # DELETE is of `{model_id}`, and no model can have that name.
+    wrong = api("OPTIONS", "/search")
+    assert (wrong.status_code, wrong.headers["allow"]) == (405, "GET")
     latin = {"Content-Type": "application/json"}
     garbled = api("POST", "", content=b'{"name": "caf\xe9"}', headers=latin)
     assert (garbled.status_code, garbled.json()["error_code"]) == (400, "E1001")

@@ -45,6 +45,12 @@ def test_an_ingress_shows_every_role(registry: CollectorRegistry, versions: Vers
         "challenger": 0,
         "shadow": 5,
     }
+    info = {"name": "sentiment", "digest": DIGEST}
+    values = [
+        registry.get_sample_value("sentiment_model_version_info", {**info, "version": number})
+        for number in ("3", "4", "5")
+    ]
+    assert values == [None, 1, 1]
 
 
 def test_the_registry_shows_the_configured_alias_and_slots_with_weight(

@@ -41,21 +41,6 @@ IN_VALUES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "Vault without an address": ({"secrets": {"vault": {"server": ""}}}, "server is needed"),
     "a whole list of applications": ({"serve": {"applications": []}}, "applications"),
-    "traces to nowhere": ({"tracing": {"enabled": True}}, "tracing.endpoint"),
-    "traces to everybody": (
-        {
-            "tracing": {
-                "enabled": True,
-                "endpoint": "http://collector:4317",
-                "cidrs": ["0.0.0.0/0"],
-            }
-        },
-        "cidrs",
-    ),
-    "traces to no network": (
-        {"tracing": {"enabled": True, "endpoint": "http://collector:4317", "namespaces": []}},
-        "tracing.namespaces or tracing.cidrs",
-    ),
     "budget that blocks every drain": (
         {"podDisruptionBudget": {"maxUnavailable": 0}},
         "maxUnavailable",

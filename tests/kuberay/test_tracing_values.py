@@ -1,50 +1,43 @@
-"""`tracing` of the chart: the application sends spans, and the network lets them out."""
+"""Tracing in the chart: the application sends spans, and the network lets them out."""
 
 from typing import Any
 
+import helm_python as helm
 import pytest
-import yaml
-from manifests import merged, render, values_of
-from operator_rules import ray_service
+from manifests import Document, merged, render, values_of
+from operator_rules import serve_config
 
 from configs.load import load_config
 
 pytestmark = pytest.mark.slow
-ENDPOINT = "http://otel-collector.observability.svc:4318/v1/traces"
+ENDPOINT = "http://otel-collector.observability.svc:4317"
 
 
-def rendered(**tracing: Any) -> list[dict[str, Any]]:
-    values = {"enabled": True, "endpoint": ENDPOINT, "protocol": "http", **tracing}
-    return render(merged(values_of("development"), {"tracing": values}))
+def rendered(reach: dict[str, Any] | None, **environment: str) -> list[Document]:
+    tracing = {} if environment else {"tracing": {"enabled": True, "endpoint": ENDPOINT}}
+    change = {
+        "serve": {"application": {"args": tracing}},
+        "environment": environment,
+        "networkPolicy": {"reaches": {"traces": reach}},
+    }
+    return render(merged(values_of("development"), change))
 
 
-def test_the_application_gets_the_collector(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("PROFILE", raising=False)
-    documents = rendered(sampleRatio=0.25)
-    content = yaml.safe_load(ray_service(documents)["spec"]["serveConfigV2"])
-    args = content["applications"][0]["args"]
-    tracing = load_config({"tracing": args["tracing"]}).tracing
-    assert tracing.enabled
-    assert (tracing.endpoint, tracing.protocol) == (ENDPOINT, "http")
-    assert tracing.sample_ratio == 0.25
-    # The registry's address, which the same template sets, is still there.
-    assert args["registry"]["tracking_uri"].startswith("http://")
-
-
-def test_the_network_lets_spans_out_to_that_port_alone() -> None:
-    documents = rendered(namespaces=["observability"], cidrs=["10.9.0.0/16"])
-    [policy] = [d for d in documents if d["metadata"]["name"] == "sentigraph-ray"]
+def test_spans_leave_for_the_collector_alone() -> None:
+    documents = rendered({"namespaces": ["observability"], "ports": [4317]})
+    args = serve_config(documents)["applications"][0]["args"]
+    assert load_config({"tracing": args["tracing"]}).tracing.endpoint == ENDPOINT
+    [policy] = [d for d in documents if d["metadata"]["name"] == "sentigraph-serving"]
     [rule] = [
-        r for r in policy["spec"]["egress"] if {"protocol": "TCP", "port": 4318} in r["ports"]
+        rule
+        for rule in policy["spec"]["egress"]
+        if rule["ports"] == [{"protocol": "TCP", "port": 4317}]
     ]
-    assert rule["ports"] == [{"protocol": "TCP", "port": 4318}]
-    assert rule["to"] == [
-        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "observability"}}},
-        {"ipBlock": {"cidr": "10.9.0.0/16"}},
-    ]
+    namespace = {"kubernetes.io/metadata.name": "observability"}
+    assert rule["to"] == [{"namespaceSelector": {"matchLabels": namespace}}]
 
 
-def test_nothing_is_opened_where_tracing_is_off() -> None:
-    documents = render(values_of("development"))
-    assert "4317" not in yaml.safe_dump(documents)
-    assert "tracing" not in ray_service(documents)["spec"]["serveConfigV2"]
+@pytest.mark.parametrize("environment", [{}, {"MLOPS_ENABLE_TRACING": "true"}])
+def test_a_closed_way_is_refused(environment: dict[str, str]) -> None:
+    with pytest.raises(helm.HelmRenderError, match=r"reaches\.traces is needed"):
+        rendered(None, **environment)

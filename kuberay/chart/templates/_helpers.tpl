@@ -56,13 +56,6 @@ http://{{ include "sentigraph.name" . }}-mlflow.{{ .Release.Namespace }}.svc:500
 {{- end -}}
 {{- $application := index $config.applications 0 -}}
 {{- $address := dict "args" (dict "registry" (dict "tracking_uri" (include "sentigraph.trackingUri" .))) -}}
-{{- with .Values.tracing }}
-{{- if .enabled }}
-{{- $endpoint := required "tracing.endpoint: an address is needed when tracing.enabled is true" .endpoint -}}
-{{- $tracing := dict "enabled" true "endpoint" $endpoint "protocol" .protocol "sample_ratio" .sampleRatio -}}
-{{- $_ := set $address.args "tracing" $tracing -}}
-{{- end }}
-{{- end }}
 {{- $application = mergeOverwrite $application $address (deepCopy (.Values.serve.application | default dict)) -}}
 {{- if eq (include "sentigraph.jobsStore" .) "volume" -}}
 {{- $_ := set $application "args" (mergeOverwrite $application.args (dict "jobs" (dict "database" "sqlite:////app/jobs/jobs.db"))) -}}

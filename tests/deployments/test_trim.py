@@ -1,0 +1,55 @@
+"""Free memory goes back to the system."""
+
+import asyncio
+import ctypes
+from pathlib import Path
+
+import pytest
+
+from deployments.trim import trim_for_ever, trimmer
+
+_PIECES, _BYTES = 2_000, 50_000
+
+
+def resident_mb() -> float:
+    lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
+    return int(next(line for line in lines if line.startswith("VmRSS")).split()[1]) / 1_024
+
+
+def test_holes_between_what_stays_are_given_back() -> None:
+    trim = trimmer()
+    if trim is None:
+        pytest.skip("no glibc")
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    libc.free.argtypes = [ctypes.c_void_p]
+    pieces = [libc.malloc(_BYTES) for _ in range(2 * _PIECES)]
+    for piece in pieces:
+        ctypes.memset(piece, 1, _BYTES)
+    for piece in pieces[::2]:
+        libc.free(piece)
+    before = resident_mb()
+    trim()
+    given_back = before - resident_mb()
+    for piece in pieces[1::2]:
+        libc.free(piece)
+    assert given_back > 0.7 * _PIECES * _BYTES / (1 << 20)
+
+
+def test_it_is_done_again_and_again() -> None:
+    async def body() -> None:
+        done = asyncio.Event()
+        calls: list[int] = []
+        loop = asyncio.get_running_loop()
+
+        def trim() -> None:
+            calls.append(1)
+            if len(calls) == 3:
+                loop.call_soon_threadsafe(done.set)
+
+        trimming = asyncio.create_task(trim_for_ever(trim, 0.001))
+        await asyncio.wait_for(done.wait(), 5)
+        trimming.cancel()
+        await trim_for_ever(None)
+
+    asyncio.run(body())

@@ -1,4 +1,4 @@
-"""Who is let in, and what the graph depends on: Redis, Vault, a collector of traces."""
+"""Who is let in, and what the graph depends on: Vault, Redis and their breakers."""
 
 from monitoring.panels import Board, Panel, Query, Row, number
 from monitoring.promql import or_zero, quantile, rate, rose, series, share
@@ -66,14 +66,6 @@ BOARD = Board(
                     (Query(_BREAKERS, "{{dependency}}"),),
                     limits=(0.5,),
                     maximum=1.0,
-                ),
-                Panel(
-                    "Spans of traces",
-                    "failed: the collector is away or slow. dropped: it takes them slower than "
-                    "they come. Requests lose nothing by either.",
-                    (Query(rate("sentiment_trace_spans_total", by="result"), "{{result}}"),),
-                    "cps",
-                    stacked=True,
                 ),
             ),
         ),

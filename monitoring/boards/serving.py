@@ -179,6 +179,13 @@ BOARD = Board(
                     "cps",
                     stacked=True,
                 ),
+                Panel(
+                    "Trace spans",
+                    "Exported, or lost: failed when the collector did not take them, dropped when "
+                    "too many waited. Requests do not notice either.",
+                    (Query(rate("sentiment_trace_spans_total", by="result"), "{{result}}"),),
+                    "cps",
+                ),
             ),
         ),
     ),

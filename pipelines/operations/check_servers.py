@@ -20,10 +20,11 @@ def check_redis(redis: Redis) -> Iterator[Finding]:
     if old:
         yield fail("Redis", f"version {redis.version}", "sentigraph needs Redis 6.2 or newer")
     elif redis.max_bytes == 0:
-        advice = "set maxmemory, and maxmemory-policy allkeys-lru: now it grows until it is killed"
+        advice = "set maxmemory and a maxmemory-policy (volatile-lru): it grows until it is killed"
         yield warn("Redis", said, advice)
     elif redis.policy == "noeviction":
-        advice = "set maxmemory-policy allkeys-lru: when it is full every write fails"
+        # Everything of ours expires; Ray's state, where it shares the server, must never leave.
+        advice = "set maxmemory-policy volatile-lru: when it is full every write fails"
         yield fail("Redis", said, advice)
     else:
         yield ok("Redis", said)

@@ -98,4 +98,4 @@ def test_doctor_asks_every_server_that_the_configuration_names(
         assert main(["doctor", "--url", stack.url]) == 1
         out = capsys.readouterr().out
         assert f"at {kafka_of_nobody}" in out
-        assert "set maxmemory-policy allkeys-lru" in out
+        assert "set maxmemory-policy volatile-lru" in out

@@ -91,7 +91,17 @@ def test_what_a_shared_cluster_must_have(name: str) -> None:
     assert kinds >= {"NetworkPolicy", "PodDisruptionBudget", "ExternalSecret", "PodMonitor"}
     cluster = ray_service(documents)["spec"]["rayClusterConfig"]
     assert cluster["gcsFaultToleranceOptions"]["redisAddress"].startswith("rediss://")
-    assert serve_config(documents)["applications"][0]["args"]["model"]["provider"] == "cuda"
+    args = serve_config(documents)["applications"][0]["args"]
+    assert args["model"]["provider"] == "cuda"
+    # The profile shares predictions in Redis: its address, its password, the way to it.
+    assert args["redis"]["host"] in cluster["gcsFaultToleranceOptions"]["redisAddress"]
+    for group in cluster["workerGroupSpecs"]:
+        [container] = group["template"]["spec"]["containers"]
+        [password] = [e for e in container["env"] if e["name"] == "MLOPS_REDIS__PASSWORD"]
+        assert password["valueFrom"]["secretKeyRef"]["key"] == "redis-password"
+    policies = [d for d in documents if d["kind"] == "NetworkPolicy"]
+    [serving] = [p for p in policies if p["metadata"]["name"].endswith("-serving")]
+    assert 6379 in {port["port"] for rule in serving["spec"]["egress"] for port in rule["ports"]}
 
 
 def test_spot_pods_come_last_and_only_they_tolerate_the_taint() -> None:

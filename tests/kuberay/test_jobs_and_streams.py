@@ -160,6 +160,11 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         {"workers": {"jobs": values_of("development")["workers"]["cpu"] | {"gpus": 0}}},
         "workers",
     ),
+    "no way to the cache": (
+        "staging",
+        {"networkPolicy": {"reaches": {"redis": None}}},
+        "reaches.redis is needed",
+    ),
     "no way to Kafka": (
         "production-streams",
         {"networkPolicy": {"reaches": {"kafka": None}}},

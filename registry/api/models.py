@@ -11,7 +11,7 @@ from registry.metadata import metadata_of
 from registry.schemas import ModelBody, ModelCreate, ModelUpdate, SearchPage
 
 TagList = Annotated[
-    str, Query(max_length=1_000, description="Comma list of tags, in any order and case-exact.")
+    str, Query(max_length=300, description="Comma list of tags, in any order and case-exact.")
 ]
 
 
@@ -61,7 +61,7 @@ def model_routes(backend: Backend) -> APIRouter:
         dataset: Annotated[str, Query(max_length=255)] = "",
         sort: Annotated[str, Query(max_length=120)] = "name",
         limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
-        cursor: Annotated[str | None, Query(max_length=1_000)] = None,
+        cursor: Annotated[str | None, Query(max_length=600)] = None,
     ) -> SearchPage:
         """Versions of all models. `metric` is like `accuracy>=0.9` and may be repeated."""
         query = finding.Query(

@@ -385,6 +385,9 @@ def test_promotion_obeys_the_lifecycle_on_every_route(api: Api, model: str, tmp_
     then = api("GET", f"/{model}/audit/champion", params={"at": moment}).json()
     assert (then["version"], then["actor"]) == (1, "ana")
     assert api("GET", f"/{model}/audit/champion").json()["version"] == 1
+    for number in ("0", "-1.19e-07", "1763895600"):
+        path = f"/{model}/audit/champion"
+        assert api("GET", path, params={"at": number}).status_code == 422
 
 
 def test_slots_gates_and_approval(api: Api, model: str, tmp_path: Path) -> None:

@@ -142,7 +142,8 @@ class Ingress(GrpcMethods):
             self._grpc = self._gate.around(self._grpc)
             self._readiness.secrets = self._gate.secrets_state
         mirroring = self._metrics.mirror(ray_gauge).run()
-        self._beside = asyncio.gather(mirroring, trim_for_ever(trimmer()))
+        beside = (mirroring, trim_for_ever(trimmer()))
+        self._beside = [asyncio.create_task(work) for work in beside]
         self._metrics.model_loaded.set(1)
         self._metrics.versions.serve(self._routes)
 

@@ -297,7 +297,7 @@ def test_a_key_is_rotated_under_load_and_vault_is_sealed_meanwhile(bao: Bao) -> 
         assert await status(old) == 401
         done.set()
         await loading
-        assert len(statuses) > 100
+        assert len(statuses) > 20
         assert set(statuses) == {200}
 
     old, kept = new_key("shop", ["predict"])

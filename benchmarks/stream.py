@@ -50,7 +50,9 @@ _GROUP = {
 class Collector:
     """Reads results and dead letters as they come, and notes when."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, prefix: bytes = b"") -> None:
+        """Starts to read; ``prefix`` leaves out what others sent over the same broker."""
+        self._prefix = prefix
         self.ledger = Ledger()
         self.times: list[tuple[float, int]] = []
         self.arrived: dict[str, float] = {}
@@ -71,6 +73,8 @@ class Collector:
             for partition, records in self._consumer.poll(timeout_ms=200).items():
                 now = time.monotonic()
                 for record in records:
+                    if not (record.key or b"").startswith(self._prefix):
+                        continue
                     if partition.topic == TOPICS.responses_topic:
                         self.ledger.result(record.key, record.value)
                         self.arrived.setdefault(record.key.decode(), now)

@@ -26,10 +26,12 @@ class Sent:
     id: str | None
 
 
-def messages(texts: Sequence[str], count: int, malformed_every: int) -> Iterator[Sent]:
+def messages(
+    texts: Sequence[str], count: int, malformed_every: int, *, prefix: str = "m"
+) -> Iterator[Sent]:
     """``count`` messages; every ``malformed_every``-th is malformed; texts repeat in turn."""
     for i in range(count):
-        name = f"m-{i:07d}"
+        name = f"{prefix}-{i:07d}"
         if malformed_every and i % malformed_every == malformed_every - 1:
             bad = MALFORMED[i // malformed_every % len(MALFORMED)]
             yield Sent(name.encode(), bad, None)

@@ -60,7 +60,7 @@ def prometheus(
         sampled = {"traceparent": f"00-{uuid.uuid4().hex}-00f067aa0ba902b7-01"}
         assert client.post("/predict", json={"text": "traced"}, headers=sampled).status_code == 200
         assert client.post("/batch/predict", json=texts).status_code == 202
-        produce(kafka.address, list(messages([text], 20, 5)))
+        produce(kafka.address, list(messages([text], 20, 5, prefix="scraped")))
         ends_s = time.monotonic() + 60
         while missing := asked_for() - OF_OTHER_PARTS - server.names():
             assert time.monotonic() < ends_s, sorted(missing)

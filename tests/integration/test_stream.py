@@ -33,7 +33,7 @@ def test_texts_over_kafka_survive_the_loss_of_replicas(
         f"Message {i} says that the service was {'good' if i % 2 else 'bad'}." for i in range(300)
     ]
     sent = list(messages(texts, 400, 20))
-    collector = Collector(kafka.address)
+    collector = Collector(kafka.address, b"m-")
     try:
         produce(kafka.address, sent)
         collector.wait(60, 60)
@@ -44,7 +44,7 @@ def test_texts_over_kafka_survive_the_loss_of_replicas(
     finally:
         collector.close()
     verdict = collector.ledger.verdict(sent)
-    assert is_right(verdict), verdict
+    assert is_right(verdict), json.dumps(verdict)
     by_http = client.post("/predict", json={"text": texts[1]}).json()
     over_kafka = json.loads(collector.ledger.contents["m-0000001"].pop())
     assert over_kafka["label"] == by_http["label"]

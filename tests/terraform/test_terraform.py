@@ -145,7 +145,7 @@ def test_the_application_reads_what_vault_holds() -> None:
     """The keys that the module writes are those that the chart's ExternalSecret takes."""
     module = (ROOT / "terraform" / "modules" / "vault" / "variables.tf").read_text()
     chart = (ROOT / "kuberay" / "chart" / "templates" / "secrets.yaml").read_text()
+    streams = yaml.safe_load((ROOT / "kuberay" / "environments" / "streams.yaml").read_text())
     [listed] = re.findall(r"range concat \(list (.*?)\)", chart)
-    assert set(re.findall(r'"([\w-]+)"', listed)) == set(
-        re.findall(r"(?m)^    ([\w-]+) += string", module)
-    )
+    read = {*re.findall(r'"([\w-]+)"', listed), *streams["secrets"]["settings"].values()}
+    assert read == set(re.findall(r"(?m)^    ([\w-]+) += string", module))

@@ -228,3 +228,40 @@ def test_a_moved_alias_is_followed_within_the_watch_interval(
         registry._watching.cancel()
 
     asyncio.run(body())
+
+
+def test_a_change_made_here_is_seen_before_the_interval_is_over(
+    tmp_path: Path, folder: Path
+) -> None:
+    async def body() -> None:
+        base = config(folder, f"sqlite:///{folder / 'mlflow.db'}")
+        slow = base.registry.model_copy(update={"watch_interval_ms": 60_000})
+        fleet = NoFleet()
+        registry = Registry(
+            base.model_copy(update={"registry": slow}), fleet, NoIngresses(), Gauges().make
+        )
+        await registry.routes()
+        await fleet.routed.wait()
+        models = registry._models
+        (tmp_path / "weights").write_bytes(b"further weights")
+        other = write_bundle(
+            tmp_path / "other",
+            name="sentiment",
+            labels=("NEG", "POS"),
+            files={"model.onnx": tmp_path / "weights", "tokenizer.json": folder / "tokenizer"},
+            max_tokens=16,
+            engine=EngineHints("onnx", "int8", ("input_ids",), 0),
+        )
+        made = await asyncio.to_thread(
+            models.store.register, "sentiment", other.directory, actor="ana"
+        )
+        await asyncio.to_thread(
+            models.point, "sentiment", "champion", made.version, actor="ana", reason="better"
+        )
+        moved_s = asyncio.get_running_loop().time()
+        while registry._controller.routes.champion.version != made.version:
+            await asyncio.sleep(0.01)
+            assert asyncio.get_running_loop().time() - moved_s < 10
+        registry._watching.cancel()
+
+    asyncio.run(body())

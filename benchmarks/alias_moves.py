@@ -6,7 +6,7 @@ REST, by the command line and straight in MLflow (what its UI does). It counts f
 requests, answers whose version and digest do not belong together, and the time until
 each move is live on both ingress replicas, which are asked one by one, and where it went: until
 the watcher looked, then in each step that the Registry deployment logs (judge runs beside open,
-load and probe). Then MLflow's server is stopped for two minutes.
+load and probe). Then MLflow's server hangs for half a minute, and is stopped for two.
 """
 
 import argparse
@@ -34,6 +34,8 @@ from registry.model_registry import ModelRegistry
 BUNDLE = ROOT / "models" / "sentiment"
 NAME = "sentiment"
 _LOAD_SHARE = 0.7
+# A call of the watcher to a server that hangs is given up after 10 s, twice.
+_HANGS_S = 30.0
 
 
 def capacity(url: str, texts: list[str], seconds: float = 8.0) -> float:
@@ -175,7 +177,7 @@ def measure(
             found.append(timed(way, written_s, live_s, told))
             print(f"  move {number + 1}, seconds: {found[-1]}", file=sys.stderr)
             time.sleep(1)
-        stopped_s = outage(server, args.outage_s)
+        away = outage(stack, server, args.outage_s)
     mixed = sum(
         count for (version, digest), count in load.identities.items() if digests[version] != digest
     )
@@ -194,7 +196,7 @@ def measure(
         },
         "seconds_of_each_move": found,
         "ingresses": tables.replicas,
-        "mlflow_stopped_s": round(stopped_s, 1),
+        **away,
         "requests": sum(load.statuses.values()),
         "statuses": load.statuses,
         "failed": sum(count for status, count in load.statuses.items() if status != "200"),
@@ -204,13 +206,32 @@ def measure(
     }
 
 
-def outage(server: MlflowServer, seconds: float) -> float:
-    """Stops MLflow for a while; how long it was away."""
+def outage(stack: Stack, server: MlflowServer, seconds: float) -> dict[str, Any]:
+    """MLflow hangs, then is stopped, then is back; what readiness said of it at each end."""
+    server.freeze()
+    time.sleep(min(_HANGS_S, seconds))
+    hung = said(stack)
+    server.thaw()
     server.stop()
     started_s = time.monotonic()
     time.sleep(seconds)
+    stopped = said(stack)
     server.start()
-    return time.monotonic() - started_s
+    stopped_s = time.monotonic() - started_s
+    ends_s = time.monotonic() + _HANGS_S
+    while (back := said(stack)) != "ok" and time.monotonic() < ends_s:
+        time.sleep(0.5)
+    return {
+        "mlflow_stopped_s": round(stopped_s, 1),
+        "mlflow_hung_s": min(_HANGS_S, seconds),
+        "said_of_the_registry": {"hangs": hung, "stopped": stopped, "back": back},
+    }
+
+
+def said(stack: Stack) -> str:
+    """The registry's state by ``/health/ready``."""
+    answer = httpx.get(f"{stack.url}/api/v1/health/ready", timeout=30).raise_for_status()
+    return str(answer.json()["checks"]["registry"])
 
 
 if __name__ == "__main__":

@@ -52,3 +52,15 @@ class MlflowServer:
             os.killpg(self._process.pid, signal.SIGTERM)
             self._process.wait(60)
             self._process = None
+
+    def freeze(self) -> None:
+        """It takes connections and answers nothing, until it is thawed."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """It goes on where it was."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        os.killpg(self._process.pid, number)

@@ -210,8 +210,9 @@ class Registry:
                 # Replicas come and go amid a call to all of them; the next round will do.
                 looked_s = -_LOOK_AGAIN_S
                 _log.exception("routing table could not follow the registry")
-            if now - repeated_s > _REPEAT_S:
-                repeated_s = now
+            # Not ``now``: a server that hangs is told as soon as it is given up.
+            if (ended_s := time.monotonic()) - repeated_s > _REPEAT_S:
+                repeated_s = ended_s
                 await self._repeat()
             told = await self._pause()
 

@@ -1,6 +1,7 @@
 """The Registry deployment resolves from MLflow, hands out bundles, and outlives MLflow."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from registry.bundle import open_bundle, write_bundle
 from registry.errors import BackendUnavailable, IntegrityError, ModelNotFound
 from registry.model_registry import ModelRegistry
 from registry.records import EngineHints
+from registry.watch import Places
 
 DEAD = "http://127.0.0.1:9"
 REGISTERED = "sentiment_registry_version"
@@ -262,6 +264,50 @@ def test_a_change_made_here_is_seen_before_the_interval_is_over(
         while registry._controller.routes.champion.version != made.version:
             await asyncio.sleep(0.01)
             assert asyncio.get_running_loop().time() - moved_s < 10
+        registry._watching.cancel()
+
+    asyncio.run(body())
+
+
+def test_mlflow_that_hangs_is_told_once_it_is_given_up_and_again_when_it_is_back(
+    folder: Path,
+) -> None:
+    """The table that ingresses have says it, so that ``/health/ready`` can."""
+
+    class Hanging:
+        hung = 0
+        away = False
+
+        def written(self) -> bool:
+            return True
+
+        def look(self) -> Places:
+            if self.away:
+                self.hung += 1
+                time.sleep(2.1)
+                raise BackendUnavailable("the MLflow server does not answer")
+            return {}
+
+    async def body() -> None:
+        base = config(folder, f"sqlite:///{folder / 'mlflow.db'}")
+        fleet, watcher = NoFleet(), Hanging()
+        registry = Registry(base, fleet, NoIngresses(), Gauges().make)
+        registry._watcher = watcher  # type: ignore[assignment]
+        before = (await registry.routes()).champion
+
+        async def told(*, away: bool) -> None:
+            began_s = time.monotonic()
+            while not fleet.tables or fleet.tables[-1].registry_away != away:
+                await asyncio.sleep(0.01)
+                assert time.monotonic() - began_s < 10
+
+        await told(away=False)
+        watcher.away = True
+        await told(away=True)
+        assert watcher.hung == 1
+        watcher.away = False
+        await told(away=False)
+        assert (await registry.routes()).champion == before
         registry._watching.cancel()
 
     asyncio.run(body())

@@ -19,12 +19,12 @@ from deployments.batcher import Batcher, Expired, Postponed, Ticket
 from deployments.engine_spans import engine_spans, queue_spans
 from deployments.engines import open_engine
 from deployments.fetch import BundleCache
+from deployments.golden import Golden
 from deployments.loaded import LoadedModel, PlannedModel, with_surface
 from deployments.payloads import EncodingBatch, FloatArray, IntArray, ScoreBatch
 from deployments.planner import PlannedBatch
 from deployments.probe import Probe
 from deployments.spans import Span, SpanContext
-from deployments.tokenizer import Tokenizer
 
 # A word, a sentence, a paragraph.
 _WARM_UP_TOKENS = (3, 24, 128)
@@ -85,6 +85,7 @@ class ModelReplica:
         self._loading = asyncio.Lock()
         self._utilisation = Utilisation(time.monotonic())
         self._engine_thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
+        self._golden = Golden(self._engine_thread)
         self._window = Batcher[_Encoding, _Scored](
             self._run_window,
             max_items=max(batching.max_hop_texts, batching.max_batch_texts),
@@ -121,21 +122,12 @@ class ModelReplica:
     async def probe(self, digest: str, texts: Sequence[str]) -> Probe:
         """Scores texts one by one with a loaded model, between the batches of others."""
         await self.load(digest)
-        loaded = self._models[digest].loaded
-        tokenizer = Tokenizer(loaded.bundle)
-        scores, seconds = [], []
-        for text in texts:
-            ids = tokenizer.encode([text]).ids
-            row, text_s = await asyncio.get_running_loop().run_in_executor(
-                self._engine_thread, _timed, loaded, ids
-            )
-            scores.append(row)
-            seconds.append(text_s)
-        return Probe(np.concatenate(scores), float(np.median(seconds)))
+        return await self._golden.probe(self._models[digest].loaded, texts)
 
     async def let_go(self, digest: str) -> None:
         """Frees a model that no request is routed to any more."""
         self._models.pop(digest, None)
+        self._golden.forget(digest)
 
     async def run(self, batch: EncodingBatch) -> ScoreBatch:
         """Scores one payload; row i belongs to its text i.
@@ -286,9 +278,3 @@ class ModelReplica:
         return ScoreBatch(
             batch.digest, scores, expired, queue_s, infer_s, cost_s, facts, tuple(spans)
         )
-
-
-def _timed(loaded: LoadedModel, ids: IntArray) -> tuple[FloatArray, float]:
-    started = time.perf_counter()
-    scores = loaded.score([ids])
-    return scores, time.perf_counter() - started

@@ -110,7 +110,7 @@ class LimitsConfig(_Part):
         2_048,
         ge=1,
         le=1_000_000,
-        description="Texts waiting in one ingress replica; beyond it 429 E4005 with Retry-After.",
+        description="Texts of each class, interactive and bulk, waiting in one ingress replica; beyond it 429 E4005 with Retry-After.",
     )
     max_wait_ms: int = Field(
         2_000,
@@ -189,7 +189,7 @@ class BatchingConfig(_Part):
         0.125,
         gt=0,
         le=1,
-        description="Share of a window that waiting bulk texts get although interactive ones wait; 1 treats both alike.",
+        description="Bulk texts that are run for each interactive one while both wait; 1 treats both alike.",
     )
     reproducible_scores: bool = Field(
         True,

@@ -1,6 +1,7 @@
 """The Jobs deployment: ``JobsReplica`` with Ray Serve handles around it. One replica."""
 
 import asyncio
+from collections.abc import Coroutine
 
 from ray.serve.handle import DeploymentHandle
 
@@ -16,6 +17,8 @@ from deployments.router import Routes
 
 class Jobs(JobsReplica):
     """Takes its texts to the same stages as the ingress, after interactive ones."""
+
+    _stopped = True  # there is nothing to stop before it was made
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self,
@@ -51,7 +54,16 @@ class Jobs(JobsReplica):
         super().__init__(config, classifier, metrics, routes, login)
         self._mirroring = asyncio.create_task(metrics.mirror(ray_gauge).run())
         self.start()
+        self._stopped = False
 
     async def check_health(self) -> None:
         """Serve asks every few seconds; a replica whose loops ended is replaced."""
         await self.check()
+
+    def __del__(self) -> Coroutine[None, None, None] | None:
+        """Serve awaits what this returns when it stops the replica; Python gets nothing."""
+        if self._stopped:
+            return None
+        self._stopped = True
+        self._mirroring.cancel()
+        return self.stop()

@@ -29,6 +29,7 @@ from deployments.jobs.webhook import Webhook, WebhookFailed, pause_s
 from deployments.live import LiveModel
 from deployments.metrics import Metrics
 from deployments.predict import Predict
+from deployments.prediction_log import open_log
 from deployments.relay import Call, Part, RelayEnd
 from deployments.router import Routes
 
@@ -53,7 +54,16 @@ class JobsReplica:
         self._config = config.jobs
         self._metrics = metrics
         self._routes = routes
-        self._predict = Predict(classifier, _no_exchange, _unasked, config.limits, metrics)
+        self._log = open_log(config, metrics)
+        self._predict = Predict(
+            classifier,
+            _no_exchange,
+            _unasked,
+            config.limits,
+            metrics,
+            log=self._log,
+            source="job",
+        )
         engine = open_database(config.jobs.database.get_secret_value(), login)
         self._store = JobStore(engine)
         self._webhook = Webhook(config.jobs.webhook)
@@ -72,6 +82,8 @@ class JobsReplica:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._log is not None:
+            await asyncio.to_thread(self._log.close)
 
     async def route(self, routes: Routes) -> int:
         """Takes a newer routing table; the epoch that now stands."""

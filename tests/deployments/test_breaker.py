@@ -45,6 +45,17 @@ def test_it_opens_after_failures_in_a_row_and_recovers_by_trials() -> None:
     assert it.states == ["closed", "open", "half_open", "closed"]
 
 
+@pytest.mark.parametrize("trials", [1, 3])
+def test_it_closes_after_as_many_trials_as_it_is_told(trials: int) -> None:
+    it = Clocked(failure_threshold=1, success_threshold=trials)
+    it.call(True)
+    it.now = 1.0
+    for _ in range(trials):
+        assert it.breaker.state != "closed"
+        assert it.call(False)
+    assert it.breaker.state == "closed"
+
+
 def test_a_failed_trial_opens_it_for_another_while() -> None:
     it = Clocked(failure_threshold=1)
     assert it.call(True)

@@ -138,13 +138,13 @@ def test_each_replica_counts_alone_while_redis_is_away(server: RedisServer) -> N
 
 def test_a_stopped_redis_costs_no_more_than_its_time(server: RedisServer) -> None:
     async def body() -> None:
-        rates = shared(config(server.port, rate_timeout_ms=50))
+        rates = shared(config(server.port, rate_timeout_ms=300))
         await rates.take(caller(10, "first"))
         server.signal(signal.SIGSTOP)
         started = time.monotonic()
         for _ in range(50):
             await rates.take(caller(10))
-        assert 0.2 < time.monotonic() - started < 1.5  # five waits, and the breaker is open
+        assert 1.4 < time.monotonic() - started < 4  # five waits, and the breaker is open
         server.signal(signal.SIGCONT)
         await rates.close()
 

@@ -197,7 +197,7 @@ def test_a_stopped_server_costs_no_more_than_the_time_limit(server: RedisServer)
         started = time.monotonic()
         with pytest.raises(CacheUnavailable, match="TimeoutError"):
             await cache.get_many([b"k" * 24])
-        assert 0.15 < time.monotonic() - started < 2
+        assert 0.15 < time.monotonic() - started < 0.9  # by default it is 1
         server.signal(signal.SIGCONT)
         await cache.get_many([b"k" * 24])
 

@@ -7,6 +7,7 @@ from ray.serve.handle import DeploymentHandle
 
 from configs.schema import AppConfig
 from deployments.classifier import Classifier
+from deployments.jobs.login import Login
 from deployments.jobs.replica import JobsReplica
 from deployments.log_fields import add_log_fields
 from deployments.metrics import Metrics
@@ -40,7 +41,17 @@ class Jobs(JobsReplica):
             is_lost=is_lost,
         )
         routes: Routes = await registry.routes.remote()
-        super().__init__(config, classifier, metrics, routes)
+        uri = config.jobs.database.get_secret_value()
+        login = None
+        self._secrets = None
+        if config.vault.enabled and not uri.startswith("sqlite"):
+            # Half a second of imports that replicas without Vault do not need.
+            from deployments.secrets import SecretWatch  # noqa: PLC0415
+
+            login = Login(uri)
+            self._secrets = SecretWatch(config.vault, {"jobs.database": login.replace}, metrics)
+            await self._secrets.start()
+        super().__init__(config, classifier, metrics, routes, login)
         self._mirroring = asyncio.create_task(metrics.mirror(ray_gauge).run())
         self.start()
         self._stopped = False

@@ -20,6 +20,7 @@ from deployments.exchange import Exchange
 from deployments.jobs.api import build_jobs_app
 from deployments.jobs.desk import Desk
 from deployments.jobs.leases import Leases
+from deployments.jobs.login import Login
 from deployments.jobs.records import PRIORITIES, Job
 from deployments.jobs.runner import Answers, Runner
 from deployments.jobs.store import JobStore
@@ -43,7 +44,12 @@ class JobsReplica:
     """Everything of batch jobs in one process. ``start`` it on the event loop."""
 
     def __init__(
-        self, config: AppConfig, classifier: Classifier, metrics: Metrics, routes: Routes
+        self,
+        config: AppConfig,
+        classifier: Classifier,
+        metrics: Metrics,
+        routes: Routes,
+        login: Login | None = None,
     ) -> None:
         self._config = config.jobs
         self._metrics = metrics
@@ -58,7 +64,7 @@ class JobsReplica:
             log=self._log,
             source="job",
         )
-        engine = open_database(config.jobs.database)
+        engine = open_database(config.jobs.database.get_secret_value(), login)
         self._store = JobStore(engine)
         self._webhook = Webhook(config.jobs.webhook)
         self._runner = Runner(Leases(engine), self._classify, config.jobs, metrics)

@@ -4,16 +4,14 @@
 Poisson arrivals at 70 % of it while the champion alias moves between two versions over
 REST, by the command line and straight in MLflow (what its UI does). It counts failed
 requests, answers whose version and digest do not belong together, and the time until
-each move is live on both ingress replicas, which are asked one by one. Then MLflow's server
-is stopped for two minutes.
+each move is live on both ingress replicas, which are asked one by one, and where it went: until
+the watcher looked, then in each step that the Registry deployment logs (judge runs beside open,
+load and probe). Then MLflow's server hangs for half a minute, and is stopped for two.
 """
 
 import argparse
-import asyncio
 import json
 import os
-import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -25,9 +23,10 @@ from typing import Any
 
 import httpx
 
+from benchmarks.mlflow_server import MlflowServer
+from benchmarks.open_loop import OpenLoop
 from benchmarks.tables import Tables
 from benchmarks.texts import ROOT, real_texts
-from pipelines.local.ports import free_port
 from pipelines.local.stack import Stack, StackSettings
 from registry.bundle import open_bundle, write_bundle
 from registry.model_registry import ModelRegistry
@@ -35,99 +34,8 @@ from registry.model_registry import ModelRegistry
 BUNDLE = ROOT / "models" / "sentiment"
 NAME = "sentiment"
 _LOAD_SHARE = 0.7
-
-
-class OpenLoop:
-    """Sends requests at random times, whether or not earlier ones were answered."""
-
-    def __init__(self, url: str, texts: list[str], rate: float) -> None:
-        self._url, self._texts, self._rate = url, texts, rate
-        self._stopped = threading.Event()
-        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
-        self.statuses: dict[str, int] = {}
-        self.identities: dict[tuple[int, str], int] = {}
-        self.latencies_s: list[float] = []
-
-    def __enter__(self) -> "OpenLoop":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stopped.set()
-        self._thread.join(60)
-
-    async def _run(self) -> None:
-        chance, running = random.Random(1), set()
-        limits = httpx.Limits(max_connections=256, max_keepalive_connections=256)
-        async with httpx.AsyncClient(timeout=30, limits=limits) as client:
-            due = time.monotonic()
-            count = 0
-            while not self._stopped.is_set():
-                due += chance.expovariate(self._rate)
-                await asyncio.sleep(max(0.0, due - time.monotonic()))
-                text = f"{self._texts[count % len(self._texts)]} {count}"
-                count += 1
-                task = asyncio.create_task(self._send(client, text))
-                running.add(task)
-                task.add_done_callback(running.discard)
-            await asyncio.gather(*running)
-
-    async def _send(self, client: httpx.AsyncClient, text: str) -> None:
-        started_s = time.monotonic()
-        try:
-            answer = await client.post(f"{self._url}/api/v1/predict", json={"text": text})
-            status = str(answer.status_code)
-        except httpx.HTTPError as error:
-            status = type(error).__name__
-        else:
-            if answer.is_success:
-                body = answer.json()
-                identity = (body["model_version"], body["model_digest"])
-                self.identities[identity] = self.identities.get(identity, 0) + 1
-        self.latencies_s.append(time.monotonic() - started_s)
-        self.statuses[status] = self.statuses.get(status, 0) + 1
-
-
-class MlflowServer:
-    """A real MLflow server on a free port, which can be stopped and started again."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._port = free_port()
-        self.url = f"http://127.0.0.1:{self._port}"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        """Returns when it answers."""
-        self._process = subprocess.Popen(
-            [
-                *(sys.executable, "-m", "mlflow", "server", "--workers", "1"),
-                *("--host", "127.0.0.1", "--port", str(self._port)),
-                *("--backend-store-uri", f"sqlite:///{self._folder / 'mlflow.db'}"),
-                *("--artifacts-destination", str(self._folder / "artifacts")),
-            ],
-            cwd=self._folder,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-        )
-        ends_s = time.monotonic() + 120
-        while time.monotonic() < ends_s:
-            try:
-                httpx.get(f"{self.url}/health", timeout=5).raise_for_status()
-            except httpx.HTTPError:
-                time.sleep(0.5)
-            else:
-                return
-        raise TimeoutError("MLflow does not answer")
-
-    def stop(self) -> None:
-        """Ends it and its workers."""
-        if self._process is not None:
-            os.killpg(self._process.pid, signal.SIGTERM)
-            self._process.wait(60)
-            self._process = None
+# A call of the watcher to a server that hangs is given up after 10 s, twice.
+_HANGS_S = 30.0
 
 
 def capacity(url: str, texts: list[str], seconds: float = 8.0) -> float:
@@ -172,6 +80,25 @@ def moved_at_s(registry: ModelRegistry, version: int) -> float:
     events = registry.ledger.events(NAME)
     placed = [e.at_s for e in events if e.after.get("aliases", {}).get("champion") == version]
     return placed[-1]
+
+
+def steps_of(stack: Stack, version: int, since_s: float) -> dict[str, Any]:
+    """What the Registry deployment logged with the table that made a version champion."""
+    (log,) = (stack.logs / "ray" / "serve").glob("replica_*_Registry_*.log")
+    for line in reversed(log.read_text(encoding="utf-8").splitlines()):
+        told = json.loads(line)
+        if told.get("version") == version and told.get("seen_at_s", 0.0) > since_s - 1:
+            return dict(told)
+    return {}
+
+
+def timed(way: str, written_s: float, live_s: float, told: dict[str, Any]) -> dict[str, Any]:
+    """One move's seconds: until it was live, until it was noticed, and by step."""
+    found: dict[str, Any] = {"way": way, "live": round(live_s - written_s, 2)}
+    if told:
+        found["noticed"] = round(told["seen_at_s"] - written_s, 2)
+        found |= {step: round(seconds, 2) for step, seconds in told["steps_s"].items()}
+    return found
 
 
 def second_version(registry: ModelRegistry, folder: Path) -> int:
@@ -234,7 +161,7 @@ def measure(
     second = second_version(registry, folder)
     digests = {v: registry.store.resolve(NAME, v).digest for v in (1, second)}
     pace = capacity(stack.url, texts)
-    waits, ways = [], ("rest", "command line", "mlflow")
+    found, ways = [], ("rest", "command line", "mlflow")
     with (
         Tables(stack) as tables,
         OpenLoop(stack.url, texts, _LOAD_SHARE * pace) as load,
@@ -246,14 +173,16 @@ def measure(
             move(stack, registry, version, way)
             live_s = tables.live_at_s(version, since_s=before_s)
             written_s = before_s if way == "mlflow" else moved_at_s(registry, version)
-            waits.append(live_s - written_s)
-            print(f"  move {number + 1} by {way}: live after {waits[-1]:.2f} s", file=sys.stderr)
+            told = steps_of(stack, version, before_s)
+            found.append(timed(way, written_s, live_s, told))
+            print(f"  move {number + 1}, seconds: {found[-1]}", file=sys.stderr)
             time.sleep(1)
-        stopped_s = outage(server, args.outage_s)
+        away = outage(stack, server, args.outage_s)
     mixed = sum(
         count for (version, digest), count in load.identities.items() if digests[version] != digest
     )
     ordered = sorted(load.latencies_s)
+    waits = [moved["live"] for moved in found]
     return {
         "command": f"python -m benchmarks.alias_moves --moves {moves} --outage-s {args.outage_s:g}",
         "load_average": os.getloadavg()[1],
@@ -261,12 +190,13 @@ def measure(
         "offered_per_s": round(_LOAD_SHARE * pace, 1),
         "moves": moves,
         "live_on_every_replica_after_s": {
-            "median": round(sorted(waits)[len(waits) // 2], 2),
-            "longest": round(max(waits), 2),
-            **{way: round(max(waits[i::3]), 2) for i, way in enumerate(ways) if waits[i::3]},
+            "median": sorted(waits)[len(waits) // 2],
+            "longest": max(waits),
+            **{way: max(waits[i::3]) for i, way in enumerate(ways) if waits[i::3]},
         },
+        "seconds_of_each_move": found,
         "ingresses": tables.replicas,
-        "mlflow_stopped_s": round(stopped_s, 1),
+        **away,
         "requests": sum(load.statuses.values()),
         "statuses": load.statuses,
         "failed": sum(count for status, count in load.statuses.items() if status != "200"),
@@ -276,13 +206,32 @@ def measure(
     }
 
 
-def outage(server: MlflowServer, seconds: float) -> float:
-    """Stops MLflow for a while; how long it was away."""
+def outage(stack: Stack, server: MlflowServer, seconds: float) -> dict[str, Any]:
+    """MLflow hangs, then is stopped, then is back; what readiness said of it at each end."""
+    server.freeze()
+    time.sleep(min(_HANGS_S, seconds))
+    hung = said(stack)
+    server.thaw()
     server.stop()
     started_s = time.monotonic()
     time.sleep(seconds)
+    stopped = said(stack)
     server.start()
-    return time.monotonic() - started_s
+    stopped_s = time.monotonic() - started_s
+    ends_s = time.monotonic() + _HANGS_S
+    while (back := said(stack)) != "ok" and time.monotonic() < ends_s:
+        time.sleep(0.5)
+    return {
+        "mlflow_stopped_s": round(stopped_s, 1),
+        "mlflow_hung_s": min(_HANGS_S, seconds),
+        "said_of_the_registry": {"hangs": hung, "stopped": stopped, "back": back},
+    }
+
+
+def said(stack: Stack) -> str:
+    """The registry's state by ``/health/ready``."""
+    answer = httpx.get(f"{stack.url}/api/v1/health/ready", timeout=30).raise_for_status()
+    return str(answer.json()["checks"]["registry"])
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ from typing import Any
 
 import httpx
 
-from benchmarks.alias_moves import OpenLoop
 from benchmarks.bad_bundles import BAD, NAME, healthy
+from benchmarks.open_loop import OpenLoop
 from benchmarks.texts import ROOT, real_texts
 from pipelines.local.stack import Stack, StackSettings
 from registry.model_registry import ModelRegistry

@@ -13,8 +13,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.alias_moves import MlflowServer
 from benchmarks.bad_bundles import BUNDLE, NAME, flipped, healthy
+from benchmarks.mlflow_server import MlflowServer
 from benchmarks.texts import ROOT
 from registry.model_registry import ModelRegistry
 from registry.policy import MetricRule, Policy

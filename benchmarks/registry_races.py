@@ -1,8 +1,8 @@
 """Promotions that race, and promotions that are killed: does the registry stay whole?
 
-``python -m benchmarks.registry_races`` makes a registry in a temporary folder (or uses
-``--uri`` of an MLflow server), lets real processes promote different versions at the
-same moment, then kills a process with SIGKILL at random points of its transitions. After
+``python -m benchmarks.registry_races`` makes a registry in a temporary folder, on a sqlite file and
+then behind an MLflow server, lets real processes promote different versions at the same
+moment, then kills a process with SIGKILL at random points of its transitions. After
 each it checks: one winner, one champion, aliases and stages as the ledger says, chain valid.
 """
 
@@ -15,10 +15,13 @@ import signal
 import sys
 import tempfile
 import time
+from datetime import UTC, datetime
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from benchmarks.mlflow_server import MlflowServer
+from benchmarks.texts import ROOT
 from registry.bundle import write_bundle
 from registry.errors import Conflict, RegistryError
 from registry.model_registry import ModelRegistry
@@ -26,40 +29,63 @@ from registry.records import EngineHints
 
 NAME = "raced"
 RACERS = 3
+STORES = ("sqlite", "http")
+RESULT = ROOT / "benchmarks" / "results" / "registry_races.json"
 # Children share what is imported already; none inherits an open store.
 _FORK = multiprocessing.get_context("fork")
 
 
 def main() -> int:
-    """Runs both proofs and prints the counts; 0 when every race had one winner."""
+    """Runs both proofs on each store and keeps the counts; 0 when every race had one winner."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--uri", help="an MLflow server (default: a new sqlite file)")
+    parser.add_argument("--stores", nargs="+", choices=("sqlite", "http"), default=STORES)
     parser.add_argument("--races", type=int, default=50)
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--save", type=Path, default=RESULT, help="file of the counts")
     args = parser.parse_args()
     # Once, before the forks: importing takes far longer than a promotion.
     import mlflow.store.model_registry.sqlalchemy_store  # noqa: PLC0415
     import mlflow.store.tracking.sqlalchemy_store  # noqa: F401, PLC0415
 
-    with tempfile.TemporaryDirectory(prefix="registry-races-") as scratch:
-        folder = Path(scratch)
-        place = (args.uri or f"sqlite:///{folder / 'mlflow.db'}", str(folder / "artifacts"))
+    found = {}
+    for store in args.stores:
+        with tempfile.TemporaryDirectory(prefix="registry-races-") as scratch:
+            found[store] = measured(store, Path(scratch), args)
+        print(json.dumps({store: found[store]}), file=sys.stderr)
+    result = {
+        "command": f"python -m benchmarks.registry_races --seed {args.seed}",
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        **found,
+    }
+    print(json.dumps(result))
+    args.save.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return int(any(counts["races_with_one_winner"] != args.races for counts in found.values()))
+
+
+def measured(store: str, folder: Path, args: argparse.Namespace) -> dict[str, int]:
+    """Both proofs on one store."""
+    server = MlflowServer(folder) if store == "http" else None
+    uri = f"sqlite:///{folder / 'mlflow.db'}" if server is None else server.url
+    place = (uri, str(folder / "artifacts"))
+    try:
+        if server is not None:
+            server.start()
         alone(fill, place, folder)
         races = [alone(race, place) for _ in range(args.races)]
         chance = random.Random(args.seed)
         kills = [kill(place, chance) for _ in range(args.kills)]
         entries = alone(check, place)
-    result = {
-        "store": "http" if args.uri else "sqlite",
+    finally:
+        if server is not None:
+            server.stop()
+    return {
         "races": len(races),
         "races_with_one_winner": sum(winners == 1 for winners in races),
         "kills": len(kills),
         "interrupted_half_way": sum(kills),
         "ledger_entries": entries,
     }
-    print(json.dumps(result))
-    return 0 if result["races_with_one_winner"] == len(races) else 1
 
 
 def fill(place: tuple[str, str], folder: Path) -> None:

@@ -27,6 +27,7 @@ class HealthSummary(_Answer):
     """Answer to `GET /api/v1/health`; always 200, the status is in it."""
 
     status: str = Field(description="`healthy` or `unhealthy`.")
+    service: str
     model_status: str = Field(description="`available` or `unavailable`.")
     version: str
     backend: str
@@ -89,7 +90,7 @@ class KafkaFigures(_Answer):
 
 
 def compatible_routes(
-    prefix: str, release: str, max_text_chars: int, service: Service
+    prefix: str, name: str, release: str, *, max_text_chars: int, service: Service
 ) -> APIRouter:
     """The routes, with and without the prefix."""
     api = APIRouter(tags=["compatibility"])
@@ -100,6 +101,7 @@ def compatible_routes(
         checks = await _checks(service)
         return HealthSummary(
             status="healthy" if checks else "unhealthy",
+            service=name,
             model_status="available" if checks else "unavailable",
             version=release,
             backend=BACKENDS[service.routes().champion.kind],

@@ -1,6 +1,7 @@
 """Brings what MLflow says to every replica, without one failed request.
 
 resolve ─▶ fetch and verify ─▶ load beside ─▶ probe ─▶ new table to every ingress ─▶ drain ─▶ let go
+└──────────── prepare, while the move is judged ────┘
 
 A version that any replica objects to never gets a request: the table stays as it is and
 the version loses its place, with the reason. Plain asyncio; the fleet and the registry
@@ -11,7 +12,7 @@ import asyncio
 import dataclasses
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,7 +20,9 @@ from configs.models import RolloutConfig
 from deployments.live import LiveModel
 from deployments.probe import GOLDEN_TEXTS, Probe, objection
 from deployments.router import Routes, Slot
+from deployments.step_times import StepTimes
 from registry.errors import BackendUnavailable, RegistryError
+from registry.state import CHAMPION, SLOTS
 from registry.watch import Place
 
 _log = logging.getLogger("ray.serve")
@@ -65,6 +68,10 @@ class Refused(Exception):
     """A version may not go live; the message says why."""
 
 
+_Key = tuple[str, int, str]
+"""Role, version and digest: what was found of one says nothing of another."""
+
+
 @dataclass(slots=True)
 class _Drained:
     """A bundle that nobody is routed to, and when the last request to it is over."""
@@ -73,7 +80,12 @@ class _Drained:
 
 
 class RolloutController:
-    """Keeps the graph at what the registry says. Call from one task."""
+    """Keeps the graph at what the registry says. Call from one task.
+
+    Attributes:
+        routes: The present table.
+        steps: Where the seconds of the present look go; whoever looks puts a new one here.
+    """
 
     def __init__(
         self,
@@ -101,8 +113,10 @@ class RolloutController:
         self._alias = alias
         self._drain_s = drain_s
         self._draining: dict[str, _Drained] = {}
-        self._refused: set[tuple[str, int, str]] = set()
+        self._refused: set[_Key] = set()
+        self._examined: dict[_Key, LiveModel | Refused] = {}
         self.routes = first
+        self.steps = StepTimes()
 
     async def follow(self, places: Mapping[str, Place]) -> None:
         """Makes the fleet serve ``places``; what is refused keeps the table as it is.
@@ -125,27 +139,16 @@ class RolloutController:
             await self._flip(now)
 
     async def prepare(self, places: Mapping[str, Place]) -> None:
-        """Loads what ``follow`` will need, while somebody still judges whether it may go live.
+        """Loads and probes what ``follow`` will need, while somebody judges whether it may go live.
 
-        It promises nothing: what cannot be loaded is refused by ``follow``.
+        It changes nothing: what it finds is acted on by ``follow``, in the same look.
         """
-        for role, alias in (
-            ("champion", self._alias),
-            ("challenger", "challenger"),
-            ("shadow", "shadow"),
-        ):
-            place = places.get(alias)
-            held = place is None or place.digest in self.routes.digests
-            if place is None or held or (role, place.version, place.digest) in self._refused:
-                continue
+        self._examined.clear()
+        for role, place in self._new(places):
+            key = (role, place.version, place.digest)
             try:
-                model = await self._truth.open(place.version)
-                # Let go again, unless a table names it by then.
-                until_s = time.monotonic() + self._drain_s
-                self._draining.setdefault(model.digest, _Drained(until_s))
-                async with asyncio.timeout(self._limits.ack_timeout_ms / 1_000):
-                    await self._fleet.load(model.digest)
-            except Exception as error:  # noqa: BLE001  (follow meets it again, and acts on it)
+                self._examined[key] = await self._examine(role, place)
+            except BackendUnavailable as error:
                 _log.debug("version %s not prepared: %s", place.version, error)
 
     async def repeat(self, *, registry_away: bool) -> None:
@@ -167,37 +170,62 @@ class RolloutController:
         model = await self._admitted(role, place)
         return None if model is None else Slot(model, place.weight)
 
+    def _new(self, places: Mapping[str, Place]) -> Iterator[tuple[str, Place]]:
+        """Roles that another version shall have than the table says."""
+        present = {CHAMPION: self.routes.champion}
+        present |= {r: slot.model for r in SLOTS if (slot := getattr(self.routes, r)) is not None}
+        for role in (CHAMPION, *SLOTS):
+            place = places.get(self._alias if role == CHAMPION else role)
+            if place is None or place.weight == 0:
+                continue
+            known = role in present and _is(present[role], place)
+            if not known and (role, place.version, place.digest) not in self._refused:
+                yield role, place
+
     async def _admitted(self, role: str, place: Place) -> LiveModel | None:
         """The version, loaded and probed everywhere; None (and told to the registry) if not."""
         key = (role, place.version, place.digest)
         if key in self._refused:
             return None
-        try:
-            return await self._prepared(role, place)
-        except Refused as refused:
-            reason = str(refused)
+        found = self._examined.pop(key, None) or await self._examine(role, place)
+        if isinstance(found, LiveModel):
+            return found
+        reason = str(found)
         _log.warning("version %s may not be %s: %s", place.version, role, reason)
         self._refused.add(key)
         await self._truth.refuse(role, place.version, reason, self.routes.champion.version)
         self._refused.discard(key)
         return None
 
+    async def _examine(self, role: str, place: Place) -> LiveModel | Refused:
+        """Raises only what says nothing of the version: that MLflow does not answer."""
+        try:
+            return await self._prepared(role, place)
+        except Refused as refused:
+            return refused
+
     async def _prepared(self, role: str, place: Place) -> LiveModel:
         try:
-            model = await self._truth.open(place.version)
+            with self.steps.step("open"):
+                model = await self._truth.open(place.version)
         except BackendUnavailable:
             raise
         except RegistryError as error:
             raise Refused(error.message) from error
+        if model.digest not in self.routes.digests:
+            # Let go again, unless a table names it by then.
+            self._draining.setdefault(model.digest, _Drained(time.monotonic() + self._drain_s))
         try:
             async with asyncio.timeout(self._limits.ack_timeout_ms / 1_000):
-                await self._fleet.load(model.digest)
+                with self.steps.step("load"):
+                    await self._fleet.load(model.digest)
                 champion = self.routes.champion
-                # Side by side, so that both have the same load beside them.
-                probes, references = await asyncio.gather(
-                    self._fleet.probe(model.digest, GOLDEN_TEXTS),
-                    self._fleet.probe(champion.digest, GOLDEN_TEXTS),
-                )
+                with self.steps.step("probe"):
+                    # Side by side, so that both have the same load beside them.
+                    probes, references = await asyncio.gather(
+                        self._fleet.probe(model.digest, GOLDEN_TEXTS),
+                        self._fleet.probe(champion.digest, GOLDEN_TEXTS),
+                    )
         except TimeoutError as error:
             limit_s = self._limits.ack_timeout_ms / 1_000
             raise Refused(f"not every replica was ready after {limit_s:g} s") from error
@@ -219,13 +247,15 @@ class RolloutController:
             self._draining.pop(digest, None)
         for digest in before.digests - self.routes.digests:
             self._draining[digest] = _Drained(time.monotonic() + self._drain_s)
-        epochs = await self._fleet.route(self.routes)
+        with self.steps.step("route"):
+            epochs = await self._fleet.route(self.routes)
         _log.info(
             "routing table changed",
             extra={
                 "epoch": epoch,
                 "version": self.routes.champion.version,
                 "ingresses": len(epochs),
+                **self.steps.fields(),
             },
         )
 

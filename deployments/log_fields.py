@@ -10,6 +10,7 @@ from collections.abc import Mapping, MutableMapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from importlib.metadata import version
+from logging.handlers import MemoryHandler
 from typing import Any, Protocol
 
 from deployments.spans import Trace
@@ -67,6 +68,9 @@ class LogFields(logging.Filter):
 def add_log_fields(service: str, component: str) -> dict[str, str]:
     """Gives the fields to every line that this replica writes through Serve's logger.
 
+    In throughput mode Serve keeps up to a thousand lines in memory, for its line per request.
+    Ours go elsewhere (``access_log.py``), so what is left is rare and is written at once.
+
     Returns:
         Those that are the same in all lines.
     """
@@ -74,4 +78,6 @@ def add_log_fields(service: str, component: str) -> dict[str, str]:
     for handler in logging.getLogger("ray.serve").handlers:
         handler.filters[:] = [kept for kept in handler.filters if not isinstance(kept, LogFields)]
         handler.addFilter(LogFields(fields))
+        if isinstance(handler, MemoryHandler):
+            handler.flushLevel = logging.INFO
     return fields

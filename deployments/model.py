@@ -6,7 +6,6 @@ its engine thread, so the event loop stays free for the next window.
 """
 
 import asyncio
-import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,12 +19,12 @@ from deployments.batcher import Batcher, Expired, Postponed, Ticket
 from deployments.engine_spans import engine_spans, queue_spans
 from deployments.engines import open_engine
 from deployments.fetch import BundleCache
+from deployments.golden import Golden
 from deployments.loaded import LoadedModel, PlannedModel, with_surface
 from deployments.payloads import EncodingBatch, FloatArray, IntArray, ScoreBatch
 from deployments.planner import PlannedBatch
 from deployments.probe import Probe
 from deployments.spans import Span, SpanContext
-from deployments.tokenizer import Tokenizer
 
 # A word, a sentence, a paragraph.
 _WARM_UP_TOKENS = (3, 24, 128)
@@ -86,6 +85,7 @@ class ModelReplica:
         self._loading = asyncio.Lock()
         self._utilisation = Utilisation(time.monotonic())
         self._engine_thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
+        self._golden = Golden(self._engine_thread)
         self._window = Batcher[_Encoding, _Scored](
             self._run_window,
             max_items=max(batching.max_hop_texts, batching.max_batch_texts),
@@ -122,21 +122,12 @@ class ModelReplica:
     async def probe(self, digest: str, texts: Sequence[str]) -> Probe:
         """Scores texts one by one with a loaded model, between the batches of others."""
         await self.load(digest)
-        loaded = self._models[digest].loaded
-        tokenizer = Tokenizer(loaded.bundle)
-        scores, seconds = [], []
-        for text in texts:
-            ids = tokenizer.encode([text]).ids
-            row, text_s = await asyncio.get_running_loop().run_in_executor(
-                self._engine_thread, _timed, loaded, ids
-            )
-            scores.append(row)
-            seconds.append(text_s)
-        return Probe(np.concatenate(scores), float(np.median(seconds)))
+        return await self._golden.probe(self._models[digest].loaded, texts)
 
     async def let_go(self, digest: str) -> None:
         """Frees a model that no request is routed to any more."""
         self._models.pop(digest, None)
+        self._golden.forget(digest)
 
     async def run(self, batch: EncodingBatch) -> ScoreBatch:
         """Scores one payload; row i belongs to its text i.
@@ -194,37 +185,38 @@ class ModelReplica:
 
     async def _run_window(self, tickets: list[_Ticket]) -> list[_Scored | Exception]:
         runs = self._plan(tickets)
+        # Bulk that overtakes has its turn by right; other bulk stops for whoever comes.
+        yields = tickets[0].bulk and not self._window.interactive_waits
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._engine_thread, self._score, tickets, runs)
+        return await loop.run_in_executor(self._engine_thread, self._score, tickets, runs, yields)
 
     def _plan(self, tickets: Sequence[_Ticket]) -> list[_Run]:
-        """The window's batches: interactive ones first, then by deadline, then by arrival."""
-        groups: dict[tuple[str, bool], list[int]] = {}
+        """The window's batches, by deadline, then by arrival."""
+        groups: dict[str, list[int]] = {}
         for position, ticket in enumerate(tickets):
-            groups.setdefault((ticket.item.digest, ticket.bulk), []).append(position)
-        runs: list[tuple[bool, float, int, _Run]] = []
-        for (digest, bulk), positions in groups.items():
+            groups.setdefault(ticket.item.digest, []).append(position)
+        runs: list[tuple[float, int, _Run]] = []
+        for digest, positions in groups.items():
             model = self._models[digest]
             for planned in model.plan([len(tickets[i].item.ids) for i in positions]):
                 rows = tuple(positions[i] for i in planned.indices)
                 deadline_s = min(tickets[i].deadline_s for i in rows)
-                runs.append((bulk, deadline_s, min(rows), _Run(model, planned, rows)))
-        return [run for *_, run in sorted(runs, key=lambda entry: entry[:3])]
+                runs.append((deadline_s, min(rows), _Run(model, planned, rows)))
+        return [run for *_, run in sorted(runs, key=lambda entry: entry[:2])]
 
-    def _score(self, tickets: Sequence[_Ticket], runs: Sequence[_Run]) -> list[_Scored | Exception]:
+    def _score(
+        self, tickets: Sequence[_Ticket], runs: Sequence[_Run], yields: bool
+    ) -> list[_Scored | Exception]:
         """Runs batches in the engine thread; what expired or was withdrawn is left out.
 
-        Bulk beyond its share stops for interactive texts that have come meanwhile.
+        With ``yields`` what is left is postponed as soon as an interactive text waits.
         """
         results: list[_Scored | Exception] = [Expired()] * len(tickets)
-        bulk_left = math.ceil(len(tickets) * self._batching.bulk_ratio)
         for run in runs:
-            if tickets[run.positions[0]].bulk:
-                if bulk_left <= 0 and self._window.interactive_waits:
-                    for i in run.positions:
-                        results[i] = Postponed()
-                    continue
-                bulk_left -= len(run.positions)
+            if yields and self._window.interactive_waits:
+                for i in run.positions:
+                    results[i] = Postponed()
+                continue
             now = time.monotonic()
             wanted = [
                 i
@@ -286,9 +278,3 @@ class ModelReplica:
         return ScoreBatch(
             batch.digest, scores, expired, queue_s, infer_s, cost_s, facts, tuple(spans)
         )
-
-
-def _timed(loaded: LoadedModel, ids: IntArray) -> tuple[FloatArray, float]:
-    started = time.perf_counter()
-    scores = loaded.score([ids])
-    return scores, time.perf_counter() - started

@@ -49,7 +49,8 @@ class Readiness:
         """Classifies a fixed text on the real stages; the state of every dependency by name.
 
         Raises:
-            NotReady: The tokenizer or the model did not answer in time.
+            NotReady: The tokenizer or the model did not answer in time, or its scores are no
+                numbers: the first version of a graph has no other beside which it is probed.
         """
         now = time.monotonic()
         if self._known is not None and now - self._known[0] < _FRESH_S:
@@ -58,11 +59,14 @@ class Readiness:
         budget_s = np.array([_BUDGET_S], dtype=np.float32)
         probe = TextBatch(routes.champion.digest, ["ready?"], budget_s, np.array([False]))
         try:
-            await asyncio.wait_for(self._run_texts(probe), _BUDGET_S)
+            answer = await asyncio.wait_for(self._run_texts(probe), _BUDGET_S)
         except Exception as error:
             self._metrics.model_loaded.set(0)
             _log.warning("readiness probe failed: %s", cause(error))
             raise NotReady("the model stage does not answer") from error
+        if not np.isfinite(answer.scores.scores).all():
+            self._metrics.model_loaded.set(0)
+            raise NotReady(f"version {routes.champion.version} gives scores that are no numbers")
         self._metrics.model_loaded.set(1)
         checks = {"model": "ok", "registry": "ok"}
         if routes.registry_away:

@@ -28,6 +28,7 @@ from deployments.relay import Call, Part, RelayEnd
 from deployments.release import Ingresses, ReleaseDriver
 from deployments.router import Routes
 from deployments.startup import Startup
+from deployments.step_times import StepTimes
 from deployments.version_metrics import VersionMetrics
 from registry.bundle import open_bundle
 from registry.connection import log_in
@@ -66,7 +67,9 @@ class Registry:
         registry = config.registry
         log_in(registry.username, registry.password.get_secret_value())
         self._secrets: object = None
-        self._models = ModelRegistry(registry.tracking_uri, registry.artifact_root)
+        self._changed = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._models = ModelRegistry(registry.tracking_uri, registry.artifact_root, self._moved)
         self._bundles: dict[str, Bundle] = {}
         self._startup = Startup(config, self._models, self._open, self._open_stored)
         self._controller = RolloutController(
@@ -83,7 +86,6 @@ class Registry:
         self._relay = RelayEnd(build_registry_app(config, self._models, self._news))
         self._watcher = Watcher(self._models.store)
         self._trouble = ""
-        self._changed = asyncio.Event()
         shown = CollectorRegistry()
         self._versions = VersionMetrics(shown)
         self._mirror = Mirror(shown, make_gauge)
@@ -170,7 +172,13 @@ class Registry:
     def _open_stored(self, digest: str) -> None:
         self._bundles[digest] = open_bundle(self._directory / "sha256" / digest)
 
+    def _moved(self) -> None:
+        """The watcher need not wait for the rest of a change that is made here."""
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._changed.set)
+
     def _watch_from_now_on(self) -> None:
+        self._loop = asyncio.get_running_loop()
         if self._watching is None or self._watching.done():
             self._watching = asyncio.create_task(self._watch())
         if self._mirroring is None or self._mirroring.done():
@@ -179,6 +187,7 @@ class Registry:
     async def _watch(self) -> None:
         """Looks at MLflow for ever; goes on when it does not answer."""
         looked_s = repeated_s = -_LOOK_AGAIN_S
+        told = False
         if self._config.vault.enabled and self._config.registry.username:
             await self._follow_password()
         while True:
@@ -186,7 +195,7 @@ class Registry:
             try:
                 written = await asyncio.to_thread(self._watcher.written)
                 again = now - looked_s > _LOOK_AGAIN_S
-                if written or again:
+                if written or again or told:
                     looked_s = now if again else looked_s
                     await self._look(every_model=again)
                 if self._alias == CHAMPION:
@@ -201,19 +210,21 @@ class Registry:
                 # Replicas come and go amid a call to all of them; the next round will do.
                 looked_s = -_LOOK_AGAIN_S
                 _log.exception("routing table could not follow the registry")
-            if now - repeated_s > _REPEAT_S:
-                repeated_s = now
+            # Not ``now``: a server that hangs is told as soon as it is given up.
+            if (ended_s := time.monotonic()) - repeated_s > _REPEAT_S:
+                repeated_s = ended_s
                 await self._repeat()
-            await self._pause()
+            told = await self._pause()
 
-    async def _pause(self) -> None:
-        """Until the next look is due, or something was changed through this replica."""
+    async def _pause(self) -> bool:
+        """Until the next look is due, or (True) something was changed through this replica."""
         try:
             async with asyncio.timeout(self._config.registry.watch_interval_ms / 1_000):
                 await self._changed.wait()
         except TimeoutError:
-            pass
+            return False
         self._changed.clear()
+        return True
 
     async def _follow_password(self) -> None:
         # Half a second of imports that nobody without Vault needs.
@@ -239,19 +250,24 @@ class Registry:
         is looked at, and what is missing is written.
         """
         before = self._news.places
-        places = await asyncio.to_thread(self._watcher.look)
+        steps = self._controller.steps = StepTimes()
+        with steps.step("look"):
+            places = await asyncio.to_thread(self._watcher.look)
         changed = [name for name in places if every_model or places[name] != before.get(name)]
         if self._name in changed:
             self._driver.look_again()
         preparing = asyncio.create_task(self._controller.prepare(places.get(self._name, {})))
         try:
-            judged = [
-                name for name in changed if every_model or not await self._told(name, places[name])
-            ]
-            for name in judged:
-                await asyncio.to_thread(self._models.lifecycle.state, name)
-            if judged:
-                places = await asyncio.to_thread(self._watcher.look)
+            with steps.step("judge"):
+                judged = [
+                    name
+                    for name in changed
+                    if every_model or not await self._told(name, places[name])
+                ]
+                for name in judged:
+                    await asyncio.to_thread(self._models.lifecycle.state, name)
+                if judged:
+                    places = await asyncio.to_thread(self._watcher.look)
             await self._news.publish(places)
             self._versions.register(self._name, self._alias, places.get(self._name, {}))
         finally:

@@ -84,7 +84,11 @@ def build_app(
     if config.metrics_enabled:
         app.include_router(metrics_routes(PREFIX, service))
     app.include_router(cache_routes(PREFIX, service))
-    app.include_router(compatible_routes(PREFIX, release, limits.max_text_chars, service))
+    app.include_router(
+        compatible_routes(
+            PREFIX, config.app_name, release, max_text_chars=limits.max_text_chars, service=service
+        )
+    )
     app.openapi = lambda: openapi_document(  # type: ignore[method-assign]
         app, limits, documented, predict=PREDICT, predict_batch=PREDICT_BATCH
     )

@@ -75,7 +75,7 @@ _ARGUMENTS: Mapping[str, dict[str, object]] = {
     "--limit": {"help": "entries to show (default: 20)", "type": int, "default": 20},
     "--data": {"help": "CSV or JSONL file with text and label", "required": True},
     "--dataset": {"help": "name of the dataset (default: the file's)"},
-    "--delete": {"help": "delete what was found", "action": "store_true"},
+    "--delete": {"help": "delete the files that were found", "action": "store_true"},
 }
 
 

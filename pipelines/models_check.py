@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -22,8 +23,11 @@ from pipelines.errors import DatasetError
 from pipelines.models_show import show
 from registry.errors import RegistryError
 from registry.evaluations import logged_model_id
+from registry.formats import BUNDLE
 from registry.model_registry import ModelRegistry
-from registry.records import Bundle
+from registry.records import Bundle, ModelVersion
+from registry.store import FORMAT_TAG
+from registry.uploads import Uploads
 
 _MIN_AGE_S = 24 * 3600
 
@@ -32,6 +36,8 @@ def evaluate_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
     """Measures a version on labelled texts, one at a time, and records the figures."""
     version = registry.catalog.version(args.name, args.version)
     rows = list(_labelled(Path(args.data)))
+    if not rows:
+        raise DatasetError(f"{args.data}: no texts in it")
     unknown = {label for _, label in rows} - set(version.labels)
     if unknown:
         raise DatasetError(f"{args.data}: labels {sorted(unknown)[:5]} are not the model's")
@@ -63,37 +69,50 @@ def verify_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
         registry.catalog.model(name)
         found.append(_checked(name, "audit chain", partial(registry.ledger.events, name)))
         for version in tqdm(registry.store.list_versions(name), desc=name, leave=False):
-            if not version.digest or version.tags.get("artifact_format", "bundle") != "bundle":
+            if not version.digest:
                 continue
             with tempfile.TemporaryDirectory(prefix="sentigraph-verify-") as scratch:
-                fetch = partial(registry.store.fetch, version, Path(scratch))
-                found.append(_checked(name, f"version {version.version}", fetch))
+                check = partial(_fetch, registry, version, Path(scratch))
+                found.append(_checked(name, f"version {version.version}", check))
     rows = [["model", "what", "result"], *([f["model"], f["what"], f["result"]] for f in found)]
     show(args, found, rows)
     return int(any(f["result"] != "ok" for f in found))
 
 
 def gc_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
-    """Finds files of interrupted uploads: older than a day, and of no version."""
+    """Finds files of interrupted uploads and deleted versions: older than a day, of no version."""
     used = {
         logged_model_id(v)
         for m in registry.catalog.models()
         for v in registry.store.list_versions(m.name)
     }
-    client = registry.store.mlflow.client()
-    experiment = registry.store.mlflow.experiment_id()
-    with registry.store.mlflow.translated("stored files"):
-        unused = [
-            model
-            for model in client.search_logged_models([experiment], max_results=1_000)
-            if model.model_id not in used
-            and time.time() - model.creation_timestamp / 1000 > _MIN_AGE_S
-        ]
-        for model in unused if args.delete else ():
-            client.delete_logged_model(model.model_id)
+    mlflow = registry.store.mlflow
+    client, token, unused = mlflow.client(), None, []
+    with mlflow.translated("stored files"):
+        while True:
+            page = client.search_logged_models(
+                [mlflow.experiment_id()], max_results=100, page_token=token
+            )
+            unused += [m for m in page if m.model_id not in used and _is_old(m)]
+            if not (token := page.token):
+                break
+        for model in tqdm(unused, unit="models", leave=False) if args.delete else ():
+            mlflow.delete_files(model)
     result = "deleted" if args.delete else "unused"
     rows = [["stored model", "name", ""], *([m.model_id, m.name, result] for m in unused)]
     return show(args, [m.model_id for m in unused], rows)
+
+
+def _is_old(model: Any) -> bool:
+    return bool(time.time() - model.creation_timestamp / 1000 > _MIN_AGE_S)
+
+
+def _fetch(registry: ModelRegistry, version: ModelVersion, scratch: Path) -> None:
+    """Downloads a version's files, which compares their digests."""
+    if version.tags.get(FORMAT_TAG, BUNDLE) == BUNDLE:
+        registry.store.fetch(version, scratch)
+    else:
+        Uploads(registry.store, registry.lifecycle, scratch, max_bytes=0).whole(version)
 
 
 def _checked(name: str, what: str, check: Callable[[], object]) -> dict[str, str]:

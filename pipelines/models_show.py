@@ -73,6 +73,8 @@ def compare_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
 def audit_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
     """Audit entries, newest first; or who was champion at a time."""
     events = registry.ledger.events(args.name)
+    if not events:
+        registry.catalog.model(args.name)
     if args.at:
         event = champion_at(events, _moment(args.at))
         version = event.after["aliases"]["champion"] if event else None

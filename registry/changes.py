@@ -28,15 +28,20 @@ class Changes:
         mlflow: The store.
         ledger: Where every change is decided and kept.
         evidence: What is known of a version, by model name and number.
+        on_move: Called when aliases are written, see ``Settler``.
     """
 
     def __init__(
-        self, mlflow: Connection, ledger: Ledger, evidence: Callable[[str, int], Evidence]
+        self,
+        mlflow: Connection,
+        ledger: Ledger,
+        evidence: Callable[[str, int], Evidence],
+        on_move: Callable[[], None],
     ) -> None:
         self.ledger = ledger
         self._evidence = evidence
         outside = OutsideMoves(self.judge, self._is_approved)
-        self._settler = Settler(mlflow, ledger, outside.answer)
+        self._settler = Settler(mlflow, ledger, outside.answer, on_move)
 
     def settle(self, name: str) -> tuple[State, Seen]:
         """The model's state; completes what a crash left and records moves made outside.

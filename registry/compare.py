@@ -1,11 +1,12 @@
 """Versions side by side: figures on equal datasets, parameters, labels, files, trends. Pure."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from registry.evaluations import latest
-from registry.metadata import Metadata
+from registry.metadata import Metadata, metadata_of
 from registry.records import Measurement, ModelVersion
 
 
@@ -64,6 +65,20 @@ def compare_files(
         }
         for name in sorted(a.keys() | b.keys())
     ]
+
+
+def with_declared(
+    version: ModelVersion, measured: Sequence[Measurement]
+) -> tuple[Measurement, ...]:
+    """A version's figures, and what its author declared of metrics that nobody has measured."""
+    metadata = metadata_of(version)
+    known = {m.metric for m in measured}
+    declared = (
+        Measurement(metric, value, metadata.dataset_name, "", version.created_s)
+        for metric, value in metadata.performance_metrics.items()
+        if metric not in known and isinstance(value, int | float) and math.isfinite(value)
+    )
+    return (*measured, *declared)
 
 
 def rank(

@@ -105,6 +105,18 @@ class Connection:
         location = self.client().get_model_version_download_uri(name, str(version))
         return get_artifact_repository(location, tracking_uri=self.uri)
 
+    def delete_files(self, logged_model: Any) -> None:
+        """Removes the files of a LoggedModel, then itself: MLflow alone would keep the files."""
+        from mlflow.store.artifact.artifact_repository_registry import (  # noqa: PLC0415
+            get_artifact_repository,
+        )
+
+        location = logged_model.artifact_location
+        repository = get_artifact_repository(location, tracking_uri=self.uri)
+        for item in repository.list_artifacts():
+            repository.delete_artifacts(item.path)
+        self.client().delete_logged_model(logged_model.model_id)
+
     @property
     def has_lock(self) -> bool:
         """Whether ``exclusive`` keeps anybody out."""

@@ -1,6 +1,7 @@
 """The whole registry of one store, put together. Everything outside starts here."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from registry.bundle import open_bundle
@@ -25,6 +26,12 @@ class ModelRegistry:
 
     Nothing is imported or opened before the first call.
 
+    Args:
+        tracking_uri: See ``RegistryStore``.
+        artifact_root: See ``RegistryStore``.
+        on_move: Called, in the thread of the change, when aliases and weights are written and
+            stage tags and descriptions are about to be.
+
     Attributes:
         store: Registers, resolves and fetches bundles.
         ledger: What was done, by whom and why.
@@ -34,11 +41,16 @@ class ModelRegistry:
         catalog: Models and versions with their descriptions.
     """
 
-    def __init__(self, tracking_uri: str, artifact_root: Path | str) -> None:
+    def __init__(
+        self,
+        tracking_uri: str,
+        artifact_root: Path | str,
+        on_move: Callable[[], None] = lambda: None,
+    ) -> None:
         self.store = RegistryStore(tracking_uri, artifact_root)
         self.ledger = self.store.ledger
         self.evaluations = Evaluations(self.store)
-        changes = Changes(self.store.mlflow, self.ledger, self.evaluations.evidence)
+        changes = Changes(self.store.mlflow, self.ledger, self.evaluations.evidence, on_move)
         self.lifecycle = Lifecycle(changes)
         self.releases = Releases(self.store.mlflow, changes)
         self.catalog = Catalog(self.store, self.lifecycle)

@@ -6,6 +6,7 @@ what was seen meanwhile is kept in a tag, so that a restart of everything goes o
 """
 
 from dataclasses import asdict, replace
+from typing import Any
 
 from registry.changes import Changes
 from registry.connection import Connection
@@ -105,7 +106,8 @@ class Releases:
                 reason=verdict.reason,
                 gate=_shown(verdict),
             )
-        self._changes.check_promotion(name, release.version, state, seen, release.actor)
+        gate = self._changes.check_promotion(name, release.version, state, seen, release.actor)
+        tests = _shown(verdict)
         return self._changes.commit(
             name,
             state,
@@ -115,7 +117,8 @@ class Releases:
             version=release.version,
             actor=release.actor,
             reason=f"automatic release {release.id}: all {len(release.steps)} steps passed",
-            gate=_shown(verdict),
+            # The policy's checks and the tests of the last step are both why.
+            gate={**tests, "checks": [*gate["checks"], *tests["checks"]]},
         )
 
     def roll_back(self, name: str, release: Release, reason: str, verdict: Verdict | None) -> Event:
@@ -250,6 +253,6 @@ def _placed(state: State, release: Release) -> State:
     )
 
 
-def _shown(verdict: Verdict) -> dict[str, object]:
+def _shown(verdict: Verdict) -> dict[str, Any]:
     passed = all(check.passed for check in verdict.checks)
     return asdict(GateReport(passed, verdict.checks))

@@ -13,7 +13,16 @@ from registry.audit import Entry, Ledger
 from registry.connection import Connection
 from registry.errors import Conflict, ModelNotFound
 from registry.records import Event
-from registry.state import ARCHIVED, GOVERNED, PRODUCTION, SLOTS, STAGING, State, fold
+from registry.state import (
+    ARCHIVED,
+    CHAMPION,
+    GOVERNED,
+    PRODUCTION,
+    SLOTS,
+    STAGING,
+    State,
+    fold,
+)
 from registry.store import ROLLED_BACK_TAG, STAGE_TAG
 from registry.summary import told_release, with_summary
 
@@ -49,12 +58,22 @@ Answer = Callable[[str, State, Seen], Entry | None]
 
 
 class Settler:
-    """Keeps ledger and MLflow in step. Threads may share it."""
+    """Keeps ledger and MLflow in step. Threads may share it.
 
-    def __init__(self, mlflow: Connection, ledger: Ledger, answer: Answer) -> None:
+    Args:
+        mlflow: The store.
+        ledger: What shall be.
+        answer: What the ledger says to moves made outside.
+        on_move: Called when aliases and weights are written and the rest is still to come.
+    """
+
+    def __init__(
+        self, mlflow: Connection, ledger: Ledger, answer: Answer, on_move: Callable[[], None]
+    ) -> None:
         self._mlflow = mlflow
         self._ledger = ledger
         self._answer = answer
+        self._on_move = on_move
 
     def settle(self, name: str) -> tuple[State, Seen]:
         """The model's state, after completing or recording what was found undone.
@@ -95,28 +114,13 @@ class Settler:
     def apply(self, name: str, event: Event) -> None:
         """Writes an entry's places to MLflow; only what differs, so again does no harm."""
         client = self._mlflow.client()
-        aliases: Mapping[str, Any] = event.after["aliases"]
-        weights: Mapping[str, Any] = event.after["weights"]
-        stages: Mapping[str, str] = event.after["stages"]
         with self._mlflow.translated(f"model {name!r}"):
             model = client.get_registered_model(name)
-            for alias in GOVERNED:
-                wanted, found = aliases.get(alias), model.aliases.get(alias)
-                if wanted is None and found is not None:
-                    client.delete_registered_model_alias(name, alias)
-                elif wanted is not None and (found is None or int(found) != int(wanted)):
-                    client.set_registered_model_alias(name, alias, str(wanted))
-            for slot in SLOTS:
-                wanted, key = weights.get(slot), weight_tag(slot)
-                if wanted is None and key in model.tags:
-                    client.delete_registered_model_tag(name, key)
-                elif wanted is not None and model.tags.get(key) != f"{wanted:g}":
-                    client.set_registered_model_tag(name, key, f"{wanted:g}")
-            told = told_release(event)
-            if told is None and RELEASE_TAG in model.tags:
-                client.delete_registered_model_tag(name, RELEASE_TAG)
-            elif told is not None and model.tags.get(RELEASE_TAG) != told:
-                client.set_registered_model_tag(name, RELEASE_TAG, told)
+            if self._is_past(name, event, model):
+                return
+            _apply_places(client, model, event)
+        self._on_move()
+        stages: Mapping[str, str] = event.after["stages"]
         about = {} if event.version is None else {str(event.version): None}
         for version, stage in {**about, **stages}.items():
             self._apply_version(client, name, version, stage, event)
@@ -141,6 +145,18 @@ class Settler:
                     client.update_model_version(name, version, text)
         except ModelNotFound:
             pass  # Deleted since: it holds no place that could be wrong.
+
+    def _is_past(self, name: str, event: Event, model: Any) -> bool:
+        """Whether later entries were written while this writer was held up; the ledger knows.
+
+        It is asked only when MLflow shows what neither this entry nor the one before says.
+        """
+        found = int(model.aliases.get(CHAMPION, 0))
+        known = (event.before["aliases"].get(CHAMPION), event.after["aliases"].get(CHAMPION), 0)
+        if found in known and _number(model.tags.get(APPLIED_TAG)) <= event.seq:
+            return False
+        latest = fold(self._ledger.events(name)).changed
+        return latest is not None and latest.seq > event.seq
 
     def _append(self, name: str, entry: Entry, after: int) -> None:
         try:
@@ -178,6 +194,30 @@ class Settler:
             applied=_number(tags.get(APPLIED_TAG)),
             policy=tags.get("policy", ""),
         )
+
+
+def _apply_places(client: Any, model: Any, event: Event) -> None:
+    """Aliases, weights and what is said of a release, as far as MLflow shows others."""
+    name = model.name
+    aliases: Mapping[str, Any] = event.after["aliases"]
+    weights: Mapping[str, Any] = event.after["weights"]
+    for alias in GOVERNED:
+        wanted, found = aliases.get(alias), model.aliases.get(alias)
+        if wanted is None and found is not None:
+            client.delete_registered_model_alias(name, alias)
+        elif wanted is not None and (found is None or int(found) != int(wanted)):
+            client.set_registered_model_alias(name, alias, str(wanted))
+    for slot in SLOTS:
+        wanted, key = weights.get(slot), weight_tag(slot)
+        if wanted is None and key in model.tags:
+            client.delete_registered_model_tag(name, key)
+        elif wanted is not None and model.tags.get(key) != f"{wanted:g}":
+            client.set_registered_model_tag(name, key, f"{wanted:g}")
+    told = told_release(event)
+    if told is None and RELEASE_TAG in model.tags:
+        client.delete_registered_model_tag(name, RELEASE_TAG)
+    elif told is not None and model.tags.get(RELEASE_TAG) != told:
+        client.set_registered_model_tag(name, RELEASE_TAG, told)
 
 
 def weight_tag(slot: str) -> str:

@@ -5,7 +5,13 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Query, Response
 
 from registry.api.context import ANONYMOUS, PREFIX, Actor, Backend, Name, Reference
-from registry.compare import compare_descriptions, compare_figures, compare_files, rank
+from registry.compare import (
+    compare_descriptions,
+    compare_figures,
+    compare_files,
+    rank,
+    with_declared,
+)
 from registry.errors import ModelNotFound
 from registry.metadata import label_of, metadata_of
 from registry.plots import plot_trend
@@ -23,7 +29,8 @@ def figure_routes(backend: Backend) -> APIRouter:
 
     def measured(model_id: str) -> list[tuple[ModelVersion, tuple[Measurement, ...]]]:
         backend.registry.catalog.model(model_id)
-        return [(v, evaluations.measurements(v)) for v in store.list_versions(model_id)]
+        versions = store.list_versions(model_id)
+        return [(v, with_declared(v, evaluations.measurements(v))) for v in versions]
 
     @api.post("/versions/{version}/evaluations", status_code=201)
     def add_evaluation(
@@ -77,6 +84,8 @@ def figure_routes(backend: Backend) -> APIRouter:
     ) -> dict[str, Any]:
         """Versions by a metric, best first, those without it last.
 
+        What was never measured counts by the `performance_metrics` that the author declared; gates
+        do not take those.
         Which direction is better comes from the model's policy when it is not given.
         """
         info = backend.registry.catalog.model(model_id)

@@ -1,5 +1,6 @@
 """Routes of files: upload, download with ETag and ranges, delete. Streamed both ways."""
 
+import time
 from typing import Annotated, Any
 from urllib.parse import quote
 
@@ -68,7 +69,7 @@ def file_routes(backend: Backend) -> APIRouter:
             size=int(stored.tags[SIZE_TAG]),
             format=kind,
             sha256=stored.digest,
-            uploaded_at=utc(stored.updated_s),
+            uploaded_at=utc(time.time()),
         )
 
     @api.get("/artifact", response_class=Response)

@@ -6,6 +6,7 @@ from fastapi import APIRouter, Query, Response
 
 from registry import search as finding
 from registry.api.context import ANONYMOUS, PREFIX, Actor, Backend, Name
+from registry.compare import with_declared
 from registry.evaluations import logged_model_id
 from registry.metadata import metadata_of
 from registry.schemas import ModelBody, ModelCreate, ModelUpdate, SearchPage
@@ -20,12 +21,15 @@ def model_routes(backend: Backend) -> APIRouter:
     api = APIRouter(prefix=PREFIX)
     catalog = backend.registry.catalog
 
+    # With a slash as well, as the specification writes it.
+    @api.post("/", status_code=201, include_in_schema=False)
     @api.post("", status_code=201)
     def create_model(body: ModelCreate, actor: Actor = ANONYMOUS) -> ModelBody:
         """A new model without versions; 409 when the name is taken."""
         catalog.create_model(body.name, body.description, actor=actor)
         return backend.model(body.name)
 
+    @api.get("/", include_in_schema=False)
     @api.get("")
     def list_models(
         response: Response,
@@ -136,7 +140,7 @@ def _candidates(backend: Backend, *, with_figures: bool) -> list[finding.Candida
             version,
             metadata_of(version),
             infos[version.name].description,
-            figures.get(logged_model_id(version) or "", ()),
+            with_declared(version, figures.get(logged_model_id(version) or "", ())),
         )
         for version in registry.store.all_versions(aliases)
     ]

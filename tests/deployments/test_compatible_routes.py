@@ -22,7 +22,7 @@ def test_a_healthy_service_says_so_everywhere() -> None:
         for start in ("", "/api/v1"):
             health = (await client.get(f"{start}/health")).json()
             assert (health["status"], health["model_status"]) == ("healthy", "available")
-            assert health["backend"] == "onnx"
+            assert (health["service"], health["backend"]) == (CONFIG.server.app_name, "onnx")
             assert (await client.get(f"{start}/ready")).json() == {"status": "ready"}
             assert "sentiment_requests_total" in (await client.get(f"{start}/metrics")).text
         details = (await client.get("/api/v1/health/details")).json()

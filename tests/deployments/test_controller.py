@@ -32,6 +32,7 @@ def probe(*, flipped: bool = False, text_s: float = 0.002, n_labels: int = 2) ->
 class Fleet:
     def __init__(self) -> None:
         self.done: list[tuple[str, object]] = []
+        self.probed: list[str] = []
         self.probes: dict[str, list[Probe]] = {}
         self.fails: Exception | None = None
         self.delay_s = 0.0
@@ -44,6 +45,7 @@ class Fleet:
 
     async def probe(self, digest: str, texts: Sequence[str]) -> list[Probe]:
         assert len(texts) == 16
+        self.probed.append(digest)
         return self.probes.get(digest, [probe(), probe()])
 
     async def route(self, routes: Routes) -> list[int]:
@@ -213,5 +215,65 @@ def test_what_is_prepared_is_loaded_once_and_let_go_if_nobody_is_routed_there() 
         truth.fails = IntegrityError("damaged")
         await made.prepare(MOVED)
         assert truth.refused == []
+
+    asyncio.run(body())
+
+
+def test_what_was_found_while_a_move_was_judged_is_not_asked_again() -> None:
+    async def body() -> None:
+        fleet, truth = Fleet(), Truth()
+        made = RolloutController(
+            fleet, truth, Routes(1, LIVE), RolloutConfig(), alias="champion", drain_s=60
+        )
+        await made.prepare(MOVED)
+        assert made.routes.champion == LIVE
+        truth.fails = BackendUnavailable("away")
+        await made.follow(MOVED)
+        assert made.routes.champion == NEXT
+        assert fleet.done == [("load", NEXT.digest), ("route", 4)]
+        assert fleet.probed == [NEXT.digest, LIVE.digest]
+        assert list(made.steps.seconds) == ["open", "load", "probe", "route"]
+
+    asyncio.run(body())
+
+
+def test_what_was_found_wrong_is_acted_on_in_the_same_look_only() -> None:
+    async def body() -> None:
+        fleet, truth = Fleet(), Truth()
+        made = RolloutController(
+            fleet, truth, Routes(1, LIVE), RolloutConfig(), alias="champion", drain_s=60
+        )
+        fleet.fails = RuntimeError("engine died")
+        await made.prepare(MOVED)
+        assert truth.refused == []
+        fleet.fails = None
+        await made.follow(MOVED)
+        assert [reason for *_, reason, _ in truth.refused] == [
+            "a replica failed with it: RuntimeError: engine died"
+        ]
+        assert made.routes.champion == LIVE
+        # Somebody repaired it and moves the alias again.
+        await made.prepare(MOVED)
+        await made.follow(MOVED)
+        assert made.routes.champion == NEXT
+
+    asyncio.run(body())
+
+
+def test_a_challenger_that_becomes_champion_is_probed_while_it_is_judged() -> None:
+    async def body() -> None:
+        fleet = Fleet()
+        first = Routes(1, LIVE, challenger=Slot(NEXT, 0.1))
+        made = RolloutController(
+            fleet, Truth(), first, RolloutConfig(), alias="champion", drain_s=0
+        )
+        await made.prepare(MOVED)
+        assert fleet.probed == [NEXT.digest, LIVE.digest]
+        await made.repeat(registry_away=False)
+        assert ("let_go", NEXT.digest) not in fleet.done
+        # Nobody new: nothing to prepare.
+        fleet.probed.clear()
+        await made.prepare({**NOW, "challenger": Place(4, NEXT.digest, 0.9)})
+        assert fleet.probed == []
 
     asyncio.run(body())

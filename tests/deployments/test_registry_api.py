@@ -155,6 +155,8 @@ def ready(api: Api, model: str, label: str, folder: Path, weights: bytes) -> Non
 
 def test_a_model_is_made_listed_changed_and_deleted(api: Api, model: str) -> None:
     assert api("POST", "", json={"name": model}).status_code == 409
+    assert api("POST", "/", json={"name": model}).status_code == 409
+    assert model in {found["name"] for found in api("GET", "/", params={"limit": 1_000}).json()}
     assert api("POST", "", json={"name": "  "}).status_code == 422
     assert api("POST", "", json={"name": "x" * 300}).status_code == 422
     assert api("POST", "", json={"name": "live"}).status_code == 422
@@ -223,10 +225,11 @@ def test_models_are_found_by_text_and_by_tags_together(api: Api, model: str) -> 
 
 
 def test_a_bundle_goes_up_and_comes_down_unchanged(api: Api, model: str, tmp_path: Path) -> None:
-    version(api, model)
+    made = version(api, model)
     content = bundle_zip(tmp_path, bytes(range(256)) * 8_000)
     stored = upload(api, model, content)
     assert stored.status_code == 200, stored.text
+    assert stored.json()["uploaded_at"] > made["created_at"]
     path = stored.json()["artifact_path"].removeprefix(MODELS)
     assert upload(api, model, content).status_code == 409
 
@@ -462,6 +465,15 @@ def test_figures_are_recorded_compared_and_drawn(api: Api, model: str, tmp_path:
     png = api("GET", f"/{model}/metrics/trend.png", params={"metric": "accuracy"})
     assert (png.headers["content-type"], png.content[:4]) == ("image/png", b"\x89PNG")
     assert api("GET", f"/{model}/metrics/trend.png", params={"metric": "none"}).status_code == 404
+
+    # Declared by the author: counts where nobody has measured, and for no gate.
+    version(api, model, "1.3.0", performance_metrics={"accuracy": 0.85, "recall": 0.7})
+    declared = api("GET", f"/{model}/compare/accuracy").json()["versions"]
+    assert [(v["version"], v["metric_value"]) for v in declared] == [
+        *(("1.1.0", 0.9), ("1.3.0", 0.85), ("1.0.0", 0.8)),
+        ("1.2.0", None),
+    ]
+    assert api("DELETE", f"/{model}/versions/1.3.0").status_code == 204
     data = api("GET", f"/{model}/metrics/visualization").json()["metrics_data"]
     assert (data["total_versions"], data["total_evaluations"]) == (3, 2)
     assert data["available_metrics"] == ["accuracy", "latency_ms"]

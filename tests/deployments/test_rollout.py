@@ -1,6 +1,7 @@
 """The Registry deployment resolves from MLflow, hands out bundles, and outlives MLflow."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from registry.bundle import open_bundle, write_bundle
 from registry.errors import BackendUnavailable, IntegrityError, ModelNotFound
 from registry.model_registry import ModelRegistry
 from registry.records import EngineHints
+from registry.watch import Places
 
 DEAD = "http://127.0.0.1:9"
 REGISTERED = "sentiment_registry_version"
@@ -225,6 +227,87 @@ def test_a_moved_alias_is_followed_within_the_watch_interval(
         registry._mirror.copy()
         said = {role: gauges.series[REGISTERED, labels(role)] for role in ("champion", "shadow")}
         assert said == {"champion": 2, "shadow": 0}
+        registry._watching.cancel()
+
+    asyncio.run(body())
+
+
+def test_a_change_made_here_is_seen_before_the_interval_is_over(
+    tmp_path: Path, folder: Path
+) -> None:
+    async def body() -> None:
+        base = config(folder, f"sqlite:///{folder / 'mlflow.db'}")
+        slow = base.registry.model_copy(update={"watch_interval_ms": 60_000})
+        fleet = NoFleet()
+        registry = Registry(
+            base.model_copy(update={"registry": slow}), fleet, NoIngresses(), Gauges().make
+        )
+        await registry.routes()
+        await fleet.routed.wait()
+        models = registry._models
+        (tmp_path / "weights").write_bytes(b"further weights")
+        other = write_bundle(
+            tmp_path / "other",
+            name="sentiment",
+            labels=("NEG", "POS"),
+            files={"model.onnx": tmp_path / "weights", "tokenizer.json": folder / "tokenizer"},
+            max_tokens=16,
+            engine=EngineHints("onnx", "int8", ("input_ids",), 0),
+        )
+        made = await asyncio.to_thread(
+            models.store.register, "sentiment", other.directory, actor="ana"
+        )
+        await asyncio.to_thread(
+            models.point, "sentiment", "champion", made.version, actor="ana", reason="better"
+        )
+        moved_s = asyncio.get_running_loop().time()
+        while registry._controller.routes.champion.version != made.version:
+            await asyncio.sleep(0.01)
+            assert asyncio.get_running_loop().time() - moved_s < 10
+        registry._watching.cancel()
+
+    asyncio.run(body())
+
+
+def test_mlflow_that_hangs_is_told_once_it_is_given_up_and_again_when_it_is_back(
+    folder: Path,
+) -> None:
+    """The table that ingresses have says it, so that ``/health/ready`` can."""
+
+    class Hanging:
+        hung = 0
+        away = False
+
+        def written(self) -> bool:
+            return True
+
+        def look(self) -> Places:
+            if self.away:
+                self.hung += 1
+                time.sleep(2.1)
+                raise BackendUnavailable("the MLflow server does not answer")
+            return {}
+
+    async def body() -> None:
+        base = config(folder, f"sqlite:///{folder / 'mlflow.db'}")
+        fleet, watcher = NoFleet(), Hanging()
+        registry = Registry(base, fleet, NoIngresses(), Gauges().make)
+        registry._watcher = watcher  # type: ignore[assignment]
+        before = (await registry.routes()).champion
+
+        async def told(*, away: bool) -> None:
+            began_s = time.monotonic()
+            while not fleet.tables or fleet.tables[-1].registry_away != away:
+                await asyncio.sleep(0.01)
+                assert time.monotonic() - began_s < 10
+
+        await told(away=False)
+        watcher.away = True
+        await told(away=True)
+        assert watcher.hung == 1
+        watcher.away = False
+        await told(away=False)
+        assert (await registry.routes()).champion == before
         registry._watching.cancel()
 
     asyncio.run(body())

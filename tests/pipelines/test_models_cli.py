@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 
 from pipelines.__main__ import main
+from registry.metadata import Metadata
+from registry.model_registry import ModelRegistry
+from registry.uploads import Uploads
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -75,6 +78,7 @@ def test_a_model_from_import_to_rollback(
     assert told("audit", "mood", "--limit", "1")[0]["action"] == "rollback"
     assert told("audit", "mood", "--at", "2099-01-01")["version"] == 1
     assert run(place, "audit", "mood", "--at", "yesterday") == 1
+    assert run(place, "audit", "nobody") == 1
 
 
 def test_verify_names_what_was_overwritten(
@@ -92,5 +96,55 @@ def test_verify_names_what_was_overwritten(
         file.write_text("{}")
     assert run(place, "verify", "changed") == 1
     assert "tokenizer.json" in capsys.readouterr().out
-    assert run(place, "gc", "--json") == 0
-    assert json.loads(capsys.readouterr().out) == []
+
+
+def test_verify_checks_single_files_too(
+    place: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry = ModelRegistry(place[1], place[3])
+    registry.catalog.create_model("kept", "", actor="ana")
+    draft = registry.catalog.create_version("kept", "1.0.0", Metadata(author="ana"), actor="ana")
+    (tmp_path / "m.h5").write_bytes(b"\x89HDF\r\n\x1a\n and more")
+    uploads = Uploads(registry.store, registry.lifecycle, tmp_path / "cache", 1_000)
+    uploads.put(draft, "h5", tmp_path / "m.h5", actor="ana")
+    assert run(place, "verify", "kept") == 0
+    for file in Path(place[3]).rglob("model.h5"):
+        file.write_bytes(b"\x89HDF\r\n\x1a\n and other")
+    capsys.readouterr()
+    assert run(place, "verify", "kept") == 1
+    assert "version 1" in capsys.readouterr().out
+
+
+def test_gc_removes_files_that_no_version_uses(
+    place: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("gone", "stays"):
+        run(place, "import", str(BUNDLE), "--name", name)
+    registry = ModelRegistry(place[1], place[3])
+    version = registry.store.resolve("gone", 1)
+    location = registry.store.mlflow.client().get_model_version_download_uri("gone", "1")
+    folder = Path(location.removeprefix("file://"))
+    registry.catalog.delete_version(version, actor="ana")
+    capsys.readouterr()
+
+    def found(*words: str) -> Any:
+        assert run(place, "gc", "--json", *words) == 0
+        return json.loads(capsys.readouterr().out)
+
+    # Somebody may be uploading right now.
+    assert found("--delete") == []
+    monkeypatch.setattr("pipelines.models_check._MIN_AGE_S", -1)
+    (unused,) = found()
+    assert (folder / "model.onnx").exists()
+    assert found("--delete") == [unused]
+    assert not list(folder.rglob("*.onnx"))
+    assert found() == []
+    assert run(place, "verify", "stays") == 0
+
+
+def test_an_empty_file_measures_nothing(
+    place: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty.csv").write_text("text,label\n")
+    assert run(place, "evaluate", "mood", "1", "--data", str(tmp_path / "empty.csv")) == 1
+    assert "no texts in it" in capsys.readouterr().err

@@ -307,3 +307,42 @@ def test_a_changed_ledger_does_not_verify(sqlite_registry, name, make_bundle):
     connection.close()
     with pytest.raises(IntegrityError, match="broken at entry 2"):
         promote(sqlite_registry, name, 1)
+
+
+@pytest.mark.parametrize("registry", ["http"], indirect=True)
+def test_a_writer_that_was_paused_does_not_undo_what_others_did_since(
+    registry: ModelRegistry, name: str, fill: Fill
+) -> None:
+    """Through a server no lock keeps writers apart: this one stops after its entry."""
+    fill(3)
+    promote(registry, name, 1)
+    settler = registry.lifecycle._changes._settler
+    paused = promote(registry, name, 2)
+    promote(registry, name, 3)
+    settler.apply(name, paused)
+    client = registry.store.mlflow.client()
+    # Nor when the others have moved aliases and have not yet noted it.
+    client.set_registered_model_tag(name, "registry.applied", str(paused.seq))
+    settler.apply(name, paused)
+    assert client.get_registered_model(name).aliases["champion"] == "3"
+    assert registry.lifecycle.state(name).champion == 3
+    assert shown(registry, name)[0] == {"champion": 3, "previous": 2}
+    assert registry.ledger.events(name)[-1].action == "promote"
+    # A number that a person typed stops nobody.
+    client.set_registered_model_tag(name, "registry.applied", "999")
+    registry.lifecycle.rollback(name, **ANA)
+    assert shown(registry, name)[0] == {"champion": 2, "previous": 1}
+
+
+def test_whoever_waits_is_told_when_aliases_are_written(
+    sqlite_uri: str, name: str, make_bundle, tmp_path
+) -> None:
+    told: list[tuple[dict[str, int], dict[int, str]]] = []
+    registry = ModelRegistry(
+        sqlite_uri, tmp_path / "unused", lambda: told.append(shown(registry, name))
+    )
+    registry.store.register(name, make_bundle().directory, actor="ana")
+    registry.point(name, "champion", 1, **ANA)
+    # Stage tags and descriptions come after it.
+    assert told[-1] == ({"champion": 1}, {1: "staging"})
+    assert shown(registry, name)[1] == {1: "production"}

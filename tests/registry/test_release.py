@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from registry.errors import (
 )
 from registry.model_registry import ModelRegistry
 from registry.policy import Policy, ReleasePolicy
-from registry.records import Release
+from registry.records import Check, Release
 from registry.sequential import Tally
 from registry.trial import Progress, Verdict
 
@@ -71,8 +72,14 @@ def test_from_draft_to_production(registry: ModelRegistry, name: str, fill: Fill
         assert tags["release"] == (
             f"version 2, step {release.step + 1} of 3: answers {weight} of the traffic"
         )
-    event = releases.go_on(name, under_way(registry, name), PASSED)
+    tests = (Check("errors", True, "0.0000 of 900, limit 0.02: within"),)
+    event = releases.go_on(name, under_way(registry, name), replace(PASSED, checks=tests))
     assert (event.action, event.actor) == ("promote", "ana")
+    # What the policy asks for and what the release measured, in the audit and in MLflow's UI.
+    assert [check["name"] for check in event.gate["checks"]] == ["files", "labels", "errors"]
+    described = registry.store.resolve(name, 2).description
+    assert "| files | passed | digest" in described
+    assert "| errors | passed | 0.0000 of 900, limit 0.02: within |" in described
     assert places(registry, name) == ({"champion": 2, "previous": 1}, {})
     assert releases.look(name)[0] is None
     assert "release" not in registry.store.mlflow.client().get_registered_model(name).tags

@@ -89,6 +89,27 @@ class Record:
         self.content["rows"].append({**asdict(case), "setting": shown, **facts})
         self.save()
 
+    @property
+    def count(self) -> int:
+        """Rows so far."""
+        return len(self.content["rows"])
+
+    def note_bare(
+        self, first_row: int, before: tuple[float, float], after: tuple[float, float]
+    ) -> None:
+        """Notes the bare engine's pace beside the closed loops over real texts of one visit.
+
+        Args:
+            first_row: Of the visit.
+            before: Texts per second and milliseconds of one text, before the server started.
+            after: The same after it had stopped.
+        """
+        for row in self.content["rows"][first_row:]:
+            if (row["load"], row["workload"]) == (CLOSED, "real"):
+                row["bare_per_s"] = [before[0], after[0]]
+                row["bare_p50_ms"] = [before[1], after[1]]
+        self.save()
+
     def note_failure(self, model: str, peer: str, step: str, reason: str) -> None:
         """Notes why a step of a peer gave nothing, in place of what was noted before.
 

@@ -1,7 +1,7 @@
 """From the rows of a raw file to what tables and charts show: medians and ratios. Pure."""
 
 import statistics
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,7 @@ class Line:
         setting: As text; empty for ours.
         figures: Median of each figure; None where there is none.
         counts: Sum of each count.
+        bare: Texts per second and milliseconds of the bare engine beside it; None if unknown.
         spread: Lowest and highest throughput of the repeats.
     """
 
@@ -46,6 +47,7 @@ class Line:
     figures: dict[str, float | None]
     counts: dict[str, int]
     spread: tuple[float, float]
+    bare: tuple[float, float] | None = None
 
     @property
     def title(self) -> str:
@@ -76,7 +78,32 @@ def line(rows: Iterable[dict[str, Any]]) -> Line | None:
         figures,
         {name: sum(row[name] for row in rows) for name in _COUNTS},
         (min(paces), max(paces)),
+        _bare_beside(rows),
     )
+
+
+def _bare_beside(rows: Sequence[dict[str, Any]]) -> tuple[float, float] | None:
+    known = [row for row in rows if "bare_per_s" in row]
+    if not known:
+        return None
+    pace, latency_ms = (
+        statistics.mean(value for row in known for value in row[name])
+        for name in ("bare_per_s", "bare_p50_ms")
+    )
+    return pace, latency_ms
+
+
+def share_of_bare(record: Record, model: str, one: Line) -> float | None:
+    """Throughput over that of the bare engine beside it; over the run's mean where unknown."""
+    ceiling = one.bare[0] if one.bare else max(bare_paces(record, model).values(), default=0.0)
+    return one.throughput_per_s / ceiling if ceiling else None
+
+
+def over_bare_ms(record: Record, model: str, one: Line) -> float | None:
+    """Median latency less that of the bare engine beside it, or the run's median."""
+    p50_ms = one.figures["p50_ms"]
+    bare_ms = one.bare[1] if one.bare else bare_p50_ms(record, model)
+    return p50_ms - bare_ms if p50_ms is not None and bare_ms is not None else None
 
 
 def closed_lines(

@@ -5,7 +5,16 @@ from collections.abc import Iterable, Sequence
 from benchmarks.catalogue import PEERS, Setting, by_name
 from benchmarks.record import CACHED, Record
 from benchmarks.steps import DEFAULT
-from benchmarks.summary import Line, bare_p50_ms, bare_paces, closed_lines, line, open_lines
+from benchmarks.summary import (
+    Line,
+    bare_p50_ms,
+    bare_paces,
+    closed_lines,
+    line,
+    open_lines,
+    over_bare_ms,
+    share_of_bare,
+)
 from benchmarks.targets import targets
 from benchmarks.workloads import REAL, WORKLOADS
 
@@ -81,7 +90,7 @@ def _saturated(record: Record, model: str) -> str:
                 f"**{one.title}**" if by_name(one.peer).is_ours else one.title,
                 _setting(one),
                 _pace(one),
-                one.throughput_per_s / ceiling if ceiling else None,
+                share_of_bare(record, model, one),
                 *[one.figures[name] for name in ("p50_ms", "p95_ms", "p99_ms", "goodput_per_s")],
                 *[one.figures[name] for name in ("server_cpu_s_per_1000", "rss_mb", "boot_s")],
                 _trouble(one),
@@ -102,8 +111,7 @@ def _single(record: Record, model: str) -> str:
     rows: list[list[object]] = [["*bare engine, one by one*", "", bare_ms, None, None]]
     for one in sorted(lines, key=lambda one: one.figures["p50_ms"] or 0.0):
         p50_ms, p99_ms = one.figures["p50_ms"], one.figures["p99_ms"]
-        over = p50_ms - bare_ms if p50_ms is not None and bare_ms is not None else None
-        rows.append([one.title, _setting(one), p50_ms, over, p99_ms])
+        rows.append([one.title, _setting(one), p50_ms, over_bare_ms(record, model, one), p99_ms])
     header = ["", "setting", "p50 ms", "over bare", "p99 ms"]
     return "### One connection\n\n" + rows_to_table(header, rows)
 

@@ -9,12 +9,11 @@ from benchmarks.record import CACHED, Record
 from benchmarks.steps import DEFAULT, USUAL
 from benchmarks.summary import (
     Line,
-    at_best,
-    bare_p50_ms,
-    bare_paces,
     closed_lines,
     line,
     open_lines,
+    over_bare_ms,
+    share_of_bare,
 )
 
 OF_BARE = {
@@ -68,18 +67,19 @@ def _peers(lines: list[Line]) -> list[Line]:
 
 
 def _of_bare(record: Record, model: str) -> Iterator[Target]:
-    ceiling = max(bare_paces(record, model).values(), default=0.0)
     for one in _ours(closed_lines(record, model)):
-        if ceiling and (wanted := OF_BARE.get((model, one.peer))):
-            share = one.throughput_per_s / ceiling
+        wanted, share = OF_BARE.get((model, one.peer)), share_of_bare(record, model, one)
+        if wanted and share is not None:
             yield _at_least(model, f"{one.title}: share of the bare engine", wanted, share)
 
 
 def _of_peers(record: Record, model: str) -> Iterator[Target]:
     lines = closed_lines(record, model)
-    ours = max((one.throughput_per_s for one in _ours(lines)), default=0.0)
-    best = max((one.throughput_per_s for one in _peers(at_best(lines))), default=0.0)
-    usual = [one.throughput_per_s for one in _peers(lines) if one.role == USUAL]
+    # As shares of the bare engine beside each: peers are measured minutes apart.
+    shares = {id(one): share_of_bare(record, model, one) or 0.0 for one in lines}
+    ours = max((shares[id(one)] for one in _ours(lines)), default=0.0)
+    best = max((shares[id(one)] for one in _peers(lines)), default=0.0)
+    usual = [shares[id(one)] for one in _peers(lines) if one.role == USUAL]
     if ours and best:
         yield _at_least(model, "times the best peer at its best", TIMES_BEST_PEER, ours / best)
     if ours and usual:
@@ -88,11 +88,10 @@ def _of_peers(record: Record, model: str) -> Iterator[Target]:
 
 
 def _single(record: Record, model: str) -> Iterator[Target]:
-    bare_ms = bare_p50_ms(record, model)
     for one in _ours(closed_lines(record, model, concurrency=1)):
-        if bare_ms is not None and (p50_ms := one.figures["p50_ms"]) is not None:
+        if (over_ms := over_bare_ms(record, model, one)) is not None:
             what = f"{one.title}: ms over the bare engine at concurrency 1"
-            yield _at_most(model, what, OVER_BARE_MS[one.peer], p50_ms - bare_ms)
+            yield _at_most(model, what, OVER_BARE_MS[one.peer], over_ms)
 
 
 def _cached(record: Record, model: str) -> Iterator[Target]:

@@ -1,10 +1,19 @@
 """Settings of batch jobs: where they are kept, how many, who goes first. Part of ``schema.py``."""
 
-from typing import Self
+import re
+from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from configs.part import Part
+
+_DATABASE = re.compile(r"(sqlite|postgresql)(\+\w+)?://.+")
+
+
+def _database(uri: SecretStr) -> SecretStr:
+    if not _DATABASE.fullmatch(uri.get_secret_value()):
+        raise ValueError("is no sqlite or postgresql URI")
+    return uri
 
 
 class WebhookConfig(Part):
@@ -37,11 +46,10 @@ class JobsConfig(Part):
         False,
         description="Run the Jobs deployment; when off, `/api/v1/batch/…` answers 503 E4006.",
     )
-    database: str = Field(
-        "sqlite:///.sentigraph/jobs.db",
-        pattern=r"^(sqlite|postgresql)(\+\w+)?://.+$",
+    database: Annotated[SecretStr, AfterValidator(_database)] = Field(
+        SecretStr("sqlite:///.sentigraph/jobs.db"),
         json_schema_extra={"limits": "a sqlite or postgresql URI"},
-        description="Where jobs, texts and results are kept. A relative sqlite path starts from the home folder and must survive the node; PostgreSQL needs the extra `postgres`.",
+        description="Where jobs, texts and results are kept. A relative sqlite path starts from the home folder and must survive the node; PostgreSQL needs the extra `postgres`. A secret, for it may hold a password: never shown or logged; another login of the same database in Vault is used at each new connection.",
     )
     max_jobs: int = Field(
         1_000,

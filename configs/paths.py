@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from configs.schema import AppConfig
 
 # sqlite:///relative.db, but not sqlite:////absolute.db nor sqlite:///:memory:
@@ -28,7 +30,8 @@ def absolute_paths(config: AppConfig, home: Path) -> AppConfig:
         "uri": absolute_path(log.uri, home),
         "buffer_dir": absolute_path(log.buffer_dir, home),
     }
-    jobs = {"database": absolute_uri(config.jobs.database, home)}
+    database = config.jobs.database.get_secret_value()
+    jobs = {"database": SecretStr(absolute_uri(database, home))}
     return config.model_copy(
         update={
             "registry": registry.model_copy(update=paths),

@@ -10,7 +10,10 @@ from configs.part import Part
 class PredictionLogConfig(Part):
     """Every prediction as a row of Parquet files (`docs/guides/prediction-log.md`)."""
 
-    enabled: bool = Field(False, description="Keep a row for every prediction over HTTP and Kafka.")
+    enabled: bool = Field(
+        False,
+        description="Keep a row for every prediction over HTTP, over Kafka and of a batch job.",
+    )
     uri: str = Field(
         ".sentigraph/predictions",
         min_length=1,

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterator
 
+from pydantic import SecretStr
+
 from configs.absent import ABSENT
 from configs.environment import VARIABLES
 from configs.fields import Setting, settings
@@ -58,6 +60,8 @@ def _row(setting: Setting) -> str:
     ]
     yaml_bool = isinstance(setting.default, bool)
     default = str(setting.default).lower() if yaml_bool else setting.default
+    if isinstance(default, SecretStr):
+        default = default.get_secret_value()  # a default is in the source for all to read
     cells = (
         f"`{setting.name}`",
         "<br>".join(f"`{name}`" for name in names),

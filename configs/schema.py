@@ -189,7 +189,7 @@ class BatchingConfig(_Part):
         0.125,
         gt=0,
         le=1,
-        description="Share of a window that waiting bulk texts get although interactive ones wait; 1 treats both alike.",
+        description="Bulk texts that are run for each interactive one while both wait; 1 treats both alike.",
     )
     reproducible_scores: bool = Field(
         True,

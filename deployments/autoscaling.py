@@ -142,7 +142,10 @@ class GraphPolicy:
             wanted[models], _ = self._model(contexts[models])
         for key, ctx in contexts.items():
             if key.name == "Tokenizer" and models is not None:
-                wanted[key] = max(1, math.ceil(wanted[models] * self._ratio))
+                # Not fewer than the models that are there: where tokenizers are what is slow,
+                # models are idle, and who followed those would never grow again.
+                fed = max(wanted[models], contexts[models].current_num_replicas)
+                wanted[key] = max(1, math.ceil(fed * self._ratio))
             elif key.name == "Stream":
                 wanted[key], _ = self._stream(ctx)
             elif BUSY in (ctx.aggregated_metrics or {}):

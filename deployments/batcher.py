@@ -2,9 +2,10 @@
 
 Used twice: in the ingress, where a slot is one RPC in flight, and in the model replica,
 where the slot is the engine. An idle batcher never waits: the first item leaves at once,
-alone. Under load a batch is whatever arrived while the slots were busy: interactive items
-first, and always a share of the bulk, so that neither class starves the other. Nothing
-here knows Ray; everything runs on one event loop.
+alone. Under load a batch is whatever arrived while the slots were busy, and of one class:
+an interactive item must not wait for the bulk that happens to leave with it. Interactive
+batches go first, and bulk has its turn by right once enough of them passed it, so that
+neither class starves the other. Nothing here knows Ray; everything runs on one event loop.
 """
 
 import asyncio
@@ -86,7 +87,7 @@ class Batcher(Generic[Item, Result]):
         max_items: int,
         slots: int,
         max_queued: int,
-        express_slots: int = 0,
+        together: int | None = None,
         bulk_ratio: float = 0.125,
         on_drop: Callable[[str], None] = lambda reason: None,
         clock: Callable[[], float] = time.monotonic,
@@ -97,26 +98,29 @@ class Batcher(Generic[Item, Result]):
             run: Answers one result or exception per ticket, in order; ``Postponed`` puts a
                 ticket back to the head of the queue.
             max_items: Items in one batch.
-            slots: Batches that run at once.
-            express_slots: Further ones, for interactive items while all that runs is bulk alone.
+            slots: Batches of one class that run at once.
+            together: Batches of both classes that run at once; None is ``slots``.
             max_queued: Items that may wait.
-            bulk_ratio: Share of a batch that waiting bulk gets although interactive items wait.
+            bulk_ratio: Bulk items for each interactive one, while items of both classes wait.
             on_drop: Told ``"expired"`` or ``"cancelled"`` for every item dropped.
             clock: Seconds, monotonic.
         """
         self._run = run
         self._max_items = max_items
         self._slots = slots
-        self._express_slots = express_slots
+        self._together = together or slots
         self._max_queued = max_queued
-        self._bulk_items = math.ceil(max_items * bulk_ratio)
+        self._bulk_ratio = bulk_ratio
+        # Bulk collects its share until it makes a batch of this size.
+        self._bulk_turn = math.ceil(max_items * bulk_ratio)
+        self._bulk_owed = 0.0
         self._on_drop = on_drop
         self._clock = clock
         self._interactive: deque[Ticket[Item, Result]] = deque()
         self._bulk: deque[Ticket[Item, Result]] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._running = 0
-        self._running_bulk = 0
+        # By class: interactive, bulk.
+        self._running = [0, 0]
         self._pump_scheduled = False
 
     @property
@@ -148,48 +152,59 @@ class Batcher(Generic[Item, Result]):
             for item in items
         ]
         (self._bulk if bulk else self._interactive).extend(tickets)
-        if not self._pump_scheduled and self._may_start():
+        if not self._pump_scheduled and self._next_class() is not None:
             # On the loop's next turn, so that what arrives in this turn leaves together.
             self._pump_scheduled = True
             loop.call_soon(self._pump)
         return tickets
 
-    def _may_start(self) -> bool:
-        if self._running < self._slots:
+    def _next_class(self) -> bool | None:
+        """Whose batch may start now: False is interactive, True is bulk, None is nobody's."""
+        if sum(self._running) >= self._together:
+            return None
+        interactive, bulk = (
+            bool(queue) and running < self._slots
+            for queue, running in zip((self._interactive, self._bulk), self._running, strict=True)
+        )
+        if bulk and (not interactive or self._bulk_owed >= self._bulk_turn > 0):
             return True
-        behind_bulk = self._running == self._running_bulk < self._slots + self._express_slots
-        return behind_bulk and bool(self._interactive)
+        return False if interactive else None
 
     def _pump(self) -> None:
         self._pump_scheduled = False
-        while self._may_start() and (batch := self._take()):
-            bulk_alone = all(ticket.bulk for ticket in batch)
-            self._running += 1
-            self._running_bulk += bulk_alone
-            task = asyncio.get_running_loop().create_task(self._execute(batch, bulk_alone))
-            self._tasks.add(task)
-            _cancel_when_all_withdrawn(task, batch)
+        while (bulk := self._next_class()) is not None:
+            if batch := self._take(bulk):
+                self._running[bulk] += 1
+                task = asyncio.get_running_loop().create_task(self._execute(batch, bulk))
+                self._tasks.add(task)
+                _cancel_when_all_withdrawn(task, batch)
 
-    def _take(self) -> list[Ticket[Item, Result]]:
-        batch: list[Ticket[Item, Result]] = []
+    def _take(self, bulk: bool) -> list[Ticket[Item, Result]]:
+        """The next batch of a class; empty if all that waited was withdrawn or expired."""
         now = self._clock()
-        self._take_from(self._bulk, batch, self._bulk_items if self._interactive else 0, now)
-        self._take_from(self._interactive, batch, self._max_items, now)
-        self._take_from(self._bulk, batch, self._max_items, now)
-        return batch
+        if not bulk:
+            batch = self._take_from(self._interactive, self._max_items, now)
+            if self._bulk:
+                self._bulk_owed += len(batch) * self._bulk_ratio
+            return batch
+        # Only what it is owed, if it overtakes.
+        up_to = self._bulk_turn if self._interactive else self._max_items
+        self._bulk_owed = max(0.0, self._bulk_owed - up_to)
+        return self._take_from(self._bulk, up_to, now)
 
     def _take_from(
         self,
         queue: deque[Ticket[Item, Result]],
-        batch: list[Ticket[Item, Result]],
         up_to: int,
         now: float,
-    ) -> None:
+    ) -> list[Ticket[Item, Result]]:
+        batch: list[Ticket[Item, Result]] = []
         while queue and len(batch) < up_to:
             ticket = queue.popleft()
             if not self._drop(ticket, now):
                 ticket.started_s = now
                 batch.append(ticket)
+        return batch
 
     def _drop(self, ticket: Ticket[Item, Result], now: float) -> bool:
         """Whether the ticket is withdrawn or expired; its future is done then."""
@@ -210,7 +225,7 @@ class Batcher(Generic[Item, Result]):
             queue.clear()
             queue.extend(waiting)
 
-    async def _execute(self, batch: list[Ticket[Item, Result]], bulk_alone: bool) -> None:
+    async def _execute(self, batch: list[Ticket[Item, Result]], bulk: bool) -> None:
         try:
             self._settle(batch, await self._run(batch))
         except Exception as error:  # noqa: BLE001  (a batch must fail its own futures)
@@ -219,8 +234,7 @@ class Batcher(Generic[Item, Result]):
             _fail(batch, None)
             raise
         finally:
-            self._running -= 1
-            self._running_bulk -= bulk_alone
+            self._running[bulk] -= 1
             asyncio_task = asyncio.current_task()
             if asyncio_task is not None:
                 self._tasks.discard(asyncio_task)

@@ -68,7 +68,8 @@ class Classifier:
             hop.run,
             max_items=config.batching.max_hop_texts,
             slots=hops_in_flight,
-            express_slots=1,
+            # Bulk under way keeps no interactive text here: the model stage orders both.
+            together=2 * hops_in_flight,
             bulk_ratio=config.batching.bulk_ratio,
             max_queued=config.limits.max_queued_texts,
             on_drop=lambda reason: metrics.dropped_texts.labels(reason).inc(),

@@ -234,6 +234,18 @@ class Metrics:
         self.stream = StreamMetrics(registry)
         self.prediction_log = PredictionLogMetrics(registry)
         self.spans = span_counter(registry)
+        # A counter that is born with its first event has not risen by it: no rate would show it.
+        for counter, known in (
+            (self.dropped_texts, ("cancelled", "expired", "queue_full", "too_late")),
+            (self.cache_writes, ("stored", "error", "dropped", "breaker")),
+            (self.access_refusals, ("unauthenticated", "throttled", "role", "rate", "concurrency")),
+            (self.shadow_predictions, ("compared", "failed", "skipped")),
+            (self.feedback, ("correct", "wrong")),
+            (self.jobs.texts, ("answered", "failed", "discarded")),
+            (self.jobs.webhooks, ("delivered", "failed", "given_up")),
+        ):
+            for value in known:
+                counter.labels(value)
 
     def observe_batches(self, batches: FloatArray) -> None:
         """Counts engine batches; rows as in ``ScoreBatch.batches``."""

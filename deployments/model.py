@@ -6,7 +6,6 @@ its engine thread, so the event loop stays free for the next window.
 """
 
 import asyncio
-import math
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -186,37 +185,38 @@ class ModelReplica:
 
     async def _run_window(self, tickets: list[_Ticket]) -> list[_Scored | Exception]:
         runs = self._plan(tickets)
+        # Bulk that overtakes has its turn by right; other bulk stops for whoever comes.
+        yields = tickets[0].bulk and not self._window.interactive_waits
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._engine_thread, self._score, tickets, runs)
+        return await loop.run_in_executor(self._engine_thread, self._score, tickets, runs, yields)
 
     def _plan(self, tickets: Sequence[_Ticket]) -> list[_Run]:
-        """The window's batches: interactive ones first, then by deadline, then by arrival."""
-        groups: dict[tuple[str, bool], list[int]] = {}
+        """The window's batches, by deadline, then by arrival."""
+        groups: dict[str, list[int]] = {}
         for position, ticket in enumerate(tickets):
-            groups.setdefault((ticket.item.digest, ticket.bulk), []).append(position)
-        runs: list[tuple[bool, float, int, _Run]] = []
-        for (digest, bulk), positions in groups.items():
+            groups.setdefault(ticket.item.digest, []).append(position)
+        runs: list[tuple[float, int, _Run]] = []
+        for digest, positions in groups.items():
             model = self._models[digest]
             for planned in model.plan([len(tickets[i].item.ids) for i in positions]):
                 rows = tuple(positions[i] for i in planned.indices)
                 deadline_s = min(tickets[i].deadline_s for i in rows)
-                runs.append((bulk, deadline_s, min(rows), _Run(model, planned, rows)))
-        return [run for *_, run in sorted(runs, key=lambda entry: entry[:3])]
+                runs.append((deadline_s, min(rows), _Run(model, planned, rows)))
+        return [run for *_, run in sorted(runs, key=lambda entry: entry[:2])]
 
-    def _score(self, tickets: Sequence[_Ticket], runs: Sequence[_Run]) -> list[_Scored | Exception]:
+    def _score(
+        self, tickets: Sequence[_Ticket], runs: Sequence[_Run], yields: bool
+    ) -> list[_Scored | Exception]:
         """Runs batches in the engine thread; what expired or was withdrawn is left out.
 
-        Bulk beyond its share stops for interactive texts that have come meanwhile.
+        With ``yields`` what is left is postponed as soon as an interactive text waits.
         """
         results: list[_Scored | Exception] = [Expired()] * len(tickets)
-        bulk_left = math.ceil(len(tickets) * self._batching.bulk_ratio)
         for run in runs:
-            if tickets[run.positions[0]].bulk:
-                if bulk_left <= 0 and self._window.interactive_waits:
-                    for i in run.positions:
-                        results[i] = Postponed()
-                    continue
-                bulk_left -= len(run.positions)
+            if yields and self._window.interactive_waits:
+                for i in run.positions:
+                    results[i] = Postponed()
+                continue
             now = time.monotonic()
             wanted = [
                 i

@@ -22,7 +22,7 @@ from deployments.errors import (
     TextTooLong,
 )
 from deployments.exchange import Exchange
-from deployments.lake.rows import Answered
+from deployments.lake.rows import Answered, Source
 from deployments.live import BACKENDS, LiveModel
 from deployments.metrics import Metrics
 from deployments.outcome import Outcome
@@ -56,8 +56,9 @@ class Predict:
         metrics: Metrics,
         *,
         log: Log | None = None,
+        source: Source = "http",
     ) -> None:
-        self._log = log
+        self._log, self._source = log, source
         self._classifier = classifier
         self._choose = choose
         self._answered = answered
@@ -227,9 +228,8 @@ class Predict:
         by_label = dict(zip(model.labels, scores, strict=True))
         if self._log is not None:
             now_ns = time.time_ns()
-            self._log.add(
-                Answered(now_ns, prediction_id, "http", text, model, outcome, label, by_label)
-            )
+            row = (now_ns, prediction_id, self._source, text, model, outcome, label, by_label)
+            self._log.add(Answered(*row))
         return {
             "prediction_id": prediction_id,
             "label": label,

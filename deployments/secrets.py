@@ -47,6 +47,12 @@ class SecretWatch:
             self._lease = Lease(self._vault, config.redis_role, login)
         elif login is not None:
             self._using = {**using, "redis.password": login.replace}
+        if metrics is not None:
+            # At 0 from the start: a first failure or rotation is a rise that can be seen.
+            for result in ("ok", "error"):
+                metrics.vault_reads.labels(result)
+            for name in self._using:
+                metrics.vault_rotations.labels(name)
         self._well = False
         self._running: asyncio.Task[None] | None = None
 

@@ -25,7 +25,7 @@ from pipelines.operations import check_machine as machine_checks
 from pipelines.operations import check_servers as server_checks
 from pipelines.operations.findings import Finding, fail, ok
 from pipelines.operations.machine import these_ports, this_machine
-from pipelines.operations.manifests import check_environments, environments
+from pipelines.operations.manifests import check_environments, environments, serve_configs
 from pipelines.operations.servers import (
     ask_kafka,
     ask_mlflow,
@@ -53,7 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--manifests",
         type=Path,
-        help="YAML of `helm template` or `kubectl get pods -o yaml`: are all Ray pods set alike?",
+        help="YAML of `helm template` or `kubectl get rayservices,pods -o yaml`: is the Serve "
+        "config right, and are all Ray pods set alike?",
     )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
@@ -98,7 +99,21 @@ def _findings(args: argparse.Namespace) -> Iterator[Finding]:
         yield from _of_machine(config, document, args, ours=running is not None)
         yield from _of_servers(config, None if running is None else args.url)
     if args.manifests is not None:
-        yield from check_environments(environments(_documents(args.manifests)))
+        documents = _documents(args.manifests)
+        for service, config_text in serve_configs(documents).items():
+            yield from _of_service(service, config_text, args.config.resolve().parent)
+        yield from check_environments(environments(documents))
+
+
+def _of_service(service: str, text: str, home: Path) -> Iterator[Finding]:
+    """What ``sentigraph lint`` says of a RayService's Serve config, which Ray Serve would drop."""
+    problems = lint(text, home)
+    for problem in problems:
+        said = f"RayService {service}, serveConfigV2:{problem.line}: {problem.path}"
+        advice = "correct `serve` in the chart's values, or serve_config.yaml"
+        yield fail("Serve config", f"{said} {problem.message}", advice)
+    if not problems:
+        yield ok("Serve config", f"RayService {service}: no problems")
 
 
 def _of_machine(
@@ -149,7 +164,7 @@ def _folders(config: AppConfig) -> list[str]:
     """What needs space on this machine, each folder once."""
     files = [sqlite_file(config.registry.tracking_uri)]
     if config.jobs.enabled:
-        files.append(sqlite_file(config.jobs.database))
+        files.append(sqlite_file(config.jobs.database.get_secret_value()))
     folders = [config.registry.bundle_cache_dir]
     folders += [str(file.parent) for file in files if file is not None]
     if config.prediction_log.enabled:

@@ -125,7 +125,7 @@ def _check_arguments(
         if not isinstance(args, dict):
             continue  # Ray's own schema refuses it
         for secret in settings(AppConfig).values():
-            if secret.secret and _has(args, secret.name):
+            if secret.secret and _holds_secret(args, secret.name):
                 here = f"{path}.{secret.name}"
                 message = (
                     "is a secret, and the Ray dashboard shows this file: set "
@@ -141,13 +141,14 @@ def _check_arguments(
                 yield Problem(line, path, f"is refused: {sentence}")
 
 
-def _has(args: Mapping[str, object], name: str) -> bool:
+def _holds_secret(args: Mapping[str, object], name: str) -> bool:
     value: object = args
     for part in name.split("."):
         if not isinstance(value, Mapping) or part not in value:
             return False
         value = value[part]
-    return True
+    # The address of a file holds none.
+    return not str(value).startswith("sqlite")
 
 
 def _check_runtime_envs(node: yaml.Node, value: object, path: str) -> Iterator[Problem]:

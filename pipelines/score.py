@@ -89,6 +89,8 @@ def main(args: argparse.Namespace) -> int:
     if kept is None:
         _make_room(target, parts_place, restart=args.restart, is_folder=is_folder)
     with _pinned(args, config, kept) as model:
+        columns = Columns(args.prefix, model.bundle.labels)
+        _check_columns(source, columns)
         plan = _plan(args, config, source, written, model)
         if kept is None:
             plans.keep(parts_place, plan)
@@ -100,8 +102,6 @@ def main(args: argparse.Namespace) -> int:
             "model_digest": model.bundle.digest,
             "labels": list(model.bundle.labels),
         }
-        columns = Columns(args.prefix, model.bundle.labels)
-        _check_columns(source, columns)
         parts = list(cut(source.place, source.files, source.kind, args.part_rows))
         task = Task(
             source=args.source,
@@ -173,7 +173,7 @@ def _target(uri: str, given: Kind | None, source: Kind) -> tuple[Place, Kind, bo
 
 
 def _make_room(target: Place, parts: Place, *, restart: bool, is_folder: bool) -> None:
-    if restart and parts.names() and plans.recall(parts) is not None:
+    if restart and plans.is_kept(parts):
         parts.remove()
     if (is_folder and target.names()) or (not is_folder and target.exists()):
         raise ScoreError(f"{target.uri} is there already; remove it, or name another")

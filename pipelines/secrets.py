@@ -118,10 +118,12 @@ def _migrate(vault: VaultSecrets, config: AppConfig) -> None:
     there = vault.read(secret_names())
     for name in secret_names():
         value = _value(config, name)
-        if value and name not in there:
+        if value == _value(AppConfig(), name) or value.startswith("sqlite"):
+            continue  # unset, or the address of a file: nothing to hide
+        if name not in there:
             vault.change(name, value.__add__)
             print(f"{name}: moved; unset {settings(AppConfig)[name].variable}")
-        elif value:
+        else:
             print(f"{name}: in Vault already, left alone")
 
 

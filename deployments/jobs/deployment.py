@@ -1,11 +1,13 @@
 """The Jobs deployment: ``JobsReplica`` with Ray Serve handles around it. One replica."""
 
 import asyncio
+from collections.abc import Coroutine
 
 from ray.serve.handle import DeploymentHandle
 
 from configs.schema import AppConfig
 from deployments.classifier import Classifier
+from deployments.jobs.login import Login
 from deployments.jobs.replica import JobsReplica
 from deployments.log_fields import add_log_fields
 from deployments.metrics import Metrics
@@ -15,6 +17,8 @@ from deployments.router import Routes
 
 class Jobs(JobsReplica):
     """Takes its texts to the same stages as the ingress, after interactive ones."""
+
+    _stopped = True  # there is nothing to stop before it was made
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self,
@@ -37,10 +41,29 @@ class Jobs(JobsReplica):
             is_lost=is_lost,
         )
         routes: Routes = await registry.routes.remote()
-        super().__init__(config, classifier, metrics, routes)
+        uri = config.jobs.database.get_secret_value()
+        login = None
+        self._secrets = None
+        if config.vault.enabled and not uri.startswith("sqlite"):
+            # Half a second of imports that replicas without Vault do not need.
+            from deployments.secrets import SecretWatch  # noqa: PLC0415
+
+            login = Login(uri)
+            self._secrets = SecretWatch(config.vault, {"jobs.database": login.replace}, metrics)
+            await self._secrets.start()
+        super().__init__(config, classifier, metrics, routes, login)
         self._mirroring = asyncio.create_task(metrics.mirror(ray_gauge).run())
         self.start()
+        self._stopped = False
 
     async def check_health(self) -> None:
         """Serve asks every few seconds; a replica whose loops ended is replaced."""
         await self.check()
+
+    def __del__(self) -> Coroutine[None, None, None] | None:
+        """Serve awaits what this returns when it stops the replica; Python gets nothing."""
+        if self._stopped:
+            return None
+        self._stopped = True
+        self._mirroring.cancel()
+        return self.stop()

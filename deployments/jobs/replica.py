@@ -20,6 +20,7 @@ from deployments.exchange import Exchange
 from deployments.jobs.api import build_jobs_app
 from deployments.jobs.desk import Desk
 from deployments.jobs.leases import Leases
+from deployments.jobs.login import Login
 from deployments.jobs.records import PRIORITIES, Job
 from deployments.jobs.runner import Answers, Runner
 from deployments.jobs.store import JobStore
@@ -28,6 +29,7 @@ from deployments.jobs.webhook import Webhook, WebhookFailed, pause_s
 from deployments.live import LiveModel
 from deployments.metrics import Metrics
 from deployments.predict import Predict
+from deployments.prediction_log import open_log
 from deployments.relay import Call, Part, RelayEnd
 from deployments.router import Routes
 
@@ -42,13 +44,27 @@ class JobsReplica:
     """Everything of batch jobs in one process. ``start`` it on the event loop."""
 
     def __init__(
-        self, config: AppConfig, classifier: Classifier, metrics: Metrics, routes: Routes
+        self,
+        config: AppConfig,
+        classifier: Classifier,
+        metrics: Metrics,
+        routes: Routes,
+        login: Login | None = None,
     ) -> None:
         self._config = config.jobs
         self._metrics = metrics
         self._routes = routes
-        self._predict = Predict(classifier, _no_exchange, _unasked, config.limits, metrics)
-        engine = open_database(config.jobs.database)
+        self._log = open_log(config, metrics)
+        self._predict = Predict(
+            classifier,
+            _no_exchange,
+            _unasked,
+            config.limits,
+            metrics,
+            log=self._log,
+            source="job",
+        )
+        engine = open_database(config.jobs.database.get_secret_value(), login)
         self._store = JobStore(engine)
         self._webhook = Webhook(config.jobs.webhook)
         self._runner = Runner(Leases(engine), self._classify, config.jobs, metrics)
@@ -66,6 +82,8 @@ class JobsReplica:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._log is not None:
+            await asyncio.to_thread(self._log.close)
 
     async def route(self, routes: Routes) -> int:
         """Takes a newer routing table; the epoch that now stands."""

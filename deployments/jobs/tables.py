@@ -27,6 +27,8 @@ from sqlalchemy import (
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from deployments.jobs.login import Login
+
 _WAIT_S = 30
 
 metadata = MetaData()
@@ -75,9 +77,16 @@ chunks = Table(
 )
 
 
-def open_database(uri: str) -> Engine:
-    """An engine on ``uri``; the tables are made when they are not there."""
+def open_database(uri: str, login: Login | None = None) -> Engine:
+    """An engine on ``uri``; the tables are made when they are not there.
+
+    Args:
+        uri: Of SQLite or PostgreSQL.
+        login: User and password, where they may change; otherwise those of ``uri``.
+    """
     engine = create_engine(uri, pool_pre_ping=True, **_options(uri))
+    if login is not None:
+        login.attach(engine)
     if engine.dialect.name == "sqlite":
         if engine.url.database:
             Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)

@@ -25,13 +25,17 @@ _MASKS = (
 )
 
 
+Source = Literal["http", "kafka", "job"]
+"""Over what a text came."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answered:
     """A prediction that somebody was given."""
 
     at_ns: int
     prediction_id: str
-    source: Literal["http", "kafka"]
+    source: Source
     text: str
     model: LiveModel
     outcome: Outcome

@@ -1,4 +1,5 @@
-"""Ray pods in Kubernetes manifests → whether Ray Serve finds the same settings in all. Pure.
+"""Ray pods in Kubernetes manifests → whether Ray Serve finds the same settings in all, and what it
+is told to deploy. Pure.
 
 Takes what ``helm template`` renders (a RayService or RayCluster) and what ``kubectl get pods
 --output yaml`` tells of running ones.
@@ -45,6 +46,19 @@ def environments(documents: Iterable[object]) -> dict[str, dict[str, str]]:
             settings = _settings(document["spec"])
             if settings is not None:
                 found[name] = settings
+    return found
+
+
+def serve_configs(documents: Iterable[object]) -> dict[str, str]:
+    """RayService → its Serve config."""
+    found: dict[str, str] = {}
+    for document in documents:
+        if isinstance(document, Mapping):
+            if document.get("kind") in ("List", "RayServiceList"):
+                found |= serve_configs(document.get("items") or ())
+            elif document.get("kind") == "RayService":
+                name = str(document.get("metadata", {}).get("name", "?"))
+                found[name] = str(document["spec"].get("serveConfigV2", ""))
     return found
 
 

@@ -56,13 +56,18 @@ def file_facts(files: Sequence[Stored]) -> tuple[tuple[str, int, int], ...]:
     return tuple((file.path, file.size, file.changed_ns) for file in files)
 
 
+def is_kept(parts: Place) -> bool:
+    """Whether a run wrote a plan there, one that can be read or not."""
+    return _NAME in parts.names()
+
+
 def recall(parts: Place) -> Plan | None:
     """The plan of a run that was broken off; None when there is none.
 
     Raises:
         ScoreError: It cannot be read.
     """
-    if _NAME not in parts.names():
+    if not is_kept(parts):
         return None
     try:
         kept = json.loads(parts.below(_NAME).read())

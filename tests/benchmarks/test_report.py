@@ -107,6 +107,25 @@ def test_targets_are_judged(record: Record) -> None:
     assert found["times the median peer at 32 / 5 ms, at least"].met
 
 
+def test_shares_are_of_the_bare_engine_beside_each_system(record: Record) -> None:
+    first_row = record.count
+    slow = replace(OURS, peer="ours-fused")
+    ours = Setting(0, 0.0, 0)
+    record.add_row(slow, ours, {**FIGURES, "throughput_per_s": 180.0})
+    record.add_row(replace(slow, concurrency=1), ours, {**FIGURES, "p50_ms": 12.0})
+    record.add_row(replace(slow, load=CACHED), ours, FIGURES)
+    record.note_bare(first_row, (190.0, 8.0), (210.0, 9.0))
+    text = markdown(record)
+    assert "| **sentigraph, fused** | as it is | 180 | 0.90 |" in text
+    assert "| sentigraph, fused | as it is | 12.0 | 3.50 |" in text
+    found = {target.what: target.measured for target in targets(record, "minilm")}
+    assert found["sentigraph, fused: share of the bare engine, at least"] == 0.9
+    assert found["sentigraph, fused: ms over the bare engine at concurrency 1, at most"] == 3.5
+    # 0.9 of the bare engine against mosec's 250 of 400, although 180 is less than 250.
+    assert found["times the best peer at its best, at least"] == 1.44
+    assert "bare_per_s" not in record.content["rows"][-1]
+
+
 def test_missed_targets_say_so(record: Record) -> None:
     ours = Setting(0, 0.0, 0)
     record.add_row(replace(OURS, concurrency=1), ours, {**FIGURES, "p50_ms": 11.0})

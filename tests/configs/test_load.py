@@ -9,6 +9,7 @@ import pytest
 from configs.errors import ConfigError
 from configs.load import PROFILES, find_home, load_config
 from configs.schema import AppConfig
+from configs.secrets import secret_names
 
 
 @pytest.fixture
@@ -154,6 +155,17 @@ def test_passwords_do_not_appear_in_a_refusal() -> None:
     (problem,) = refused(MLOPS_MLFLOW_TRACKING_URI=uri, MLOPS_MLFLOW_REGISTRY_URI=uri + "2")
     assert "s3cret" not in problem
     assert "postgresql://mlflow:***@db/mlflow2" in problem
+
+
+def test_the_jobs_database_may_hold_a_password_and_is_never_shown() -> None:
+    uri = "postgresql://jobs:hunter2@db/jobs"
+    config = load_config(environ={"MLOPS_JOBS__DATABASE": uri})
+    assert config.jobs.database.get_secret_value() == uri
+    assert "hunter2" not in f"{config!r} {config} {config.model_dump_json()}"
+    (problem,) = refused(MLOPS_JOBS__DATABASE="mysql://jobs:hunter2@db/jobs")
+    assert "hunter2" not in problem
+    assert "must be a sqlite or postgresql URI" in problem
+    assert "jobs.database" in secret_names()
 
 
 def test_a_home_that_is_no_folder_is_refused(tmp_path: Path) -> None:

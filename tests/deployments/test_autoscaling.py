@@ -88,6 +88,14 @@ def test_the_tokenizer_follows_the_model_and_the_ingress_its_requests() -> None:
     assert state == {}
 
 
+def test_idle_models_do_not_take_the_tokenizers_away_that_could_feed_them() -> None:
+    model, tokenizer = Id("Model"), Id("Tokenizer")
+    contexts = {tokenizer: Context(1, 500.0), model: reported(0.1, 0.0, 16)}
+    wanted, _ = GraphPolicy(tokenizers_per_model=0.25)(contexts)
+    assert wanted[model] < 3
+    assert wanted[tokenizer] == 4
+
+
 def test_in_the_fused_topology_the_tokenizer_is_the_model() -> None:
     wanted, _ = GraphPolicy(target_busy_ratio=0.5)({Id("Ingress"): reported(1.0, 0.0, 3)})
     assert wanted == {Id("Ingress"): 6.0}

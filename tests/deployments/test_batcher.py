@@ -169,31 +169,48 @@ def test_a_batch_that_nobody_waits_for_is_stopped_and_its_slot_is_free_again() -
 def test_interactive_goes_first_and_bulk_keeps_its_share() -> None:
     async def body() -> None:
         recorder = Recorder()
-        window = make(recorder, max_items=4, bulk_ratio=0.25)
+        window = make(recorder, max_items=4, bulk_ratio=0.5)
         first = window.submit([0], FAR)
         await asyncio.sleep(0.01)
-        bulk = window.submit([91, 92, 93], FAR, bulk=True)
-        fast = window.submit([1, 2, 3, 4, 5], FAR)
+        bulk = window.submit([91, 92, 93, 94, 95], FAR, bulk=True)
+        fast = window.submit(list(range(1, 11)), FAR)
         recorder.gate.set()
         await asyncio.gather(*(ticket.future for ticket in first + bulk + fast))
-        assert recorder.batches == [[0], [91, 1, 2, 3], [92, 4, 5, 93]]
+        # Two bulk items for four interactive ones, and whole batches once nothing else waits.
+        expected = [[0], [1, 2, 3, 4], [91, 92], [5, 6, 7, 8], [93, 94], [9, 10], [95]]
+        assert recorder.batches == expected
 
     in_loop(body)
 
 
-def test_an_express_slot_lets_interactive_pass_running_bulk_and_nothing_else() -> None:
+def test_a_low_share_lets_bulk_wait_longer() -> None:
     async def body() -> None:
         recorder = Recorder()
-        window = make(recorder, max_items=2, express_slots=1)
-        tickets = window.submit([91, 92, 93], FAR, bulk=True)
+        window = make(recorder, max_items=4, bulk_ratio=0.125)
+        first = window.submit([0], FAR)
         await asyncio.sleep(0.01)
-        assert recorder.batches == [[91, 92]]
-        tickets += window.submit([1, 2, 3], FAR)
+        bulk = window.submit([91, 92], FAR, bulk=True)
+        fast = window.submit(list(range(1, 13)), FAR)
+        recorder.gate.set()
+        await asyncio.gather(*(ticket.future for ticket in first + bulk + fast))
+        assert [batch[0] for batch in recorder.batches] == [0, 1, 5, 91, 9, 92]
+
+    in_loop(body)
+
+
+def test_running_bulk_keeps_no_interactive_item_where_both_may_run_together() -> None:
+    async def body() -> None:
+        recorder = Recorder()
+        window = make(recorder, max_items=2, slots=2, together=4)
+        tickets = window.submit([91, 92, 93, 94, 95], FAR, bulk=True)
         await asyncio.sleep(0.01)
-        assert recorder.batches == [[91, 92], [93, 1]]
+        assert recorder.batches == [[91, 92], [93, 94]]
+        tickets += window.submit([1, 2, 3, 4, 5], FAR)
+        await asyncio.sleep(0.01)
+        assert recorder.batches[2:] == [[1, 2], [3, 4]]
         recorder.gate.set()
         await asyncio.gather(*(ticket.future for ticket in tickets))
-        assert recorder.batches[2:] == [[2, 3]]
+        assert sorted(recorder.batches[4:]) == [[5], [95]]
 
     in_loop(body)
 

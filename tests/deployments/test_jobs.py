@@ -11,11 +11,13 @@ import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from front import Stages, with_front
+from front import LocalHandle, Stages, with_front
 from jobs_front import jobs_config, jobs_front, make_replica, until, until_ended, with_jobs
 from sqlalchemy.exc import OperationalError
 
 from configs.keys import new_key, write_keys
+from deployments.errors import NotReady
+from deployments.jobs.deployment import Jobs
 from deployments.jobs.replica import JobsReplica
 from deployments.payloads import Answer, TextBatch
 
@@ -471,3 +473,22 @@ def test_callers_see_their_own_jobs(tmp_path: Path) -> None:
         assert code(await client.get(path, headers=bob | {"X-Actor": "ann"})) == (404, "E7001")
 
     with_jobs(jobs_config(tmp_path, access=access), body, start=False)
+
+
+def test_the_deployment_ends_its_work_when_serve_stops_it(tmp_path: Path) -> None:
+    async def body() -> None:
+        replica = Jobs.__new__(Jobs)
+        assert replica.__del__() is None  # one that was never made
+        handle: Any = LocalHandle(Stages())
+        await replica.__init__(  # type: ignore[misc]
+            jobs_config(tmp_path), hops_in_flight=1, engines=1.0, tokenizer=handle, registry=handle
+        )
+        await replica.check_health()
+        stopping = replica.__del__()
+        assert stopping is not None
+        await stopping
+        assert replica.__del__() is None
+        with pytest.raises(NotReady):
+            await replica.check_health()
+
+    asyncio.run(body())

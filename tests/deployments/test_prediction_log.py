@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 from front import LIVE, with_front
+from jobs_front import jobs_config, until_ended, with_jobs
 
 from configs.prediction_log import PredictionLogConfig
 from configs.schema import AppConfig
@@ -293,3 +294,25 @@ def test_every_prediction_over_http_is_a_row(tmp_path: Path) -> None:
     assert sorted(read["prediction_id"].to_pylist()) == sorted(ids)
     assert sorted(read["text"].to_pylist()) == ["alone", "x", "y"]
     assert set(read["environment"].to_pylist()) == {"local"}
+
+
+def test_every_prediction_of_a_job_is_a_row(tmp_path: Path) -> None:
+    settings = {
+        "enabled": True,
+        "uri": str(tmp_path / "lake"),
+        "buffer_dir": str(tmp_path / "buffer"),
+        "text": "plain",
+    }
+    ids = []
+
+    async def body(client: Any, _: Any) -> None:
+        job = (await client.post("/predict", json={"texts": ["x", " ", "y"]})).json()["job_id"]
+        await until_ended(client, job)
+        results = (await client.get(f"/results/{job}")).json()["results"]
+        ids.extend(r["prediction"]["prediction_id"] for r in results if r["prediction"])
+
+    with_jobs(jobs_config(tmp_path, prediction_log=settings), body)
+    read = table(tmp_path)
+    assert sorted(read["prediction_id"].to_pylist()) == sorted(ids)
+    assert sorted(read["text"].to_pylist()) == ["x", "y"]
+    assert set(read["source"].to_pylist()) == {"job"}

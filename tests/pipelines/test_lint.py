@@ -62,6 +62,17 @@ def test_a_secret_in_the_file_is_refused_and_not_repeated() -> None:
     assert "s3cret" not in problem.message
 
 
+def test_the_jobs_database_may_stand_in_the_file_as_a_file_only() -> None:
+    def with_database(uri: str) -> str:
+        limits = "limits:\n        max_text_chars: 100"
+        return GOOD.replace(limits, f"{limits}\n      jobs: {{database: '{uri}'}}")
+
+    assert found(with_database("sqlite:////app/jobs/jobs.db")) == []
+    (problem,) = found(with_database("postgresql://jobs:s3cret@db/jobs"))
+    assert "MLOPS_JOBS__DATABASE" in problem.message
+    assert "s3cret" not in problem.message
+
+
 def run(path: Path, *flags: str) -> int:
     parser = argparse.ArgumentParser()
     add_arguments(parser)

@@ -257,6 +257,21 @@ def test_columns_that_are_there_already_are_refused(tmp_path: Path) -> None:
     (tmp_path / "in.csv").write_text("text,label\na,b\n")
     with pytest.raises(ScoreError, match="--prefix"):
         score.main(arguments(tmp_path / "in.csv", tmp_path / "o.csv", "--bundle", BUNDLE))
+    # Nothing is left that would refuse the corrected command.
+    assert not (tmp_path / "o.csv.parts").exists()
+
+
+def test_a_plan_that_cannot_be_read_is_forgotten_when_asked(tmp_path: Path) -> None:
+    write(tmp_path / "in.csv", "csv", ["a"])
+    parts = tmp_path / "out.csv.parts"
+    parts.mkdir()
+    (parts / "_plan.json").write_text('{"source": "of an older release"}')
+    given = (tmp_path / "in.csv", tmp_path / "out.csv", "--bundle", BUNDLE)
+    with pytest.raises(ScoreError, match="--restart begins anew"):
+        score.main(arguments(*given))
+    with pytest.raises(ScoreError, match="--part-rows"):
+        score.main(arguments(*given, "--part-rows", 0, "--restart"))
+    assert not parts.exists()
 
 
 def test_another_run_is_not_mixed_in(tmp_path: Path) -> None:

@@ -65,6 +65,13 @@ def test_secrets_of_the_environment_move_and_are_not_shown(
     assert "redis.password: moved; unset MLOPS_REDIS__PASSWORD" in said
     assert "s3cret" not in said
     assert with_vault.get("redis.password") == "hunter-s3cret"
+    # A file's address hides nothing, one with a password does.
+    assert "jobs.database" not in said
+    monkeypatch.setenv("MLOPS_JOBS__DATABASE", "postgresql://jobs:s3cret@db/jobs")
+    said = run(capsys, "migrate")[1]
+    assert "jobs.database: moved; unset MLOPS_JOBS__DATABASE" in said
+    assert "s3cret" not in said
+    assert with_vault.get("jobs.database") == "postgresql://jobs:s3cret@db/jobs"
     monkeypatch.setenv("MLOPS_REDIS_PASSWORD", "another")
     assert "in Vault already" in run(capsys, "migrate")[1]
     assert with_vault.get("redis.password") == "hunter-s3cret"

@@ -242,7 +242,7 @@ def test_another_state_folder_moves_registry_and_jobs_and_nothing_else(tmp_path)
 
     unchanged, plain = serve.app_config({"A": "b"}, tmp_path, None)
     assert unchanged == {"A": "b"}
-    assert config.jobs.database == f"sqlite:///{elsewhere / 'jobs.db'}"
+    assert config.jobs.database.get_secret_value() == f"sqlite:///{elsewhere / 'jobs.db'}"
     assert plain.model_copy(update={"registry": config.registry, "jobs": config.jobs}) == config
 
 

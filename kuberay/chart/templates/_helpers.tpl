@@ -153,3 +153,39 @@ volume
     matchLabels: {kubernetes.io/metadata.name: {{ . }}}
 {{- end }}
 {{- end -}}
+
+{{/* What no schema can tell: values that contradict one another. */}}
+{{- define "sentigraph.refuseContradictions" -}}
+{{- range $group, $size := .Values.workers }}
+{{- if $size }}
+{{- if gt (int $size.minReplicas) (int $size.maxReplicas) }}
+{{- fail (printf "workers.%s.minReplicas=%d is above workers.%s.maxReplicas=%d" $group (int $size.minReplicas) $group (int $size.maxReplicas)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- $taken := dict }}
+{{- range $name, $port := .Values.ports }}
+{{- if not (kindIs "map" $port) }}
+{{- with get $taken (toString $port) }}
+{{- fail (printf "ports.%s and ports.%s are both %d" . $name (int $port)) }}
+{{- end }}
+{{- $_ := set $taken (toString $port) $name }}
+{{- /* Ray's own defaults lie in the ephemeral range, which is no range of ours. */}}
+{{- range $other, $range := omit $.Values.ports "ephemeral" }}
+{{- if kindIs "map" $range }}
+{{- if and (ge (int $port) (int $range.from)) (le (int $port) (int $range.to)) }}
+{{- fail (printf "ports.%s=%d lies in ports.%s, %d to %d" $name (int $port) $other (int $range.from) (int $range.to)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Whether replicas log in to Vault themselves as the pod's service account. */}}
+{{- define "sentigraph.logsInToVault" -}}
+{{- $vault := dig "application" "args" "vault" dict .Values.serve -}}
+{{- if and $vault.enabled (eq (default "" $vault.auth) "kubernetes") -}}
+true
+{{- end -}}
+{{- end -}}

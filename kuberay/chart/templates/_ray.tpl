@@ -48,6 +48,7 @@
 {{- $root := .root -}}
 {{- $ports := $root.Values.ports -}}
 {{- $head := eq .group "head" -}}
+{{- $vault := and (not $head) (include "sentigraph.logsInToVault" $root) -}}
 metadata:
   labels:
     {{- include "sentigraph.rayPods" (dict "root" $root "group" .group) | nindent 4 }}
@@ -151,6 +152,10 @@ spec:
         {{- with .size.claim }}
         - {name: jobs, mountPath: /app/jobs}
         {{- end }}
+        {{- if $vault }}
+        # Where vault.jwt_file looks.
+        - {name: vault-login, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true}
+        {{- end }}
   volumes:
     - name: tmp
       emptyDir: {}
@@ -161,6 +166,13 @@ spec:
     {{- with .size.claim }}
     - name: jobs
       persistentVolumeClaim: {claimName: {{ . }}}
+    {{- end }}
+    {{- if $vault }}
+    # For Vault, which asks the API server about it; the account itself may do nothing there.
+    - name: vault-login
+      projected:
+        sources:
+          - serviceAccountToken: {path: token, expirationSeconds: 3600}
     {{- end }}
 {{- end -}}
 

@@ -25,6 +25,7 @@ import httpx
 
 from benchmarks.mlflow_server import MlflowServer
 from benchmarks.open_loop import OpenLoop
+from benchmarks.rollout_log import steps_of
 from benchmarks.tables import Tables
 from benchmarks.texts import ROOT, real_texts
 from pipelines.local.stack import Stack, StackSettings
@@ -80,16 +81,6 @@ def moved_at_s(registry: ModelRegistry, version: int) -> float:
     events = registry.ledger.events(NAME)
     placed = [e.at_s for e in events if e.after.get("aliases", {}).get("champion") == version]
     return placed[-1]
-
-
-def steps_of(stack: Stack, version: int, since_s: float) -> dict[str, Any]:
-    """What the Registry deployment logged with the table that made a version champion."""
-    (log,) = (stack.logs / "ray" / "serve").glob("replica_*_Registry_*.log")
-    for line in reversed(log.read_text(encoding="utf-8").splitlines()):
-        told = json.loads(line)
-        if told.get("version") == version and told.get("seen_at_s", 0.0) > since_s - 1:
-            return dict(told)
-    return {}
 
 
 def timed(way: str, written_s: float, live_s: float, told: dict[str, Any]) -> dict[str, Any]:
@@ -173,7 +164,7 @@ def measure(
             move(stack, registry, version, way)
             live_s = tables.live_at_s(version, since_s=before_s)
             written_s = before_s if way == "mlflow" else moved_at_s(registry, version)
-            told = steps_of(stack, version, before_s)
+            told = steps_of(stack.logs, version, before_s)
             found.append(timed(way, written_s, live_s, told))
             print(f"  move {number + 1}, seconds: {found[-1]}", file=sys.stderr)
             time.sleep(1)

@@ -253,7 +253,7 @@ class RolloutController:
             "routing table changed",
             extra={
                 "epoch": epoch,
-                "version": self.routes.champion.version,
+                "model_version": self.routes.champion.version,
                 "ingresses": len(epochs),
                 **self.steps.fields(),
             },

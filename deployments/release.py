@@ -124,7 +124,11 @@ class ReleaseDriver:
             await asyncio.to_thread(releases.hold, name, actor=ACTOR, reason=reason)
         _log.info(
             "release decided",
-            extra={"version": release.version, "step": release.step, "action": verdict.action},
+            extra={
+                "model_version": release.version,
+                "step": release.step,
+                "action": verdict.action,
+            },
         )
 
 

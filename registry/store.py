@@ -151,7 +151,7 @@ class RegistryStore:
             )
         _log.info(
             "model registered",
-            extra={"model": name, "version": int(created.version), "actor": actor},
+            extra={"model": name, "model_version": int(created.version), "actor": actor},
         )
         return record_of(created, ())
 

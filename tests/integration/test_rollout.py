@@ -10,6 +10,7 @@ import pytest
 from load import traffic
 from versions import ANA, BUNDLE, staged, wait_for
 
+from benchmarks.rollout_log import steps_of
 from pipelines.local.stack import Stack
 from registry.bundle import MODEL_FILE, TOKENIZER_FILE, open_bundle
 from registry.model_registry import ModelRegistry
@@ -36,6 +37,7 @@ def test_alias_moves_under_load_fail_no_request(
     second = staged(registry, tmp_path, temperature=1.5)
     digests = {v: registry.store.resolve("sentiment", v).digest for v in (1, second)}
     mlflow = registry.store.mlflow.client()
+    started_s = time.time()
     with traffic(stack, clients=3) as threads:
         time.sleep(1)
         path = f"/models/sentiment/versions/{second}/promote"
@@ -49,6 +51,8 @@ def test_alias_moves_under_load_fail_no_request(
         assert wait_for(client, second) < 10
         time.sleep(1)
         statuses = [code for thread in threads for code in thread.stop()]
+    steps = steps_of(stack.logs, second, started_s)["steps_s"]
+    assert set(steps) == {"look", "judge", "open", "load", "probe", "route"}
     assert len(statuses) > 50
     assert set(statuses) == {200}
     actions = [e.action for e in registry.ledger.events("sentiment")][-3:]

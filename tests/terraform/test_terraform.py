@@ -62,7 +62,7 @@ def test_variables_refuse_and_operators_are_there(root: str, terraform: Terrafor
     assert re.search(r"Success! [1-9]\d* passed, 0 failed", result.stdout)
 
 
-@pytest.mark.parametrize("cloud", ["azure", "google"])  # AWS asks data sources: only under mocks
+@pytest.mark.parametrize("cloud", CLOUDS)
 def test_production_can_be_planned(cloud: str, terraform: Terraform) -> None:
     result = terraform(
         cloud, "plan", "-input=false", "-no-color", "-var-file=environments/production.tfvars"

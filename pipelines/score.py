@@ -283,8 +283,8 @@ def _cluster(address: str | None) -> Iterator[None]:
             )
         except ConnectionError as error:
             raise ScoreError(
-                f"the Ray cluster at {address} does not let us in: is it there, and is "
-                "RAY_AUTH_TOKEN_PATH its token where it asks for one?"
+                f"the Ray cluster at {address} does not let us in: is it there, and are "
+                "RAY_AUTH_MODE=token and its token set where it asks for one?"
             ) from error
         try:
             yield

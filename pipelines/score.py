@@ -274,12 +274,18 @@ def _cluster(address: str | None) -> Iterator[None]:
             # Ray gives its workers the lowest priority; here they are the work.
             "_system_config": {"worker_niceness": 0},
         }
-        ray.init(
-            address=address or "local",
-            logging_level="ERROR",
-            log_to_driver=False,
-            **({} if address else own),
-        )
+        try:
+            ray.init(
+                address=address or "local",
+                logging_level="ERROR",
+                log_to_driver=False,
+                **({} if address else own),
+            )
+        except ConnectionError as error:
+            raise ScoreError(
+                f"the Ray cluster at {address} does not let us in: is it there, and are "
+                "RAY_AUTH_MODE=token and its token set where it asks for one?"
+            ) from error
         try:
             yield
         finally:

@@ -291,6 +291,18 @@ def test_another_run_is_not_mixed_in(tmp_path: Path) -> None:
         score.main(args)
 
 
+def test_a_cluster_that_is_away_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "in.csv", "csv", ["a"])
+
+    def away(**_: object) -> None:
+        raise ConnectionError("as Ray says it, after its own retries")
+
+    monkeypatch.setattr(ray, "init", away)
+    given = ("--bundle", BUNDLE, "--address", "10.0.0.1:6379")
+    with pytest.raises(ScoreError, match=r"10\.0\.0\.1:6379 does not let us in"):
+        score.main(arguments(tmp_path / "in.csv", tmp_path / "out.csv", *given))
+
+
 @pytest.mark.slow
 def test_a_killed_run_goes_on_and_no_finished_part_is_scored_again(tmp_path: Path) -> None:
     source, target = tmp_path / "in.jsonl", tmp_path / "out.csv"

@@ -110,7 +110,7 @@ class LimitsConfig(_Part):
         2_048,
         ge=1,
         le=1_000_000,
-        description="Texts waiting in one ingress replica; beyond it 429 E4005 with Retry-After.",
+        description="Texts of each class, interactive and bulk, waiting in one ingress replica; beyond it 429 E4005 with Retry-After.",
     )
     max_wait_ms: int = Field(
         2_000,

@@ -20,7 +20,7 @@ Result = TypeVar("Result")
 
 
 class QueueFull(Exception):
-    """More items would wait than ``max_queued``; nothing was queued."""
+    """More items of one class would wait than ``max_queued``; nothing was queued."""
 
     def __init__(self, queued: int) -> None:
         super().__init__(queued)
@@ -100,7 +100,7 @@ class Batcher(Generic[Item, Result]):
             max_items: Items in one batch.
             slots: Batches of one class that run at once.
             together: Batches of both classes that run at once; None is ``slots``.
-            max_queued: Items that may wait.
+            max_queued: Items of one class that may wait; waiting bulk refuses nobody interactive.
             bulk_ratio: Bulk items for each interactive one, while items of both classes wait.
             on_drop: Told ``"expired"`` or ``"cancelled"`` for every item dropped.
             clock: Seconds, monotonic.
@@ -141,17 +141,18 @@ class Batcher(Generic[Item, Result]):
         Raises:
             QueueFull: They do not all fit.
         """
-        if self.queued + len(items) > self._max_queued:
-            self._drop_withdrawn()
-            if self.queued + len(items) > self._max_queued:
-                raise QueueFull(self.queued)
+        queue = self._bulk if bulk else self._interactive
+        if len(queue) + len(items) > self._max_queued:
+            self._drop_withdrawn(queue)
+            if len(queue) + len(items) > self._max_queued:
+                raise QueueFull(len(queue))
         loop = asyncio.get_running_loop()
         now = self._clock()
         tickets = [
             Ticket[Item, Result](item, deadline_s, bulk, loop.create_future(), now)
             for item in items
         ]
-        (self._bulk if bulk else self._interactive).extend(tickets)
+        queue.extend(tickets)
         if not self._pump_scheduled and self._next_class() is not None:
             # On the loop's next turn, so that what arrives in this turn leaves together.
             self._pump_scheduled = True
@@ -217,13 +218,12 @@ class Batcher(Generic[Item, Result]):
             return False
         return True
 
-    def _drop_withdrawn(self) -> None:
-        for queue in (self._interactive, self._bulk):
-            waiting = [ticket for ticket in queue if not ticket.future.done()]
-            for _ in range(len(queue) - len(waiting)):
-                self._on_drop("cancelled")
-            queue.clear()
-            queue.extend(waiting)
+    def _drop_withdrawn(self, queue: deque[Ticket[Item, Result]]) -> None:
+        waiting = [ticket for ticket in queue if not ticket.future.done()]
+        for _ in range(len(queue) - len(waiting)):
+            self._on_drop("cancelled")
+        queue.clear()
+        queue.extend(waiting)
 
     async def _execute(self, batch: list[Ticket[Item, Result]], bulk: bool) -> None:
         try:

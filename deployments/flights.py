@@ -121,7 +121,7 @@ class Flights:
             raise self._refused(
                 "queue_full",
                 f"{full.queued} texts are waiting and {len(items)} more do not fit",
-                self._backlog.wait_s(bulk=True),
+                self._backlog.wait_s(bulk=terms.bulk),
                 len(items),
             ) from full
         flights = {}

@@ -57,7 +57,7 @@ from deployments.router import Routes, routing_key
 from deployments.routes import PREDICT, PREDICT_BATCH, build_app
 from deployments.streams.status import StreamStatus
 from deployments.tracing import Tracer, open_tracer
-from deployments.trim import trim_for_ever, trimmer
+from deployments.trim import map_large_pieces, trim_for_ever, trimmer
 
 # A child of Serve's logger: its format and files, but a level of its own.
 _log = logging.getLogger("ray.serve.sentigraph")
@@ -84,6 +84,7 @@ class Ingress(GrpcMethods):
         jobs: DeploymentHandle | None = None,
     ) -> None:
         _log.setLevel(config.server.log_level)
+        map_large_pieces()
         logged = config.server.access_log and _log.isEnabledFor(logging.INFO)
         fields = add_log_fields(config.server.service_name, "Ingress")
         self._access = AccessLog(beside_the_replica_log(), fields) if logged else None

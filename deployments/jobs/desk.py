@@ -8,9 +8,11 @@ import hashlib
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import BinaryIO
+from typing import BinaryIO, ParamSpec, TypeVar
 
 import orjson
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
 
 from configs.schema import AppConfig
 from deployments.errors import (
@@ -20,29 +22,30 @@ from deployments.errors import (
     JobNotCancellable,
     JobNotFound,
     JobRefused,
-    Overloaded,
+    NotReady,
     ResultsNotReady,
 )
 from deployments.jobs.downloads import Format, write
 from deployments.jobs.records import (
     ENDED,
-    PRIORITIES,
     Job,
     Load,
     NewJob,
     Page,
-    Priority,
     Results,
     Shown,
     Terms,
 )
+from deployments.jobs.room import check_room
 from deployments.jobs.runner import Runner
 from deployments.jobs.store import JobStore
 from deployments.jobs.turns import seconds_left
 from deployments.jobs.uploads import kind_of, read_texts
 from deployments.jobs.webhook import Webhook
 
-_RETRY_AFTER_S = 30
+_Given = ParamSpec("_Given")
+_Answer = TypeVar("_Answer")
+_BEING_RECEIVED = "the job of this Idempotency-Key is still being received; try again soon"
 
 
 class Desk:
@@ -62,6 +65,7 @@ class Desk:
         self._runner = runner
         self._webhook = webhook
         self._clock = clock
+        self._receiving: set[str] = set()
 
     async def submit(self, terms: Terms, texts: Sequence[str]) -> tuple[Shown, bool]:
         """Takes a job of texts; also whether it is new.
@@ -99,7 +103,7 @@ class Desk:
         job = await self._job(job_id, owner)
         if job.state in ENDED:
             return Shown(job, 0.0)
-        loads = await asyncio.to_thread(self._store.loads)
+        loads = await self._ask(self._store.loads)
         return Shown(job, seconds_left(job.id, loads, self.texts_per_s))
 
     async def cancel(self, job_id: str, owner: str) -> None:
@@ -110,7 +114,7 @@ class Desk:
             JobNotCancellable: It has ended already.
         """
         await self._job(job_id, owner)
-        if not await asyncio.to_thread(self._store.cancel, job_id, self._clock()):
+        if not await self._ask(self._store.cancel, job_id, self._clock()):
             raise JobNotCancellable("the job has ended already")
         self._runner.drop(job_id)
         self._runner.wake()
@@ -123,12 +127,12 @@ class Desk:
             ResultsNotReady: Not one result is there yet.
         """
         job = await self._job(job_id, owner)
-        ready = await asyncio.to_thread(self._store.ready_texts, job)
+        ready = await self._ask(self._store.ready_texts, job)
         if not ready:
             raise ResultsNotReady("the job has no results yet", {"state": job.state})
         start = min((number - 1) * size, ready)
         stop = min(start + size, ready)
-        results = await asyncio.to_thread(self._between, job, start, stop)
+        results = await self._ask(self._between, job, start, stop)
         return Page(job, results, ready)
 
     async def file(self, job_id: str, owner: str, kind: Format) -> Iterator[bytes]:
@@ -141,20 +145,20 @@ class Desk:
         job = await self._job(job_id, owner)
         if job.state not in ENDED:
             raise ResultsNotReady("the job has not ended", {"state": job.state})
-        ready = await asyncio.to_thread(self._store.ready_texts, job)
+        ready = await self._ask(self._store.ready_texts, job)
         return write(self._store.results(job, 0, ready), kind)
 
     async def counts(self) -> dict[str, int]:
         """Jobs by state."""
-        return await asyncio.to_thread(self._store.counts)
+        return await self._ask(self._store.counts)
 
     async def loads(self) -> list[Load]:
         """What is left of every open job."""
-        return await asyncio.to_thread(self._store.loads)
+        return await self._ask(self._store.loads)
 
     async def spent(self) -> list[tuple[float, int]]:
         """Seconds and texts of each kept job that completed."""
-        return await asyncio.to_thread(self._store.spent)
+        return await self._ask(self._store.spent)
 
     @property
     def texts_per_s(self) -> float | None:
@@ -162,10 +166,23 @@ class Desk:
         return self._runner.pace.texts_per_s
 
     async def _job(self, job_id: str, owner: str) -> Job:
-        job = await asyncio.to_thread(self._store.job, job_id, owner)
+        job = await self._ask(self._store.job, job_id, owner)
         if job is None:
             raise JobNotFound("no such job; one that has ended is deleted after a while")
         return job
+
+    async def _ask(
+        self, call: Callable[_Given, _Answer], *given: _Given.args, **named: _Given.kwargs
+    ) -> _Answer:
+        """What the database says, asked in a thread.
+
+        Raises:
+            NotReady: It does not answer.
+        """
+        try:
+            return await asyncio.to_thread(call, *given, **named)
+        except (OperationalError, InterfaceError, NoConnection) as error:
+            raise NotReady("the jobs' database does not answer; try again soon") from error
 
     async def _take(
         self, terms: Terms, digest: str, texts: Iterable[str | None]
@@ -173,15 +190,21 @@ class Desk:
         if terms.webhook_url:
             self._webhook.check(terms.webhook_url)
         new = self._new(terms, digest)
+        if (known := await self._known(terms)) is not None:
+            return await self._same(known, terms, digest), False
         # Before anything is stored, and again when all is: a full queue costs no disk.
-        self._check_room(new.priority, 1, await self.loads())
-        if await asyncio.to_thread(self._store.create, new) is None:
-            return await self._same(terms, digest), False
+        check_room(self._config, new.priority, 1, await self.loads())
+        self._receiving.add(new.id)
         try:
-            started = await asyncio.to_thread(self._receive, new, texts)
-        except BaseException:
-            await asyncio.to_thread(self._store.discard, new.id)
-            raise
+            if await self._ask(self._store.create, new) is None:
+                raise NotReady(_BEING_RECEIVED)
+            try:
+                started = await self._ask(self._receive, new, texts)
+            except BaseException:
+                await self._ask(self._store.discard, new.id)
+                raise
+        finally:
+            self._receiving.discard(new.id)
         self._runner.wake()
         loads = await self.loads()
         return Shown(started, seconds_left(new.id, loads, self.texts_per_s)), True
@@ -206,17 +229,23 @@ class Desk:
             webhook_url=terms.webhook_url,
         )
 
-    async def _same(self, terms: Terms, digest: str) -> Shown:
+    async def _known(self, terms: Terms) -> Job | None:
         """The job that an idempotency key names already."""
-        assert terms.idempotency_key is not None  # only a key can be taken
-        job = await asyncio.to_thread(self._store.by_key, terms.owner, terms.idempotency_key)
-        if job is None:
-            raise JobNotFound("the job of this Idempotency-Key was deleted just now")
-        if job.digest != digest:
+        if terms.idempotency_key is None:
+            return None
+        job = await self._ask(self._store.by_key, terms.owner, terms.idempotency_key)
+        if job is not None and job.state == "receiving" and job.id not in self._receiving:
+            # Its process died before it had all of it; nobody was told that it was taken.
+            await self._ask(self._store.discard, job.id)
+            return None
+        return job
+
+    async def _same(self, known: Job, terms: Terms, digest: str) -> Shown:
+        if known.digest != digest:
             raise JobRefused("this Idempotency-Key was used for another job")
-        if job.state == "receiving":
-            raise JobRefused("the job of this Idempotency-Key is still being received")
-        return await self.show(job.id, terms.owner)
+        if known.state == "receiving":
+            raise NotReady(_BEING_RECEIVED)
+        return await self.show(known.id, terms.owner)
 
     def _receive(self, new: NewJob, texts: Iterable[str | None]) -> Job:
         counted = _at_most(texts, self._config.max_texts)
@@ -224,26 +253,8 @@ class Desk:
         if not total:
             raise EmptyBatch("there is not one text; send at least one", {"field": "texts"})
         return self._store.start(
-            new.id, total, lambda loads: self._check_room(new.priority, total, loads)
+            new.id, total, lambda loads: check_room(self._config, new.priority, total, loads)
         )
-
-    def _check_room(self, priority: Priority, texts: int, loads: Sequence[Load]) -> None:
-        config = self._config
-        mine = sum(load.priority == priority for load in loads)
-        left = sum(load.texts for load in loads)
-        most = dict(
-            zip(PRIORITIES, (config.max_high, config.max_medium, config.max_low), strict=True)
-        )[priority]
-        for is_full, why in (
-            (len(loads) >= config.max_jobs, f"{len(loads)} jobs are open"),
-            (mine >= most, f"{mine} jobs of priority {priority} are open"),
-            (left + texts > config.max_queued_texts, f"{left} texts are waiting"),
-        ):
-            if is_full:
-                raise Overloaded(
-                    f"{why} and one more does not fit; try again in {_RETRY_AFTER_S} s",
-                    {"retry_after_s": _RETRY_AFTER_S},
-                )
 
     def _between(self, job: Job, start: int, stop: int) -> list[dict[str, object]]:
         found: list[dict[str, object]] = []

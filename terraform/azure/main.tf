@@ -37,6 +37,12 @@ resource "random_password" "database" {
   special = false
 }
 
+# Receivers of messages about jobs need it too.
+resource "random_password" "webhook" {
+  length  = 48
+  special = false
+}
+
 module "data" {
   source             = "../modules/azure/data"
   name               = var.name
@@ -61,6 +67,11 @@ module "dns" {
   oidc_issuer_url = module.cluster.oidc_issuer_url
 }
 
+# The two tables of batch jobs stand beside MLflow's.
+locals {
+  database_uri = "postgresql+psycopg2://mlflow:${random_password.database.result}@${module.data.database_address}:5432/mlflow?sslmode=require"
+}
+
 module "vault" {
   source                    = "../modules/vault"
   environment               = var.environment
@@ -70,7 +81,10 @@ module "vault" {
   kubernetes_host           = module.cluster.endpoint
   kubernetes_ca_certificate = module.cluster.ca_certificate
   secrets = {
-    redis-password     = module.data.redis_password
-    mlflow-backend-uri = "postgresql+psycopg2://mlflow:${random_password.database.result}@${module.data.database_address}:5432/mlflow?sslmode=require"
+    redis-password      = module.data.redis_password
+    mlflow-backend-uri  = local.database_uri
+    jobs-database       = local.database_uri
+    jobs-webhook-secret = random_password.webhook.result
+    kafka-password      = var.kafka_password
   }
 }

@@ -174,3 +174,14 @@ variable "kafka_units" {
     error_message = "0 to 40."
   }
 }
+
+variable "kafka_password" {
+  description = "Of the Kafka user that streams log in as (on Event Hubs a connection string); empty without streams. Set TF_VAR_kafka_password."
+  type        = string
+  default     = ""
+  sensitive   = true
+  validation {
+    condition     = var.kafka_password == "" || length(var.kafka_password) >= 12
+    error_message = "At least 12 characters, or empty."
+  }
+}

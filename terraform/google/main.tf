@@ -61,6 +61,12 @@ resource "random_password" "database" {
   special = false
 }
 
+# Receivers of messages about jobs need it too.
+resource "random_password" "webhook" {
+  length  = 48
+  special = false
+}
+
 module "data" {
   source              = "../modules/google/data"
   name                = var.name
@@ -86,6 +92,11 @@ module "dns" {
   depends_on = [module.cluster]
 }
 
+# The two tables of batch jobs stand beside MLflow's.
+locals {
+  database_uri = "postgresql+psycopg2://mlflow:${random_password.database.result}@${module.data.database_address}:5432/mlflow?sslmode=require"
+}
+
 module "vault" {
   source                    = "../modules/vault"
   environment               = var.environment
@@ -95,7 +106,10 @@ module "vault" {
   kubernetes_host           = module.cluster.endpoint
   kubernetes_ca_certificate = module.cluster.ca_certificate
   secrets = {
-    redis-password     = module.data.redis_password
-    mlflow-backend-uri = "postgresql+psycopg2://mlflow:${random_password.database.result}@${module.data.database_address}:5432/mlflow?sslmode=require"
+    redis-password      = module.data.redis_password
+    mlflow-backend-uri  = local.database_uri
+    jobs-database       = local.database_uri
+    jobs-webhook-secret = random_password.webhook.result
+    kafka-password      = var.kafka_password
   }
 }

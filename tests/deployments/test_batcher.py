@@ -120,6 +120,25 @@ def test_a_full_queue_takes_all_or_nothing_and_withdrawn_items_make_room() -> No
     in_loop(body)
 
 
+def test_bulk_that_fills_its_queue_refuses_no_interactive_item() -> None:
+    async def body() -> None:
+        recorder = Recorder()
+        window = make(recorder, max_items=1, max_queued=2)
+        tickets = window.submit([90], FAR, bulk=True)
+        await asyncio.sleep(0.01)
+        tickets += window.submit([91, 92], FAR, bulk=True)
+        with pytest.raises(QueueFull):
+            window.submit([93], FAR, bulk=True)
+        tickets += window.submit([1, 2], FAR)
+        with pytest.raises(QueueFull) as full:
+            window.submit([3], FAR)
+        assert full.value.queued == 2
+        recorder.gate.set()
+        await asyncio.gather(*(ticket.future for ticket in tickets))
+
+    in_loop(body)
+
+
 def test_an_exception_fails_its_batch_and_nothing_else() -> None:
     async def body() -> None:
         async def run(tickets: list[Ticket[int, int]]) -> list[int | Exception]:

@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 import json
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from sqlalchemy.exc import OperationalError
 from configs.keys import new_key, write_keys
 from deployments.errors import NotReady
 from deployments.jobs.deployment import Jobs
+from deployments.jobs.records import NewJob
 from deployments.jobs.replica import JobsReplica
 from deployments.payloads import Answer, TextBatch
 
@@ -320,6 +322,62 @@ def test_a_database_that_is_away_for_a_moment_costs_no_result(
     stages = Stages()
     with_jobs(jobs_config(tmp_path), body, stages)
     assert stages.sizes == [1]
+
+
+def test_a_database_that_is_away_is_not_ready(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body(client: httpx.AsyncClient, replica: JobsReplica) -> None:
+        job_id = (await submit(client, ["a"]))["job_id"]
+
+        def away(*_: Any) -> Any:
+            raise OperationalError("", {}, Exception())
+
+        key = {"Idempotency-Key": "k"}
+        submission = partial(client.post, "/predict", json={"texts": ["b"]}, headers=key)
+        for name, asks in {
+            "job": [
+                partial(client.get, f"/status/{job_id}"),
+                partial(client.delete, f"/jobs/{job_id}"),
+            ],
+            "loads": [submission],
+            "counts": [partial(client.get, "/metrics")],
+            "receive": [submission],
+        }.items():
+            with monkeypatch.context() as patch:
+                patch.setattr(replica._store, name, away)
+                for ask in asks:
+                    answer = await ask()
+                    assert code(answer) == (503, "E2001")
+                    assert answer.headers["retry-after"] == "2"
+        assert (await submission()).status_code == 202
+
+    with_jobs(jobs_config(tmp_path), body, start=False)
+
+
+def test_a_key_whose_job_was_never_whole_is_free_again(tmp_path: Path) -> None:
+    async def body(client: httpx.AsyncClient, replica: JobsReplica) -> None:
+        # What a process leaves that is killed between two transactions.
+        new = NewJob("a" * 32, "", "low", 2, 1e12, 0.0, idempotency_key="k", digest="d")
+        replica._store.create(new)
+        replica._store.receive(new.id, 2, ["half"])
+        key = {"Idempotency-Key": "k"}
+        answer = await client.post("/predict", json={"texts": ["half", "whole"]}, headers=key)
+        assert (answer.status_code, answer.json()["total_texts"]) == (202, 2)
+        assert (await client.get("/metrics")).json()["total_jobs"] == 1
+
+    with_jobs(jobs_config(tmp_path), body, start=False)
+
+
+def test_a_known_key_is_answered_where_there_is_no_room(tmp_path: Path) -> None:
+    async def body(client: httpx.AsyncClient, _: JobsReplica) -> None:
+        key = {"Idempotency-Key": "k"}
+        first = await client.post("/predict", json={"texts": ["a"]}, headers=key)
+        again = await client.post("/predict", json={"texts": ["a"]}, headers=key)
+        assert (again.status_code, again.json()["job_id"]) == (200, first.json()["job_id"])
+        assert code(await client.post("/predict", json={"texts": ["b"]})) == (429, "E4005")
+
+    with_jobs(jobs_config(tmp_path, jobs={"max_jobs": 1}), body, start=False)
 
 
 def test_a_chunk_whose_process_always_dies_is_given_up(tmp_path: Path) -> None:

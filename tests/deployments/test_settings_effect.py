@@ -298,7 +298,8 @@ def test_queue_and_hop_sizes() -> None:
     async def body(client: httpx.AsyncClient) -> None:
         busy = asyncio.create_task(post(client, "busy"))
         await asyncio.sleep(0.05)
-        full = asyncio.create_task(client.post(BATCH, json={"texts": list("abcde")}))
+        texts, headers = {"texts": list("abcde")}, {"x-priority": "interactive"}
+        full = asyncio.create_task(client.post(BATCH, json=texts, headers=headers))
         await asyncio.sleep(0.05)
         refused = await post(client, "one too many")
         assert code(refused) == (429, "E4005")

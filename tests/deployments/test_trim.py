@@ -2,6 +2,8 @@
 
 import asyncio
 import ctypes
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +36,37 @@ def test_holes_between_what_stays_are_given_back() -> None:
     for piece in pieces[1::2]:
         libc.free(piece)
     assert given_back > 0.7 * _PIECES * _BYTES / (1 << 20)
+
+
+# In a process of its own: what is set stays set.
+_MAPPED = """
+import ctypes
+from deployments.trim import map_large_pieces
+class Facts(ctypes.Structure):
+    _fields_ = [(str(i), ctypes.c_size_t) for i in range(10)]  # the fourth: mapped pieces
+libc = ctypes.CDLL(None)
+libc.mallinfo2.restype = Facts
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+mapped = lambda: getattr(libc.mallinfo2(), "3")
+def a_body():
+    before = mapped()
+    libc.malloc(200_000)
+    return mapped() - before
+libc.free(libc.malloc(20_000_000))
+print(a_body(), map_large_pieces(), a_body())
+libc.free(libc.malloc(20_000_000))
+print(a_body())
+"""
+
+
+def test_a_large_body_leaves_no_hole_whatever_was_freed_before() -> None:
+    if trimmer() is None:
+        pytest.skip("no glibc")
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", _MAPPED], cwd=root, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["0", "True", "1", "1"]
 
 
 def test_it_is_done_again_and_again() -> None:

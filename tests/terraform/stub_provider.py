@@ -16,6 +16,13 @@ from typing import Any
 NESTING = {"single": 1, "list": 2, "set": 3, "map": 4}
 
 
+# What a cloud would answer, for a plan without mocks.
+ANSWERS = {
+    "aws_caller_identity": {"account_id": "123456789012"},
+    "aws_availability_zones": {"names": ["eu-central-1a", "eu-central-1b", "eu-central-1c"]},
+}
+
+
 def main(table: Path) -> None:  # noqa: C901 - one class of the protocol, made late
     """Serves the provider protocol until Terraform ends it."""
     import msgpack  # noqa: PLC0415 - of that environment only
@@ -108,6 +115,11 @@ def main(table: Path) -> None:  # noqa: C901 - one class of the protocol, made l
             return pb.PlanResourceChange.Response(
                 planned_state=pb.DynamicValue(msgpack=msgpack.packb(value)), legacy_type_system=True
             )
+
+        def ReadDataSource(self, request: Any, _: object) -> Any:  # noqa: N802
+            value = msgpack.unpackb(request.config.msgpack, strict_map_key=False)
+            value |= ANSWERS[request.type_name]
+            return pb.ReadDataSource.Response(state=pb.DynamicValue(msgpack=msgpack.packb(value)))
 
         def GetFunctions(self, *_: object) -> Any:  # noqa: N802
             return pb.GetFunctions.Response()

@@ -88,6 +88,61 @@ run "vault_without_tls" {
   expect_failures = [var.vault_address]
 }
 
+run "short_kafka_password" {
+  command = plan
+  variables {
+    kafka_password = "short"
+  }
+  expect_failures = [var.kafka_password]
+}
+
+run "vault_gets_what_is_there" {
+  command = plan
+  module {
+    source = "../modules/vault"
+  }
+  variables {
+    namespace                 = "sentigraph-production"
+    mount                     = "mlops-sentiment"
+    create_mount              = true
+    kubernetes_host           = "https://cluster.internal"
+    kubernetes_ca_certificate = "pem"
+    secrets = {
+      redis-password      = "r"
+      mlflow-backend-uri  = "postgresql+psycopg2://mlflow:p@db:5432/mlflow"
+      jobs-database       = "postgresql+psycopg2://mlflow:p@db:5432/mlflow"
+      jobs-webhook-secret = "sixteen-letters-1"
+      kafka-password      = ""
+    }
+  }
+  assert {
+    condition     = nonsensitive(join(" ", keys(jsondecode(vault_kv_secret_v2.this.data_json)))) == "jobs-database jobs-webhook-secret mlflow-backend-uri redis-password"
+    error_message = "An empty secret must be left out, every other one written."
+  }
+}
+
+run "jobs_in_a_file" {
+  command = plan
+  module {
+    source = "../modules/vault"
+  }
+  variables {
+    namespace                 = "sentigraph-production"
+    mount                     = "mlops-sentiment"
+    create_mount              = true
+    kubernetes_host           = "https://cluster.internal"
+    kubernetes_ca_certificate = "pem"
+    secrets = {
+      redis-password      = "r"
+      mlflow-backend-uri  = "postgresql+psycopg2://mlflow:p@db:5432/mlflow"
+      jobs-database       = "sqlite:////app/jobs.db"
+      jobs-webhook-secret = "sixteen-letters-1"
+      kafka-password      = ""
+    }
+  }
+  expect_failures = [var.secrets]
+}
+
 run "spot_and_gpu_pools_are_tainted" {
   command = plan
   module {

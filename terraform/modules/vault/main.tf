@@ -11,7 +11,7 @@ resource "vault_kv_secret_v2" "this" {
   mount               = var.mount
   name                = local.path
   delete_all_versions = false
-  data_json           = jsonencode(var.secrets)
+  data_json           = jsonencode({ for name, value in var.secrets : name => value if value != "" })
   depends_on          = [vault_mount.kv]
 }
 

@@ -50,14 +50,21 @@ variable "kubernetes_ca_certificate" {
 }
 
 variable "secrets" {
-  description = "What the entry holds: the keys that the chart reads."
+  description = "What the entry holds: the keys that the chart reads, with kuberay/environments/streams.yaml too. An empty one is left out."
   type = object({
-    redis-password     = string
-    mlflow-backend-uri = string
+    redis-password      = string
+    mlflow-backend-uri  = string
+    jobs-database       = string
+    jobs-webhook-secret = string
+    kafka-password      = string
   })
   sensitive = true
   validation {
-    condition     = startswith(var.secrets.mlflow-backend-uri, "postgresql+psycopg2://")
-    error_message = "mlflow-backend-uri must be a postgresql+psycopg2:// address."
+    condition     = alltrue([for uri in [var.secrets.mlflow-backend-uri, var.secrets.jobs-database] : startswith(uri, "postgresql+psycopg2://")])
+    error_message = "mlflow-backend-uri and jobs-database must be postgresql+psycopg2:// addresses."
+  }
+  validation {
+    condition     = length(var.secrets.jobs-webhook-secret) >= 16
+    error_message = "jobs-webhook-secret must have at least 16 characters."
   }
 }

@@ -247,23 +247,19 @@ class Registry:
 
         What the ledger says already needs no judgement, and whoever wrote it there is about to
         finish it. A change that a crash interrupted shows in no alias: now and then every model
-        is looked at, and what is missing is written.
+        is looked at, and what is missing is written, when nobody waits for it any more.
         """
         before = self._news.places
         steps = self._controller.steps = StepTimes()
         with steps.step("look"):
             places = await asyncio.to_thread(self._watcher.look)
-        changed = [name for name in places if every_model or places[name] != before.get(name)]
-        if self._name in changed:
+        changed = [name for name in places if places[name] != before.get(name)]
+        if every_model or self._name in changed:
             self._driver.look_again()
         preparing = asyncio.create_task(self._controller.prepare(places.get(self._name, {})))
         try:
             with steps.step("judge"):
-                judged = [
-                    name
-                    for name in changed
-                    if every_model or not await self._told(name, places[name])
-                ]
+                judged = [name for name in changed if not await self._told(name, places[name])]
                 for name in judged:
                     await asyncio.to_thread(self._models.lifecycle.state, name)
                 if judged:
@@ -275,6 +271,8 @@ class Registry:
         if self._name in places:
             await self._controller.follow(places[self._name])
             await asyncio.to_thread(self._startup.note, self._controller.routes.champion)
+        for name in places if every_model else ():
+            await asyncio.to_thread(self._models.lifecycle.state, name)
 
     async def _told(self, name: str, places: Mapping[str, Place]) -> bool:
         """Whether the audit ledger says that the model's places are these."""

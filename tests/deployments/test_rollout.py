@@ -22,6 +22,7 @@ from registry.bundle import open_bundle, write_bundle
 from registry.errors import BackendUnavailable, IntegrityError, ModelNotFound
 from registry.model_registry import ModelRegistry
 from registry.records import EngineHints
+from registry.state import State
 from registry.watch import Places
 
 DEAD = "http://127.0.0.1:9"
@@ -101,6 +102,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         engine=EngineHints("onnx", "int8", ("input_ids",), 0),
     )
     return folder
+
+
+def further(models: ModelRegistry, folder: Path, weights: bytes) -> int:
+    """Registers another version."""
+    (folder / weights.hex()).write_bytes(weights)
+    other = write_bundle(
+        folder / f"bundle-{weights.hex()}",
+        name="sentiment",
+        labels=("NEG", "POS"),
+        files={"model.onnx": folder / weights.hex(), "tokenizer.json": folder / "tokenizer"},
+        max_tokens=16,
+        engine=EngineHints("onnx", "int8", ("input_ids",), 0),
+    )
+    return models.store.register("sentiment", other.directory, actor="ana").version
 
 
 @pytest.fixture(scope="module")
@@ -232,9 +247,7 @@ def test_a_moved_alias_is_followed_within_the_watch_interval(
     asyncio.run(body())
 
 
-def test_a_change_made_here_is_seen_before_the_interval_is_over(
-    tmp_path: Path, folder: Path
-) -> None:
+def test_a_change_made_here_is_seen_before_the_interval_is_over(folder: Path) -> None:
     async def body() -> None:
         base = config(folder, f"sqlite:///{folder / 'mlflow.db'}")
         slow = base.registry.model_copy(update={"watch_interval_ms": 60_000})
@@ -245,26 +258,47 @@ def test_a_change_made_here_is_seen_before_the_interval_is_over(
         await registry.routes()
         await fleet.routed.wait()
         models = registry._models
-        (tmp_path / "weights").write_bytes(b"further weights")
-        other = write_bundle(
-            tmp_path / "other",
-            name="sentiment",
-            labels=("NEG", "POS"),
-            files={"model.onnx": tmp_path / "weights", "tokenizer.json": folder / "tokenizer"},
-            max_tokens=16,
-            engine=EngineHints("onnx", "int8", ("input_ids",), 0),
-        )
-        made = await asyncio.to_thread(
-            models.store.register, "sentiment", other.directory, actor="ana"
-        )
+        made = await asyncio.to_thread(further, models, folder, b"made here")
         await asyncio.to_thread(
-            models.point, "sentiment", "champion", made.version, actor="ana", reason="better"
+            models.point, "sentiment", "champion", made, actor="ana", reason="better"
         )
         moved_s = asyncio.get_running_loop().time()
-        while registry._controller.routes.champion.version != made.version:
+        while registry._controller.routes.champion.version != made:
             await asyncio.sleep(0.01)
             assert asyncio.get_running_loop().time() - moved_s < 10
         registry._watching.cancel()
+
+    asyncio.run(body())
+
+
+def test_nobody_waits_for_what_is_looked_at_now_and_then(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def body() -> None:
+        base = config(folder, f"sqlite:///{folder / 'mlflow.db'}")
+        registry = Registry(base, NoFleet(), NoIngresses(), Gauges().make)
+        before = registry._controller.routes.champion.version
+        models = registry._models
+        made = further(models, folder, b"while nobody waits")
+        models.point("sentiment", "champion", made, actor="ana", reason="better")
+        complete = models.lifecycle.state
+        live: list[int] = []
+
+        def state(name: str) -> State:
+            if name == "sentiment":
+                live.append(registry._controller.routes.champion.version)
+            return complete(name)
+
+        monkeypatch.setattr(models.lifecycle, "state", state)
+        await registry._look(every_model=True)
+        assert registry._controller.routes.champion.version == made
+        assert live == [made]
+        # What the ledger does not say is judged first.
+        client = models.store.mlflow.client()
+        client.set_registered_model_alias("sentiment", "champion", str(before))
+        await registry._look(every_model=True)
+        assert live == [made, made, before]
+        assert registry._controller.routes.champion.version == before
 
     asyncio.run(body())
 

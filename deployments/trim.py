@@ -8,9 +8,13 @@ Nothing leaks, but a pod's limit does not know that (``docs/guides/access.md`` h
 
 import asyncio
 import ctypes
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 _EVERY_S = 10.0
+# A trim walks all heaps and holds their locks meanwhile: some 10 ms, more where cores are busy.
+_WORTH_BYTES = 4 << 20
 # <malloc.h>. A threshold that is set is not raised any more.
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8
 _MAPPED_FROM_BYTES = 65_536
@@ -38,8 +42,24 @@ def trimmer() -> Callable[[], object] | None:
     return lambda: found(0)
 
 
-async def trim_for_ever(trim: Callable[[], object] | None, every_s: float = _EVERY_S) -> None:
-    """Does so again and again, beside the loop; returns where there is nothing to do it with."""
+def resident_bytes() -> int:
+    """Memory of this process that is in RAM."""
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def trim_for_ever(
+    trim: Callable[[], object] | None,
+    every_s: float = _EVERY_S,
+    resident: Callable[[], int] = resident_bytes,
+) -> None:
+    """Does so beside the loop whenever the process has grown by 4 MiB since the last time.
+
+    Returns where there is nothing to do it with.
+    """
+    least = 0
     while trim is not None:
         await asyncio.sleep(every_s)
-        await asyncio.to_thread(trim)
+        if resident() >= least + _WORTH_BYTES:
+            await asyncio.to_thread(trim)
+            least = resident()

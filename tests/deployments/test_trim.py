@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.trim import trim_for_ever, trimmer
+from deployments.trim import resident_bytes, trim_for_ever, trimmer
 
 _PIECES, _BYTES = 2_000, 50_000
 
@@ -69,20 +69,26 @@ def test_a_large_body_leaves_no_hole_whatever_was_freed_before() -> None:
     assert done.stdout.split() == ["0", "True", "1", "1"]
 
 
-def test_it_is_done_again_and_again() -> None:
+def test_it_is_done_whenever_the_process_has_grown() -> None:
+    # MiB before each look, and after each trim.
+    sizes = iter([100, 90, 91, 93, 94, 90, 93, 95, 92])
+    seen: list[str] = []
+
+    def resident() -> int:
+        size = next(sizes, None)
+        if size is None:
+            raise EOFError
+        seen.append(str(size))
+        return size << 20
+
     async def body() -> None:
-        done = asyncio.Event()
-        calls: list[int] = []
-        loop = asyncio.get_running_loop()
-
-        def trim() -> None:
-            calls.append(1)
-            if len(calls) == 3:
-                loop.call_soon_threadsafe(done.set)
-
-        trimming = asyncio.create_task(trim_for_ever(trim, 0.001))
-        await asyncio.wait_for(done.wait(), 5)
-        trimming.cancel()
+        with pytest.raises(EOFError):
+            await trim_for_ever(lambda: seen.append("trim"), 0.0, resident)
         await trim_for_ever(None)
 
     asyncio.run(body())
+    assert seen == ["100", "trim", "90", "91", "93", "94", "trim", "90", "93", "95", "trim", "92"]
+
+
+def test_what_is_resident_is_what_the_kernel_says() -> None:
+    assert resident_bytes() / (1 << 20) == pytest.approx(resident_mb(), rel=0.05)

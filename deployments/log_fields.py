@@ -1,8 +1,9 @@
 """What every log line says besides its message: the specification's fields.
 
-Serve's JSON formatter writes whatever a record carries. So a filter on its handlers gives each
+Serve's JSON formatter writes whatever a record carries. So a filter on its logger gives each
 line the service and the deployment, and, while a request is worked on, its correlation id and,
-if it is sampled, its trace.
+if it is sampled, its trace. Not on its handlers: those are made anew when a deployment's logging
+is configured again, as after ``serve deploy``.
 """
 
 import logging
@@ -30,6 +31,7 @@ class Request(Protocol):
         ...
 
 
+_SERVE = logging.getLogger("ray.serve")
 REQUEST: ContextVar[Request | None] = ContextVar("sentigraph_request", default=None)
 
 
@@ -42,7 +44,7 @@ def add_request_fields(fields: MutableMapping[str, Any], request: Request) -> No
 
 
 class LogFields(logging.Filter):
-    """Adds the fields to records; lets all of them pass."""
+    """Adds the fields to records and has them written at once; lets all of them pass."""
 
     def __init__(self, service: Mapping[str, str]) -> None:
         super().__init__()
@@ -50,6 +52,9 @@ class LogFields(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Called once for each record, in whatever thread logs it."""
+        for handler in _SERVE.handlers:
+            if isinstance(handler, MemoryHandler):
+                handler.flushLevel = logging.INFO
         fields = {
             "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "level": record.levelname,
@@ -75,9 +80,6 @@ def add_log_fields(service: str, component: str) -> dict[str, str]:
         Those that are the same in all lines.
     """
     fields = {"service": service, "version": version("sentigraph"), "component": component}
-    for handler in logging.getLogger("ray.serve").handlers:
-        handler.filters[:] = [kept for kept in handler.filters if not isinstance(kept, LogFields)]
-        handler.addFilter(LogFields(fields))
-        if isinstance(handler, MemoryHandler):
-            handler.flushLevel = logging.INFO
+    _SERVE.filters[:] = [kept for kept in _SERVE.filters if not isinstance(kept, LogFields)]
+    _SERVE.addFilter(LogFields(fields))
     return fields

@@ -21,8 +21,16 @@ def test_a_line_is_written_at_once_in_throughput_mode(tmp_path: Path) -> None:
         add_log_fields("sentigraph", "Registry")
         serve.info("written")
         assert (tmp_path / "replica.log").read_text().split() == ["kept", "back", "written"]
+        # Serve configures a replica's logger again after a change of the deployment.
+        serve.removeHandler(kept_back)
+        kept_back = MemoryHandler(1_000, flushLevel=logging.ERROR, target=file)
+        file.setFormatter(logging.Formatter("%(component)s"))
+        serve.addHandler(kept_back)
+        serve.info("written too")
+        assert (tmp_path / "replica.log").read_text().split()[-1] == "Registry"
     finally:
         serve.setLevel(level)
+        serve.filters.clear()
         serve.removeHandler(kept_back)
         kept_back.close()
         file.close()

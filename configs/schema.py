@@ -159,7 +159,7 @@ class ModelConfig(_Part):
         1_500,
         ge=0,
         le=600_000,
-        description="Time for measuring what batches cost when a model is first loaded on a kind of host; what does not fit is estimated. The result is kept beside the bundle.",
+        description="Time for measuring what batches cost when a model of a new shape is first loaded on a kind of host; what does not fit is estimated. The result is kept beside the bundles.",
     )
 
 

@@ -11,7 +11,11 @@ from deployments.engines import Engine
 from deployments.payloads import FloatArray, IntArray
 from deployments.planner import PlannedBatch, plan
 from deployments.surface import CostSurface, host_fingerprint, keep, measure, recall
+from registry.bundle import TOKENIZER_FILE
 from registry.records import Bundle
+
+# Models of one shape differ by a few bytes: numbers of variable length, names of versions.
+_SAME_BYTES = 65_536
 
 
 class LoadedModel:
@@ -64,14 +68,18 @@ def with_surface(
     folder: Path,
     threads: int,
 ) -> PlannedModel:
-    """Recalls the model's cost surface on this kind of host, or measures and keeps it."""
+    """Recalls the cost surface of such a model on this kind of host, or measures and keeps it.
+
+    What a batch costs depends on the model's shape, not on the values of its weights: a version
+    that was trained anew has the surface of the one before, and goes live without a measurement.
+    """
     alone = batching.reproducible_scores and loaded.rows_interact
     max_rows = 1 if alone else batching.max_batch_texts
     bundle = loaded.bundle
     fingerprint = host_fingerprint(
-        loaded.engine.build, threads, max_rows, batching.max_batch_tokens, bundle.max_tokens
+        *(loaded.engine.build, threads, max_rows, batching.max_batch_tokens, *_shape(bundle))
     )
-    surface = recall(folder, bundle.digest, fingerprint)
+    surface = recall(folder, fingerprint)
     if surface is None:
 
         def run(rows: int, tokens: int) -> None:
@@ -85,8 +93,18 @@ def with_surface(
             budget_s=model.surface_budget_ms / 1_000,
             clock=time.perf_counter,
         )
-        keep(folder, bundle.digest, fingerprint, surface)
+        keep(folder, fingerprint, surface)
     return PlannedModel(loaded, surface, batching)
+
+
+def _shape(bundle: Bundle) -> tuple[object, ...]:
+    """The same for models of one architecture and precision: the sizes of their files, nearly."""
+    sizes = sorted(
+        (name, round(size / _SAME_BYTES))
+        for name, (_, size) in bundle.files.items()
+        if name != TOKENIZER_FILE
+    )
+    return (bundle.engine, bundle.max_tokens, len(bundle.labels), *sizes)
 
 
 def softmax(logits: FloatArray) -> FloatArray:

@@ -163,7 +163,7 @@ def _best_of(
 
 
 def host_fingerprint(*parts: object) -> str:
-    """Short digest of what decides an engine's speed here: processor, cores, and ``parts``."""
+    """Short digest of what decides a model's speed here: processor, cores, and ``parts``."""
     facts = (_processor(), os.cpu_count(), *parts)
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
@@ -179,22 +179,22 @@ def _processor() -> str:
     )
 
 
-def keep(folder: Path, digest: str, fingerprint: str, surface: CostSurface) -> None:
+def keep(folder: Path, fingerprint: str, surface: CostSurface) -> None:
     """Writes ``surface`` for the next start; the last of several replicas wins."""
-    file = _file(folder, digest, fingerprint)
+    file = _file(folder, fingerprint)
     file.parent.mkdir(parents=True, exist_ok=True)
     staging = file.with_suffix(f".{os.getpid()}.tmp")
     staging.write_text(surface.to_json(), encoding="utf-8")
     staging.rename(file)
 
 
-def recall(folder: Path, digest: str, fingerprint: str) -> CostSurface | None:
-    """The surface that ``keep`` wrote on such a host, or None; a damaged file counts as none."""
+def recall(folder: Path, fingerprint: str) -> CostSurface | None:
+    """The surface that ``keep`` wrote for it, or None; a damaged file counts as none."""
     try:
-        return CostSurface.from_json(_file(folder, digest, fingerprint).read_text(encoding="utf-8"))
+        return CostSurface.from_json(_file(folder, fingerprint).read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
         return None
 
 
-def _file(folder: Path, digest: str, fingerprint: str) -> Path:
-    return folder / "surfaces" / f"{digest}-{fingerprint}.json"
+def _file(folder: Path, fingerprint: str) -> Path:
+    return folder / "surfaces" / f"{fingerprint}.json"

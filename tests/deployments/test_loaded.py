@@ -42,6 +42,16 @@ def test_a_restart_on_the_same_host_does_not_measure(bundled: Bundle, tmp_path: 
     assert again.surface.seconds.tolist() == first.surface.seconds.tolist()
 
 
+def test_a_model_that_was_trained_anew_does_not_measure(bundled: Bundle, tmp_path: Path) -> None:
+    load(bundled, tmp_path, budget_ms=0)
+    (weights, size), *_ = (bundled.files[name] for name in bundled.files if "model." in name)
+    trained = {"model.onnx": (weights[::-1], size + 20)}
+    version = replace(bundled, digest="0" * 64, temperature=2.0, files=bundled.files | trained)
+    assert not shapes(load(version, tmp_path, budget_ms=0))
+    larger = replace(version, files=bundled.files | {"model.onnx": (weights, 2 * size)})
+    assert shapes(load(larger, tmp_path, budget_ms=0))
+
+
 def test_a_larger_budget_measures_more(bundled: Bundle, tmp_path: Path) -> None:
     little = shapes(load(bundled, tmp_path / "a", budget_ms=0))
     more = shapes(load(bundled, tmp_path / "b", budget_ms=500))

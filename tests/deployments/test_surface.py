@@ -70,24 +70,23 @@ def test_batches_that_may_not_run_are_not_measured() -> None:
     assert max(rows * tokens for rows, tokens in engine.shapes) == 64
 
 
-def test_kept_and_recalled_by_model_and_host(tmp_path: Path) -> None:
+def test_kept_and_recalled_by_fingerprint(tmp_path: Path) -> None:
     surface = Engine().measure(budget_s=10)
-    keep(tmp_path, "ab" * 32, "host", surface)
-    found = recall(tmp_path, "ab" * 32, "host")
+    keep(tmp_path, "host", surface)
+    found = recall(tmp_path, "host")
     assert found is not None
     assert np.array_equal(found.seconds, surface.seconds)
-    assert recall(tmp_path, "cd" * 32, "host") is None
-    assert recall(tmp_path, "ab" * 32, "other") is None
+    assert recall(tmp_path, "other") is None
 
 
 @pytest.mark.parametrize(
     "damage", ["", "{}", "[]", '{"rows":[1],"tokens":[8],"seconds":[[0]]}', '{"rows":[1]']
 )
 def test_a_damaged_file_counts_as_none(tmp_path: Path, damage: str) -> None:
-    keep(tmp_path, "ab" * 32, "host", Engine().measure(budget_s=0))
+    keep(tmp_path, "host", Engine().measure(budget_s=0))
     (file,) = (tmp_path / "surfaces").iterdir()
     file.write_text(damage, encoding="utf-8")
-    assert recall(tmp_path, "ab" * 32, "host") is None
+    assert recall(tmp_path, "host") is None
 
 
 def test_another_engine_or_thread_count_is_another_host() -> None:

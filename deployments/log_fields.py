@@ -1,6 +1,6 @@
 """What every log line says besides its message: the specification's fields.
 
-Serve's JSON formatter writes whatever a record carries. So a filter on its logger gives each
+Serve's JSON formatter writes whatever a record carries. So filters on its loggers give each
 line the service and the deployment, and, while a request is worked on, its correlation id and,
 if it is sampled, its trace. Not on its handlers: those are made anew when a deployment's logging
 is configured again, as after ``serve deploy``.
@@ -80,6 +80,8 @@ def add_log_fields(service: str, component: str) -> dict[str, str]:
         Those that are the same in all lines.
     """
     fields = {"service": service, "version": version("sentigraph"), "component": component}
-    _SERVE.filters[:] = [kept for kept in _SERVE.filters if not isinstance(kept, LogFields)]
-    _SERVE.addFilter(LogFields(fields))
+    # A logger's filters see only what is logged to it by name, not what its children hand up.
+    for logger in (_SERVE, _SERVE.getChild("sentigraph")):
+        logger.filters[:] = [kept for kept in logger.filters if not isinstance(kept, LogFields)]
+        logger.addFilter(LogFields(fields))
     return fields

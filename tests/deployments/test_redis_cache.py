@@ -109,18 +109,18 @@ def test_who_misses_second_waits_for_who_missed_first(server: RedisServer) -> No
 def test_the_wait_for_another_is_bounded(server: RedisServer) -> None:
     async def body() -> None:
         first, second = (
-            opened(config(server.port, cache={"flight_wait_ms": 100, "l2_timeout_ms": 500}))
+            opened(config(server.port, cache={"flight_wait_ms": 500, "l2_timeout_ms": 1_500}))
             for _ in range(2)
         )
         key = cache_key(DIGEST, "never answered")
         await first.get_many([key])
         started = time.monotonic()
         assert await second.get_many([key]) == [None]
-        assert 0.1 <= time.monotonic() - started < 1
-        await asyncio.sleep(0.5)  # the mark has gone: the next one classifies at once
+        assert 0.5 <= time.monotonic() - started < 2
+        await asyncio.sleep(2.5)  # the mark has gone: the next one classifies at once
         started = time.monotonic()
         assert await first.get_many([key]) == [None]
-        assert time.monotonic() - started < 0.1
+        assert time.monotonic() - started < 0.45
 
     run(body)
 

@@ -1,13 +1,14 @@
 """Where the CPU goes: milliseconds per request of every process of the running graph.
 
 ``python -m benchmarks.stage_cpu`` starts a private stack, sends real texts in a closed loop and
-reads ``utime + stime`` of each process from ``/proc`` before and after. CPU time depends little
-on what else the machine does, so this shows what a change to the hot path is worth even where
-throughput cannot be measured.
+reads ``utime + stime`` of each process from ``/proc`` before and after, and how many texts shared
+a hop and an engine batch. CPU time depends less than throughput on what else the machine does, so
+this shows what a change to the hot path is worth even where throughput cannot be measured.
 """
 
 import argparse
 import asyncio
+import json
 import os
 import sys
 import tempfile
@@ -17,8 +18,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import orjson
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.http_client import Load, send_all
 from benchmarks.texts import ROOT, real_texts
@@ -26,6 +29,7 @@ from pipelines.local.processes import MARK, belonging
 from pipelines.local.stack import Stack, StackSettings
 
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+_SIZES = {"hop": "sentiment_hop_texts", "engine batch": "sentiment_batch_rows"}
 _NAMES = {
     "ServeReplica:sentigraph:": "",
     "ServeController": "controller",
@@ -64,6 +68,16 @@ def cpu_seconds(mark: str) -> dict[str, float]:
     return used
 
 
+def sizes(page: str) -> dict[str, tuple[float, float]]:
+    """Texts, and how many hops and engine batches carried them, of the replica that answered."""
+    families = {family.name: family for family in text_string_to_metric_families(page)}
+    found = {}
+    for what, name in _SIZES.items():
+        values = {sample.name: sample.value for sample in families[name].samples}
+        found[what] = (values[f"{name}_sum"], values[f"{name}_count"])
+    return found
+
+
 def serve_config(folder: Path, settings: Sequence[str]) -> Path:
     """A copy of ``serve_config.yaml`` in ``folder`` with some ``args:`` changed."""
     config = yaml.safe_load((ROOT / "serve_config.yaml").read_text(encoding="utf-8"))
@@ -89,6 +103,7 @@ def main() -> int:
         "--set", action="append", default=[], metavar="PATH=VALUE", help="a setting, as in args:"
     )
     parser.add_argument("--repeats", type=int, default=1, help="runs, all but the last discarded")
+    parser.add_argument("--out", type=Path, help="a file for the figures, as JSON")
     parser.add_argument("--hold", action="store_true", help="go on until interrupted (py-spy)")
     args = parser.parse_args()
     texts = real_texts((args.requests * (args.repeats + 100 * args.hold)) + 300)
@@ -131,14 +146,24 @@ def _measure(stack: Stack, texts: list[str], args: argparse.Namespace) -> int:
         before = cpu_seconds(mark)
         load = send(texts[start : start + args.requests])
         after = cpu_seconds(mark)
-    spent = {name: after[name] - before[name] for name in after}
+    per_request = {name: (after[name] - before[name]) * 1_000 / args.requests for name in after}
     print(f"{'stage':18}{'ms/request':>12}{'idle, % of a core':>20}")
-    for name, seconds in sorted(spent.items(), key=lambda item: -item[1]):
-        per_request = seconds * 1_000 / args.requests
-        print(f"{name:18}{per_request:12.3f}{idle.get(name, 0) * 100:20.1f}")
-    total = sum(spent.values()) * 1_000 / args.requests
-    print(f"{'sum':18}{total:12.3f}")
+    for name, spent_ms in sorted(per_request.items(), key=lambda item: -item[1]):
+        print(f"{name:18}{spent_ms:12.3f}{idle.get(name, 0) * 100:20.1f}")
+    print(f"{'sum':18}{sum(per_request.values()):12.3f}")
+    page = httpx.get(f"{stack.url}/api/v1/metrics").raise_for_status().text
+    texts_in = {what: texts / max(1, count) for what, (texts, count) in sizes(page).items()}
+    print(*(f"texts for each {what}: {mean:.1f}" for what, mean in texts_in.items()), sep=", ")
     print(f"{args.requests / load.seconds:.0f} requests/s, statuses {load.statuses}")
+    if args.out:
+        figures = {
+            "topology": args.topology,
+            "concurrency": args.concurrency,
+            "ms_per_request": per_request,
+            "texts_in": texts_in,
+            "requests_per_s": args.requests / load.seconds,
+        }
+        args.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return 0 if set(load.statuses) == {200} else 1
 
 

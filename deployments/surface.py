@@ -21,8 +21,9 @@ from deployments.payloads import FloatArray, IntArray
 
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128)
 _TOKENS = (8, 16, 32, 64, 128, 256, 512)
-_MIN_REPEATS = 2
 _MAX_REPEATS = 5
+# To be raised when what is measured changes: surfaces kept before count no more.
+_METHOD = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +98,11 @@ def measure(
     budget_s: float,
     clock: Callable[[], float] = time.perf_counter,
 ) -> CostSurface:
-    """Times ``run(rows, tokens)`` on the grid, small batches first.
+    """Times ``run(rows, tokens)`` on the grid, small batches first, over and over.
 
-    The best of a few repeats counts: on a shared machine the least disturbed one is nearest
-    to the truth. What is above ``max_cells``, or would not fit into ``budget_s``, is estimated
-    in proportion to its cells.
+    The best time of a point counts: on a shared machine the least disturbed one is nearest to
+    the truth. What is above ``max_cells``, or does not fit into ``budget_s``, is estimated from
+    the widest batch measured of that length, else of the next shorter one, by its cells.
 
     Args:
         run: Runs one batch of that many rows, all of that many tokens.
@@ -114,57 +115,40 @@ def measure(
     rows = [n for n in _ROWS if n < max_rows] + [max_rows]
     tokens = [n for n in _TOKENS if n < max_tokens] + [max_tokens]
     seconds = np.full((len(rows), len(tokens)), np.nan, dtype=np.float32)
-    started = clock()
-    points = sorted(
-        ((i, j) for i in range(len(rows)) for j in range(len(tokens))),
-        key=lambda point: rows[point[0]] * tokens[point[1]],
-    )
-    for i, j in points:
-        cells = rows[i] * tokens[j]
-        left_s = budget_s - (clock() - started)
-        guess_s = _by_cells(seconds, rows, tokens, cells)
-        if np.isfinite(guess_s) and (cells > max_cells or _MIN_REPEATS * guess_s > left_s):
-            seconds[i, j] = guess_s
-            continue
-        seconds[i, j] = _best_of(run, rows[i], tokens[j], left_s, clock)
+    grid = sorted(np.ndindex(seconds.shape), key=lambda at: rows[at[0]] * tokens[at[1]])
+    points = [grid[0], *(at for at in grid[1:] if rows[at[0]] * tokens[at[1]] <= max_cells)]
+    ends_s = clock() + budget_s
+    # The first round runs each point twice: the first run of a shape also makes its buffers.
+    for at in [at for at in points for _ in range(2)] + points * (_MAX_REPEATS - 2):
+        guess_s = _estimate(seconds, rows, tokens, at)
+        if guess_s and clock() + guess_s > ends_s:
+            break
+        before = clock()
+        run(rows[at[0]], tokens[at[1]])
+        seconds[at] = np.fmin(seconds[at], max(clock() - before, 1e-7))
+    for at in grid:
+        seconds[at] = _estimate(seconds, rows, tokens, at)
     return CostSurface(
         np.array(rows, dtype=np.float32), np.array(tokens, dtype=np.float32), seconds
     )
 
 
-def _by_cells(seconds: FloatArray, rows: Sequence[int], tokens: Sequence[int], cells: int) -> float:
-    """Estimate from the largest batch measured so far; NaN before any."""
-    known = [
-        (rows[i] * tokens[j], float(seconds[i, j])) for i, j in np.argwhere(np.isfinite(seconds))
-    ]
-    if not known:
-        return float("nan")
-    most, cost_s = max(known)
-    return float(cost_s * cells / most)
-
-
-def _best_of(
-    run: Callable[[int, int], object],
-    rows: int,
-    tokens: int,
-    left_s: float,
-    clock: Callable[[], float],
+def _estimate(
+    seconds: FloatArray, rows: Sequence[int], tokens: Sequence[int], at: tuple[int, int]
 ) -> float:
-    best = float("inf")
-    begun = clock()
-    for repeat in range(_MAX_REPEATS):
-        before = clock()
-        run(rows, tokens)
-        best = min(best, clock() - before)
-        # No point may take more than its share, so that one budget serves the whole grid.
-        if repeat + 1 >= _MIN_REPEATS and clock() - begun > left_s / 16:
-            break
-    return max(best, 1e-7)
+    """A measured point's seconds, else by cells from the nearest one below it; 0 before any."""
+    for column in range(at[1], -1, -1):
+        known = np.flatnonzero(np.isfinite(seconds[: at[0] + 1, column]))
+        if known.size:
+            row = known[-1]
+            cells = rows[at[0]] * tokens[at[1]] / (rows[row] * tokens[column])
+            return float(seconds[row, column] * cells)
+    return 0.0
 
 
 def host_fingerprint(*parts: object) -> str:
     """Short digest of what decides a model's speed here: processor, cores, and ``parts``."""
-    facts = (_processor(), os.cpu_count(), *parts)
+    facts = (_METHOD, _processor(), os.cpu_count(), *parts)
     return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 

@@ -1,5 +1,6 @@
 """A loaded model's surface: measured once for each kind of host, then read."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,14 +20,30 @@ class Counting(LoadedModel):
         return super().score(rows)
 
 
-def load(bundled: Bundle, folder: Path, *, budget_ms: int, **batching: bool) -> PlannedModel:
-    loaded = Counting(bundled, open_engine(bundled, provider="cpu"))
+class Preempted(Counting):
+    """Waits for the processor, 50 ms each time."""
+
+    def score(self, rows):  # type: ignore[no-untyped-def]
+        time.sleep(0.05)
+        return super().score(rows)
+
+
+def load(
+    bundled: Bundle,
+    folder: Path,
+    *,
+    budget_ms: int,
+    threads: int = 1,
+    kind: type[Counting] = Counting,
+    **batching: bool,
+) -> PlannedModel:
+    loaded = kind(bundled, open_engine(bundled, provider="cpu", threads=threads))
     return with_surface(
         loaded,
         BatchingConfig(**batching),  # type: ignore[arg-type]
         ModelConfig(surface_budget_ms=budget_ms),
         folder=folder,
-        threads=1,
+        threads=threads,
     )
 
 
@@ -57,6 +74,14 @@ def test_a_larger_budget_measures_more(bundled: Bundle, tmp_path: Path) -> None:
     more = shapes(load(bundled, tmp_path / "b", budget_ms=500))
     assert len(little) == 1
     assert little < more
+
+
+@pytest.mark.parametrize(("threads", "counted"), [(1, False), (2, True)])
+def test_time_without_the_processor_is_no_cost_of_an_engine_of_one_thread(
+    bundled: Bundle, tmp_path: Path, threads: int, counted: bool
+) -> None:
+    model = load(bundled, tmp_path, budget_ms=0, threads=threads, kind=Preempted)
+    assert bool(model.surface.seconds[0, 0] > 0.05) is counted
 
 
 @pytest.mark.parametrize(("reproducible", "alone"), [(True, True), (False, False)])

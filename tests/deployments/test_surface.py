@@ -53,7 +53,7 @@ def test_one_row_alone_is_all_that_is_measured_where_texts_run_one_by_one() -> N
     assert surface.table(1, [50])[0, 0] == pytest.approx(1.5e-3, rel=1e-3)
 
 
-def test_the_budget_ends_the_measurement_and_the_rest_is_estimated_by_cells() -> None:
+def test_the_budget_ends_the_measurement_and_the_rest_is_estimated() -> None:
     engine = Engine()
     surface = engine.measure(budget_s=0)
     assert set(engine.shapes) == {(1, 8)}
@@ -62,6 +62,28 @@ def test_the_budget_ends_the_measurement_and_the_rest_is_estimated_by_cells() ->
     engine.measure(budget_s=0.05)
     assert engine.now < 0.1
     assert len(set(engine.shapes)) > 3
+
+
+def test_an_estimate_is_by_the_widest_batch_of_that_length_else_by_the_next_shorter() -> None:
+    surface = Engine().measure(budget_s=10, max_cells=64)
+    assert surface.tokens.tolist() == [8, 16, 32, 64, 100]
+    by_hand = {(1, 64): 1.64e-3, (2, 64): 2 * 1.64e-3, (8, 16): 2 * 1.64e-3}
+    by_hand |= {(1, 100): 1.64e-3 * 100 / 64, (8, 100): 8 * 1.64e-3 * 100 / 64}
+    for (rows, tokens), seconds in by_hand.items():
+        assert surface.table(8, [tokens])[rows - 1, 0] == pytest.approx(seconds, rel=1e-3)
+
+
+def test_neither_a_shapes_first_run_nor_one_disturbed_run_counts() -> None:
+    engine = Engine()
+    plain = engine.run
+
+    def disturbed(rows: int, tokens: int) -> None:
+        first = (rows, tokens) not in engine.shapes
+        plain(rows, tokens)
+        engine.now += 0.5 * first + 0.5 * (len(engine.shapes) % 7 == 0)
+
+    engine.run = disturbed  # type: ignore[method-assign]
+    assert np.allclose(engine.measure(budget_s=1_000).seconds, Engine().measure(10).seconds)
 
 
 def test_batches_that_may_not_run_are_not_measured() -> None:

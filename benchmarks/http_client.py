@@ -1,13 +1,11 @@
-"""A lean load generator: keep-alive connections that each send one request after another.
-
-Every CPU cycle of the generator is one that the server on the same machine lacks, so
-this speaks just enough HTTP/1.1 over asyncio streams.
-"""
+"""A fixed number of keep-alive connections that each send one request after another."""
 
 import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from benchmarks.connection import connect
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,30 +36,20 @@ async def send_all(
     statuses: dict[int, int] = {}
     head = f"POST {path} HTTP/1.1\r\nHost: {host}:{port}\r\nContent-Type: application/json\r\n"
 
-    async def connection() -> None:
-        reader, writer = await asyncio.open_connection(host, port)
+    async def send_next() -> None:
+        connection = await connect(host, port)
         for body in queue:
+            if not connection.is_open:  # a server that reloads ends each connection with an answer
+                connection = await connect(host, port)
+            request = f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
             started = time.perf_counter()
-            writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
-            status = await _read_answer(reader)
+            answer = await connection.send(request)
+            if not answer.status:
+                raise ConnectionError("the server closed the connection")
             latencies.append(time.perf_counter() - started)
-            statuses[status] = statuses.get(status, 0) + 1
-        writer.close()
+            statuses[answer.status] = statuses.get(answer.status, 0) + 1
+        connection.close()
 
     started = time.perf_counter()
-    await asyncio.gather(*(connection() for _ in range(concurrency)))
+    await asyncio.gather(*(send_next() for _ in range(concurrency)))
     return Load(time.perf_counter() - started, latencies, statuses)
-
-
-async def _read_answer(reader: asyncio.StreamReader) -> int:
-    try:
-        head = await reader.readuntil(b"\r\n\r\n")
-    except asyncio.IncompleteReadError as error:
-        raise ConnectionError("the server closed the connection") from error
-    length = 0
-    for line in head.split(b"\r\n"):
-        name, _, value = line.partition(b":")
-        if name.lower() == b"content-length":
-            length = int(value)
-    await reader.readexactly(length)
-    return int(head.split(b" ", 2)[1])

@@ -3,12 +3,15 @@
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 import pytest
 
 from benchmarks.generator import Job, Load, send_load
+from benchmarks.http_client import send_all
 
 Reply = Callable[[int], Awaitable[bytes]]
+Sent = TypeVar("Sent")
 
 
 def with_length(body: bytes, status: int = 200) -> bytes:
@@ -16,9 +19,14 @@ def with_length(body: bytes, status: int = 200) -> bytes:
 
 
 def against(reply: Reply, **options: object) -> Load:
-    """Sends a job to a server whose n-th answer is ``await reply(n)``; empty closes."""
+    """Sends a job to a server of ``reply``."""
+    return served(reply, lambda port: send_load(Job("127.0.0.1", port, "/", **options)))  # type: ignore[arg-type]
 
-    async def run() -> Load:
+
+def served(reply: Reply, send: Callable[[int], Awaitable[Sent]]) -> Sent:
+    """What ``send`` returns of a server whose n-th answer is ``await reply(n)``; empty closes."""
+
+    async def run() -> Sent:
         count = 0
         handlers: list[asyncio.Task[None]] = []
 
@@ -29,9 +37,10 @@ def against(reply: Reply, **options: object) -> Load:
                 await reader.readexactly(length)
                 number, count = count, count + 1
                 answer = await reply(number)
-                if not answer:
-                    break
                 writer.write(answer)
+                if not answer or b"Connection: close" in answer:
+                    await writer.drain()
+                    break
 
         async def quiet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
             task = asyncio.current_task()
@@ -41,13 +50,13 @@ def against(reply: Reply, **options: object) -> Load:
                 try:
                     await serve(reader, writer)
                 finally:
-                    writer.transport.abort()
+                    writer.close()
 
         server = await asyncio.start_server(quiet, "127.0.0.1", 0)
         async with server:
             port = server.sockets[0].getsockname()[1]
             try:
-                return await send_load(Job("127.0.0.1", port, "/", **options))  # type: ignore[arg-type]
+                return await send(port)
             finally:
                 for task in handlers:
                     task.cancel()
@@ -136,3 +145,21 @@ def test_refusals_keep_their_status(status: int) -> None:
 
     load = against(refuse, bodies=["x"], concurrency=1, seconds=30.0)
     assert load.outcomes[0].status == status
+
+
+def test_a_server_that_ends_connections_with_an_answer_gets_new_ones() -> None:
+    async def reply(number: int) -> bytes:
+        answer = await at_once(number)
+        return answer.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n") if number % 3 else answer
+
+    bodies = [b"{}"] * 50
+    load = served(reply, lambda port: send_all("127.0.0.1", port, "/", bodies, 4))
+    assert load.statuses == {200: 50}
+
+
+def test_a_connection_that_ends_without_an_answer_is_an_error() -> None:
+    async def reply(number: int) -> bytes:
+        return await at_once(number) if number < 5 else b""
+
+    with pytest.raises(ConnectionError):
+        served(reply, lambda port: send_all("127.0.0.1", port, "/", [b"{}"] * 9, 1))

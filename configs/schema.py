@@ -176,7 +176,7 @@ class BatchingConfig(_Part):
         0,
         ge=0,
         le=1_024,
-        description="RPCs that one ingress keeps in flight; 0 means three for every two model replicas (one runs on each, the next are prepared).",
+        description="RPCs that one ingress keeps in flight; 0 means three for every two model replicas (one runs on each, the next are prepared), and six calls inside a fused replica.",
     )
     max_batch_texts: int = Field(32, ge=1, le=4_096, description="Rows of one engine batch.")
     max_batch_tokens: int = Field(

@@ -37,6 +37,9 @@ from deployments.router import Routes
 from deployments.sizes import by_engine, by_lag, deployment, fused
 from deployments.tokenizer import TokenizerReplica
 
+# A hop inside a replica is a call: several fill the engine's window without costing RPCs.
+_FUSED_HOPS = 6
+
 
 class Model(ModelReplica):
     """The Model deployment: a replica that loads what is live before it reports ready."""
@@ -96,6 +99,7 @@ class FusedIngress(Ingress):
             config.batching,
             threads=threads,
             gpu_share=config.replicas.model.num_gpus if ray.get_gpu_ids() else 0,
+            replans=True,
         )
         self._tokenizer = TokenizerReplica(bundles, self._model.run)
         for digest in await _live_digests(registry):
@@ -214,7 +218,7 @@ def build(args: Mapping[str, object]) -> Application:
         ).bind(
             config,
             threads=threads,
-            hops_in_flight=config.batching.max_hops_in_flight or 2,
+            hops_in_flight=config.batching.max_hops_in_flight or _FUSED_HOPS,
             engines=1,
             **doors,
         )

@@ -129,9 +129,9 @@ class Batcher(Generic[Item, Result]):
         return len(self._interactive) + len(self._bulk)
 
     @property
-    def interactive_waits(self) -> bool:
-        """Whether an interactive item is in the queue. May be read from any thread."""
-        return bool(self._interactive)
+    def interactive_queued(self) -> int:
+        """Interactive items that wait. May be read from any thread."""
+        return len(self._interactive)
 
     def submit(
         self, items: Sequence[Item], deadline_s: float, *, bulk: bool = False

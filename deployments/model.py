@@ -28,6 +28,8 @@ from deployments.spans import Span, SpanContext
 
 # A word, a sentence, a paragraph.
 _WARM_UP_TOKENS = (3, 24, 128)
+# A new plan is worth it once a quarter as many texts have come as are left of the present one.
+_WORTH_A_PLAN = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +77,19 @@ class ModelReplica:
         *,
         threads: int,
         gpu_share: float,
+        replans: bool = False,
     ) -> None:
+        """Holds no model yet.
+
+        With ``replans`` a window is planned anew between its engine batches, with the texts that
+        have come: cheaper batches and earlier answers, but smaller hops; for where they are calls.
+        """
         self._bundles = bundles
         self._config = model
         self._batching = batching
         self._threads = threads
         self._gpu_share = gpu_share
+        self._replans = replans
         self._models: dict[str, PlannedModel] = {}
         self._loading = asyncio.Lock()
         self._utilisation = Utilisation(time.monotonic())
@@ -186,7 +195,7 @@ class ModelReplica:
     async def _run_window(self, tickets: list[_Ticket]) -> list[_Scored | Exception]:
         runs = self._plan(tickets)
         # Bulk that overtakes has its turn by right; other bulk stops for whoever comes.
-        yields = tickets[0].bulk and not self._window.interactive_waits
+        yields = tickets[0].bulk and not self._window.interactive_queued
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._engine_thread, self._score, tickets, runs, yields)
 
@@ -209,14 +218,19 @@ class ModelReplica:
     ) -> list[_Scored | Exception]:
         """Runs batches in the engine thread; what expired or was withdrawn is left out.
 
-        With ``yields`` what is left is postponed as soon as an interactive text waits.
+        What is left of bulk is postponed as soon as an interactive text waits, with ``yields``;
+        of an interactive window, where that is allowed, when a new plan is worth it.
         """
         results: list[_Scored | Exception] = [Expired()] * len(tickets)
+        left = len(tickets)
         for run in runs:
-            if yields and self._window.interactive_waits:
+            waiting = self._window.interactive_queued
+            worth = self._replans and left < len(tickets) and waiting >= left * _WORTH_A_PLAN
+            if (yields and waiting) or (worth and not tickets[0].bulk):
                 for i in run.positions:
                     results[i] = Postponed()
                 continue
+            left -= len(run.positions)
             now = time.monotonic()
             wanted = [
                 i

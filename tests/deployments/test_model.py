@@ -27,10 +27,10 @@ TEXTS = [
 ]
 
 
-def replica(one_bundle: Any, **changes: Any) -> ModelReplica:
+def replica(one_bundle: Any, *, replans: bool = False, **changes: Any) -> ModelReplica:
     batching = BatchingConfig(**changes)
     model = ModelConfig(warmup_runs=1, surface_budget_ms=0)
-    return ModelReplica(one_bundle, model, batching, threads=1, gpu_share=0)
+    return ModelReplica(one_bundle, model, batching, threads=1, gpu_share=0, replans=replans)
 
 
 # One price for any batch: the plan puts all texts together.
@@ -197,17 +197,19 @@ def test_what_has_expired_is_marked_and_not_computed(one_bundle: Any, bundled: B
 
 
 class GatedEngine:
-    """Notes the padded length of every batch and waits to be let go."""
+    """Notes rows and padded length of every batch and waits to be let go."""
 
     device = "cpu"
 
     def __init__(self) -> None:
         self.ran: list[int] = []
+        self.rows: list[int] = []
         self.started = threading.Event()
         self.gate = threading.Event()
 
     def run(self, input_ids: Any, attention_mask: Any) -> Any:
         self.ran.append(input_ids.shape[1])
+        self.rows.append(input_ids.shape[0])
         self.started.set()
         self.gate.wait(10)
         time.sleep(0.01)
@@ -218,6 +220,56 @@ def same_length(bundle: Bundle, count: int, tokens: int, *, bulk: bool) -> Encod
     ids = np.full(count * tokens, 7, dtype=np.int32)
     lengths = np.full(count, tokens, dtype=np.int32)
     return EncodingBatch(bundle.digest, ids, lengths, far(count), np.full(count, bulk))
+
+
+@pytest.mark.parametrize(
+    ("replans", "bulk", "rows"),
+    [(True, False, [2, 2, 4]), (False, False, [2, 4, 2]), (True, True, [2, 4, 2])],
+)
+def test_a_window_is_planned_anew_with_what_has_come(
+    one_bundle: Any, bundled: Bundle, replans: bool, bulk: bool, rows: list[int]
+) -> None:
+    async def body() -> None:
+        model = replica(one_bundle, replans=replans, max_batch_texts=4)
+        await model.load(bundled.digest)
+        engine = model._models[bundled.digest].loaded.engine = GatedEngine()
+        model._models[bundled.digest].surface = FLAT
+        first = asyncio.create_task(model.run(same_length(bundled, 6, 9, bulk=bulk)))
+        await asyncio.to_thread(engine.started.wait)
+        second = asyncio.create_task(model.run(same_length(bundled, 2, 9, bulk=bulk)))
+        await asyncio.sleep(0.05)
+        engine.gate.set()
+        assert not (await first).expired.any()
+        assert not (await second).expired.any()
+        assert engine.rows == rows
+
+    in_loop(body)
+
+
+def test_replanning_answers_whose_texts_are_done_and_runs_the_oldest_first(
+    one_bundle: Any, bundled: Bundle
+) -> None:
+    async def body() -> None:
+        model = replica(one_bundle, replans=True, max_batch_texts=2)
+        await model.load(bundled.digest)
+        engine = model._models[bundled.digest].loaded.engine = GatedEngine()
+        model._models[bundled.digest].surface = FLAT
+        oldest, old = (
+            asyncio.create_task(model.run(same_length(bundled, count, tokens, bulk=False)))
+            for count, tokens in ((2, 9), (6, 8))
+        )
+        await asyncio.to_thread(engine.started.wait)
+        late = [
+            asyncio.create_task(model.run(same_length(bundled, 2, 7, bulk=False))) for _ in "12"
+        ]
+        await asyncio.sleep(0.05)
+        engine.gate.set()
+        await oldest
+        assert len(engine.ran) < 4
+        await asyncio.gather(old, *late)
+        assert engine.ran == [9, 8, 8, 8, 7, 7]
+
+    in_loop(body)
 
 
 def test_interactive_texts_pass_bulk_that_is_under_way(one_bundle: Any, bundled: Bundle) -> None:

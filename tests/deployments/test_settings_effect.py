@@ -454,7 +454,7 @@ def test_bounds_and_policy_reach_ray(topology: str) -> None:
     }
     # As many RPCs may be in flight as the most replicas can use.
     hops = deployments["Ingress"].init_kwargs["hops_in_flight"]
-    assert hops == (7 if topology == "split" else 2)
+    assert hops == (7 if topology == "split" else 6)
 
 
 @shows("jobs.enabled")

@@ -64,7 +64,7 @@ def _new_record(folder: Path, scope: Scope) -> Record:
         {
             "format": FORMAT,
             "scope": scope.name,
-            "command": shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]]),
+            "command": _command(),
             "date": now.isoformat(timespec="seconds"),
             "machine": machine(),
             "load_average_at_start": round(load, 2),
@@ -73,6 +73,10 @@ def _new_record(folder: Path, scope: Scope) -> Record:
             "models": {},
         },
     )
+
+
+def _command() -> str:
+    return shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
 
 
 def _say(line: str) -> None:
@@ -101,6 +105,7 @@ def main() -> int:
     scope = FULL if args.full else QUICK if args.quick else BENCH
     if args.resume:
         record = Record.read(args.resume)
+        record.go_on(_command(), commit())
         scope = SCOPES[record.content["scope"]]
     else:
         record = _new_record(args.out, scope)

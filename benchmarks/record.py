@@ -52,6 +52,7 @@ class Record:
         self.content = content
         for part in ("bare", "rows", "grids", "comparisons", "failures"):
             content.setdefault(part, [])
+        self._commit = content.get("commit", "")
 
     @classmethod
     def read(cls, path: Path) -> "Record":
@@ -64,6 +65,16 @@ class Record:
         if content.get("format") != FORMAT:
             raise ValueError(f"{path} is not a raw file of format {FORMAT}")
         return cls(path, content)
+
+    def go_on(self, command: str, commit: str) -> None:
+        """Notes that another run adds to the file, with the code of ``commit``."""
+        self._commit = commit
+        self.content.setdefault("resumed", []).append(command)
+
+    def commits(self, peer: str) -> list[str]:
+        """With which code a peer's rows were measured, the first one first."""
+        of_rows = [row.get("commit", self.content["commit"]) for row in self.rows(peer=peer)]
+        return list(dict.fromkeys(of_rows))
 
     def save(self) -> None:
         """Writes the file; a reader never sees half of it."""
@@ -86,7 +97,8 @@ class Record:
     def add_row(self, case: Case, setting: Setting | None, facts: dict[str, object]) -> None:
         """Adds a measured case."""
         shown = asdict(setting) if setting else None
-        self.content["rows"].append({**asdict(case), "setting": shown, **facts})
+        row = {**asdict(case), "setting": shown, "commit": self._commit, **facts}
+        self.content["rows"].append(row)
         self.save()
 
     @property

@@ -67,12 +67,13 @@ def _head(record: Record) -> str:
     content = record.content
     machine = content["machine"]
     flags = ", ".join(machine["flags"]) or "none of note"
+    resumed = "".join(f"; gone on with by `{command}`" for command in content.get("resumed", []))
     return (
         f"# Benchmark of {content['date'][:10]}\n\n"
         f"`{content['command']}` on {machine['processor']}, {machine['cores']:g} cores ({flags}), "
         f"{machine['memory_gb']:g} GB, kernel {machine['kernel']}; load average at start "
-        f"{content['load_average_at_start']:g}; commit `{content['commit'][:12]}`. The load "
-        "generator ran on the same cores. Method and limits: "
+        f"{content['load_average_at_start']:g}; commit `{content['commit'][:12]}`{resumed}. The "
+        "load generator ran on the same cores. Method and limits: "
         "[docs/guides/benchmarks.md](../../docs/guides/benchmarks.md)."
     )
 
@@ -199,8 +200,12 @@ def _failures(record: Record) -> str:
 def _peers(record: Record) -> str:
     seen = {row["peer"] for row in record.content["rows"]}
     versions = record.content["versions"]
+
+    def ours(name: str) -> str:
+        return ", ".join(commit[:12] for commit in record.commits(name))
+
     rows = [
-        [peer.title, versions.get(f"peer {peer.name}", record.content["commit"][:12]), peer.note]
+        [peer.title, versions.get(f"peer {peer.name}", ours(peer.name)), peer.note]
         for peer in PEERS
         if peer.name in seen
     ]

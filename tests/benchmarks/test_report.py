@@ -158,6 +158,14 @@ def test_a_raw_file_is_resumed_where_it_was(record: Record) -> None:
     assert not again.has(replace(OURS, repeat=1))
     assert again.capacity("minilm", "real") == 340.0
     assert again.content == record.content
+    again.go_on("python -m benchmarks --resume raw.json", "e" * 40)
+    again.add_row(replace(OURS, repeat=1), Setting(0, 0.0, 0), {**FIGURES})
+    report = markdown(again)
+    assert (
+        "commit `ffffffffffff`; gone on with by `python -m benchmarks --resume raw.json`." in report
+    )
+    assert "| sentigraph, split | ffffffffffff, eeeeeeeeeeee |" in report
+    assert "| sentigraph, split | ffffffffffff |" in markdown(record)
 
 
 def test_another_format_is_refused(tmp_path: Path) -> None:

@@ -48,7 +48,7 @@ format: $(VENV)/.dev ## let ruff rewrite the code
 train: $(VENV)/.dev ## data, train, export, evaluate, register: makes models/ anew (20 minutes on two cores)
 	$(BIN)/sentigraph pipeline
 
-bench: $(VENV)/.dev ## beside the bare engine and nine other servers, about 20 minutes (and the installs, once)
+bench: $(VENV)/.dev ## beside the bare engine and nine other servers, about 25 minutes (and the installs, once)
 	$(BIN)/python -m benchmarks.environments || true
 	$(BIN)/python -m benchmarks
 

@@ -216,6 +216,18 @@ class GatedEngine:
         return np.zeros((len(input_ids), 2), dtype=np.float32)
 
 
+async def gated(
+    one_bundle: Any, bundled: Bundle, **changes: Any
+) -> tuple[ModelReplica, GatedEngine]:
+    """A replica whose engine waits to be let go, and any batch costs the same."""
+    model = replica(one_bundle, **changes)
+    await model.load(bundled.digest)
+    planned, engine = model._models[bundled.digest], GatedEngine()
+    planned.loaded.engine = engine
+    planned.surface = FLAT
+    return model, engine
+
+
 def same_length(bundle: Bundle, count: int, tokens: int, *, bulk: bool) -> EncodingBatch:
     ids = np.full(count * tokens, 7, dtype=np.int32)
     lengths = np.full(count, tokens, dtype=np.int32)
@@ -230,10 +242,7 @@ def test_a_window_is_planned_anew_with_what_has_come(
     one_bundle: Any, bundled: Bundle, replans: bool, bulk: bool, rows: list[int]
 ) -> None:
     async def body() -> None:
-        model = replica(one_bundle, replans=replans, max_batch_texts=4)
-        await model.load(bundled.digest)
-        engine = model._models[bundled.digest].loaded.engine = GatedEngine()
-        model._models[bundled.digest].surface = FLAT
+        model, engine = await gated(one_bundle, bundled, replans=replans, max_batch_texts=4)
         first = asyncio.create_task(model.run(same_length(bundled, 6, 9, bulk=bulk)))
         await asyncio.to_thread(engine.started.wait)
         second = asyncio.create_task(model.run(same_length(bundled, 2, 9, bulk=bulk)))
@@ -250,10 +259,7 @@ def test_replanning_answers_whose_texts_are_done_and_runs_the_oldest_first(
     one_bundle: Any, bundled: Bundle
 ) -> None:
     async def body() -> None:
-        model = replica(one_bundle, replans=True, max_batch_texts=2)
-        await model.load(bundled.digest)
-        engine = model._models[bundled.digest].loaded.engine = GatedEngine()
-        model._models[bundled.digest].surface = FLAT
+        model, engine = await gated(one_bundle, bundled, replans=True, max_batch_texts=2)
         oldest, old = (
             asyncio.create_task(model.run(same_length(bundled, count, tokens, bulk=False)))
             for count, tokens in ((2, 9), (6, 8))
@@ -274,9 +280,7 @@ def test_replanning_answers_whose_texts_are_done_and_runs_the_oldest_first(
 
 def test_interactive_texts_pass_bulk_that_is_under_way(one_bundle: Any, bundled: Bundle) -> None:
     async def body() -> None:
-        model = replica(one_bundle, max_batch_texts=1)
-        await model.load(bundled.digest)
-        engine = model._models[bundled.digest].loaded.engine = GatedEngine()
+        model, engine = await gated(one_bundle, bundled, max_batch_texts=1)
         slow = asyncio.create_task(model.run(same_length(bundled, 32, 9, bulk=True)))
         await asyncio.to_thread(engine.started.wait)
         fast = asyncio.create_task(model.run(same_length(bundled, 1, 5, bulk=False)))
@@ -297,9 +301,9 @@ def test_bulk_has_its_turn_whole_although_interactive_texts_wait(
     one_bundle: Any, bundled: Bundle
 ) -> None:
     async def body() -> None:
-        model = replica(one_bundle, max_hop_texts=8, max_batch_texts=1, bulk_ratio=0.5)
-        await model.load(bundled.digest)
-        engine = model._models[bundled.digest].loaded.engine = GatedEngine()
+        model, engine = await gated(
+            one_bundle, bundled, max_hop_texts=8, max_batch_texts=1, bulk_ratio=0.5
+        )
         first = asyncio.create_task(model.run(same_length(bundled, 1, 3, bulk=False)))
         await asyncio.to_thread(engine.started.wait)
         slow = asyncio.create_task(model.run(same_length(bundled, 8, 9, bulk=True)))

@@ -10,11 +10,13 @@ import argparse
 import asyncio
 import json
 import os
+import shlex
 import sys
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -24,6 +26,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from benchmarks.http_client import Load, send_all
+from benchmarks.machine import commit, machine
 from benchmarks.texts import ROOT, real_texts
 from pipelines.local.processes import MARK, belonging
 from pipelines.local.stack import Stack, StackSettings
@@ -157,6 +160,10 @@ def _measure(stack: Stack, texts: list[str], args: argparse.Namespace) -> int:
     print(f"{args.requests / load.seconds:.0f} requests/s, statuses {load.statuses}")
     if args.out:
         figures = {
+            "command": shlex.join(["python", "-m", "benchmarks.stage_cpu", *sys.argv[1:]]),
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "commit": commit(),
+            "machine": machine(),
             "topology": args.topology,
             "concurrency": args.concurrency,
             "ms_per_request": per_request,

@@ -32,14 +32,14 @@ test-cluster: $(VENV)/.cluster ## chart and Terraform tests, with Helm's code, s
 lint: $(VENV)/.dev ## ruff, bandit, mypy --strict, layer contracts, serve_config.yaml
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/bandit --quiet --configfile pyproject.toml -ll --recursive configs registry deployments pipelines monitoring benchmarks
+	$(BIN)/bandit --quiet --configfile pyproject.toml -ll --recursive configs registry deployments pipelines operations cli monitoring benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/sentigraph lint
 
 proto: $(VENV)/.dev ## compile the gRPC messages after a change of the .proto
-	$(BIN)/python -m grpc_tools.protoc -Ideployments \
-		--descriptor_set_out=deployments/open_inference.binpb deployments/open_inference.proto
+	$(BIN)/python -m grpc_tools.protoc -Ideployments/oip \
+		--descriptor_set_out=deployments/oip/open_inference.binpb deployments/oip/open_inference.proto
 
 format: $(VENV)/.dev ## let ruff rewrite the code
 	$(BIN)/ruff check --fix .
@@ -49,28 +49,28 @@ train: $(VENV)/.dev ## data, train, export, evaluate, register: makes models/ an
 	$(BIN)/sentigraph pipeline
 
 bench: $(VENV)/.dev ## beside the bare engine and nine other servers, about 25 minutes (and the installs, once)
-	$(BIN)/python -m benchmarks.environments || true
+	$(BIN)/python -m benchmarks.comparison.environments || true
 	$(BIN)/python -m benchmarks
 
 bench-full: $(VENV)/.dev ## the same with every model, text, setting and rate: hours
-	$(BIN)/python -m benchmarks.environments || true
+	$(BIN)/python -m benchmarks.comparison.environments || true
 	$(BIN)/python -m benchmarks --full
 
 bench-cache: $(VENV)/.dev ## what the shared cache costs and saves, and Redis lost under load
-	$(BIN)/python -m benchmarks.cache
+	$(BIN)/python -m benchmarks.serving.cache
 
 bench-outages: $(VENV)/.dev ## limits over two ingresses; Redis and Vault lost under load; logs searched (4 minutes)
-	$(BIN)/python -m benchmarks.outages
+	$(BIN)/python -m benchmarks.resilience.outages
 
 bench-cold: $(VENV)/.dev ## cold start and warm swap, rung by rung, beside the PyTorch pipeline (10 minutes)
-	$(BIN)/python -m benchmarks.cold_start
+	$(BIN)/python -m benchmarks.serving.cold_start
 
 bench-gpu: ## the torch engine beside the Hugging Face pipeline; needs CUDA, torch, transformers (8 minutes)
-	$(PYTHON) -m benchmarks.gpu
+	$(PYTHON) -m benchmarks.serving.gpu
 
 abuse: $(VENV)/.dev ## hostile and generated requests at every door of a private stack (10 minutes)
 	$(PIP) schemathesis==4.32.5
-	$(BIN)/python -m benchmarks.abuse
+	$(BIN)/python -m benchmarks.resilience.abuse
 
 clean: ## remove the environment; keeps .sentigraph (registry, data)
 	rm -rf $(VENV)

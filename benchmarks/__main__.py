@@ -9,17 +9,17 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks.bundles import MODELS
-from benchmarks.catalogue import PEERS, by_name
-from benchmarks.environments import STATE_DIR
-from benchmarks.machine import commit, load_average, machine, versions, whole_cores
-from benchmarks.record import FORMAT, Record
-from benchmarks.report import write_report
-from benchmarks.run import Run
-from benchmarks.scope import BENCH, FULL, QUICK, SCOPES, Scope
-from benchmarks.steps import Step, steps
-from benchmarks.texts import real_texts
-from benchmarks.workloads import WORKLOADS
+from benchmarks.comparison.catalogue import PEERS, by_name
+from benchmarks.comparison.environments import STATE_DIR, peer_versions
+from benchmarks.comparison.models import MODELS
+from benchmarks.comparison.record import FORMAT, Record
+from benchmarks.comparison.report import write_report
+from benchmarks.comparison.run import Run
+from benchmarks.comparison.scope import BENCH, FULL, QUICK, SCOPES, Scope
+from benchmarks.comparison.steps import Step, steps
+from benchmarks.comparison.workloads import WORKLOADS
+from benchmarks.harness.machine import commit, load_average, machine, versions, whole_cores
+from benchmarks.harness.texts import real_texts
 
 _QUIET_LOAD = 0.5
 _ALL_TEXTS = 1_000_000
@@ -68,7 +68,7 @@ def _new_record(folder: Path, scope: Scope) -> Record:
             "date": now.isoformat(timespec="seconds"),
             "machine": machine(),
             "load_average_at_start": round(load, 2),
-            "versions": versions(),
+            "versions": {**versions(), **peer_versions()},
             "commit": commit(),
             "models": {},
         },

@@ -17,13 +17,13 @@ import yaml
 from dotenv import dotenv_values
 from pydantic import SecretStr, ValidationError
 
-from configs.environment import profile_name
 from configs.errors import ConfigError, SecretsError
-from configs.fields import sections, settings
-from configs.paths import absolute_paths
-from configs.problems import Given, did_you_mean, sentences, shown
-from configs.schema import AppConfig, Profile
-from configs.variables import Layer, read_variables
+from configs.messages import Given, did_you_mean, sentences, shown
+from configs.schema.app import AppConfig, Profile
+from configs.schema.fields import sections, settings
+from configs.sources.environment import Layer, read_variables
+from configs.sources.environment_names import profile_name
+from configs.sources.paths import absolute_paths
 
 HOME_VARIABLE = "SENTIGRAPH_HOME"
 PROFILES = Path(__file__).parent / "profiles"
@@ -147,7 +147,7 @@ def _from_vault(config: AppConfig) -> dict[str, Given]:
         ConfigError: It does not answer, in profile ``production``.
     """
     # hvac takes 0.2 s to import, and most processes that read settings have no Vault.
-    from configs.secrets import VaultSecrets, secret_names  # noqa: PLC0415
+    from configs.sources.vault import VaultSecrets, secret_names  # noqa: PLC0415
 
     try:
         found = VaultSecrets(config.vault).read(secret_names())

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from pydantic import SecretStr
 
-from configs.absent import ABSENT
-from configs.environment import VARIABLES
-from configs.fields import Setting, settings
-from configs.schema import AppConfig
+from configs.schema.app import AppConfig
+from configs.schema.fields import Setting, settings
+from configs.sources.environment_names import VARIABLES
+from configs.sources.unsupported_names import ABSENT
 
 _HEAD = """\
 # Settings

@@ -10,80 +10,40 @@ Ingress ─▶ Cache
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
-from configs.cores import available_cores, share_cores
+from configs.cpu_cores import available_cores, share_cores
 from configs.load import load_config
-from configs.replicas import ReplicaConfig
-from configs.schema import AppConfig
-from deployments.cache import CacheReplica
-from deployments.fetch import BundleCache
-from deployments.fleet import ServeFleet, ServeIngresses
-from deployments.ingress import Ingress
-from deployments.log_fields import add_log_fields
-from deployments.model import ModelReplica
-from deployments.payloads import Answer, TextBatch
-from deployments.probe import Probe
-from deployments.redis_cache import RedisCacheReplica
-from deployments.redis_client import Login
-from deployments.remote import RemoteBundles, ray_gauge, remote_model, remote_tokenizer
-from deployments.rollout import Registry
-from deployments.router import Routes
-from deployments.sizes import by_engine, by_lag, deployment, fused
-from deployments.tokenizer import TokenizerReplica
+from configs.schema.app import AppConfig
+from configs.schema.replicas import ReplicaConfig
+from deployments.asgi.schemas import PREFIX
+from deployments.cache.deployment import RedisCache
+from deployments.cache.memory import CacheReplica
+from deployments.handles import (
+    IngressReplicas,
+    ReplicaSet,
+    bundle_cache,
+    live_digests,
+    ray_gauge,
+)
+from deployments.ingress.deployment import Ingress, SplitIngress
+from deployments.ingress.mounts import Mount
+from deployments.jobs.routes import BATCH, batch_routes
+from deployments.model.deployment import Model
+from deployments.model.replica import ModelReplica
+from deployments.payloads import ModelAnswer, Probe, TextBatch
+from deployments.rollout.deployment import Registry
+from deployments.rollout.registry_routes import registry_routes
+from deployments.serve_options import by_engine, by_lag, deployment, fused
+from deployments.tokenizer.deployment import Tokenizer
+from deployments.tokenizer.replica import TokenizerReplica, token_ids
 
 # A hop inside a replica is a call: several fill the engine's window without costing RPCs.
 _FUSED_HOPS = 6
-
-
-class Model(ModelReplica):
-    """The Model deployment: a replica that loads what is live before it reports ready."""
-
-    async def __init__(  # type: ignore[misc]  # Serve awaits it
-        self, config: AppConfig, threads: int, registry: DeploymentHandle
-    ) -> None:
-        add_log_fields(config.server.service_name, "Model")
-        super().__init__(
-            _bundle_cache(config, registry),
-            config.model,
-            config.batching,
-            threads=threads,
-            gpu_share=config.replicas.model.num_gpus if ray.get_gpu_ids() else 0,
-        )
-        for digest in await _live_digests(registry):
-            await self.load(digest)
-
-    async def check_health(self) -> None:
-        """Serve asks every few seconds; a replica whose engine fails is replaced."""
-        await self.check()
-
-    def record_autoscaling_stats(self) -> dict[str, float]:
-        """What ``ModelPolicy`` decides by."""
-        return self.utilisation()
-
-
-class Tokenizer(TokenizerReplica):
-    """The Tokenizer deployment of the split topology; the Model is one RPC away."""
-
-    async def __init__(  # type: ignore[misc]  # Serve awaits it
-        self, config: AppConfig, registry: DeploymentHandle, model: DeploymentHandle
-    ) -> None:
-        add_log_fields(config.server.service_name, "Tokenizer")
-        super().__init__(_bundle_cache(config, registry), remote_model(model))
-        for digest in await _live_digests(registry):
-            await self.load(digest)
-
-
-class SplitIngress(Ingress):
-    """The Ingress deployment of the split topology; the Tokenizer is one RPC away."""
-
-    async def __init__(self, config: AppConfig, *, tokenizer: DeploymentHandle, **wiring: Any):  # type: ignore[misc]  # Serve awaits it
-        await super().__init__(config, run_texts=remote_tokenizer(tokenizer), **wiring)
 
 
 class FusedIngress(Ingress):
@@ -92,17 +52,18 @@ class FusedIngress(Ingress):
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self, config: AppConfig, *, threads: int, registry: DeploymentHandle, **wiring: Any
     ) -> None:
-        bundles = _bundle_cache(config, registry)
+        bundles = bundle_cache(config, registry)
         self._model = ModelReplica(
             bundles,
             config.model,
             config.batching,
             threads=threads,
+            encode=token_ids,
             gpu_share=config.replicas.model.num_gpus if ray.get_gpu_ids() else 0,
             replans=True,
         )
         self._tokenizer = TokenizerReplica(bundles, self._model.run)
-        for digest in await _live_digests(registry):
+        for digest in await live_digests(registry):
             await self.load(digest)
         await super().__init__(
             config, run_texts=self._tokenizer.classify, registry=registry, **wiring
@@ -117,7 +78,7 @@ class FusedIngress(Ingress):
         """See ``ModelReplica.probe``."""
         return await self._model.probe(digest, texts)
 
-    async def classify(self, batch: TextBatch) -> Answer:
+    async def classify(self, batch: TextBatch) -> ModelAnswer:
         """The tokenizer stage for the doors beside this one."""
         return await self._tokenizer.classify(batch)
 
@@ -133,20 +94,6 @@ class FusedIngress(Ingress):
     def record_autoscaling_stats(self) -> dict[str, float]:
         """What ``ModelPolicy`` decides by."""
         return self._model.utilisation()
-
-
-class RedisCache(RedisCacheReplica):
-    """The Cache deployment with Redis; credentials that Vault changes are used from then on."""
-
-    async def __init__(self, config: AppConfig) -> None:  # type: ignore[misc]  # Serve awaits it
-        login = Login(config.redis, leased=bool(config.vault.redis_role))
-        super().__init__(config, login)
-        if config.vault.enabled:
-            # Half a second of imports that replicas without Vault do not need.
-            from deployments.secrets import SecretWatch  # noqa: PLC0415
-
-            self._secrets = SecretWatch(config.vault, {}, login=login)
-            await self._secrets.start()
 
 
 def build(args: Mapping[str, object]) -> Application:
@@ -165,8 +112,8 @@ def build(args: Mapping[str, object]) -> Application:
 
     registry = deployment(Registry, sizes.registry, replicas=1).bind(
         config,
-        ServeFleet(config.topology, stream=config.stream.enabled, jobs=config.jobs.enabled),
-        ServeIngresses(),
+        ReplicaSet(config.topology, stream=config.stream.enabled, jobs=config.jobs.enabled),
+        IngressReplicas(),
         ray_gauge,
     )
     cache = _cache(config)
@@ -174,7 +121,7 @@ def build(args: Mapping[str, object]) -> Application:
     if config.topology == "split":
         model = deployment(
             Model, sizes.model, replicas=models, scaling=scaling, policy=by_engine(scaling)
-        ).bind(config, threads, registry)
+        ).bind(config, threads, registry, token_ids)
         tokenizer = deployment(Tokenizer, sizes.tokenizer, scaling=scaling).bind(
             config, registry, model
         )
@@ -186,7 +133,7 @@ def build(args: Mapping[str, object]) -> Application:
     stream = None
     if config.stream.enabled:
         # Kafka's client is nothing that replicas without streams should import.
-        from deployments.stream import STOP_S, Stream  # noqa: PLC0415
+        from deployments.stream.deployment import STOP_S, Stream  # noqa: PLC0415
 
         stream = deployment(
             Stream,
@@ -206,7 +153,12 @@ def build(args: Mapping[str, object]) -> Application:
             tokenizer=tokenizer,
             registry=registry,
         )
-    doors = {"registry": registry, "cache": cache, "stream": stream, "jobs": jobs}
+    doors = {
+        "registry": registry,
+        "cache": cache,
+        "stream": stream,
+        "mounts": mounts(config, registry, jobs),
+    }
     if tokenizer is None:
         return deployment(
             FusedIngress,
@@ -227,6 +179,25 @@ def build(args: Mapping[str, object]) -> Application:
     )
 
 
+def mounts(config: AppConfig, registry: Any, jobs: Any) -> list[tuple[Mount, Any]]:
+    """What other deployments answer below the ingress: each mount and its deployment or handle."""
+    models = Mount(
+        prefix=f"{PREFIX}/models",
+        name="the model registry",
+        max_upload_bytes=config.registry.max_artifact_bytes,
+        routes=registry_routes,
+        own=frozenset({f"{PREFIX}/models/live"}),
+    )
+    batch = Mount(
+        prefix=BATCH,
+        name="the Jobs deployment",
+        max_upload_bytes=config.jobs.max_upload_bytes,
+        routes=batch_routes,
+        off="batch jobs are off on this server; jobs.enabled switches them on",
+    )
+    return [(models, registry), (batch, jobs)]
+
+
 def _share(config: AppConfig, models: int, most: int, door: ReplicaConfig) -> dict[str, float]:
     """What one replica of a door keeps under way, of ``models`` engines and at ``most``."""
     doors = max(1, door.num_replicas)
@@ -242,14 +213,3 @@ def _cache(config: AppConfig) -> Application | None:
         memory = deployment(CacheReplica, size, name="Cache", replicas=1)
         return memory.bind(config.cache.l2_max_bytes, config.cache.ttl_s)
     return None
-
-
-def _bundle_cache(config: AppConfig, registry: DeploymentHandle) -> BundleCache:
-    return BundleCache(Path(config.registry.bundle_cache_dir), RemoteBundles(registry))
-
-
-async def _live_digests(registry: DeploymentHandle) -> list[str]:
-    """Bundles to hold, the champion's first."""
-    routes: Routes = await registry.routes.remote()
-    champion = routes.champion.digest
-    return [champion, *sorted(routes.digests - {champion})]

@@ -23,7 +23,7 @@ RequestError            status, code
 ├── InferenceFailed     500 E2002   the model stage failed
 ├── InternalError       500 E4001   anything unforeseen
 ├── NotReady            503 E2001   no model is loaded yet
-├── JobsOff             503 E4006   batch jobs are not switched on
+├── FeatureOff          503 E4006   a part of the server is not switched on
 └── DeadlineExceeded    504 E2003
 
 The codes are those of the specification's table; where it has none for a purely
@@ -31,6 +31,12 @@ HTTP-level refusal, the nearest input error stands in.
 """
 
 from collections.abc import Mapping
+
+
+def cause(error: BaseException) -> BaseException:
+    """The error that a remote replica raised, without Ray's wrapping and its traceback."""
+    inner = getattr(error, "cause", None)
+    return inner if isinstance(inner, BaseException) else error
 
 
 class RequestError(Exception):
@@ -228,8 +234,8 @@ class JobRefused(RequestError):
     code = "E7003"
 
 
-class JobsOff(RequestError):
-    """Batch jobs are not switched on (``jobs.enabled``)."""
+class FeatureOff(RequestError):
+    """A part of the server is not switched on, as batch jobs without ``jobs.enabled``."""
 
     status = 503
     code = "E4006"

@@ -5,12 +5,13 @@ one payload lie end to end; ``lengths`` cuts them. Deadlines travel as remaining
 because two machines' clocks need not agree.
 """
 
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from deployments.spans import Span, SpanContext
+from deployments.telemetry.spans import Span, SpanContext
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int32]
@@ -88,7 +89,7 @@ class ScoreBatch:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ModelAnswer:
     """Tokenizer → Ingress: the scores and what the tokenizer knows.
 
     Attributes:
@@ -104,3 +105,76 @@ class Answer:
     truncated: BoolArray
     tokenize_s: float
     spans: tuple[Span, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StreamStatus:
+    """One replica.
+
+    Attributes:
+        connected: Whether a broker answered lately.
+        lag: Messages not yet acknowledged, by partition that it reads.
+        rate: Messages acknowledged a second, lately.
+        in_flight: Messages read and not acknowledged.
+        batches: Micro-batches under way.
+        counts: Totals since it started: consumed, processed, failed, retried, dead_letters.
+        processing_s: Time of all messages from poll to acknowledgement.
+    """
+
+    connected: bool
+    lag: Mapping[int, int]
+    rate: float
+    in_flight: int
+    batches: int
+    counts: Mapping[str, int]
+    processing_s: float
+
+
+def check(replicas: Sequence[StreamStatus]) -> str:
+    """The health of streams in one line."""
+    away = sum(not replica.connected for replica in replicas)
+    if not away:
+        return "ok"
+    return (
+        f"degraded: Kafka does not answer {away} of {len(replicas)} stream replicas, "
+        "HTTP goes on without it"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackResult:
+    """What a correction says of an answer.
+
+    Attributes:
+        version: The version that had answered.
+        labels: Its labels.
+        correct: Whether it had given that label; None when it has no such label.
+        again: The answer had been judged before; this counts for nothing.
+    """
+
+    version: int
+    labels: tuple[str, ...]
+    correct: bool | None
+    again: bool
+
+
+Counts = dict[str, tuple[int, int, int]]
+
+
+RunTexts = Callable[[TextBatch], Awaitable[ModelAnswer]]
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What one replica says of one version.
+
+    Attributes:
+        scores: ``[golden texts, labels] float32``.
+        text_s: Median seconds of one text in the engine.
+    """
+
+    scores: FloatArray
+    text_s: float
+
+
+RunModel = Callable[[EncodingBatch], Awaitable[ScoreBatch]]

@@ -24,7 +24,7 @@ BOARDS = (
 def files() -> Iterator[tuple[Path, str]]:
     """Each file and its text."""
     # A second that only these files need.
-    from monitoring import of_ray  # noqa: PLC0415
+    from monitoring import ray_dashboards as of_ray  # noqa: PLC0415
 
     for board in BOARDS:
         yield FOLDER / f"{board.name}.json", content(board)

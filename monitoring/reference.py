@@ -1,6 +1,6 @@
 """``python -m monitoring.reference > docs/metrics.md``: every metric, and where it is looked at."""
 
-from deployments.metrics import Metrics
+from deployments.telemetry.metrics import Metrics
 from monitoring.series import declared, in_panels, in_rules, label_names, seen_in
 
 _HEAD = """# Metrics

@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
-from deployments.metrics import Metrics
+from deployments.telemetry.metrics import Metrics
 from monitoring.dashboards import BOARDS
 from monitoring.promql import series_in
 

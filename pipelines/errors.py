@@ -5,16 +5,14 @@ PipelineError            exit status 1, message on stderr
 ├── DatasetError         a table of texts and labels cannot be trained on
 ├── CheckpointError      a model directory is incomplete, unsafe or of an unknown kind
 ├── ParityError          an exported or quantised model no longer agrees with its source
-├── ScoreError           a file cannot be scored, or a run cannot be taken up again
-└── StackError           the local servers cannot be started, or one of them ended
-    └── ServerRefused    a server answered with an error
+└── ScoreError           a file cannot be scored, or a run cannot be taken up again
 """
 
 from __future__ import annotations
 
 
 class PipelineError(Exception):
-    """The base: `python -m pipelines` turns it into exit status 1."""
+    """The base: `python -m cli` turns it into exit status 1."""
 
 
 class SourceError(PipelineError):
@@ -35,23 +33,3 @@ class ParityError(PipelineError):
 
 class ScoreError(PipelineError):
     """A file cannot be scored as it is, or a run that was broken off is another one."""
-
-
-class StackError(PipelineError):
-    """The local servers cannot be started, or one of them ended."""
-
-
-class ServerRefused(StackError):
-    """A server answered with an error.
-
-    Attributes:
-        status: Of HTTP.
-    """
-
-    def __init__(self, message: str, status: int) -> None:
-        super().__init__(message, status)
-        self.message = message
-        self.status = status
-
-    def __str__(self) -> str:
-        return self.message

@@ -14,11 +14,15 @@ from types import ModuleType
 
 from tqdm import tqdm
 
-from pipelines import data, evaluate, export, register, train
+from pipelines import register
+from pipelines.data import prepare as data
+from pipelines.data.table import read_table
 from pipelines.errors import PipelineError
-from pipelines.table import read_table
-from pipelines.tiny import write_tiny_base
+from pipelines.evaluation import evaluate
+from pipelines.export import export
 from pipelines.tracking import add_tracking_arguments
+from pipelines.training import train
+from pipelines.training.tiny_encoder import write_tiny_base
 
 QUICK_TEXTS = 2000
 # A model that has learnt next to nothing scores near one half, where rounding moves labels.

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from pipelines.tracking import add_tracking_arguments
-from registry.bundle import open_bundle
+from registry.bundles.bundle import open_bundle
 from registry.model_registry import ModelRegistry
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.load import load_config
-from registry.connection import Connection, log_in
+from registry.backend.connection import Connection, log_in
 
 # MLflow's own limit is 6000, and it cuts longer values without a word.
 PARAM_CHARACTERS = 500

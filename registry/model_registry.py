@@ -4,16 +4,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from registry.bundle import open_bundle
-from registry.catalog import Catalog
-from registry.changes import Changes
+from registry.backend.store import RegistryStore
+from registry.bundles.bundle import open_bundle
+from registry.catalog.catalog import Catalog
+from registry.catalog.evaluations import Evaluations
 from registry.errors import Conflict, IllegalTransition, InvalidValue, ModelNotFound
-from registry.evaluations import Evaluations
-from registry.lifecycle import Lifecycle
+from registry.lifecycle.commit import ChangeWriter
+from registry.lifecycle.state import CHAMPION, DRAFT, PREVIOUS, PRODUCTION, SLOTS, STAGING
+from registry.lifecycle.transitions import Lifecycle
 from registry.records import ModelVersion
-from registry.release import Releases
-from registry.state import CHAMPION, DRAFT, PREVIOUS, PRODUCTION, SLOTS, STAGING
-from registry.store import RegistryStore
+from registry.releases.releases import Releases
 
 SERVED_TAG = "rollout.served"
 _BOOTSTRAP = "bootstrap"
@@ -50,7 +50,7 @@ class ModelRegistry:
         self.store = RegistryStore(tracking_uri, artifact_root)
         self.ledger = self.store.ledger
         self.evaluations = Evaluations(self.store)
-        changes = Changes(self.store.mlflow, self.ledger, self.evaluations.evidence, on_move)
+        changes = ChangeWriter(self.store.mlflow, self.ledger, self.evaluations.evidence, on_move)
         self.lifecycle = Lifecycle(changes)
         self.releases = Releases(self.store.mlflow, changes)
         self.catalog = Catalog(self.store, self.lifecycle)

@@ -5,14 +5,14 @@ from collections.abc import Coroutine
 
 from ray.serve.handle import DeploymentHandle
 
-from configs.schema import AppConfig
-from deployments.classifier import Classifier
-from deployments.jobs.login import Login
+from configs.schema.app import AppConfig
+from deployments.handles import is_lost, ray_gauge, remote_tokenizer
+from deployments.inference.classifier import Classifier
+from deployments.jobs.database_login import DatabaseLogin
 from deployments.jobs.replica import JobsReplica
-from deployments.log_fields import add_log_fields
-from deployments.metrics import Metrics
-from deployments.remote import is_lost, ray_gauge, remote_tokenizer
-from deployments.router import Routes
+from deployments.telemetry.log_context import add_log_fields
+from deployments.telemetry.metrics import Metrics
+from deployments.versions import RoutingTable
 
 
 class Jobs(JobsReplica):
@@ -40,15 +40,15 @@ class Jobs(JobsReplica):
             engines=engines,
             is_lost=is_lost,
         )
-        routes: Routes = await registry.routes.remote()
+        routes: RoutingTable = await registry.routes.remote()
         uri = config.jobs.database.get_secret_value()
         login = None
         self._secrets = None
         if config.vault.enabled and not uri.startswith("sqlite"):
             # Half a second of imports that replicas without Vault do not need.
-            from deployments.secrets import SecretWatch  # noqa: PLC0415
+            from deployments.clients.vault import SecretWatch  # noqa: PLC0415
 
-            login = Login(uri)
+            login = DatabaseLogin(uri)
             self._secrets = SecretWatch(config.vault, {"jobs.database": login.replace}, metrics)
             await self._secrets.start()
         super().__init__(config, classifier, metrics, routes, login)

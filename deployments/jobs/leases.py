@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 from sqlalchemy import Connection, Engine, and_, exists, or_, select, update
 
-from deployments.jobs.records import OPEN, Lease, Results, State, Waiting
+from deployments.jobs.records import OPEN, ChunkLease, Results, State, Waiting
 from deployments.jobs.tables import chunks, jobs
 
 
@@ -22,7 +22,7 @@ class Leases:
 
     def lease(
         self, pick: Callable[[Sequence[Waiting]], Waiting], now_s: float, lease_s: float
-    ) -> Lease | None:
+    ) -> ChunkLease | None:
         """Leases the next chunk of the job that ``pick`` chooses; None when none waits.
 
         Open jobs whose deadline has passed end first.
@@ -55,13 +55,13 @@ class Leases:
                 return None
             return _leased(connection, job, row, now_s, lease_s)
 
-    def renew(self, leases: Iterable[Lease], until_s: float) -> None:
+    def renew(self, leases: Iterable[ChunkLease], until_s: float) -> None:
         """Prolongs leases that are still held."""
         with self._engine.begin() as connection:
             for lease in leases:
                 connection.execute(update(chunks).where(_held(lease)).values(until_s=until_s))
 
-    def complete(self, lease: Lease, results: Results, now_s: float) -> bool:
+    def complete(self, lease: ChunkLease, results: Results, now_s: float) -> bool:
         """Stores a chunk's results; ends the job with its last one.
 
         Returns:
@@ -94,7 +94,7 @@ class Leases:
             return True
 
 
-def _held(lease: Lease) -> Any:
+def _held(lease: ChunkLease) -> Any:
     return and_(
         chunks.c.job_id == lease.job_id,
         chunks.c.position == lease.position,
@@ -103,7 +103,7 @@ def _held(lease: Lease) -> Any:
     )
 
 
-def _leased(connection: Connection, job: Any, row: Any, now_s: float, lease_s: float) -> Lease:
+def _leased(connection: Connection, job: Any, row: Any, now_s: float, lease_s: float) -> ChunkLease:
     again = row.size if row.fence else 0
     connection.execute(
         update(chunks)
@@ -120,7 +120,7 @@ def _leased(connection: Connection, job: Any, row: Any, now_s: float, lease_s: f
             retried_texts=jobs.c.retried_texts + again,
         )
     )
-    return Lease(
+    return ChunkLease(
         job_id=row.job_id,
         position=row.position,
         first=row.position * job.chunk_texts,

@@ -86,7 +86,7 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
-class Lease:
+class ChunkLease:
     """A chunk that this process alone may answer until ``until_s``.
 
     Attributes:
@@ -129,7 +129,7 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Load:
+class JobBacklog:
     """Texts left of an open job."""
 
     job_id: str
@@ -138,7 +138,7 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class JobOptions:
     """What a caller asks of a job, besides its texts.
 
     Attributes:
@@ -159,7 +159,7 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class JobView:
     """A job and when it will be done: seconds from now, None when that is not known."""
 
     job: Job

@@ -13,25 +13,24 @@ from collections.abc import AsyncIterator, Sequence
 import orjson
 from sqlalchemy.exc import SQLAlchemyError
 
-from configs.schema import AppConfig
-from deployments.classifier import Classifier
+from configs.schema.app import AppConfig
+from deployments.asgi.exchange import Exchange
+from deployments.asgi.proxy import Call, Part, ProxyServer
 from deployments.errors import NotReady
-from deployments.exchange import Exchange
-from deployments.jobs.api import build_jobs_app
-from deployments.jobs.desk import Desk
+from deployments.inference.classifier import Classifier
+from deployments.inference.predictor import Predictor
+from deployments.jobs.database_login import DatabaseLogin
+from deployments.jobs.job_queue import JobQueue
 from deployments.jobs.leases import Leases
-from deployments.jobs.login import Login
 from deployments.jobs.records import PRIORITIES, Job
-from deployments.jobs.runner import Answers, Runner
+from deployments.jobs.routes import build_jobs_app
 from deployments.jobs.store import JobStore
 from deployments.jobs.tables import open_database
 from deployments.jobs.webhook import Webhook, WebhookFailed, pause_s
-from deployments.live import LiveModel
-from deployments.metrics import Metrics
-from deployments.predict import Predict
+from deployments.jobs.worker import Answers, Worker
 from deployments.prediction_log import open_log
-from deployments.relay import Call, Part, RelayEnd
-from deployments.router import Routes
+from deployments.telemetry.metrics import Metrics
+from deployments.versions import RoutingTable, ServedVersion
 
 _log = logging.getLogger("ray.serve")
 # A file that takes longer than this to be received belongs to a process that died.
@@ -48,14 +47,14 @@ class JobsReplica:
         config: AppConfig,
         classifier: Classifier,
         metrics: Metrics,
-        routes: Routes,
-        login: Login | None = None,
+        routes: RoutingTable,
+        login: DatabaseLogin | None = None,
     ) -> None:
         self._config = config.jobs
         self._metrics = metrics
         self._routes = routes
         self._log = open_log(config, metrics)
-        self._predict = Predict(
+        self._predict = Predictor(
             classifier,
             _no_exchange,
             _unasked,
@@ -67,10 +66,10 @@ class JobsReplica:
         engine = open_database(config.jobs.database.get_secret_value(), login)
         self._store = JobStore(engine)
         self._webhook = Webhook(config.jobs.webhook)
-        self._runner = Runner(Leases(engine), self._classify, config.jobs, metrics)
-        desk = Desk(config, self._store, self._runner, self._webhook)
+        self._runner = Worker(Leases(engine), self._classify, config.jobs, metrics)
+        desk = JobQueue(config, self._store, self._runner, self._webhook)
         app = build_jobs_app(lambda: desk, owned=config.access.required)
-        self._relay = RelayEnd(app)
+        self._relay = ProxyServer(app)
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -85,7 +84,7 @@ class JobsReplica:
         if self._log is not None:
             await asyncio.to_thread(self._log.close)
 
-    async def route(self, routes: Routes) -> int:
+    async def route(self, routes: RoutingTable) -> int:
         """Takes a newer routing table; the epoch that now stands."""
         if routes.epoch >= self._routes.epoch:
             self._routes = routes
@@ -175,7 +174,7 @@ def _message(job: Job) -> bytes:
     )
 
 
-def _no_exchange(exchange: Exchange, texts: Sequence[str]) -> LiveModel:
+def _no_exchange(exchange: Exchange, texts: Sequence[str]) -> ServedVersion:
     raise AssertionError("jobs name the version themselves")
 
 

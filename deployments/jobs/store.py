@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, and_, delete, func, insert, or_, sele
 from sqlalchemy.exc import IntegrityError
 
 from deployments.jobs.leases import end_jobs
-from deployments.jobs.records import ENDED, OPEN, Job, Load, NewJob, Results, Texts
+from deployments.jobs.records import ENDED, OPEN, Job, JobBacklog, NewJob, Results, Texts
 from deployments.jobs.tables import chunks, jobs
 
 # Chunks written in one transaction while a job is received.
@@ -76,7 +76,7 @@ class JobStore:
         with self._engine.begin() as connection:
             connection.execute(insert(chunks), rows)
 
-    def start(self, job_id: str, total: int, refuse: Callable[[Sequence[Load]], None]) -> Job:
+    def start(self, job_id: str, total: int, refuse: Callable[[Sequence[JobBacklog]], None]) -> Job:
         """Makes a received job one that waits.
 
         Args:
@@ -104,7 +104,7 @@ class JobStore:
         with self._reading() as connection:
             return _job(connection, where)
 
-    def loads(self) -> list[Load]:
+    def loads(self) -> list[JobBacklog]:
         """What is left of every open job."""
         with self._reading() as connection:
             return _loads(connection)
@@ -213,8 +213,8 @@ def _record(row: Any) -> Job:
     return Job(**{name: getattr(row, name) for name in Job.__dataclass_fields__})
 
 
-def _loads(connection: Connection) -> list[Load]:
+def _loads(connection: Connection) -> list[JobBacklog]:
     query = select(jobs.c.id, jobs.c.priority, jobs.c.total_texts - jobs.c.done_texts).where(
         jobs.c.state.in_(OPEN)
     )
-    return [Load(*row) for row in connection.execute(query)]
+    return [JobBacklog(*row) for row in connection.execute(query)]

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from deployments.jobs.login import Login
+from deployments.jobs.database_login import DatabaseLogin
 
 _WAIT_S = 30
 
@@ -77,7 +77,7 @@ chunks = Table(
 )
 
 
-def open_database(uri: str, login: Login | None = None) -> Engine:
+def open_database(uri: str, login: DatabaseLogin | None = None) -> Engine:
     """An engine on ``uri``; the tables are made when they are not there.
 
     Args:

@@ -14,7 +14,7 @@ import ssl
 from collections.abc import Callable, Sequence
 from urllib.parse import SplitResult, urlsplit
 
-from configs.jobs import WebhookConfig
+from configs.schema.jobs import WebhookConfig
 from deployments.errors import JobRefused
 
 Resolve = Callable[[str, int], Sequence[str]]

@@ -1,15 +1,7 @@
 """Which version answers, whether versions agree, and whether people do."""
 
 from monitoring.panels import Board, Panel, Query, Row, number
-from monitoring.promql import (
-    mean,
-    or_zero,
-    quantile,
-    rate,
-    rose,
-    series,
-    share,
-)
+from monitoring.promql import mean, or_zero, quantile, rate, rose, series, share
 
 _INFO = "sentiment_model_version_info"
 _SCORE = "sentiment_prediction_score"

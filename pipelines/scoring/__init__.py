@@ -2,5 +2,5 @@
 
     places (URIs) → parts (cut, read) → scorer (the actors) → output (write, merge)
 
-``plan.py`` is what makes a crashed run go on; ``pipelines/score.py`` is the verb.
+``plan.py`` is what makes a crashed run go on; ``pipelines/scoring/score.py`` is the verb.
 """

@@ -13,9 +13,9 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.scoring.parts import Kind
-from pipelines.scoring.places import Place
+from pipelines.scoring.partitions import Kind
 from pipelines.scoring.rows import RAW
+from pipelines.scoring.storage import Location
 
 METADATA = "sentigraph"
 # Rows of one row group of a merged Parquet file.
@@ -97,7 +97,11 @@ def csv_header(names: Sequence[str]) -> bytes:
 
 
 def merge(
-    parts: Iterable[Place], target: Place, kind: Kind, header: bytes, facts: Mapping[str, object]
+    parts: Iterable[Location],
+    target: Location,
+    kind: Kind,
+    header: bytes,
+    facts: Mapping[str, object],
 ) -> None:
     """Puts parts together in their order; ``target`` appears when it is complete."""
     if kind == "parquet":
@@ -106,7 +110,7 @@ def merge(
         target.write(_pieces(parts, header))
 
 
-def _pieces(parts: Iterable[Place], header: bytes) -> Iterator[bytes]:
+def _pieces(parts: Iterable[Location], header: bytes) -> Iterator[bytes]:
     yield header
     for part in parts:
         with part.fs.open_input_stream(part.path) as stream:
@@ -114,7 +118,9 @@ def _pieces(parts: Iterable[Place], header: bytes) -> Iterator[bytes]:
                 yield bytes(piece)
 
 
-def _merge_parquet(parts: Iterable[Place], target: Place, facts: Mapping[str, object]) -> None:
+def _merge_parquet(
+    parts: Iterable[Location], target: Location, facts: Mapping[str, object]
+) -> None:
     writer: pq.ParquetWriter | None = None
     waiting: list[pa.Table] = []
     written = f"{target.path}.tmp" if target.local else target.path

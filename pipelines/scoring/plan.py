@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 
 from pipelines.errors import ScoreError
-from pipelines.scoring.places import Place, Stored
+from pipelines.scoring.storage import FileInfo, Location
 
 _NAME = "_plan.json"
 _PART = re.compile(r"part-(\d+)-(\d+)-(\d+)\.\w+")
@@ -51,17 +51,17 @@ class Plan:
     reproducible: bool
 
 
-def file_facts(files: Sequence[Stored]) -> tuple[tuple[str, int, int], ...]:
+def file_facts(files: Sequence[FileInfo]) -> tuple[tuple[str, int, int], ...]:
     """What tells that files have changed."""
     return tuple((file.path, file.size, file.changed_ns) for file in files)
 
 
-def is_kept(parts: Place) -> bool:
+def is_kept(parts: Location) -> bool:
     """Whether a run wrote a plan there, one that can be read or not."""
     return _NAME in parts.names()
 
 
-def recall(parts: Place) -> Plan | None:
+def recall(parts: Location) -> Plan | None:
     """The plan of a run that was broken off; None when there is none.
 
     Raises:
@@ -77,7 +77,7 @@ def recall(parts: Place) -> Plan | None:
         raise ScoreError(f"{parts.below(_NAME).uri} is no plan; --restart begins anew") from error
 
 
-def keep(parts: Place, plan: Plan) -> None:
+def keep(parts: Location, plan: Plan) -> None:
     """Writes the plan down."""
     parts.make_folder()
     parts.below(_NAME).write([json.dumps(asdict(plan), indent=1).encode()])
@@ -98,7 +98,7 @@ def check_same(kept: Plan, now: Plan) -> None:
         )
 
 
-def finished(parts: Place) -> dict[int, tuple[str, int, int]]:
+def finished(parts: Location) -> dict[int, tuple[str, int, int]]:
     """Scored parts by number: file name, rows, failed rows."""
     found = {}
     for name in parts.names():

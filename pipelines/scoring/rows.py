@@ -11,8 +11,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.scoring.parts import Kind, Part
-from pipelines.scoring.places import Place
+from pipelines.scoring.partitions import Kind, Partition
+from pipelines.scoring.storage import Location
 
 RAW = "row"
 """Column that holds a line of JSON as it was, where the output has columns."""
@@ -31,7 +31,9 @@ class Rows:
     texts: list[str | None]
 
 
-def read_rows(place: Place, part: Part, kind: Kind, header: Sequence[str], column: str) -> Rows:
+def read_rows(
+    place: Location, part: Partition, kind: Kind, header: Sequence[str], column: str
+) -> Rows:
     """Reads one part."""
     with place.fs.open_input_file(part.path) as stream:
         if kind == "parquet":
@@ -42,7 +44,7 @@ def read_rows(place: Place, part: Part, kind: Kind, header: Sequence[str], colum
     return _jsonl(content, column)
 
 
-def _parquet(file: pq.ParquetFile, part: Part, column: str) -> Rows:
+def _parquet(file: pq.ParquetFile, part: Partition, column: str) -> Rows:
     at, pieces = 0, []
     for batch in file.iter_batches(part.rows, row_groups=[part.group]):
         first, last = max(part.start - at, 0), min(part.stop - at, batch.num_rows)

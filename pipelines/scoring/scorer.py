@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 import ray
 
-from configs.schema import BatchingConfig, ModelConfig
-from deployments.engines import open_engine
+from configs.schema.app import BatchingConfig, ModelConfig
 from deployments.errors import InvalidInput, RequestError, TextEmpty, TextTooLong
-from deployments.loaded import LoadedModel, with_surface
-from deployments.tokenizer import Tokenizer
+from deployments.model.engines import open_engine
+from deployments.model.runner import LoadedModel, with_surface
+from deployments.tokenizer.replica import LoadedTokenizer
 from pipelines.scoring.output import Columns, encode
-from pipelines.scoring.parts import Kind, Part
-from pipelines.scoring.places import Place
+from pipelines.scoring.partitions import Kind, Partition
 from pipelines.scoring.rows import read_rows
-from registry.fetch import fetch_bundle
+from pipelines.scoring.storage import Location
+from registry.bundles.node_cache import fetch_bundle
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +77,8 @@ class Scorer:
             files: Reference to each file's bytes, by its name in the bundle.
         """
         self._task = task
-        self._source = Place(task.source)
-        self._target = Place(task.parts)
+        self._source = Location(task.source)
+        self._target = Location(task.parts)
 
         def download(name: str, folder: Path) -> bool:
             if name not in files:
@@ -95,16 +95,16 @@ class Scorer:
         self._planned = with_surface(
             self._loaded, task.batching, task.model, folder=cache, threads=1
         )
-        self._tokenizer = Tokenizer(bundle)
+        self._tokenizer = LoadedTokenizer(bundle)
         self._columns = Columns(task.prefix, bundle.labels)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Scores and writes the parts in ``batch``, a column for each field; tells their rows."""
-        columns = [batch[field.name].tolist() for field in fields(Part)]
-        parts = [Part(*row) for row in zip(*columns, strict=True)]
+        columns = [batch[field.name].tolist() for field in fields(Partition)]
+        parts = [Partition(*row) for row in zip(*columns, strict=True)]
         return {"rows": np.array([self._score_part(part) for part in parts])}
 
-    def _score_part(self, part: Part) -> int:
+    def _score_part(self, part: Partition) -> int:
         task = self._task
         rows = read_rows(self._source, part, task.kind, task.header, task.column)
         predictions = self.score(rows.texts)

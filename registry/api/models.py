@@ -4,12 +4,12 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
 
-from registry import search as finding
-from registry.api.context import ANONYMOUS, PREFIX, Actor, Backend, Name
-from registry.compare import with_declared
-from registry.evaluations import logged_model_id
-from registry.metadata import metadata_of
-from registry.schemas import ModelBody, ModelCreate, ModelUpdate, SearchPage
+from registry.api.dependencies import ANONYMOUS, PREFIX, Actor, Backend, Name
+from registry.api.schemas import ModelBody, ModelCreate, ModelUpdate, SearchPage
+from registry.catalog import search as finding
+from registry.catalog.compare import with_declared
+from registry.catalog.evaluations import logged_model_id
+from registry.catalog.metadata import metadata_of
 
 TagList = Annotated[
     str, Query(max_length=300, description="Comma list of tags, in any order and case-exact.")

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from registry.api.context import ANONYMOUS, PREFIX, Actor, Backend, Name, Reference
+from registry.api.dependencies import ANONYMOUS, PREFIX, Actor, Backend, Name, Reference
+from registry.api.schemas import EventBody, Reason, event_body, gate_body, utc
 from registry.errors import ModelNotFound
 from registry.records import GateReport, Release
-from registry.schemas import EventBody, Reason, event_body, gate_body, utc
-from registry.trial import Verdict, decide
+from registry.releases.decision import ReleaseDecision, decide
 
 
 class ReleaseChange(BaseModel):
@@ -92,7 +92,7 @@ def release_routes(backend: Backend) -> APIRouter:
     return api
 
 
-def _body(model: str, release: Release, verdict: Verdict, problem: str) -> ReleaseBody:
+def _body(model: str, release: Release, verdict: ReleaseDecision, problem: str) -> ReleaseBody:
     """A release as its body; ``problem`` is what keeps it from going on, if anything does."""
     return ReleaseBody(
         model_id=model,

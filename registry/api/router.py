@@ -2,11 +2,11 @@
 
 from fastapi import APIRouter
 
-from registry.api.context import Backend
-from registry.api.figures import figure_routes
-from registry.api.files import file_routes
+from registry.api.aliases import place_routes
+from registry.api.artifacts import file_routes
+from registry.api.dependencies import Backend
+from registry.api.evaluations import figure_routes
 from registry.api.models import model_routes
-from registry.api.places import place_routes
 from registry.api.releases import release_routes
 from registry.api.stages import stage_routes
 from registry.api.versions import version_routes

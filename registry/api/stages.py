@@ -4,8 +4,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Response
 
-from registry.api.context import ANONYMOUS, PREFIX, Actor, Backend, Name, Reference
-from registry.schemas import (
+from registry.api.dependencies import ANONYMOUS, PREFIX, Actor, Backend, Name, Reference
+from registry.api.schemas import (
     Decision,
     EventBody,
     GateBody,

@@ -2,8 +2,8 @@
 
 from fastapi import APIRouter
 
-from registry.api.context import ANONYMOUS, PREFIX, Actor, Backend, Name, Reference
-from registry.schemas import MetadataUpdate, VersionBody, VersionCreate
+from registry.api.dependencies import ANONYMOUS, PREFIX, Actor, Backend, Name, Reference
+from registry.api.schemas import MetadataUpdate, VersionBody, VersionCreate
 
 
 def version_routes(backend: Backend) -> APIRouter:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import under_test
+from benchmarks.comparison import server_under_test as under_test
 
 
 @pytest.mark.slow

@@ -8,8 +8,8 @@ import pytest
 
 from configs.errors import ConfigError
 from configs.load import PROFILES, find_home, load_config
-from configs.schema import AppConfig
-from configs.secrets import secret_names
+from configs.schema.app import AppConfig
+from configs.sources.vault import secret_names
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from deployments.grpc_messages import COMPILED
+from deployments.oip.grpc_messages import COMPILED
 
 
 def test_the_compiled_messages_are_of_the_source(tmp_path: Path) -> None:

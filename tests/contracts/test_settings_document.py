@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from configs.absent import ABSENT
-from configs.environment import VARIABLES
-from configs.fields import settings
 from configs.reference import render
-from configs.schema import AppConfig
+from configs.schema.app import AppConfig
+from configs.schema.fields import settings
+from configs.sources.environment_names import VARIABLES
+from configs.sources.unsupported_names import ABSENT
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "settings.md"
 

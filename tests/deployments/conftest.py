@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from registry.bundle import open_bundle
+from registry.bundles.bundle import open_bundle
 from registry.records import Bundle
 
 ROOT = Path(__file__).parents[2]

@@ -12,16 +12,15 @@ from typing import Any
 import httpx
 import numpy as np
 
-from configs.schema import AppConfig
-from deployments.cache import CacheReplica
-from deployments.feedback import Judgement
-from deployments.ingress import Ingress
-from deployments.live import LiveModel
-from deployments.payloads import Answer, ScoreBatch, TextBatch
-from deployments.router import Routes
+from configs.schema.app import AppConfig
+from deployments.app import mounts
+from deployments.cache.memory import CacheReplica
+from deployments.ingress.deployment import Ingress
+from deployments.payloads import FeedbackResult, ModelAnswer, ScoreBatch, TextBatch
+from deployments.versions import RoutingTable, ServedVersion
 
-LIVE = LiveModel("m", 3, "ab" * 32, ("NEG", "POS"), "onnx", "int8", 128, "registry")
-ROUTES = Routes(1, LIVE)
+LIVE = ServedVersion("m", 3, "ab" * 32, ("NEG", "POS"), "onnx", "int8", 128, "registry")
+ROUTES = RoutingTable(1, LIVE)
 
 
 class LocalHandle:
@@ -45,19 +44,19 @@ class Stages:
         self.delay_s = delay_s
         self.sizes: list[int] = []
         self.asked: list[str] = []
-        self.elsewhere: Judgement | None = None
+        self.elsewhere: FeedbackResult | None = None
         self.running = 0
         self.most_running = 0
 
-    async def routes(self) -> Routes:
+    async def routes(self) -> RoutingTable:
         return ROUTES
 
-    async def judge(self, prediction_id: str, label: str) -> Judgement | None:
+    async def judge(self, prediction_id: str, label: str) -> FeedbackResult | None:
         """What other ingress replicas say of an answer."""
         self.asked.append(prediction_id)
         return self.elsewhere
 
-    async def classify(self, batch: TextBatch) -> Answer:
+    async def classify(self, batch: TextBatch) -> ModelAnswer:
         n = len(batch.texts)
         self.sizes.append(n)
         self.running += 1
@@ -66,7 +65,7 @@ class Stages:
         self.running -= 1
         zeros = np.zeros(n, dtype=np.float32)
         scores = np.tile(np.array([0.25, 0.75], dtype=np.float32), (n, 1))
-        return Answer(
+        return ModelAnswer(
             ScoreBatch(
                 batch.digest,
                 scores,
@@ -129,6 +128,7 @@ async def made_ingress(
         run_texts=stages.classify,
         registry=LocalHandle(stages),
         cache=LocalHandle(cache) if cache is not None else None,
+        mounts=mounts(config, LocalHandle(stages), None),
     )
     yield ingress
     if config.access.required:

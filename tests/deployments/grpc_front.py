@@ -16,9 +16,9 @@ import uvicorn
 from front import Stages, made_ingress
 from ray.serve.grpc_util import RayServegRPCContext
 
-from configs.schema import AppConfig
-from deployments.grpc_messages import METHODS, add_servicer
-from pipelines.local.ports import free_port
+from configs.schema.app import AppConfig
+from deployments.oip.grpc_messages import METHODS, add_servicer
+from operations.local_stack.ports import free_port
 
 
 @contextmanager

@@ -12,11 +12,12 @@ from typing import Any
 import httpx
 from front import ROUTES, LocalHandle, Stages
 
-from configs.schema import AppConfig
-from deployments.classifier import Classifier
-from deployments.ingress import Ingress
+from configs.schema.app import AppConfig
+from deployments.app import mounts
+from deployments.inference.classifier import Classifier
+from deployments.ingress.deployment import Ingress
 from deployments.jobs.replica import JobsReplica
-from deployments.metrics import Metrics
+from deployments.telemetry.metrics import Metrics
 
 Body = Callable[[httpx.AsyncClient, JobsReplica], Awaitable[None]]
 
@@ -52,7 +53,7 @@ async def jobs_front(
         run_texts=stages.classify,
         registry=LocalHandle(stages),
         cache=None,
-        jobs=StreamHandle(replica),
+        mounts=mounts(config, LocalHandle(stages), StreamHandle(replica)),
     )
     if start:
         replica.start()

@@ -6,7 +6,7 @@ import struct
 import threading
 from typing import Self
 
-from pipelines.local.ports import free_port
+from operations.local_stack.ports import free_port
 
 _API_VERSIONS, _HANDSHAKE, _AUTHENTICATE = 18, 17, 36
 _FAILED = 58

@@ -8,13 +8,13 @@ import sys
 
 from front import LIVE, Stages
 
-from configs.schema import AppConfig
-from deployments.classifier import Classifier
-from deployments.metrics import Metrics
-from deployments.streams.login import Login
-from deployments.streams.pump import Pump
-from deployments.streams.reader import Reader
-from deployments.streams.writer import Writer
+from configs.schema.app import AppConfig
+from deployments.inference.classifier import Classifier
+from deployments.stream.consumer import Consumer
+from deployments.stream.processor import Processor
+from deployments.stream.producer import Producer
+from deployments.stream.sasl_login import SaslLogin
+from deployments.telemetry.metrics import Metrics
 
 
 class Member:
@@ -26,10 +26,10 @@ class Member:
         classifier = Classifier(
             config, stages.classify, None, self.metrics, hops_in_flight=2, engines=2
         )
-        self.login = Login(config.stream)
-        self.writer = Writer(config.stream, self.login)
+        self.login = SaslLogin(config.stream)
+        self.writer = Producer(config.stream, self.login)
         self.states: list[str] = []
-        self.reader = Reader(
+        self.reader = Consumer(
             config.stream,
             config.breaker,
             lambda batch: loop.call_soon_threadsafe(self.pump.take, batch),
@@ -37,7 +37,7 @@ class Member:
             self.states.append,
             login=self.login,
         )
-        self.pump = Pump(
+        self.pump = Processor(
             config.stream,
             config.limits,
             classify=classifier.classify,

@@ -15,10 +15,10 @@ import httpx
 import pytest
 from collector import Collector, collecting
 
-from benchmarks.servers import KafkaServer
-from benchmarks.stream import broker
-from pipelines.local.monitoring import hook
-from pipelines.local.stack import Stack, StackSettings
+from benchmarks.harness.servers import KafkaServer
+from benchmarks.serving.stream import broker
+from operations.local_stack.monitoring import hook
+from operations.local_stack.stack import Stack, StackSettings
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

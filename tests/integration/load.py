@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import httpx
 
-from pipelines.local.stack import Stack
+from operations.local_stack.stack import Stack
 
 
 class Traffic(threading.Thread):

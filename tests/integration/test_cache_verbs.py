@@ -7,8 +7,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from pipelines.__main__ import main
-from pipelines.local.stack import Stack
+from cli.__main__ import main
+from operations.local_stack.stack import Stack
 
 
 def test_warmed_texts_are_known_and_flushed_ones_are_not(

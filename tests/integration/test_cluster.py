@@ -19,7 +19,7 @@ import yaml
 from load import traffic
 from versions import staged, wait_for
 
-from pipelines.local.stack import Stack
+from operations.local_stack.stack import Stack
 from registry.model_registry import ModelRegistry
 
 INSPECT = Path(__file__).with_name("inspect_replicas.py")

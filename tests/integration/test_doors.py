@@ -10,7 +10,7 @@ import pytest
 import tritonclient.grpc
 import tritonclient.http
 
-from pipelines.local.stack import Stack
+from operations.local_stack.stack import Stack
 
 CORPUS = [
     "The delivery was late, but support was wonderful.",

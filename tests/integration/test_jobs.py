@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pyarrow.parquet as pq
 
-from pipelines.local.stack import Stack
+from operations.local_stack.stack import Stack
 
 
 def replica_pids(stack: Stack, deployment: str) -> list[int]:

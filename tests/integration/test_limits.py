@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 import orjson
 
-from pipelines.local.stack import Stack
+from operations.local_stack.stack import Stack
 
 
 def texts(count: int) -> list[str]:

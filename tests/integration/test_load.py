@@ -5,7 +5,7 @@ import uuid
 
 import httpx
 
-from pipelines.local.stack import Stack
+from operations.local_stack.stack import Stack
 
 REQUESTS = 2_000
 CONCURRENCY = 64

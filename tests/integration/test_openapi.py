@@ -6,7 +6,7 @@ import httpx
 import jsonschema
 import pytest
 
-from pipelines.local.stack import Stack
+from operations.local_stack.stack import Stack
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def test_every_documented_path_is_called_above(document: dict[str, Any]) -> None
         ("/api/v1/cache/{digest}", "delete"),  # tests/integration/test_cache_verbs.py
         ("/api/v1/kafka-metrics", "get"),  # tests/integration/test_stream.py
     }
-    # They are called in tests/deployments/test_registry_api.py and test_jobs.py.
+    # They are called in tests/deployments/rollout/test_registry_routes.py and test_jobs.py.
     assert len(elsewhere) == 39 + 8
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from benchmarks.servers import KafkaServer, RedisServer
-from pipelines.__main__ import main
-from pipelines.local.stack import Stack
+from benchmarks.harness.servers import KafkaServer, RedisServer
+from cli.__main__ import main
+from operations.local_stack.stack import Stack
 
 # A replica copies its series to Ray every ten seconds, and Ray passes them on as often.
 SERIES_WAIT_S = 40.0

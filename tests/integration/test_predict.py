@@ -8,7 +8,7 @@ import uuid
 import httpx
 import pytest
 
-from pipelines.local.stack import Stack
+from operations.local_stack.stack import Stack
 
 PLAIN = [
     ("I love this phone, the battery lasts for days.", "POSITIVE"),

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from pipelines.__main__ import VERBS
-from pipelines.local.stack import Stack
+from cli.__main__ import VERBS
+from operations.local_stack.stack import Stack
 
 ROOT = Path(__file__).parents[2]
 BLOCKS = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S)

@@ -1,6 +1,7 @@
 """What rules and panels ask for is in a scrape of the running graph, by a real Prometheus.
 
-``python -m benchmarks.scrape`` is the long form: ten minutes, every door, nothing left out.
+``python -m benchmarks.observability.series_check`` is the long form: ten minutes, every door,
+nothing left out.
 """
 
 import re
@@ -14,15 +15,15 @@ import httpx
 import pytest
 import yaml
 
-from benchmarks.prometheus import PROGRAM, Prometheus
-from benchmarks.servers import KafkaServer
-from benchmarks.stream import produce
-from benchmarks.stream_messages import messages
+from benchmarks.harness.prometheus import PROGRAM, Prometheus
+from benchmarks.harness.servers import KafkaServer
+from benchmarks.serving.stream import produce
+from benchmarks.serving.stream_messages import messages
 from monitoring.dashboards import BOARDS
 from monitoring.promql import series_in, without_grafana
 from monitoring.series import asked_for
-from pipelines.local.ray_auth import read_token
-from pipelines.local.stack import Stack
+from operations.local_stack.ray_auth import read_token
+from operations.local_stack.stack import Stack
 
 # Of parts that this stack does not have: keys, Vault, a prediction log, webhooks, a shadow.
 # And of losses, which other tests bring about: a message tried again, a replica that ended.

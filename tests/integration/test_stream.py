@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from benchmarks.servers import KafkaServer
-from benchmarks.stream import Collector, kill_one, produce
-from benchmarks.stream_messages import is_right, messages
-from pipelines.local.stack import Stack
+from benchmarks.harness.servers import KafkaServer
+from benchmarks.serving.stream import Collector, kill_one, produce
+from benchmarks.serving.stream_messages import is_right, messages
+from operations.local_stack.stack import Stack
 
 # kafka-python leaves sockets to the garbage collector whose connection was refused or lost.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")

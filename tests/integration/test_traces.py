@@ -14,8 +14,8 @@ import tritonclient.grpc
 from collector import Collector, Got
 from kafka import KafkaConsumer, KafkaProducer
 
-from benchmarks.servers import KafkaServer
-from pipelines.local.stack import Stack
+from benchmarks.harness.servers import KafkaServer
+from operations.local_stack.stack import Stack
 
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 SPAN = "00f067aa0ba902b7"

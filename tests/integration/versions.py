@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from registry.bundle import open_bundle, write_bundle
+from registry.bundles.bundle import open_bundle, write_bundle
 from registry.model_registry import ModelRegistry
 
 BUNDLE = Path(__file__).parents[2] / "models" / "sentiment"

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from manifests import ROOT, Document
 
-from pipelines.lint import lint
+from operations.lint import lint
 
 # Ports that the kernel gives to whoever asks for any.
 EPHEMERAL = range(32_768, 61_000)

@@ -6,7 +6,7 @@ import pytest
 from manifests import CHART, ROOT, Document, merged, render, values_of
 from operator_rules import container, groups, variables
 
-from pipelines.local.monitoring import UNPREFIX
+from operations.local_stack.monitoring import UNPREFIX
 
 FOLDER = ROOT / "monitoring" / "dashboards"
 # `kubectl apply` keeps the last manifest in an annotation, and those end at 256 KiB.

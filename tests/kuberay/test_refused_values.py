@@ -8,7 +8,7 @@ import pytest
 from manifests import merged, render, values_of
 from rules import all_problems
 
-from configs.dependencies import VaultConfig
+from configs.schema.dependencies import VaultConfig
 
 pytestmark = pytest.mark.slow
 

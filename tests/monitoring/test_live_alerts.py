@@ -1,8 +1,8 @@
 """A fault → real Prometheus → our rules → real Alertmanager → a webhook, within a minute.
 
 The page is the one that an ingress replica serves, filled by the same breaker and counters;
-Redis is a real server that is killed. No Ray: ``python -m benchmarks.alerts`` has the whole stack
-and four faults more.
+Redis is a real server that is killed. No Ray: ``python -m benchmarks.resilience.alerts`` has the
+whole stack and four faults more.
 """
 
 import http.server
@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 import redis
 
-from benchmarks.alerting import MISSING, Alerting
-from benchmarks.servers import RedisServer
-from configs.dependencies import BreakerConfig
-from deployments.breaker import Breaker, BreakerOpen
-from deployments.metrics import Metrics
+from benchmarks.harness.alertmanager import MISSING, Alerting
+from benchmarks.harness.servers import RedisServer
+from configs.schema.dependencies import BreakerConfig
+from deployments.clients.circuit_breaker import Breaker, BreakerOpen
+from deployments.telemetry.metrics import Metrics
 
 pytestmark = [
     pytest.mark.slow,

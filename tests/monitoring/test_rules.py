@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from deployments.metrics import Metrics
+from deployments.telemetry.metrics import Metrics
 
 NAMES = r"\b(?:sentiment|ray|sentigraph|kafka)[\w:]*(?=[\[{) ]|$)"
 SUFFIXES = ("", "_total", "_bucket", "_sum", "_count")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
-from pipelines.tiny import write_tiny_base
+from pipelines.training.tiny_encoder import write_tiny_base
 
 GOOD = ("lovely", "great", "excellent", "happy", "delicious", "friendly", "perfect", "brilliant")
 BAD = ("awful", "broken", "terrible", "sad", "stale", "rude", "useless", "filthy")

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from pipelines.__main__ import main
-from pipelines.evaluate import measure_bundle
-from pipelines.table import read_table
-from registry.bundle import open_bundle, write_bundle
+from cli.__main__ import main
+from pipelines.data.table import read_table
+from pipelines.evaluation.evaluate import measure_bundle
+from registry.backend.store import RegistryStore
+from registry.bundles.bundle import open_bundle, write_bundle
 from registry.records import Bundle
-from registry.store import RegistryStore
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),

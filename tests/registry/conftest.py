@@ -13,7 +13,7 @@ from uuid import uuid4
 
 import pytest
 
-from registry.bundle import write_bundle
+from registry.bundles.bundle import write_bundle
 from registry.model_registry import ModelRegistry
 from registry.records import Bundle, EngineHints
 

@@ -1,0 +1,1 @@
+"""This server beside the bare engine and other servers."""

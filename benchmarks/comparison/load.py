@@ -1,0 +1,122 @@
+"""One run of load against a running server: generator process, figures, and the server's bill."""
+
+import asyncio
+import json
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from benchmarks.comparison.errors import ServerFailed
+from benchmarks.comparison.metrics import figures
+from benchmarks.comparison.resource_usage import cpu_s, memory_mb
+from benchmarks.comparison.server_under_test import Server
+from benchmarks.comparison.wire import Answer
+from benchmarks.loadgen.generator import Job, Load, Outcome
+
+_EXTRA_WAIT_S = 30.0
+
+
+def closed_loop(
+    server: Server, texts: list[str], concurrency: int, seconds: float
+) -> dict[str, Any]:
+    """Row of a closed loop; ends early when the texts are used up.
+
+    Its rates are over all of its time, to the last answer: a server that works in large batches
+    must not lose the one that the end would cut in two.
+    """
+    job = _job(server, texts, concurrency=concurrency, seconds=seconds)
+    return _measured(server, job)
+
+
+def open_loop(
+    server: Server, texts: list[str], due_s: list[float], seconds: float, deadline_ms: int = 0
+) -> dict[str, Any]:
+    """Row of an open loop: text i is due at ``due_s[i]``, whatever the server does."""
+    headers = {server.wire.deadline_header: str(deadline_ms)} if deadline_ms else {}
+    return _measured(server, _job(server, texts, due_s=due_s, headers=headers), window_s=seconds)
+
+
+def answers(server: Server, texts: list[str], concurrency: int) -> list[Answer]:
+    """The server's answer to each text, in order.
+
+    Raises:
+        ServerFailed: Not every text was answered with 200 in the right format.
+    """
+    job = _job(server, texts, concurrency=concurrency, seconds=60.0, keep_bodies=True)
+    found = []
+    for outcome in _send(job).outcomes:
+        if outcome.status != 200:
+            raise ServerFailed(f"status {outcome.status} instead of an answer: {outcome.body}")
+        try:
+            found.append(server.wire.decode(outcome.body))
+        except ValueError as error:
+            raise ServerFailed(str(error)) from error
+    if len(found) != len(texts):
+        raise ServerFailed(f"{len(found)} answers to {len(texts)} texts")
+    return found
+
+
+def _job(server: Server, texts: list[str], **options: Any) -> Job:
+    wire = server.wire
+    headers = {**wire.headers, **options.pop("headers", {})}
+    bodies = [wire.encode(text) for text in texts]
+    return Job(
+        "127.0.0.1",
+        server.port,
+        wire.path,
+        bodies,
+        headers,
+        cached_mark=wire.cached_mark,
+        **options,
+    )
+
+
+def _measured(server: Server, job: Job, window_s: float | None = None) -> dict[str, Any]:
+    before_s = cpu_s(server.pids())
+    load = _send(job)
+    pids = server.pids()
+    used_s = cpu_s(pids) - before_s
+    last_s = max((outcome.done_s or 0.0 for outcome in load.outcomes), default=0.0)
+    window_s = window_s or last_s or load.seconds
+    facts = figures(load.outcomes, window_s=window_s, ended_s=load.seconds)
+    rss_mb, pss_mb = memory_mb(pids)
+    per_1000 = 1_000 / facts.ok if facts.ok else None
+    return {
+        **asdict(facts),
+        "seconds": round(load.seconds, 2),
+        "server_cpu_s_per_1000": per_1000 and round(used_s * per_1000, 3),
+        "generator_cpu_s_per_1000": per_1000 and round(load.cpu_s * per_1000, 3),
+        "rss_mb": rss_mb,
+        "pss_mb": pss_mb,
+        "processes": len(pids),
+        "boot_s": server.boot_s,
+    }
+
+
+def _send(job: Job) -> Load:
+    return asyncio.run(_in_own_process(job))
+
+
+async def _in_own_process(job: Job) -> Load:
+    generator = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "benchmarks.loadgen.generator",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    longest_s = job.seconds + (job.due_s[-1] if job.due_s else 0.0) + job.drain_s + _EXTRA_WAIT_S
+    try:
+        content = json.dumps(asdict(job), ensure_ascii=False).encode()
+        out, _ = await asyncio.wait_for(generator.communicate(content), longest_s)
+    except TimeoutError as error:
+        raise ServerFailed(f"requests still without an answer after {longest_s:.0f} s") from error
+    finally:
+        if generator.returncode is None:
+            generator.kill()
+            await generator.wait()
+    if generator.returncode:
+        raise ServerFailed(f"the generator ended with {generator.returncode}")
+    found = json.loads(out)
+    outcomes = [Outcome(**outcome) for outcome in found.pop("outcomes")]
+    return Load(outcomes, **found)

@@ -1,0 +1,1 @@
+"""Real servers, machine facts and texts for the benchmarks."""

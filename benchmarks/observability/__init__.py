@@ -1,0 +1,1 @@
+"""Every series and every endpoint of a running stack."""

@@ -1,0 +1,1 @@
+"""Faults, outages, alerts and hostile requests."""

@@ -1,0 +1,184 @@
+"""Faults of a running stack that its alerts must tell of. Each is a context: broken, then mended.
+
+It gives the moment of the fault; ``alerts.py`` waits inside. Nothing here knows of metrics or
+rules: processes are killed or held, an alias is moved, messages are sent.
+"""
+
+import itertools
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+from benchmarks.harness.servers import RedisServer
+from benchmarks.serving.stream import produce, replicas
+from benchmarks.serving.stream_messages import messages
+from operations.local_stack.stack import ROOT, Stack
+from operations.ray_dashboard import Cluster
+from registry.bundles.bundle import open_bundle, write_bundle
+from registry.model_registry import ModelRegistry
+
+_MESSAGES = 20_000
+
+
+@dataclass
+class Breakable:
+    """A stack and its servers.
+
+    Attributes:
+        stack: With three tokenizers, two models, a stream replica.
+        redis: Its shared cache.
+        kafka: Address of its broker.
+        cluster: Its Ray.
+        folder: For files that a fault needs.
+    """
+
+    stack: Stack
+    redis: RedisServer
+    kafka: str
+    cluster: Cluster
+    folder: Path
+
+    def models(self, sent: signal.Signals) -> None:
+        """Signals every model replica."""
+        for pid in replicas(self.stack, "Model"):
+            with suppress(ProcessLookupError):
+                os.kill(pid, sent)
+
+
+class Load:
+    """Single texts that were never sent before, from some clients, with pauses."""
+
+    def __init__(self, url: str, clients: int, pause_s: float) -> None:
+        self._url, self._pause_s = f"{url}/api/v1/predict", pause_s
+        self._numbers = itertools.count(int(time.time() * 1_000))
+        self._ended = threading.Event()
+        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(clients)]
+
+    def __enter__(self) -> None:
+        for thread in self._threads:
+            thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def _run(self) -> None:
+        with httpx.Client(timeout=20) as client:
+            while not self._ended.wait(self._pause_s):
+                with suppress(httpx.HTTPError):
+                    client.post(self._url, json={"text": f"Text number {next(self._numbers)}."})
+
+
+@contextmanager
+def redis_is_killed(it: Breakable) -> Iterator[float]:
+    """The shared cache is away; texts go on to the model."""
+    with Load(it.stack.url, 2, 0.4):
+        it.redis.stop()
+        yield time.monotonic()
+        it.redis.start()
+
+
+@contextmanager
+def models_answer_in_jerks(it: Breakable) -> Iterator[float]:
+    """They stand still for 1.2 s again and again: few answers come within 250 ms."""
+    ended = threading.Event()
+
+    def jerk() -> None:
+        while not ended.is_set():
+            it.models(signal.SIGSTOP)
+            ended.wait(1.2)
+            it.models(signal.SIGCONT)
+            ended.wait(0.05)
+
+    thread = threading.Thread(target=jerk, daemon=True)
+    with Load(it.stack.url, 64, 0.1):
+        thread.start()
+        yield time.monotonic()
+        ended.set()
+        thread.join()
+
+
+@contextmanager
+def models_hang_while_the_champion_moves(it: Breakable) -> Iterator[float]:
+    """The alias is moved in MLflow, and no replica can load the version."""
+    registry = it.stack.config.registry
+    models = ModelRegistry(registry.tracking_uri, registry.artifact_root)
+    known = open_bundle(ROOT / "models" / "sentiment")
+    made = write_bundle(
+        it.folder / "second",
+        name="sentiment",
+        labels=known.labels,
+        files={name: known.directory / name for name in known.files},
+        max_tokens=known.max_tokens,
+        temperature=known.temperature * 1.01,
+        engine=known.engine,
+    )
+    version = models.store.register("sentiment", made.directory, actor="bench").version
+    models.lifecycle.transition("sentiment", version, "staging", actor="bench", reason="drift")
+    it.models(signal.SIGSTOP)
+    client = models.store.mlflow.client()
+    client.set_registered_model_alias("sentiment", "champion", str(version))
+    yield time.monotonic()
+    it.models(signal.SIGCONT)
+
+
+@contextmanager
+def tokenizers_are_killed_again_and_again(it: Breakable) -> Iterator[float]:
+    """Each replica dies by SIGKILL as soon as it is up."""
+    ended = threading.Event()
+    killed: set[int] = set()
+
+    def kill() -> None:
+        while not ended.wait(0.5):
+            for pid in up() - killed:
+                killed.add(pid)
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    def up() -> set[int]:
+        application = it.cluster.application("sentigraph")
+        deployments = application.deployments if application else ()
+        found = [r for d in deployments if d.name == "Tokenizer" for r in d.replicas]
+        return {replica.pid for replica in found if replica.state == "RUNNING" and replica.pid}
+
+    thread = threading.Thread(target=kill, daemon=True)
+    thread.start()
+    yield time.monotonic()
+    ended.set()
+    thread.join()
+
+
+@contextmanager
+def models_hang_while_messages_come(it: Breakable) -> Iterator[float]:
+    """20,000 messages at once, and nobody answers them."""
+    texts = [f"Message number {i}." for i in range(_MESSAGES)]
+    sent = list(messages(texts, _MESSAGES, 0))
+    it.models(signal.SIGSTOP)
+    held_s = time.monotonic()
+    produce(it.kafka, sent)
+    yield held_s
+    it.models(signal.SIGCONT)
+
+
+# Alert → what is done, and how. Slowness first: a burn rate is a share of all requests so far.
+FAULTS: dict[str, tuple[str, Callable[[Breakable], AbstractContextManager[float]]]] = {
+    "SlownessBurnFast": ("models stand still for 1.2 s again and again", models_answer_in_jerks),
+    "RedisDown": ("Redis is killed", redis_is_killed),
+    "ServingDrift": (
+        "the champion moves in MLflow while models hang",
+        models_hang_while_the_champion_moves,
+    ),
+    "ReplicaCrashLoop": (
+        "three tokenizers are killed whenever they are up",
+        tokenizers_are_killed_again_and_again,
+    ),
+    "KafkaLag": (f"{_MESSAGES} messages come while models hang", models_hang_while_messages_come),
+}

@@ -1,0 +1,1 @@
+"""Alias moves, bad versions, releases and races."""

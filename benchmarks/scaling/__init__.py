@@ -1,0 +1,1 @@
+"""Autoscaling: simulations and the running graph."""

@@ -1,0 +1,1 @@
+"""Costs of single parts of the serving path."""

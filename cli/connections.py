@@ -1,0 +1,49 @@
+"""Ray's dashboard, as the verbs ask it: its address, and a token where Ray or we keep one."""
+
+import argparse
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from operations.errors import StackError
+from operations.local_stack.ray_auth import read_token
+from operations.local_stack.serve_config import home_of
+from operations.ray_dashboard import Cluster
+
+# What `sentigraph serve` keeps beside the registry.
+_OWN_TOKEN = Path(".sentigraph") / "ray-token"
+_HERE = ("127.0.0.1", "localhost", "::1")
+
+
+def add_dashboard_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares where Ray's dashboard is and what opens it."""
+    parser.add_argument(
+        "--dashboard-url", default="http://127.0.0.1:8265", help="of Ray; empty asks none"
+    )
+    parser.add_argument(
+        "--ray-token-file",
+        type=Path,
+        help="Ray's token (else where Ray itself looks, else that of `sentigraph serve`)",
+    )
+
+
+def cluster_of(args: argparse.Namespace) -> Cluster | None:
+    """The cluster of ``add_dashboard_arguments``; None where none is to be asked.
+
+    Raises:
+        StackError: The token's file was named and cannot be read.
+    """
+    url: str = args.dashboard_url
+    if not url:
+        return None
+    if args.ray_token_file is not None:
+        return Cluster(url, read_token({"RAY_AUTH_TOKEN_PATH": str(args.ray_token_file)}))
+    environ = dict(os.environ)
+    try:
+        return Cluster(url, read_token(environ))
+    except StackError:
+        own = home_of(environ) / _OWN_TOKEN
+        # A token of this machine is shown to this machine alone.
+        if urlsplit(url).hostname in _HERE and own.is_file():
+            return Cluster(url, read_token({"RAY_AUTH_TOKEN_PATH": str(own)}))
+        return Cluster(url, "")

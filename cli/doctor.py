@@ -1,0 +1,194 @@
+"""``sentigraph doctor``: what is wrong with the configuration and the machine, and what to do.
+
+Reads the same configuration as ``sentigraph serve`` would here, asks the servers that it names, and
+needs no running sentigraph; where one answers, it is asked too. Exit status 1 when something will
+not work.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from configs.errors import ConfigError
+from configs.load import find_home, load_config
+from configs.schema.app import AppConfig
+from operations.doctor import check_machine as machine_checks
+from operations.doctor import check_servers as server_checks
+from operations.doctor.findings import Finding, fail, ok
+from operations.doctor.machine import these_ports, this_machine
+from operations.doctor.manifests import check_environments, environments, serve_configs
+from operations.doctor.servers import (
+    ask_kafka,
+    ask_mlflow,
+    ask_redis,
+    ask_server,
+    ask_vault,
+    clock_ahead_s,
+    look_at_bundle,
+)
+from operations.errors import OperationError
+from operations.lint import BUILDER, lint
+from operations.local_stack.stack import ROOT
+from operations.server_client import Server, add_server_arguments
+from registry.backend.sqlite_setup import sqlite_file
+
+_TIMEOUT_S = 10.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options of `sentigraph doctor`."""
+    add_server_arguments(parser)
+    parser.add_argument(
+        "--config", type=Path, default=ROOT / "serve_config.yaml", help="another serve_config.yaml"
+    )
+    parser.add_argument("--mlflow-port", type=int, default=5000, help="of the MLflow UI (5000)")
+    parser.add_argument("--dashboard-port", type=int, default=8265, help="of Ray's (8265)")
+    parser.add_argument("--metrics-port", type=int, default=8080, help="of Ray's metrics (8080)")
+    parser.add_argument(
+        "--manifests",
+        type=Path,
+        help="YAML of `helm template` or `kubectl get rayservices,pods -o yaml`: is the Serve "
+        "config right, and are all Ray pods set alike?",
+    )
+    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Prints the findings; 1 when one of them is FAIL.
+
+    Raises:
+        OperationError: A file that was named cannot be read.
+    """
+    found = list(_findings(args))
+    if args.json:
+        print(json.dumps([asdict(finding) for finding in found], ensure_ascii=False, indent=2))
+    else:
+        for finding in found:
+            print(f"{finding.level:<5}{finding.check:<14} {finding.said}")
+            if finding.advice:
+                print(f"{'':<19} → {finding.advice}")
+        counts = {level: sum(f.level == level for f in found) for level in ("OK", "WARN", "FAIL")}
+        print(", ".join(f"{count} {level}" for level, count in counts.items()), file=sys.stderr)
+    return int(any(finding.level == "FAIL" for finding in found))
+
+
+def _findings(args: argparse.Namespace) -> Iterator[Finding]:
+    text = _read(args.config)
+    problems = lint(text, args.config.resolve().parent)
+    for problem in problems:
+        said = f"{args.config}:{problem.line}: {problem.path} {problem.message}"
+        yield fail("configuration", said, "correct the file; `sentigraph lint` checks it alone")
+    document = yaml.safe_load(text) if not problems else {}
+    try:
+        config = load_config(_arguments(document))
+    except ConfigError as error:
+        for sentence in error.problems:
+            yield fail("configuration", sentence, "docs/settings.md lists settings and limits")
+        config = None
+    if not problems and config is not None:
+        yield ok("configuration", f"{args.config.name}, profile {config.profile}")
+    running = ask_server(Server(args, _TIMEOUT_S))
+    yield from server_checks.check_running(running, args.url)
+    if config is not None:
+        yield from _of_machine(config, document, args, ours=running is not None)
+        yield from _of_servers(config, None if running is None else args.url)
+    if args.manifests is not None:
+        documents = _documents(args.manifests)
+        for service, config_text in serve_configs(documents).items():
+            yield from _of_service(service, config_text, args.config.resolve().parent)
+        yield from check_environments(environments(documents))
+
+
+def _of_service(service: str, text: str, home: Path) -> Iterator[Finding]:
+    """What ``sentigraph lint`` says of a RayService's Serve config, which Ray Serve would drop."""
+    problems = lint(text, home)
+    for problem in problems:
+        said = f"RayService {service}, serveConfigV2:{problem.line}: {problem.path}"
+        advice = "correct `serve` in the chart's values, or serve_config.yaml"
+        yield fail("Serve config", f"{said} {problem.message}", advice)
+    if not problems:
+        yield ok("Serve config", f"RayService {service}: no problems")
+
+
+def _of_machine(
+    config: AppConfig, document: Mapping[str, Any], args: argparse.Namespace, *, ours: bool
+) -> Iterator[Finding]:
+    directory = config.registry.bundled_model_dir
+    digest, error, size = look_at_bundle(directory)
+    yield from server_checks.check_bundle(directory, digest, error)
+    machine = this_machine(_folders(config), find_home() / "constraints.txt")
+    yield from machine_checks.check_cores(config, machine)
+    yield from machine_checks.check_gpus(config, machine, size)
+    yield from machine_checks.check_ports(these_ports(_ports(config, document, args), ours=ours))
+    yield from machine_checks.check_space(machine)
+    yield from machine_checks.check_open_files(machine)
+    yield from machine_checks.check_versions(machine)
+
+
+def _of_servers(config: AppConfig, url: str | None) -> Iterator[Finding]:
+    uri = config.registry.tracking_uri
+    yield from server_checks.check_mlflow(ask_mlflow(uri))
+    if config.cache.l2 == "redis" or config.access.rate_store == "redis":
+        yield from server_checks.check_redis(ask_redis(config.redis))
+    if config.stream.enabled:
+        yield from server_checks.check_kafka(config, ask_kafka(config.stream))
+    if config.vault.enabled:
+        yield from server_checks.check_vault(config, ask_vault(config))
+    clocks = {"MLflow": uri if uri.startswith("http") else None, "the server": url}
+    clocks["Vault"] = config.vault.address if config.vault.enabled else None
+    for of, address in clocks.items():
+        if address is not None:
+            yield from server_checks.check_clock(clock_ahead_s(address), of)
+
+
+def _ports(
+    config: AppConfig, document: Mapping[str, Any], args: argparse.Namespace
+) -> dict[str, int]:
+    """Who wants to listen on this machine."""
+    grpc = document.get("grpc_options") or {}
+    wanted = {"HTTP": int((document.get("http_options") or {}).get("port", 8000))}
+    if grpc.get("grpc_servicer_functions"):
+        wanted["gRPC"] = int(grpc.get("port", 9000))
+    if not config.registry.tracking_uri.startswith("http"):
+        wanted["MLflow"] = args.mlflow_port
+    return wanted | {"dashboard": args.dashboard_port, "metrics": args.metrics_port}
+
+
+def _folders(config: AppConfig) -> list[str]:
+    """What needs space on this machine, each folder once."""
+    files = [sqlite_file(config.registry.tracking_uri)]
+    if config.jobs.enabled:
+        files.append(sqlite_file(config.jobs.database.get_secret_value()))
+    folders = [config.registry.bundle_cache_dir]
+    folders += [str(file.parent) for file in files if file is not None]
+    if config.prediction_log.enabled:
+        folders.append(config.prediction_log.buffer_dir)
+    return list(dict.fromkeys(folders))
+
+
+def _arguments(document: Mapping[str, Any]) -> Mapping[str, object]:
+    for application in document.get("applications") or ():
+        if application.get("import_path") == BUILDER:
+            found: Mapping[str, object] = application.get("args") or {}
+            return found
+    return {}
+
+
+def _documents(file: Path) -> list[object]:
+    try:
+        return list(yaml.safe_load_all(_read(file)))
+    except yaml.YAMLError as error:
+        raise OperationError(f"{file} is not YAML") from error
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise OperationError(f"{file} cannot be read: {error}") from error

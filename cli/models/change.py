@@ -1,0 +1,80 @@
+"""What `sentigraph models` changes: places of versions, all through the one lifecycle."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import asdict
+from pathlib import Path
+
+from cli.models.show import show
+from registry.bundles.bundle import open_bundle
+from registry.model_registry import ModelRegistry
+from registry.records import Event
+
+
+def import_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
+    """Registers a bundle's folder as a draft; the same bundle is not stored twice."""
+    bundle = open_bundle(Path(args.bundle))
+    made = registry.store.register(
+        args.name or bundle.name, Path(args.bundle), actor=args.actor, description=args.reason
+    )
+    rows = [["model", "number", "stage", "digest"]]
+    rows.append([made.name, str(made.version), made.stage, made.digest[:12]])
+    return show(args, asdict(made), rows)
+
+
+def promote_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
+    """Moves a version to another stage."""
+    version = registry.catalog.version(args.name, args.version).version
+    event = registry.lifecycle.transition(
+        args.name, version, args.to, actor=args.actor, reason=args.reason, retire=args.retire
+    )
+    return _told(args, event)
+
+
+def shadow_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
+    """Fills or empties the shadow slot."""
+    return _slot(registry, args, "shadow")
+
+
+def canary_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
+    """Fills or empties the challenger slot."""
+    return _slot(registry, args, "challenger")
+
+
+def approve_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
+    """Approves the version's present files."""
+    version = registry.catalog.version(args.name, args.version).version
+    event = registry.lifecycle.decide(
+        args.name, version, approve=True, actor=args.actor, reason=args.reason
+    )
+    return _told(args, event)
+
+
+def rollback_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
+    """Makes an earlier champion champion again."""
+    to = args.to_version and registry.catalog.version(args.name, args.to_version).version
+    event = registry.lifecycle.rollback(args.name, actor=args.actor, reason=args.reason, to=to)
+    return _told(args, event)
+
+
+def _slot(registry: ModelRegistry, args: argparse.Namespace, slot: str) -> int:
+    version = args.version and registry.catalog.version(args.name, args.version).version
+    event = registry.lifecycle.set_slot(
+        args.name, slot, version, actor=args.actor, reason=args.reason, weight=args.weight
+    )
+    return _told(args, event)
+
+
+def _told(args: argparse.Namespace, event: Event) -> int:
+    aliases = event.after.get("aliases", {})
+    rows = [
+        ["entry", "what", "version", "aliases now"],
+        [
+            str(event.seq),
+            event.action,
+            str(event.version or ""),
+            " ".join(f"{alias}={version}" for alias, version in sorted(aliases.items())),
+        ],
+    ]
+    return show(args, asdict(event), rows)

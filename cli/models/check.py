@@ -1,0 +1,159 @@
+"""What `sentigraph models` measures and checks: evaluations, stored files, leftovers."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from cli.models.show import show
+from deployments.model.engines import open_engine
+from deployments.model.runner import LoadedModel
+from deployments.tokenizer.replica import LoadedTokenizer
+from pipelines.errors import DatasetError
+from registry.backend.store import FORMAT_TAG
+from registry.bundles.formats import BUNDLE
+from registry.catalog.evaluations import logged_model_id
+from registry.catalog.uploads import Uploads
+from registry.errors import RegistryError
+from registry.model_registry import ModelRegistry
+from registry.records import Bundle, ModelVersion
+
+_MIN_AGE_S = 24 * 3600
+
+
+def evaluate_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
+    """Measures a version on labelled texts, one at a time, and records the figures."""
+    version = registry.catalog.version(args.name, args.version)
+    rows = list(_labelled(Path(args.data)))
+    if not rows:
+        raise DatasetError(f"{args.data}: no texts in it")
+    unknown = {label for _, label in rows} - set(version.labels)
+    if unknown:
+        raise DatasetError(f"{args.data}: labels {sorted(unknown)[:5]} are not the model's")
+    with tempfile.TemporaryDirectory(prefix="sentigraph-evaluate-") as scratch:
+        bundle = registry.store.fetch(version, Path(scratch))
+        predicted, elapsed_s = _predict(bundle, [text for text, _ in rows])
+    truth = [version.labels.index(label) for _, label in rows]
+    metrics = _figures(np.array(truth), np.array(predicted), len(version.labels))
+    metrics["latency_ms"] = 1_000 * elapsed_s / len(rows)
+    digest = hashlib.sha256("\n".join(sorted(map(json.dumps, rows))).encode()).hexdigest()
+    made = registry.evaluations.add(
+        version,
+        name="sentigraph models evaluate",
+        dataset=args.dataset or Path(args.data).name,
+        dataset_digest=digest,
+        metrics=metrics,
+        metadata={"texts": len(rows)},
+        actor=args.actor,
+    )
+    table = [["metric", "value"], *([key, f"{value:.4f}"] for key, value in metrics.items())]
+    return show(args, {"id": made.id, "metrics": metrics, "dataset_digest": digest}, table)
+
+
+def verify_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
+    """Checks every audit chain and every stored bundle against its digest; 1 when one fails."""
+    names = [args.name] if args.name else [model.name for model in registry.catalog.models()]
+    found = []
+    for name in names:
+        registry.catalog.model(name)
+        found.append(_checked(name, "audit chain", partial(registry.ledger.events, name)))
+        for version in tqdm(registry.store.list_versions(name), desc=name, leave=False):
+            if not version.digest:
+                continue
+            with tempfile.TemporaryDirectory(prefix="sentigraph-verify-") as scratch:
+                check = partial(_fetch, registry, version, Path(scratch))
+                found.append(_checked(name, f"version {version.version}", check))
+    rows = [["model", "what", "result"], *([f["model"], f["what"], f["result"]] for f in found)]
+    show(args, found, rows)
+    return int(any(f["result"] != "ok" for f in found))
+
+
+def gc_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
+    """Finds files of interrupted uploads and deleted versions: older than a day, of no version."""
+    used = {
+        logged_model_id(v)
+        for m in registry.catalog.models()
+        for v in registry.store.list_versions(m.name)
+    }
+    mlflow = registry.store.mlflow
+    client, token, unused = mlflow.client(), None, []
+    with mlflow.translated("stored files"):
+        while True:
+            page = client.search_logged_models(
+                [mlflow.experiment_id()], max_results=100, page_token=token
+            )
+            unused += [m for m in page if m.model_id not in used and _is_old(m)]
+            if not (token := page.token):
+                break
+        for model in tqdm(unused, unit="models", leave=False) if args.delete else ():
+            mlflow.delete_files(model)
+    result = "deleted" if args.delete else "unused"
+    rows = [["stored model", "name", ""], *([m.model_id, m.name, result] for m in unused)]
+    return show(args, [m.model_id for m in unused], rows)
+
+
+def _is_old(model: Any) -> bool:
+    return bool(time.time() - model.creation_timestamp / 1000 > _MIN_AGE_S)
+
+
+def _fetch(registry: ModelRegistry, version: ModelVersion, scratch: Path) -> None:
+    """Downloads a version's files, which compares their digests."""
+    if version.tags.get(FORMAT_TAG, BUNDLE) == BUNDLE:
+        registry.store.fetch(version, scratch)
+    else:
+        Uploads(registry.store, registry.lifecycle, scratch, max_bytes=0).whole(version)
+
+
+def _checked(name: str, what: str, check: Callable[[], object]) -> dict[str, str]:
+    try:
+        check()
+    except RegistryError as error:
+        return {"model": name, "what": what, "result": error.message}
+    return {"model": name, "what": what, "result": "ok"}
+
+
+def _predict(bundle: Bundle, texts: list[str]) -> tuple[list[int], float]:
+    engine = open_engine(bundle, provider="cpu", threads=1)
+    model, tokenizer = LoadedModel(bundle, engine), LoadedTokenizer(bundle)
+    started_s = time.perf_counter()
+    predicted = [
+        int(model.score([tokenizer.encode([text]).ids])[0].argmax())
+        for text in tqdm(texts, unit="texts")
+    ]
+    return predicted, time.perf_counter() - started_s
+
+
+def _figures(truth: np.ndarray, predicted: np.ndarray, labels: int) -> dict[str, float]:
+    scores = []
+    for label in range(labels):
+        hits = float(((truth == label) & (predicted == label)).sum())
+        all_of_it = float((truth == label).sum() + (predicted == label).sum())
+        scores.append(2 * hits / all_of_it if all_of_it else 0.0)
+    return {"accuracy": float((truth == predicted).mean()), "macro_f1": float(np.mean(scores))}
+
+
+def _labelled(path: Path) -> Iterator[tuple[str, str]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            rows: Iterable[dict[str, str]] = (
+                csv.DictReader(stream)
+                if path.suffix == ".csv"
+                else (json.loads(line) for line in stream if line.strip())
+            )
+            for row in rows:
+                yield str(row["text"]), str(row["label"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DatasetError(
+            f"{path}: not a CSV or JSONL file with text and label: {error}"
+        ) from error

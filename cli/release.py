@@ -1,0 +1,99 @@
+"""`sentigraph release NAME VERSION`: has the running graph bring a version to production by itself.
+
+The command only orders it, on MLflow itself; the Registry deployment takes the steps, also when
+this command has ended. It follows them until the version is in production (exit status 0), or until
+the release is rolled back, held or aborted (1).
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import time
+from dataclasses import asdict
+
+from tqdm import tqdm
+
+from cli.models.show import show
+from pipelines.tracking import add_tracking_arguments
+from registry.errors import IllegalTransition
+from registry.model_registry import ModelRegistry
+from registry.records import Event
+from registry.releases.decision import decide
+
+_POLL_S = 1.0
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options of `sentigraph release`."""
+    parser.add_argument("name", help="registered model")
+    parser.add_argument(
+        "version",
+        nargs="?",
+        help="label, number or alias; without one the present release is shown",
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("--hold", action="store_true", help="stay in the present step")
+    what.add_argument("--resume", action="store_true", help="go on with a release that is held")
+    what.add_argument("--abort", action="store_true", help="end the release; nothing is promoted")
+    parser.add_argument("--detach", action="store_true", help="order it and do not follow it")
+    parser.add_argument("--reason", default="", help="why; kept in the audit ledger")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument("--actor", default=getpass.getuser(), help="who does it")
+    add_tracking_arguments(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Starts, shows, holds, resumes or aborts a release; returns the exit status."""
+    registry = ModelRegistry(args.tracking_uri, args.artifact_root)
+    releases = registry.releases
+    if args.hold or args.abort:
+        end = releases.hold if args.hold else releases.abort
+        return _told(args, end(args.name, actor=args.actor, reason=args.reason))
+    if args.resume:
+        return _told(args, releases.resume(args.name, actor=args.actor, reason=args.reason))
+    if args.version is None:
+        return _shown(registry, args)
+    version = registry.catalog.version(args.name, args.version).version
+    event = releases.start(args.name, version, actor=args.actor, reason=args.reason)
+    return _told(args, event) if args.detach else _followed(registry, args, event)
+
+
+def _followed(registry: ModelRegistry, args: argparse.Namespace, start: Event) -> int:
+    """Waits for the end, with a bar of steps; 0 when the version is in production."""
+    steps = len(start.after["release"]["steps"])
+    with tqdm(total=steps, unit="step", desc=f"version {start.version}") as bar:
+        while True:
+            release, _, policy = registry.releases.look(args.name)
+            if release is None or release.id != start.seq or release.held:
+                break
+            progress = registry.releases.progress(args.name).at(release)
+            verdict = decide(progress, policy, release.steps, time.time() - release.since_s)
+            bar.update(release.step - bar.n)
+            bar.set_postfix_str(f"{release.slot} {release.weight:g}: {verdict.reason}")
+            time.sleep(_POLL_S)
+        events = registry.ledger.events(args.name)
+        last = next(e for e in reversed(events) if e.version == start.version and e.after)
+        bar.update(steps - bar.n if last.action == "promote" else 0)
+    _told(args, last)
+    return int(last.action != "promote")
+
+
+def _shown(registry: ModelRegistry, args: argparse.Namespace) -> int:
+    release, problem, policy = registry.releases.look(args.name)
+    if release is None:
+        raise IllegalTransition(f"no release of model {args.name!r} is under way; see its audit")
+    progress = registry.releases.progress(args.name).at(release)
+    verdict = decide(progress, policy, release.steps, time.time() - release.since_s)
+    doing = problem or release.held or verdict.reason
+    rows = [["test", "state", ""], *([c.name, c.reason, ""] for c in verdict.checks)]
+    step = f"{release.step + 1} of {len(release.steps)}"
+    rows.append([f"step {step}", f"{release.slot} {release.weight:g}", doing])
+    found = {**asdict(release), "problem": problem, "verdict": asdict(verdict)}
+    return show(args, found, rows)
+
+
+def _told(args: argparse.Namespace, event: Event) -> int:
+    rows = [["entry", "what", "version", "why"]]
+    rows.append([str(event.seq), event.action, str(event.version or ""), event.reason])
+    return show(args, asdict(event), rows)

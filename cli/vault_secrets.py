@@ -1,0 +1,135 @@
+"""``sentigraph secrets``: API keys and other secrets in Vault.
+
+    list                     names of the secrets, never values
+    keys                     API keys: id, roles, expiry, never the keys
+    new ID --role ROLE       makes an API key and shows it once
+    rotate ID --overlap-s N  makes another; the one before ends after the overlap
+    revoke ID                ends every key of that id
+    migrate                  moves secrets that the environment and .env set into Vault
+
+Servers take a change over within ``vault.refresh_ms``. Without Vault, ``new`` also prints the
+entry for ``MLOPS_ACCESS__API_KEYS``.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import get_args
+
+from pydantic import SecretStr
+
+from configs.errors import ConfigError
+from configs.load import load_config
+from configs.schema.access import ApiKey, Role
+from configs.schema.api_keys import new_key, read_keys, rotated, write_keys
+from configs.schema.app import AppConfig
+from configs.schema.fields import settings
+from configs.sources.vault import VaultSecrets, secret_names
+
+_KEYS = "access.api_keys"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the actions of `sentigraph secrets`."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("list", help="names of the secrets in Vault")
+    actions.add_parser("keys", help="API keys by id, without the keys")
+    new = actions.add_parser("new", help="make an API key and show it once")
+    new.add_argument("id")
+    new.add_argument("--role", action="append", choices=get_args(Role), required=True)
+    rotate = actions.add_parser("rotate", help="make a new key; the old one ends after the overlap")
+    rotate.add_argument("id")
+    rotate.add_argument("--overlap-s", type=float, default=86_400.0, help="86,400 is a day")
+    revoke = actions.add_parser("revoke", help="end every key of an id now")
+    revoke.add_argument("id")
+    actions.add_parser("migrate", help="move secrets from the environment into Vault")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Does one action, returns the exit status.
+
+    Raises:
+        ConfigError: No such key, or no Vault where one is needed.
+        SecretsError: Vault does not do it.
+    """
+    config = load_config()
+    if args.action == "new" and not config.vault.enabled:
+        key, kept = new_key(args.id, args.role)
+        print(key)
+        print(f"MLOPS_ACCESS__API_KEYS entry: {json.dumps(kept.model_dump(mode='json'))}")
+        return 0
+    if not config.vault.enabled:
+        raise ConfigError("vault.enabled=False: set MLOPS_VAULT_ENABLED and MLOPS_VAULT_ADDR")
+    vault = VaultSecrets(config.vault)
+    actions = {"new": _new, "rotate": _rotate, "revoke": _revoke}
+    if args.action == "list":
+        print("\n".join(vault.names()))
+    elif args.action == "keys":
+        for kept in read_keys(vault.read([_KEYS]).get(_KEYS, "")):
+            ends = f"ends {kept.expires_at:%Y-%m-%d %H:%M} UTC" if kept.expires_at else "no end"
+            print(f"{kept.id:<20} {','.join(kept.roles):<40} {ends}")
+    elif args.action == "migrate":
+        _migrate(vault, config)
+    else:
+        actions[args.action](vault, args)
+    return 0
+
+
+def _new(vault: VaultSecrets, args: argparse.Namespace) -> None:
+    key, kept = new_key(args.id, args.role)
+
+    def add(document: str) -> str:
+        keys = read_keys(document)
+        if any(other.id == args.id for other in keys):
+            raise ConfigError(f"an API key has the id {args.id!r} already; rotate it, or revoke it")
+        return write_keys([*keys, kept])
+
+    vault.change(_KEYS, add)
+    print(key)
+
+
+def _rotate(vault: VaultSecrets, args: argparse.Namespace) -> None:
+    made: list[str] = []
+
+    def change(document: str) -> str:
+        key, keys = rotated(read_keys(document), args.id, timedelta(seconds=args.overlap_s))
+        made.append(key)
+        return write_keys(keys)
+
+    vault.change(_KEYS, change)
+    print(made[-1])
+
+
+def _revoke(vault: VaultSecrets, args: argparse.Namespace) -> None:
+    def remove(document: str) -> str:
+        keys: Iterable[ApiKey] = read_keys(document)
+        left = [key for key in keys if key.id != args.id]
+        if len(left) == len(read_keys(document)):
+            raise ConfigError(f"no API key has the id {args.id!r}")
+        return write_keys(left)
+
+    vault.change(_KEYS, remove)
+    print(f"revoked: {args.id}", file=sys.stderr)
+
+
+def _migrate(vault: VaultSecrets, config: AppConfig) -> None:
+    there = vault.read(secret_names())
+    for name in secret_names():
+        value = _value(config, name)
+        if value == _value(AppConfig(), name) or value.startswith("sqlite"):
+            continue  # unset, or the address of a file: nothing to hide
+        if name not in there:
+            vault.change(name, value.__add__)
+            print(f"{name}: moved; unset {settings(AppConfig)[name].variable}")
+        else:
+            print(f"{name}: in Vault already, left alone")
+
+
+def _value(config: AppConfig, name: str) -> str:
+    found: object = config
+    for part in name.split("."):
+        found = getattr(found, part)
+    assert isinstance(found, SecretStr)
+    return found.get_secret_value()

@@ -1,0 +1,51 @@
+"""Relative paths → absolute ones, for processes whose working directory is unknown."""
+
+import re
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from configs.schema.app import AppConfig
+
+# sqlite:///relative.db, but not sqlite:////absolute.db nor sqlite:///:memory:
+_RELATIVE_SQLITE = re.compile(r"^(sqlite(?:\+\w+)?:///)(?![/:])")
+_URI = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.\-]*:")
+
+
+def absolute_paths(config: AppConfig, home: Path) -> AppConfig:
+    """The same configuration with the paths of ``registry``, ``prediction_log``, ``jobs`` absolute.
+
+    Relative ones start from ``home``. URIs other than relative sqlite ones stay as they are. Pure:
+    nothing is created.
+    """
+    registry = config.registry
+    paths = {
+        "tracking_uri": absolute_uri(registry.tracking_uri, home),
+        "artifact_root": absolute_path(registry.artifact_root, home),
+        "bundle_cache_dir": absolute_path(registry.bundle_cache_dir, home),
+        "bundled_model_dir": absolute_path(registry.bundled_model_dir, home),
+    }
+    log = config.prediction_log
+    folders = {
+        "uri": absolute_path(log.uri, home),
+        "buffer_dir": absolute_path(log.buffer_dir, home),
+    }
+    database = config.jobs.database.get_secret_value()
+    jobs = {"database": SecretStr(absolute_uri(database, home))}
+    return config.model_copy(
+        update={
+            "registry": registry.model_copy(update=paths),
+            "prediction_log": log.model_copy(update=folders),
+            "jobs": config.jobs.model_copy(update=jobs),
+        }
+    )
+
+
+def absolute_uri(uri: str, home: Path) -> str:
+    """A relative sqlite URI as an absolute one; any other as it is."""
+    return _RELATIVE_SQLITE.sub(lambda match: f"{match[1]}{home.as_posix()}/", uri)
+
+
+def absolute_path(path: str, home: Path) -> str:
+    """A relative path under ``home``; an absolute path or a URI as it is."""
+    return path if _URI.match(path) else str(home / path)

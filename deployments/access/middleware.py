@@ -1,0 +1,212 @@
+"""The gate in front of every route: who calls, with which role, how often, how many at once.
+
+Left out of the ingress altogether while ``access.required`` is false. Keys and the identity
+provider's public keys are replaced while running; a request only looks into memory.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import jwt
+import requests
+
+from configs.schema.access import AccessConfig
+from configs.schema.app import AppConfig
+from deployments.access.client_address import TrustedProxies
+from deployments.access.concurrency_limit import ReplicaSlots, SharedSlots, Slots
+from deployments.access.credentials import Caller, KeyRing, Tokens
+from deployments.access.login_throttle import LoginThrottle
+from deployments.access.rate_limit import Rates, ReplicaRates, SharedRates
+from deployments.access.roles import needed
+from deployments.asgi.exchange import Exchange, Route
+from deployments.clients.redis import RedisCredentials
+from deployments.clients.vault import SecretWatch
+from deployments.errors import Forbidden, RateLimited, Unauthorized
+from deployments.telemetry.metrics import Metrics
+
+_log = logging.getLogger("ray.serve.sentigraph")
+_FETCH_TIMEOUT_S = 5.0
+
+
+class Access:
+    """Admits requests to the routes behind it."""
+
+    def __init__(
+        self,
+        config: AccessConfig,
+        keys: KeyRing,
+        metrics: Metrics,
+        *,
+        rates: Rates,
+        slots: Slots,
+        secrets: SecretWatch | None = None,
+    ) -> None:
+        """Starts nothing yet.
+
+        Args:
+            config: What is asked for.
+            keys: API keys as they are now.
+            metrics: Where refusals are counted.
+            rates: Who counts requests.
+            slots: Who counts those that run.
+            secrets: What keeps the keys current, if anything.
+        """
+        self._config = config
+        self._keys = keys
+        self._tokens = Tokens(config)
+        self._rates = rates
+        self._secrets = secrets
+        self._refusals = metrics.access_refusals
+        self._public = frozenset(config.public)
+        self._slots = slots
+        self._proxies = TrustedProxies(config.trusted_proxies)
+        self._throttle = LoginThrottle(config.max_failed_logins)
+        self._refreshing: asyncio.Task[None] | None = None
+
+    def secrets_state(self) -> str | None:
+        """See ``SecretWatch.state``; None where nothing comes from Vault."""
+        return None if self._secrets is None else self._secrets.state
+
+    async def start(self) -> None:
+        """Reads the provider's keys and keeps reading them, and the secrets."""
+        if self._secrets is not None:
+            await self._secrets.start()
+        if self._config.jwt.jwks:
+            await self.refresh()
+            self._refreshing = asyncio.create_task(self._refresh_for_ever())
+
+    async def close(self) -> None:
+        """Stops reading and ends the connections; the gate stays as it is."""
+        if self._secrets is not None:
+            self._secrets.stop()
+        if self._refreshing is not None:
+            self._refreshing.cancel()
+        await self._rates.close()
+        await self._slots.close()
+
+    def around(self, route: Route) -> Route:
+        """The route, behind the gate."""
+
+        async def guarded(exchange: Exchange) -> None:
+            need = needed(exchange.method, exchange.path)
+            if need in self._public:
+                await route(exchange)
+                return
+            caller = self._admit(exchange, need)
+            exchange.scope["sentigraph.caller"] = caller.id
+            await self._pace(caller)
+            await self._run(caller, route, exchange)
+
+        return guarded
+
+    async def refresh(self) -> None:
+        """Reads the provider's keys once; those before stay when it cannot."""
+        source = self._config.jwt.jwks
+        try:
+            document = await asyncio.to_thread(_read_jwks, source)
+            self._tokens.replace(json.loads(document))
+        except (OSError, ValueError, AttributeError, jwt.PyJWTError) as error:
+            _log.warning("the identity provider's keys cannot be read: %s", type(error).__name__)
+
+    async def _refresh_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._config.jwt.refresh_s)
+            await self.refresh()
+
+    def _admit(self, exchange: Exchange, need: str) -> Caller:
+        try:
+            caller = self._caller(exchange)
+        except Unauthorized:
+            self._refusals.labels("unauthenticated").inc()
+            raise
+        except RateLimited:
+            self._refusals.labels("throttled").inc()
+            raise
+        # A public kind that is not public here is for whoever has any key.
+        if need not in ("service", "health", "metrics", "docs") and not caller.may(need):  # type: ignore[arg-type]
+            self._refusals.labels("role").inc()
+            raise Forbidden(f"this needs the role {need}", {"role": need})
+        return caller
+
+    def _caller(self, exchange: Exchange) -> Caller:
+        key = exchange.header("x-api-key")
+        if key is not None:
+            return self._try(exchange, key, self._keys.find)
+        scheme, _, token = (exchange.header("authorization") or "").partition(" ")
+        if scheme.lower() == "bearer" and self._config.jwt.jwks:
+            return self._try(exchange, token.strip(), self._tokens.find)
+        raise Unauthorized("send an API key in the header X-API-Key")
+
+    def _try(self, exchange: Exchange, credential: str, find: Callable[[str], Caller]) -> Caller:
+        peer = (exchange.scope.get("client") or ("", 0))[0]
+        address = self._proxies.client(peer, exchange.header("x-forwarded-for"))
+        wait_s = self._throttle.wait_s(address, credential)
+        if wait_s:
+            raise RateLimited(
+                "too many wrong keys from this address",
+                {"retry_after_s": max(1, round(wait_s))},
+            )
+        try:
+            caller = find(credential)
+        except Unauthorized:
+            self._throttle.failed(address)
+            raise
+        self._throttle.passed(address, credential)
+        return caller
+
+    async def _pace(self, caller: Caller) -> None:
+        if not caller.requests_per_s:
+            return
+        wait_s = await self._rates.take(caller)
+        if wait_s:
+            self._refusals.labels("rate").inc()
+            raise RateLimited(
+                f"more than {caller.requests_per_s:g} requests per second",
+                {"requests_per_s": caller.requests_per_s, "retry_after_s": max(1, round(wait_s))},
+            )
+
+    async def _run(self, caller: Caller, route: Route, exchange: Exchange) -> None:
+        if not caller.max_concurrent:
+            await route(exchange)
+            return
+        slot = await self._slots.enter(caller)
+        if slot is None:
+            self._refusals.labels("concurrency").inc()
+            raise RateLimited(
+                f"more than {caller.max_concurrent} requests at once",
+                {"max_concurrent": caller.max_concurrent, "retry_after_s": 1},
+            )
+        try:
+            await route(exchange)
+        finally:
+            await self._slots.leave(caller, slot)
+
+
+def _read_jwks(source: str) -> str:
+    if source.startswith(("http://", "https://")):
+        answer = requests.get(source, timeout=_FETCH_TIMEOUT_S)
+        answer.raise_for_status()
+        return answer.text
+    return Path(source).read_text(encoding="utf-8")
+
+
+async def open_gate(config: AppConfig, metrics: Metrics) -> Access:
+    """What ``access`` asks for, working; its keys and passwords stay current."""
+    keys = KeyRing(config.access)
+    login = RedisCredentials(config.redis, leased=bool(config.vault.redis_role))
+    shared = config.access.rate_store == "redis"
+    watch = None
+    if config.vault.enabled:
+        using = {"access.api_keys": keys.replace}
+        watch = SecretWatch(config.vault, using, metrics, login if shared else None)
+    rates: Rates = ReplicaRates(config.access.burst_s)
+    slots: Slots = ReplicaSlots()
+    if shared:
+        rates = SharedRates(config, metrics, login)
+        slots = SharedSlots(config, metrics, login)
+    access = Access(config.access, keys, metrics, rates=rates, slots=slots, secrets=watch)
+    await access.start()
+    return access

@@ -1,0 +1,1 @@
+"""What an ingress learns about candidate versions from the requests it answers."""

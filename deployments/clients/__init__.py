@@ -1,0 +1,1 @@
+"""Clients of servers outside the graph, with their breakers and retries."""

@@ -1,0 +1,105 @@
+"""A circuit breaker: a dependency that keeps failing is left alone for a while.
+
+    closed ──failure_threshold failures in a row──▶ open
+      ▲                                              │ recovery_ms
+      └──success_threshold successful trials── half_open ──a failed trial──▶ open
+
+One for each dependency and operation in each process. Own code, because the known packages
+either know no asyncio, or let every caller through while half open, or close after one
+success.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+from configs.schema.dependencies import BreakerConfig
+
+State = Literal["closed", "half_open", "open"]
+
+
+class BreakerOpen(Exception):
+    """The dependency is being left alone; nothing was tried."""
+
+
+class Breaker:
+    """Not thread-safe; for one event loop."""
+
+    def __init__(
+        self,
+        config: BreakerConfig,
+        on_change: Callable[[State], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Starts closed.
+
+        Args:
+            config: When it opens and closes.
+            on_change: Told of every new state, and of ``closed`` at once.
+            clock: Seconds; for tests.
+        """
+        self._config = config
+        self._on_change = on_change
+        self._clock = clock
+        self._state: State = "closed"
+        self._count = 0  # failures in a row while closed, successes while half open
+        self._opened_s = 0.0
+        self._trial = False
+        on_change("closed")
+
+    @property
+    def state(self) -> State:
+        """As of the last call."""
+        return self._state
+
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """Around one call of the dependency; an exception of the body is a failed call.
+
+        A cancelled call says nothing about the dependency and counts as neither.
+
+        Raises:
+            BreakerOpen: The call must not be tried.
+        """
+        self._admit()
+        try:
+            yield
+        except Exception:
+            self._failed()
+            raise
+        else:
+            self._succeeded()
+        finally:
+            self._trial = False
+
+    def _admit(self) -> None:
+        if self._state == "open":
+            if self._clock() - self._opened_s < self._config.recovery_ms / 1_000:
+                raise BreakerOpen
+            self._become("half_open")
+        if self._state == "half_open":
+            if self._trial:
+                raise BreakerOpen
+            self._trial = True
+
+    def _failed(self) -> None:
+        if self._state == "open":
+            return  # a call that was under way when it opened
+        self._count += 1
+        if self._state == "half_open" or self._count >= self._config.failure_threshold:
+            self._opened_s = self._clock()
+            self._become("open")
+
+    def _succeeded(self) -> None:
+        if self._state == "closed":
+            self._count = 0
+        elif self._state == "half_open":
+            self._count += 1
+            if self._count >= self._config.success_threshold:
+                self._become("closed")
+
+    def _become(self, state: State) -> None:
+        self._state = state
+        self._count = 0
+        self._on_change(state)

@@ -1,0 +1,245 @@
+"""Other deployments, as the plain classes of this one know them."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ray import serve
+from ray.exceptions import RayActorError
+from ray.serve import metrics as serve_metrics
+from ray.serve.handle import DeploymentHandle
+
+from configs.schema.app import AppConfig
+from deployments.asgi.proxy import Call, Part
+from deployments.bundles import BundleCache
+from deployments.errors import NotReady, cause
+from deployments.payloads import (
+    Counts,
+    EncodingBatch,
+    FeedbackResult,
+    ModelAnswer,
+    Probe,
+    RunModel,
+    RunTexts,
+    ScoreBatch,
+    StreamStatus,
+    TextBatch,
+    check,
+)
+from deployments.versions import RoutingTable
+
+_STATUS_S = 1.0
+
+
+def by_value(handle: DeploymentHandle) -> DeploymentHandle:
+    """The handle for hops on the request path: by value, plain pickle between our own replicas.
+
+    Below 1 MB a by-value hop costs half of one through the object store.
+    """
+    return handle.options(
+        _by_reference=False, request_serialization="pickle", response_serialization="pickle"
+    )
+
+
+def ray_gauge(name: str, text: str, labels: Sequence[str]) -> serve_metrics.Gauge:
+    """A gauge that Ray exports."""
+    return serve_metrics.Gauge(name, text, tuple(labels))
+
+
+class RemoteCache:
+    """``SharedCache`` in the Cache deployment."""
+
+    def __init__(self, handle: DeploymentHandle) -> None:
+        self._get_many = by_value(handle).get_many
+        self._put_many = by_value(handle).put_many
+        self._flush = by_value(handle).flush
+
+    async def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """See ``SharedCache.get_many``."""
+        values: list[bytes | None] = await self._get_many.remote(keys)
+        return values
+
+    async def put_many(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
+        """See ``SharedCache.put_many``."""
+        await self._put_many.remote(entries)
+
+    async def flush(self, model: bytes) -> int:
+        """See ``SharedCache.flush``."""
+        removed: int = await self._flush.remote(model)
+        return removed
+
+
+class RemoteRoutes:
+    """``Far`` in the Registry or the Jobs deployment."""
+
+    def __init__(self, handle: DeploymentHandle, what: str) -> None:
+        self._handle = handle
+        self._what = what
+
+    async def call(self, call: Call) -> AsyncIterator[Part]:
+        """See ``Far.call``."""
+        answer = self._handle.options(stream=True).call.remote(call)
+        try:
+            async for part in answer:
+                yield part
+        except RayActorError as error:
+            raise NotReady(f"{self._what} does not answer; try again in a few seconds") from error
+        finally:
+            answer.cancel()
+
+    async def push(self, call_id: str, part: bytes, more: bool) -> bool:
+        """See ``Far.push``."""
+        wanted: bool = await self._handle.push.remote(call_id, part, more)
+        return wanted
+
+
+class RemoteRegistry(RemoteRoutes):
+    """The Registry deployment, seen from the ingress."""
+
+    def __init__(self, handle: DeploymentHandle) -> None:
+        super().__init__(handle, "the model registry")
+
+    async def judge(self, prediction_id: str, label: str) -> FeedbackResult | None:
+        """See ``Ingress.judge``, of all replicas."""
+        found: FeedbackResult | None = await self._handle.judge.remote(prediction_id, label)
+        return found
+
+
+class RemoteBundles:
+    """``BundleSource`` in the Registry deployment."""
+
+    def __init__(self, handle: DeploymentHandle) -> None:
+        self._handle = by_value(handle)
+
+    async def read(self, digest: str, name: str, offset: int) -> bytes:
+        """See ``BundleSource.read``."""
+        chunk: bytes = await self._handle.read.remote(digest, name, offset)
+        return chunk
+
+
+def bundle_cache(config: AppConfig, registry: DeploymentHandle) -> BundleCache:
+    """The bundles on this node, filled from the Registry deployment."""
+    return BundleCache(Path(config.registry.bundle_cache_dir), RemoteBundles(registry))
+
+
+async def live_digests(registry: DeploymentHandle) -> list[str]:
+    """Bundles to hold, the champion's first."""
+    routes: RoutingTable = await registry.routes.remote()
+    champion = routes.champion.digest
+    return [champion, *sorted(routes.digests - {champion})]
+
+
+def remote_model(handle: DeploymentHandle) -> RunModel:
+    """The Model deployment as the tokenizer stage calls it."""
+    score = by_value(handle).run
+
+    async def run(batch: EncodingBatch) -> ScoreBatch:
+        scores: ScoreBatch = await score.remote(batch)
+        return scores
+
+    return run
+
+
+def remote_tokenizer(handle: DeploymentHandle | None) -> RunTexts:
+    """The tokenizer stage: its deployment, or without one the ingress's replicas (fused)."""
+    if handle is None:
+        application = serve.get_replica_context().app_name
+        handle = serve.get_deployment_handle("Ingress", application)
+    # Naming the method makes another handle: once, not for each call.
+    classify = by_value(handle).classify
+
+    async def run(batch: TextBatch) -> ModelAnswer:
+        answer: ModelAnswer = await classify.remote(batch)
+        return answer
+
+    return run
+
+
+class RemoteStream:
+    """The Stream deployment, seen from the ingress."""
+
+    def __init__(self, handle: DeploymentHandle) -> None:
+        self._handle = handle
+
+    async def status(self) -> list[StreamStatus]:
+        """One for each replica.
+
+        Raises:
+            NotReady: They do not answer.
+        """
+        answers = self._handle.broadcast("status").results_async()
+        try:
+            found: list[StreamStatus] = await asyncio.wait_for(answers, _STATUS_S)
+        except Exception as error:
+            raise NotReady("the stream replicas do not answer") from error
+        return found
+
+    async def check(self) -> str:
+        """The health of streams in one line; none of it concerns HTTP."""
+        try:
+            return check(await self.status())
+        except NotReady as error:
+            return f"degraded: {error.message}, HTTP goes on without them"
+
+
+def is_lost(error: Exception) -> bool:
+    """Whether a replica died under a call; one hop further its error arrives as a cause."""
+    return isinstance(error, RayActorError) or isinstance(cause(error), RayActorError)
+
+
+class ReplicaSet:
+    """``Fleet`` of the running application. Finds its deployments when first used."""
+
+    def __init__(self, topology: str, *, stream: bool, jobs: bool) -> None:
+        # Models before tokenizers: a tokenizer's replica may ask a model at once.
+        self._holders = ("Model", "Tokenizer") if topology == "split" else ("Ingress",)
+        self._behind = [name for name, on in (("Stream", stream), ("Jobs", jobs)) if on]
+
+    async def load(self, digest: str) -> None:
+        """See ``Fleet.load``."""
+        for name in self._holders:
+            await _every(name, "load", digest)
+
+    async def probe(self, digest: str, texts: Sequence[str]) -> list[Probe]:
+        """See ``Fleet.probe``."""
+        return await _every(self._holders[0], "probe", digest, list(texts))
+
+    async def route(self, routes: RoutingTable) -> list[int]:
+        """See ``Fleet.route``; texts come through the ingress, and from Kafka and jobs."""
+        epochs: list[int] = []
+        for name in self._behind:
+            # A replica that is away takes the present table when it starts.
+            with contextlib.suppress(RayActorError):
+                epochs += await _every(name, "route", routes)
+        return epochs + await _every("Ingress", "route", routes)
+
+    async def let_go(self, digest: str) -> None:
+        """See ``Fleet.let_go``."""
+        for name in reversed(self._holders):
+            await _every(name, "let_go", digest)
+
+
+class IngressReplicas:
+    """All ingress replicas of the running application."""
+
+    async def forget(self, model: bytes) -> int:
+        """See ``Ingress.forget``; the sum over all replicas."""
+        return sum(await _every("Ingress", "forget", model))
+
+    async def observed(self, digest: str) -> list[Counts]:
+        """See ``Ingresses.observed``."""
+        return await _every("Ingress", "observed", digest)
+
+    async def judge(self, prediction_id: str, label: str) -> list[FeedbackResult | None]:
+        """See ``Ingresses.judge``."""
+        return await _every("Ingress", "judge", prediction_id, label)
+
+
+async def _every(deployment: str, method: str, *args: object) -> list[Any]:
+    """Calls every replica of a deployment of this application; raises what one of them raises."""
+    application = serve.get_replica_context().app_name
+    handle = serve.get_deployment_handle(deployment, application)
+    answers: list[Any] = await handle.broadcast(method, *args).results_async()
+    return answers

@@ -1,0 +1,1 @@
+"""One text to one prediction, as an entry replica sees it."""

@@ -1,0 +1,170 @@
+"""How a text becomes a prediction, seen from the ingress.
+
+    text → L1 cache → flights (admission, single flight) → window → hop ─┬→ L2 cache
+                                                                        └→ Tokenizer → Model
+
+Identical texts in flight share one result. A text whose callers have all left, or whose
+deadline has passed, is dropped before compute.
+"""
+
+import time
+from asyncio import Future
+from collections.abc import Callable, Sequence
+
+from configs.schema.app import AppConfig
+from deployments.batching.batcher import Batcher, Expired
+from deployments.cache.memory import LruBytes, cache_key
+from deployments.cache.shared import LevelTwo, SharedCache
+from deployments.errors import DeadlineExceeded, InferenceFailed, RequestError
+from deployments.inference.admission import Backlog, TextCost
+from deployments.inference.dispatcher import Dispatcher
+from deployments.inference.in_flight import InFlight, PendingText, SubmitOptions, Text
+from deployments.inference.spans import Rows, looked_up, rows_by_trace, shared
+from deployments.payloads import RunTexts
+from deployments.predictions import Outcome, Prediction
+from deployments.telemetry.metrics import Metrics
+from deployments.telemetry.spans import Trace
+from deployments.versions import ServedVersion
+
+
+class Classifier:
+    """Answers texts with predictions of a given live model. One instance per ingress."""
+
+    def __init__(
+        self,
+        config: AppConfig,
+        run_texts: RunTexts,
+        shared: SharedCache | None,
+        metrics: Metrics,
+        *,
+        hops_in_flight: int,
+        engines: float,
+        is_lost: Callable[[Exception], bool] = lambda error: False,
+    ) -> None:
+        """Wires the flow.
+
+        Args:
+            config: Sizes and limits.
+            run_texts: The tokenizer stage.
+            shared: Level two, or None.
+            metrics: Where facts are counted.
+            hops_in_flight: Micro-batches under way at once.
+            engines: Model replicas for each ingress.
+            is_lost: Whether an error of ``run_texts`` means that a replica died with the batch.
+        """
+        self._metrics = metrics
+        self._l1 = LruBytes(config.cache.l1_max_bytes, config.cache.ttl_s)
+        timeout_s = config.cache.l2_timeout_ms / 1_000
+        backlog, text_cost = Backlog(engines), TextCost()
+        self._l2 = LevelTwo(shared, timeout_s, config.breaker, metrics) if shared else None
+        hop = Dispatcher(
+            run_texts,
+            self._l1,
+            self._l2,
+            metrics,
+            backlog=backlog,
+            text_cost=text_cost,
+            is_lost=is_lost,
+        )
+        window = Batcher[Text, Outcome](
+            hop.run,
+            max_items=config.batching.max_hop_texts,
+            slots=hops_in_flight,
+            # Bulk under way keeps no interactive text here: the model stage orders both.
+            together=2 * hops_in_flight,
+            bulk_ratio=config.batching.bulk_ratio,
+            max_queued=config.limits.max_queued_texts,
+            on_drop=lambda reason: metrics.dropped_texts.labels(reason).inc(),
+        )
+        self._flights = InFlight(window, backlog, text_cost, config.limits, metrics)
+
+    async def classify(
+        self,
+        model: ServedVersion,
+        texts: Sequence[str],
+        deadline_s: float,
+        *,
+        bulk: bool = False,
+        traces: Sequence[Trace | None] = (),
+    ) -> list[Outcome | RequestError]:
+        """Predicts each text; the result has the order of ``texts``.
+
+        Args:
+            model: The version that answers; all texts get the same one.
+            texts: Stripped, not blank.
+            deadline_s: On ``time.monotonic``.
+            bulk: Whether interactive texts go first.
+            traces: For each text the trace of its request; empty if none is sampled.
+
+        Returns:
+            For each text its outcome, or the error that it alone ended with.
+
+        Raises:
+            Overloaded: The texts do not fit into the queue, or would not be answered in time;
+                none was queued.
+        """
+        started_s = time.monotonic() if traces else 0.0
+        terms = SubmitOptions(model, deadline_s, bulk)
+        results: list[Outcome | RequestError | None] = [None] * len(texts)
+        keys = [cache_key(model.digest, text) for text in texts]
+        waiting = [i for i, key in enumerate(keys) if not self._from_l1(key, i, results)]
+        if rows := rows_by_trace(traces):
+            hits = set(range(len(texts))) - set(waiting)
+            looked_up("l1", rows, started_s, time.monotonic(), hits)
+        sampled = {keys[row]: trace for trace, mine in rows.items() for row in mine}
+        while waiting:
+            joined_s = time.monotonic() if rows else 0.0
+            joined = self._flights.join(terms, {keys[i]: texts[i] for i in waiting}, sampled)
+            await self._flights.landing(joined.values(), deadline_s)
+            if rows:
+                self._shared(rows, [joined.get(key) for key in keys], joined_s)
+            for i in waiting:
+                results[i] = _result_of(joined[keys[i]].ticket.future)
+            # A flight shared with a caller in more of a hurry may have expired before our time.
+            in_time = time.monotonic() < deadline_s
+            waiting = [i for i in waiting if in_time and isinstance(results[i], DeadlineExceeded)]
+        return [result for result in results if result is not None]
+
+    def forget(self, model: bytes) -> int:
+        """Drops what is remembered here of one model, and what waits to be written; how many.
+
+        Args:
+            model: The first 8 bytes of the bundle's digest.
+        """
+        if self._l2 is not None:
+            self._l2.forget(model)
+        return self._l1.forget(model)
+
+    @staticmethod
+    def _shared(rows: Rows, flights: Sequence[PendingText | None], joined_s: float) -> None:
+        flown = {
+            trace: [row for row in mine if flights[row] is not None] for trace, mine in rows.items()
+        }
+        traces = [None if flight is None else flight.ticket.item.trace for flight in flights]
+        shared(flown, traces, joined_s, time.monotonic())
+
+    def _from_l1(
+        self, key: bytes, index: int, results: list[Outcome | RequestError | None]
+    ) -> bool:
+        value = self._l1.get(key)
+        if value is None:
+            self._metrics.l1_misses.inc()
+            return False
+        self._metrics.l1_hits.inc()
+        results[index] = Outcome(Prediction.unpack(value), cached=True)
+        return True
+
+
+def _result_of(future: "Future[Outcome]") -> Outcome | RequestError:
+    if not future.done() or future.cancelled():
+        return DeadlineExceeded("the deadline passed before the model answered")
+    error = future.exception()
+    if error is None:
+        return future.result()
+    if isinstance(error, RequestError):
+        return error
+    if isinstance(error, Expired):
+        return DeadlineExceeded("the deadline passed before the text reached the model")
+    failure = InferenceFailed("the model could not answer")
+    failure.__cause__ = error
+    return failure

@@ -1,0 +1,217 @@
+"""Texts under way: admitted, queued once, and shared by all callers that ask for the same.
+
+A text whose predicted answer comes too late is refused before it costs anything. One whose
+callers have all left, or whose deadline has passed, is withdrawn.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+from configs.schema.app import LimitsConfig
+from deployments.batching.batcher import Batcher, QueueFull, Ticket
+from deployments.errors import Overloaded
+from deployments.inference.admission import Backlog, TextCost
+from deployments.predictions import Outcome
+from deployments.telemetry.metrics import Metrics
+from deployments.telemetry.spans import Trace
+from deployments.versions import ServedVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text on its way, with what was predicted for it: engine seconds, seconds to the answer.
+
+    ``trace`` is that of the request that brought it, if that is sampled.
+    """
+
+    text: str
+    key: bytes
+    model: ServedVersion
+    cost_s: float
+    expected_s: float
+    trace: Trace | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SubmitOptions:
+    """What a caller asks of all its texts."""
+
+    model: ServedVersion
+    deadline_s: float
+    bulk: bool
+
+
+class _Wait:
+    """One caller that waits for some flights."""
+
+    __slots__ = ("future", "pending")
+
+    def __init__(self, future: "asyncio.Future[None]") -> None:
+        self.future = future
+        self.pending = 0
+
+    def landed(self) -> None:
+        """One of the flights is done."""
+        self.pending -= 1
+        if not self.pending:
+            self.end()
+
+    def end(self) -> None:
+        """Waiting is over: all are done, or the deadline has passed."""
+        if not self.future.done():
+            self.future.set_result(None)
+
+
+@dataclass(slots=True, eq=False)
+class PendingText:
+    """A text under way and all that wait for it."""
+
+    ticket: Ticket[Text, Outcome]
+    waits: set[_Wait] = field(default_factory=set)
+
+
+class InFlight:
+    """All texts of one ingress that are queued or on their way."""
+
+    def __init__(
+        self,
+        window: Batcher[Text, Outcome],
+        backlog: Backlog,
+        text_cost: TextCost,
+        limits: LimitsConfig,
+        metrics: Metrics,
+    ) -> None:
+        self._window = window
+        self._backlog = backlog
+        self._text_cost = text_cost
+        self._max_wait_s = limits.max_wait_ms / 1_000
+        self._metrics = metrics
+        self._flights: dict[bytes, PendingText] = {}
+
+    def join(
+        self, terms: SubmitOptions, texts: Mapping[bytes, str], traces: Mapping[bytes, Trace]
+    ) -> dict[bytes, PendingText]:
+        """A flight for each text by key: under way already, or queued now.
+
+        Args:
+            terms: Of the caller.
+            texts: By key.
+            traces: Of the sampled ones among them.
+
+        Raises:
+            Overloaded: New texts do not fit, or would not be answered in time; none was queued.
+        """
+        joined: dict[bytes, PendingText] = {}
+        fresh: dict[bytes, str] = {}
+        for key, text in texts.items():
+            flight = self._flights.get(key)
+            if flight is not None and not flight.ticket.future.done():
+                flight.ticket.deadline_s = max(flight.ticket.deadline_s, terms.deadline_s)
+                self._metrics.l1_shared.inc()
+                joined[key] = flight
+            else:
+                fresh[key] = text
+        if fresh:
+            joined |= self._take_off(terms, fresh, traces)
+        return joined
+
+    def _take_off(
+        self, terms: SubmitOptions, fresh: dict[bytes, str], traces: Mapping[bytes, Trace]
+    ) -> dict[bytes, PendingText]:
+        """Admits and queues texts that nobody has asked for yet."""
+        costs = [self._text_cost(len(text)) for text in fresh.values()]
+        self._admit(sum(costs), len(costs), terms)
+        expected_s = self._backlog.expected_s(costs[0], bulk=terms.bulk)
+        items = [
+            Text(text, key, terms.model, cost_s, expected_s, traces.get(key))
+            for (key, text), cost_s in zip(fresh.items(), costs, strict=True)
+        ]
+        try:
+            tickets = self._window.submit(items, terms.deadline_s, bulk=terms.bulk)
+        except QueueFull as full:
+            raise self._refused(
+                "queue_full",
+                f"{full.queued} texts are waiting and {len(items)} more do not fit",
+                self._backlog.wait_s(bulk=terms.bulk),
+                len(items),
+            ) from full
+        flights = {}
+        for ticket in tickets:
+            flight = PendingText(ticket)
+            flights[ticket.item.key] = self._flights[ticket.item.key] = flight
+            self._backlog.enter(ticket.item.cost_s, bulk=terms.bulk)
+            ticket.future.add_done_callback(partial(self._land, flight))
+        self._metrics.queued_texts.set(self._window.queued)
+        return flights
+
+    def _admit(self, cost_s: float, texts: int, terms: SubmitOptions) -> None:
+        """Refuses at once what would be answered too late.
+
+        Raises:
+            Overloaded: The predicted wait is above the limit, or the deadline would pass.
+        """
+        wait_s = self._backlog.wait_s(bulk=terms.bulk)
+        self._metrics.predicted_wait_seconds.set(wait_s)
+        if wait_s <= 0:
+            return
+        too_long_s = wait_s - self._max_wait_s if not terms.bulk else 0.0
+        answer_s = self._backlog.answer_s(cost_s, bulk=terms.bulk)
+        remaining_s = terms.deadline_s - time.monotonic()
+        # A deadline shorter than the compute alone is missed anyway: coming back will not help.
+        if cost_s < remaining_s:
+            too_long_s = max(too_long_s, answer_s - remaining_s)
+        if too_long_s > 0:
+            raise self._refused(
+                "too_late",
+                f"the predicted wait is {wait_s * 1_000:.0f} ms, too long for this request",
+                min(too_long_s, wait_s),
+                texts,
+            )
+
+    def _refused(self, reason: str, why: str, wait_s: float, texts: int) -> Overloaded:
+        self._metrics.dropped_texts.labels(reason).inc(texts)
+        retry_after_s = max(1, math.ceil(wait_s))
+        return Overloaded(
+            f"{why}; try again in {retry_after_s} s",
+            {
+                "queued_texts": self._window.queued,
+                "retry_after_s": retry_after_s,
+                "retry_after_ms": math.ceil(wait_s * 1_000),
+            },
+        )
+
+    async def landing(self, flights: Iterable[PendingText], deadline_s: float) -> None:
+        """Waits until all flights are done or the deadline has passed; withdraws when it leaves."""
+        loop = asyncio.get_running_loop()
+        wait = _Wait(loop.create_future())
+        for flight in flights:
+            if not flight.ticket.future.done():
+                flight.waits.add(wait)
+                wait.pending += 1
+        if not wait.pending:
+            return
+        timer = loop.call_later(max(0.0, deadline_s - time.monotonic()), wait.end)
+        try:
+            await wait.future
+        finally:
+            timer.cancel()
+            for flight in flights:
+                flight.waits.discard(wait)
+                if not flight.waits:
+                    # The last caller: nobody wants it any more, unless it is done.
+                    flight.ticket.future.cancel()
+
+    def _land(self, flight: PendingText, future: "asyncio.Future[Outcome]") -> None:
+        ticket = flight.ticket
+        # Asking for the exception marks it as seen, also when all callers have left.
+        done = not future.cancelled() and future.exception() is None
+        self._backlog.leave(ticket.item.cost_s, bulk=ticket.bulk, done=done)
+        self._metrics.queued_texts.set(self._window.queued)
+        if self._flights.get(ticket.item.key) is flight:
+            del self._flights[ticket.item.key]
+        for wait in flight.waits:
+            wait.landed()

@@ -1,0 +1,86 @@
+"""Spans that a door makes of its sampled texts: cache lookups, the wait, the hop."""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from deployments.batching.batcher import Ticket
+from deployments.inference.in_flight import Text
+from deployments.payloads import Contexts, ModelAnswer
+from deployments.predictions import Outcome
+from deployments.telemetry.spans import Span, SpanContext, Trace
+
+Rows = Mapping[Trace, Sequence[int]]
+"""Positions of each trace's texts."""
+
+
+def rows_by_trace(traces: Iterable[Trace | None]) -> dict[Trace, list[int]]:
+    """Positions by trace; what is not sampled is left out."""
+    rows: dict[Trace, list[int]] = {}
+    for row, trace in enumerate(traces):
+        if trace is not None:
+            rows.setdefault(trace, []).append(row)
+    return rows
+
+
+def looked_up(level: str, rows: Rows, start_s: float, end_s: float, hits: Collection[int]) -> None:
+    """A lookup in one level of the cache."""
+    for trace, mine in rows.items():
+        found = sum(row in hits for row in mine)
+        facts: dict[str, str | int | float | bool] = {
+            "sentigraph.cache.level": level,
+            "sentigraph.texts": len(mine),
+            "sentigraph.cache.hits": found,
+            "sentigraph.cache.hit": found == len(mine),
+        }
+        trace.add("cache lookup", start_s, end_s, attributes=facts)
+
+
+def shared(rows: Rows, brought_by: Sequence[Trace | None], start_s: float, end_s: float) -> None:
+    """Texts that others had asked for already; linked to their requests where those are sampled."""
+    for trace, mine in rows.items():
+        others = [brought_by[row] for row in mine if brought_by[row] is not trace]
+        if others:
+            links = {other.context for other in others if other is not None}
+            facts = {"sentigraph.texts": len(others)}
+            trace.add("shared flight", start_s, end_s, attributes=facts, links=tuple(links))
+
+
+def queued(rows: Rows, tickets: Sequence[Ticket[Text, Outcome]]) -> None:
+    """The wait in the window, from a request's first text's arrival to its last one's start."""
+    for trace, mine in rows.items():
+        end_s = max(tickets[row].started_s or 0.0 for row in mine)
+        start_s = min(tickets[row].queued_s for row in mine)
+        trace.add("queue", start_s, end_s, attributes={"sentigraph.texts": len(mine)})
+
+
+class HopSpans:
+    """The span of one RPC in every trace that has a text in it.
+
+    Attributes:
+        contexts: What the RPC carries.
+    """
+
+    def __init__(self, rows: Rows, texts: int) -> None:
+        self._rows = rows
+        self._texts = texts
+        self._own: dict[Trace, SpanContext] = {trace: trace.context.child() for trace in rows}
+        by_row = {row: self._own[trace] for trace, mine in rows.items() for row in mine}
+        self.contexts: Contexts = tuple(by_row.get(row) for row in range(texts)) if rows else ()
+
+    def end(
+        self, start_s: float, end_s: float, answer: ModelAnswer | None, error: str = ""
+    ) -> None:
+        """The RPC is over; what the replicas have done comes with its answer."""
+        for trace, mine in self._rows.items():
+            trace.add(
+                "hop",
+                start_s,
+                end_s,
+                context=self._own[trace],
+                attributes={"sentigraph.texts": len(mine), "sentigraph.hop.texts": self._texts},
+                kind="client",
+                error=error,
+            )
+        if answer is not None:
+            spans: tuple[Span, ...] = answer.spans + answer.scores.spans
+            for trace in list(self._rows)[:1]:
+                trace.adopt(spans)

@@ -1,0 +1,1 @@
+"""The HTTP and gRPC entry replica: routing, health, OpenAPI, access log."""

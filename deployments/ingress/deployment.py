@@ -1,0 +1,284 @@
+"""The front door: every HTTP request enters here, and this file says where it goes.
+
+Predictions take the short way (``predict.py``, raw ASGI), everything else goes through
+FastAPI (``routes.py``). Around both: correlation id, metrics, one access line, one error
+body. The outgoing side, to Cache and Registry, is Ray Serve handles, wrapped so that the
+classes behind know nothing of Ray; whether the Tokenizer is one, too, ``app.py`` decides.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from ray import serve
+from ray.serve.handle import DeploymentHandle
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from configs.schema.app import AppConfig
+from deployments.asgi.exchange import ClientGone, Exchange, Route
+from deployments.cache.invalidation import Flush
+from deployments.canary.observer import CandidateObserver
+from deployments.errors import InternalError, MethodNotAllowed, RequestError, cause
+from deployments.handles import (
+    IngressReplicas,
+    RemoteCache,
+    RemoteRegistry,
+    RemoteRoutes,
+    RemoteStream,
+    is_lost,
+    ray_gauge,
+    remote_tokenizer,
+)
+from deployments.inference.classifier import Classifier
+from deployments.inference.predictor import Predictor
+from deployments.ingress.access_log import AccessLog, beside_the_replica_log
+from deployments.ingress.health import Readiness
+from deployments.ingress.malloc import map_large_pieces, trim_for_ever, trimmer
+from deployments.ingress.mounts import Mount, MountedRoutes
+from deployments.ingress.routes import PREDICT, PREDICT_BATCH, build_app
+from deployments.ingress.spans import end_request
+from deployments.oip.grpc_service import GrpcDoor, GrpcMethods
+from deployments.oip.routes import OIP, OpenInference
+from deployments.payloads import Counts, FeedbackResult, RunTexts, StreamStatus
+from deployments.prediction_log import Log, open_log
+from deployments.telemetry.log_context import REQUEST, add_log_fields
+from deployments.telemetry.metrics import Metrics
+from deployments.telemetry.tracer import Tracer, open_tracer
+from deployments.versions import RoutingTable, ServedVersion, routing_key
+
+# A child of Serve's logger: its format and files, but a level of its own.
+_log = logging.getLogger("ray.serve.sentigraph")
+
+
+@serve.ingress()
+class Ingress(GrpcMethods):
+    """The ingress deployment. Any number of replicas; each has its own level-one cache."""
+
+    _access: AccessLog | None = None
+    _log: Log | None = None
+    _tracer: Tracer | None = None
+
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self,
+        config: AppConfig,
+        *,
+        hops_in_flight: int,
+        engines: float,
+        run_texts: RunTexts,
+        registry: DeploymentHandle,
+        cache: DeploymentHandle | None,
+        stream: DeploymentHandle | None = None,
+        mounts: Sequence[tuple[Mount, DeploymentHandle | None]] = (),
+    ) -> None:
+        _log.setLevel(config.server.log_level)
+        map_large_pieces()
+        logged = config.server.access_log and _log.isEnabledFor(logging.INFO)
+        fields = add_log_fields(config.server.service_name, "Ingress")
+        self._access = AccessLog(beside_the_replica_log(), fields) if logged else None
+        self._metrics = Metrics()
+        self._tracer = open_tracer(config, "Ingress", self._metrics)
+        self._page_life_s = config.server.metrics_cache_ms / 1_000
+        self._cors_origins = config.server.cors_origins
+        self._run_texts = run_texts
+        self._routes: RoutingTable = await registry.routes.remote()
+        self._shared = RemoteCache(cache) if cache is not None else None
+        self._stream = RemoteStream(stream) if stream is not None else None
+        classifier = Classifier(
+            config,
+            self._run_texts,
+            self._shared,
+            self._metrics,
+            hops_in_flight=hops_in_flight,
+            engines=engines,
+            is_lost=is_lost,
+        )
+        self._readiness = Readiness(
+            run_texts, self.routes, self._metrics, cache=self._shared, stream=self._stream
+        )
+        self._comparison = CandidateObserver(config, self._run_texts, self._metrics, self.routes)
+        self._log = open_log(config, self._metrics)
+        predict = Predictor(
+            classifier,
+            self._choose,
+            self._comparison.answered,
+            config.limits,
+            self._metrics,
+            log=self._log,
+        )
+        self._forget = classifier.forget
+        self.flush = Flush(IngressReplicas(), self._shared).run
+        self._predictions = {PREDICT: predict.one, PREDICT_BATCH: predict.batch}
+        self._oip = OpenInference(
+            predict, self._champion, self.ready, config.limits, config.server.app_name
+        )
+        self._grpc: Route = GrpcDoor(self._oip, self.ready, config.limits).handle
+        self._registry = RemoteRegistry(registry)
+        self._mounts = [
+            MountedRoutes(
+                mount,
+                None if handle is None else RemoteRoutes(handle, mount.name),
+                config.limits.max_body_bytes,
+            )
+            for mount, handle in mounts
+        ]
+        documented = [route for mount, _ in mounts for route in mount.routes(config)]
+        self._app = build_app(config.server, config.limits, config.topology, self, documented)
+        self._serve: Route = self._route
+        if config.access.required:
+            # A second of imports that open access does not need.
+            from deployments.access.middleware import open_gate  # noqa: PLC0415
+
+            self._gate = await open_gate(config, self._metrics)
+            self._serve = self._gate.around(self._route)
+            self._grpc = self._gate.around(self._grpc)
+            self._readiness.secrets = self._gate.secrets_state
+        mirroring = self._metrics.mirror(ray_gauge).run()
+        beside = (mirroring, trim_for_ever(trimmer()))
+        self._beside = [asyncio.create_task(work) for work in beside]
+        self._metrics.model_loaded.set(1)
+        self._metrics.versions.serve(self._routes)
+
+    def __serve_build_asgi_app__(self) -> object:
+        """Serve calls this for the ASGI application, once the replica is made."""
+
+        app: ASGIApp = self._handle
+        if self._cors_origins:
+            app = CORSMiddleware(
+                app, allow_origins=self._cors_origins, allow_methods=["*"], allow_headers=["*"]
+            )
+
+        # uvicorn takes a bound method for the two-step ASGI 2 interface.
+        async def application(scope: Scope, receive: Receive, send: Send) -> None:
+            await app(scope, receive, send)
+
+        return application
+
+    async def route(self, routes: RoutingTable) -> int:
+        """Takes a newer routing table; the epoch that now stands."""
+        if routes.epoch >= self._routes.epoch and routes != self._routes:
+            self._routes = routes
+            self._readiness.forget()
+            self._metrics.versions.serve(self._routes)
+        return self._routes.epoch
+
+    async def forget(self, model: bytes) -> int:
+        """Drops what this replica remembers of a model; how many entries."""
+        return self._forget(model)
+
+    def routes(self) -> RoutingTable:
+        """Which version answers what."""
+        return self._routes
+
+    def _champion(self) -> ServedVersion:
+        return self._routes.champion
+
+    def _choose(self, exchange: Exchange, texts: Sequence[str]) -> ServedVersion:
+        if self._routes.challenger is None:
+            return self._routes.champion
+        return self._routes.choose(routing_key(exchange.header("x-routing-key"), texts))
+
+    async def observed(self, digest: str) -> Counts:
+        """What this replica has counted of a candidate since the last call."""
+        return self._comparison.take(digest)
+
+    async def judge(self, prediction_id: str, label: str) -> FeedbackResult | None:
+        """Judges an answer of this replica; None when it does not remember it."""
+        return self._comparison.judge(prediction_id, label)
+
+    async def feedback(self, prediction_id: str, label: str) -> FeedbackResult | None:
+        """Judges an answer of any replica; None when none remembers it."""
+        found = self._comparison.judge(prediction_id, label)
+        return found or await self._registry.judge(prediction_id, label)
+
+    def metrics_page(self) -> bytes:
+        """The Prometheus text page of this replica."""
+        return self._metrics.page(self._page_life_s)
+
+    async def ready(self) -> dict[str, str]:
+        """See ``Readiness.checks``."""
+        return await self._readiness.checks()
+
+    async def streams(self) -> list[StreamStatus] | None:
+        """See ``Service.streams``."""
+        return None if self._stream is None else await self._stream.status()
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Every request, and Starlette's lifespan messages."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        await self._run(Exchange(scope, receive, send), self._serve)
+
+    async def _run(self, exchange: Exchange, serve: Route) -> None:
+        """Every request of every door."""
+        self._metrics.active_requests.inc()
+        if self._tracer is not None:
+            exchange.trace = self._tracer.begin(exchange.path, exchange.header)
+        REQUEST.set(exchange)
+        try:
+            await serve(exchange)
+        except RequestError as error:
+            if error.status >= 500 and error.__cause__ is not None:
+                _log.error("request failed: %s", cause(error.__cause__))
+            await exchange.fail(error)
+        except ClientGone:
+            exchange.status = exchange.status or 499  # nobody is there to be told
+        except asyncio.CancelledError:
+            exchange.status = exchange.status or 499
+            raise
+        except Exception:  # noqa: BLE001
+            # The last resort. Details belong in the log, not in the answer.
+            _log.exception("unhandled error")
+            await exchange.fail(InternalError("the request could not be answered"))
+        finally:
+            self._finish(exchange)
+
+    async def _route(self, exchange: Exchange) -> None:
+        predict = self._predictions.get(exchange.path)
+        if predict is None and (exchange.path + "/").startswith(f"{OIP}/"):
+            await self._oip.handle(exchange)
+            return
+        if predict is None:
+            for mounted in self._mounts:
+                if mounted.answers(exchange.path):
+                    await mounted.forward(exchange)
+                    return
+            exchange.scope["sentigraph.exchange"] = exchange
+            await self._app(exchange.scope, exchange.receive, exchange.send)
+            route = exchange.scope.get("route")
+            exchange.endpoint = getattr(route, "path", exchange.endpoint)
+            return
+        exchange.endpoint = exchange.path
+        if exchange.method != "POST":
+            raise MethodNotAllowed(
+                f"{exchange.method} is not allowed here; use POST", {"allow": "POST"}
+            )
+        await predict(exchange)
+
+    def _finish(self, exchange: Exchange) -> None:
+        elapsed_s = time.monotonic() - exchange.started_s
+        self._metrics.active_requests.dec()
+        self._metrics.count_request(
+            exchange.endpoint, exchange.counted_method, exchange.status, elapsed_s
+        )
+        if self._access is not None:
+            self._access.add(exchange, elapsed_s)
+        end_request(exchange)
+
+    def __del__(self) -> None:
+        """Serve calls this when it stops the replica."""
+        if self._access is not None:
+            self._access.flush()
+        for part in (self._log, self._tracer):
+            if part is not None:
+                part.close()
+
+
+class SplitIngress(Ingress):
+    """The Ingress deployment of the split topology; the Tokenizer is one RPC away."""
+
+    async def __init__(self, config: AppConfig, *, tokenizer: DeploymentHandle, **wiring: Any):  # type: ignore[misc]  # Serve awaits it
+        await super().__init__(config, run_texts=remote_tokenizer(tokenizer), **wiring)

@@ -1,0 +1,69 @@
+"""Routes that another deployment answers: what the ingress knows about them.
+
+``app.py`` decides what is mounted; the ingress forwards by prefix and describes the routes in its
+OpenAPI document.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from starlette.routing import BaseRoute
+
+from configs.schema.app import AppConfig
+from deployments.asgi.exchange import Exchange
+from deployments.asgi.proxy import ProxyClient, Upstream
+from deployments.errors import FeatureOff
+
+# Space for the form around an upload.
+_FORM_BYTES = 64 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """Routes below a prefix that another deployment answers.
+
+    Attributes:
+        prefix: Path of the routes, and start of all paths below it.
+        name: The deployment in messages, as "the model registry".
+        off: What a caller is told where it is off.
+        max_upload_bytes: Largest file in a form.
+        routes: Makes the routes for the OpenAPI document; opens nothing.
+        own: Paths below the prefix that the ingress answers itself.
+    """
+
+    prefix: str
+    name: str
+    max_upload_bytes: int
+    routes: Callable[[AppConfig], Sequence[BaseRoute]]
+    off: str = ""
+    own: frozenset[str] = frozenset()
+
+
+class MountedRoutes:
+    """Forwards the requests of one mount; without an ``upstream`` the deployment is off."""
+
+    def __init__(self, mount: Mount, upstream: Upstream | None, max_body_bytes: int) -> None:
+        self._mount = mount
+        # Their own patterns are not known here.
+        self._endpoint = f"{mount.prefix}/*"
+        self._max_body_bytes = max_body_bytes
+        self._max_form_bytes = mount.max_upload_bytes + _FORM_BYTES
+        self._client = None if upstream is None else ProxyClient(upstream)
+
+    def answers(self, path: str) -> bool:
+        """Whether a path belongs to the mount."""
+        prefix = self._mount.prefix
+        inside = path == prefix or path.startswith(f"{prefix}/")
+        return inside and path not in self._mount.own
+
+    async def forward(self, exchange: Exchange) -> None:
+        """Lets the other deployment answer.
+
+        Raises:
+            FeatureOff: The deployment is off.
+        """
+        exchange.endpoint = self._endpoint
+        if self._client is None:
+            raise FeatureOff(self._mount.off)
+        limit = self._max_form_bytes if exchange.has_form else self._max_body_bytes
+        await self._client.forward(exchange, max_bytes=limit)

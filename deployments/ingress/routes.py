@@ -1,0 +1,171 @@
+"""Everything but predicting: health, metrics, what is live, the OpenAPI document.
+
+Plain FastAPI. The OpenAPI document also describes the two prediction routes, which the
+ingress answers itself.
+"""
+
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated, Any
+
+from fastapi import APIRouter, FastAPI, Path
+from pydantic import BaseModel, Field
+from starlette.routing import BaseRoute
+
+from configs.schema.app import LimitsConfig, ServerConfig
+from deployments.asgi.error_handlers import add_error_handlers
+from deployments.asgi.schemas import (
+    PREFIX,
+    ErrorBody,
+    FeedbackReceipt,
+    FeedbackRequest,
+    Health,
+    LiveModels,
+    LiveVersion,
+    ServiceInfo,
+)
+from deployments.errors import InvalidInput, UnknownPrediction
+from deployments.ingress.compat_routes import compatible_routes, metrics_routes
+from deployments.ingress.openapi import openapi_document
+from deployments.ingress.state import Service
+from deployments.versions import BACKENDS, ServedVersion
+
+PREDICT = f"{PREFIX}/predict"
+PREDICT_BATCH = f"{PREFIX}/predict/batch"
+
+
+def build_app(
+    config: ServerConfig,
+    limits: LimitsConfig,
+    topology: str,
+    service: Service,
+    documented: Sequence[BaseRoute] = (),
+) -> FastAPI:
+    """The FastAPI application of everything but predicting.
+
+    Args:
+        config: Names and switches.
+        limits: Stated in the OpenAPI document.
+        topology: Shown with the live versions.
+        service: The ingress.
+        documented: Routes that are answered elsewhere and belong into the OpenAPI document.
+    """
+    docs = f"{PREFIX}/docs" if config.docs_enabled else None
+    schema = f"{PREFIX}/openapi.json" if config.docs_enabled else None
+    release = version("sentigraph")
+    app = FastAPI(
+        title=config.app_name, version=release, docs_url=docs, redoc_url=None, openapi_url=schema
+    )
+    add_error_handlers(app)
+
+    @app.get("/", tags=["service"])
+    async def root() -> ServiceInfo:
+        """What this is and where to look."""
+        return ServiceInfo(
+            service=config.app_name,
+            version=release,
+            status="operational",
+            docs_url=docs,
+            health_url=f"{PREFIX}/health/ready",
+        )
+
+    app.include_router(_routes(topology, service))
+    if config.metrics_enabled:
+        app.include_router(metrics_routes(PREFIX, service))
+    app.include_router(cache_routes(PREFIX, service))
+    app.include_router(
+        compatible_routes(
+            PREFIX, config.app_name, release, max_text_chars=limits.max_text_chars, service=service
+        )
+    )
+    app.openapi = lambda: openapi_document(  # type: ignore[method-assign]
+        app, limits, documented, predict=PREDICT, predict_batch=PREDICT_BATCH
+    )
+    return app
+
+
+def _routes(topology: str, service: Service) -> APIRouter:
+    api = APIRouter(prefix=PREFIX)
+
+    @api.get("/models/live", tags=["models"])
+    async def models_live() -> LiveModels:
+        """The model versions that serve now."""
+        routes = service.routes()
+        challenger, shadow = routes.challenger, routes.shadow
+        return LiveModels(
+            champion=_live_version(routes.champion),
+            challenger=None if challenger is None else _live_version(challenger.model),
+            challenger_weight=0 if challenger is None else challenger.weight,
+            shadow=None if shadow is None else _live_version(shadow.model),
+            shadow_weight=0 if shadow is None else shadow.weight,
+            epoch=routes.epoch,
+            topology=topology,
+        )
+
+    @api.post("/feedback", tags=["predict"], status_code=201, responses={404: {"model": ErrorBody}})
+    async def feedback(body: FeedbackRequest) -> FeedbackReceipt:
+        """Says what would have been right; releases measure live accuracy by it."""
+        found = await service.feedback(str(body.prediction_id), body.corrected_label)
+        if found is None:
+            raise UnknownPrediction(
+                f"no answer {body.prediction_id} is remembered; only the latest ones are"
+            )
+        if found.correct is None:
+            raise InvalidInput(
+                f"version {found.version} has no such label; it has {', '.join(found.labels)}",
+                {"field": "corrected_label"},
+            )
+        return FeedbackReceipt(
+            status="known" if found.again else "recorded",
+            message=f"counted for version {found.version}, once",
+            prediction_id=body.prediction_id,
+            model_version=found.version,
+            correct=found.correct,
+        )
+
+    @api.get("/health/live", tags=["health"])
+    async def health_live() -> Health:
+        """200 while the process answers."""
+        return Health(status="alive")
+
+    @api.get("/health/ready", tags=["health"], responses={503: {"model": ErrorBody}})
+    async def health_ready() -> Health:
+        """200 when a text can be classified now, tried on the real tokenizer and model."""
+        return Health(status="ready", checks=await service.ready())
+
+    return api
+
+
+def _live_version(live: ServedVersion) -> LiveVersion:
+    return LiveVersion(
+        name=live.name,
+        version=live.version,
+        digest=live.digest,
+        labels=list(live.labels),
+        backend=BACKENDS[live.kind],
+        precision=live.precision,
+        max_tokens=live.max_tokens,
+        source=live.source,
+    )
+
+
+class FlushedEntries(BaseModel):
+    """Answer to `DELETE /cache/{digest}`."""
+
+    l1_entries: int = Field(ge=0, description="Removed from the memory of the ingress replicas.")
+    l2_entries: int = Field(ge=0, description="Removed from the shared cache.")
+
+
+def cache_routes(prefix: str, service: Service) -> APIRouter:
+    """The route; it needs the role `admin`."""
+    api = APIRouter(prefix=prefix, tags=["cache"])
+    unready: dict[int | str, dict[str, Any]] = {503: {"model": ErrorBody}}
+    digest_of_bundle = Path(pattern="^[0-9a-f]{64}$", description="`model_digest` of its answers.")
+
+    @api.delete("/cache/{digest}", responses=unready)
+    async def flush(digest: Annotated[str, digest_of_bundle]) -> FlushedEntries:
+        """Forgets every remembered prediction of one bundle; the model answers again."""
+        flushed = await service.flush(digest)
+        return FlushedEntries(l1_entries=flushed.l1_entries, l2_entries=flushed.l2_entries)
+
+    return api

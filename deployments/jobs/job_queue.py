@@ -1,0 +1,285 @@
+"""What the routes of batch jobs do: take, show, cancel. Limits are checked here.
+
+Knows no HTTP; everything that it refuses is a ``RequestError``.
+"""
+
+import asyncio
+import hashlib
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import BinaryIO, ParamSpec, TypeVar
+
+import orjson
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
+
+from configs.schema.app import AppConfig
+from deployments.errors import (
+    BatchTooLarge,
+    EmptyBatch,
+    InvalidInput,
+    JobNotCancellable,
+    JobNotFound,
+    JobRefused,
+    NotReady,
+    ResultsNotReady,
+)
+from deployments.jobs.capacity import check_capacity
+from deployments.jobs.input_files import kind_of, read_texts
+from deployments.jobs.records import (
+    ENDED,
+    Job,
+    JobBacklog,
+    JobOptions,
+    JobView,
+    NewJob,
+    Page,
+    Results,
+)
+from deployments.jobs.result_files import Format, write
+from deployments.jobs.scheduler import seconds_left
+from deployments.jobs.store import JobStore
+from deployments.jobs.webhook import Webhook
+from deployments.jobs.worker import Worker
+
+_Given = ParamSpec("_Given")
+_Answer = TypeVar("_Answer")
+_BEING_RECEIVED = "the job of this Idempotency-Key is still being received; try again soon"
+
+
+class JobQueue:
+    """Takes jobs and answers questions about them. One for each Jobs replica."""
+
+    def __init__(
+        self,
+        config: AppConfig,
+        store: JobStore,
+        runner: Worker,
+        webhook: Webhook,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._config = config.jobs
+        self._max_chars = config.limits.max_text_chars
+        self._store = store
+        self._runner = runner
+        self._webhook = webhook
+        self._clock = clock
+        self._receiving: set[str] = set()
+
+    async def submit(self, terms: JobOptions, texts: Sequence[str]) -> tuple[JobView, bool]:
+        """Takes a job of texts; also whether it is new.
+
+        Raises:
+            RequestError: It is not taken.
+        """
+        digest = hashlib.sha256(orjson.dumps([_asked(terms), list(texts)])).hexdigest()
+        # What is too long is refused when its turn comes; no more of it is kept than that takes.
+        cut = (text[: self._max_chars + 1] for text in texts)
+        return await self._take(terms, digest, cut)
+
+    async def upload(
+        self, terms: JobOptions, file: BinaryIO, filename: str, column: str
+    ) -> tuple[JobView, bool]:
+        """Takes a job of a file's texts; also whether it is new.
+
+        Raises:
+            RequestError: It is not taken.
+        """
+        kind = kind_of(filename)
+        found = await asyncio.to_thread(_digest, file)
+        found.update(orjson.dumps([_asked(terms), kind, column]))
+        file.seek(0)
+        unpacked = 4 * self._config.max_upload_bytes
+        texts = read_texts(file, kind, column, self._max_chars, unpacked)
+        return await self._take(terms, found.hexdigest(), texts)
+
+    async def show(self, job_id: str, owner: str) -> JobView:
+        """A job as it stands.
+
+        Raises:
+            JobNotFound: There is none, or it is another caller's.
+        """
+        job = await self._job(job_id, owner)
+        if job.state in ENDED:
+            return JobView(job, 0.0)
+        loads = await self._ask(self._store.loads)
+        return JobView(job, seconds_left(job.id, loads, self.texts_per_s))
+
+    async def cancel(self, job_id: str, owner: str) -> None:
+        """Ends a job; its chunks under way are let go.
+
+        Raises:
+            JobNotFound: There is none, or it is another caller's.
+            JobNotCancellable: It has ended already.
+        """
+        await self._job(job_id, owner)
+        if not await self._ask(self._store.cancel, job_id, self._clock()):
+            raise JobNotCancellable("the job has ended already")
+        self._runner.drop(job_id)
+        self._runner.wake()
+
+    async def page(self, job_id: str, owner: str, number: int, size: int) -> Page:
+        """Results of a page from 1 on, in the order of the texts; empty past the last one.
+
+        Raises:
+            JobNotFound: There is none, or it is another caller's.
+            ResultsNotReady: Not one result is there yet.
+        """
+        job = await self._job(job_id, owner)
+        ready = await self._ask(self._store.ready_texts, job)
+        if not ready:
+            raise ResultsNotReady("the job has no results yet", {"state": job.state})
+        start = min((number - 1) * size, ready)
+        stop = min(start + size, ready)
+        results = await self._ask(self._between, job, start, stop)
+        return Page(job, results, ready)
+
+    async def file(self, job_id: str, owner: str, kind: Format) -> Iterator[bytes]:
+        """All results of a job that has ended, in the order of the texts.
+
+        Raises:
+            JobNotFound: There is none, or it is another caller's.
+            ResultsNotReady: It has not ended.
+        """
+        job = await self._job(job_id, owner)
+        if job.state not in ENDED:
+            raise ResultsNotReady("the job has not ended", {"state": job.state})
+        ready = await self._ask(self._store.ready_texts, job)
+        return write(self._store.results(job, 0, ready), kind)
+
+    async def counts(self) -> dict[str, int]:
+        """Jobs by state."""
+        return await self._ask(self._store.counts)
+
+    async def loads(self) -> list[JobBacklog]:
+        """What is left of every open job."""
+        return await self._ask(self._store.loads)
+
+    async def spent(self) -> list[tuple[float, int]]:
+        """Seconds and texts of each kept job that completed."""
+        return await self._ask(self._store.spent)
+
+    @property
+    def texts_per_s(self) -> float | None:
+        """Pace of all jobs together; None before a chunk has ended."""
+        return self._runner.pace.texts_per_s
+
+    async def _job(self, job_id: str, owner: str) -> Job:
+        job = await self._ask(self._store.job, job_id, owner)
+        if job is None:
+            raise JobNotFound("no such job; one that has ended is deleted after a while")
+        return job
+
+    async def _ask(
+        self, call: Callable[_Given, _Answer], *given: _Given.args, **named: _Given.kwargs
+    ) -> _Answer:
+        """What the database says, asked in a thread.
+
+        Raises:
+            NotReady: It does not answer.
+        """
+        try:
+            return await asyncio.to_thread(call, *given, **named)
+        except (OperationalError, InterfaceError, NoConnection) as error:
+            raise NotReady("the jobs' database does not answer; try again soon") from error
+
+    async def _take(
+        self, terms: JobOptions, digest: str, texts: Iterable[str | None]
+    ) -> tuple[JobView, bool]:
+        if terms.webhook_url:
+            self._webhook.check(terms.webhook_url)
+        new = self._new(terms, digest)
+        if (known := await self._known(terms)) is not None:
+            return await self._same(known, terms, digest), False
+        # Before anything is stored, and again when all is: a full queue costs no disk.
+        check_capacity(self._config, new.priority, 1, await self.loads())
+        self._receiving.add(new.id)
+        try:
+            if await self._ask(self._store.create, new) is None:
+                raise NotReady(_BEING_RECEIVED)
+            try:
+                started = await self._ask(self._receive, new, texts)
+            except BaseException:
+                await self._ask(self._store.discard, new.id)
+                raise
+        finally:
+            self._receiving.discard(new.id)
+        self._runner.wake()
+        loads = await self.loads()
+        return JobView(started, seconds_left(new.id, loads, self.texts_per_s)), True
+
+    def _new(self, terms: JobOptions, digest: str) -> NewJob:
+        config, now_s = self._config, self._clock()
+        timeout_s = terms.timeout_seconds or config.default_timeout_s
+        if timeout_s > config.max_timeout_s:
+            raise InvalidInput(
+                f"timeout_seconds is above {config.max_timeout_s}",
+                {"field": "timeout_seconds", "max_timeout_s": config.max_timeout_s},
+            )
+        return NewJob(
+            id=uuid.uuid4().hex,
+            owner=terms.owner,
+            priority=terms.priority,
+            chunk_texts=min(terms.max_batch_size or config.chunk_texts, config.chunk_texts),
+            deadline_s=now_s + timeout_s,
+            created_s=now_s,
+            idempotency_key=terms.idempotency_key,
+            digest=digest,
+            webhook_url=terms.webhook_url,
+        )
+
+    async def _known(self, terms: JobOptions) -> Job | None:
+        """The job that an idempotency key names already."""
+        if terms.idempotency_key is None:
+            return None
+        job = await self._ask(self._store.by_key, terms.owner, terms.idempotency_key)
+        if job is not None and job.state == "receiving" and job.id not in self._receiving:
+            # Its process died before it had all of it; nobody was told that it was taken.
+            await self._ask(self._store.discard, job.id)
+            return None
+        return job
+
+    async def _same(self, known: Job, terms: JobOptions, digest: str) -> JobView:
+        if known.digest != digest:
+            raise JobRefused("this Idempotency-Key was used for another job")
+        if known.state == "receiving":
+            raise NotReady(_BEING_RECEIVED)
+        return await self.show(known.id, terms.owner)
+
+    def _receive(self, new: NewJob, texts: Iterable[str | None]) -> Job:
+        counted = _at_most(texts, self._config.max_texts)
+        total = self._store.receive(new.id, new.chunk_texts, counted)
+        if not total:
+            raise EmptyBatch("there is not one text; send at least one", {"field": "texts"})
+        return self._store.start(
+            new.id, total, lambda loads: check_capacity(self._config, new.priority, total, loads)
+        )
+
+    def _between(self, job: Job, start: int, stop: int) -> list[dict[str, object]]:
+        found: list[dict[str, object]] = []
+        parts: Iterator[tuple[object, Results]] = self._store.results(job, start, stop)
+        for _, results in parts:
+            found += results
+        skipped = start % job.chunk_texts
+        return found[skipped : skipped + stop - start]
+
+
+def _asked(terms: JobOptions) -> list[object]:
+    return [terms.priority, terms.max_batch_size, terms.timeout_seconds, terms.webhook_url]
+
+
+def _digest(file: BinaryIO) -> "hashlib._Hash":
+    found = hashlib.sha256()
+    while piece := file.read(1 << 20):
+        found.update(piece)
+    return found
+
+
+def _at_most(texts: Iterable[str | None], most: int) -> Iterator[str | None]:
+    for number, text in enumerate(texts):
+        if number >= most:
+            raise BatchTooLarge(
+                f"more texts than the {most} that one job may have", {"max_texts": most}
+            )
+        yield text

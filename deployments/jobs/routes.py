@@ -1,0 +1,287 @@
+"""Routes of batch jobs below ``/api/v1/batch``, and the application that answers them.
+
+It runs in the Jobs deployment; ``relay.py`` brings requests there. The ingress builds it
+too, without ever calling it, for the OpenAPI document.
+"""
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import APIRouter, FastAPI, Header, Query, Request, Response
+from fastapi.responses import StreamingResponse
+from pydantic import ValidationError
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException
+from starlette.routing import BaseRoute
+
+from configs.schema.app import AppConfig
+from deployments.asgi.error_handlers import add_error_handlers
+from deployments.asgi.schemas import PREFIX
+from deployments.errors import InvalidInput
+from deployments.jobs.records import OPEN, Job, JobBacklog, JobOptions, JobView
+from deployments.jobs.result_files import TYPES, Format
+from deployments.jobs.schemas import (
+    WEB_ADDRESS,
+    JobAccepted,
+    JobCancelled,
+    JobFigures,
+    JobRequest,
+    JobResults,
+    JobStatus,
+    JobSummary,
+    Queue,
+    QueueState,
+)
+
+if TYPE_CHECKING:
+    # The ingress has these routes in its document, and no database.
+    from deployments.jobs.job_queue import JobQueue
+
+BATCH = f"{PREFIX}/batch"
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=255,
+        description="Of the caller's choice: a submission with a known key is the job it made.",
+    ),
+]
+Owner = Annotated[str, Header(alias="X-Actor", max_length=255, include_in_schema=False)]
+_FIELDS = ("priority", "max_batch_size", "timeout_seconds", "webhook_url")
+_UPLOAD: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "file": {"type": "string", "format": "binary"},
+                        "text_column": {"type": "string", "default": "text"},
+                        "priority": {"type": "string", "enum": ["high", "medium", "low"]},
+                        "max_batch_size": {"type": "integer", "minimum": 1, "maximum": 1_000},
+                        "timeout_seconds": {"type": "integer", "minimum": 10, "maximum": 604_800},
+                        "webhook_url": {"type": "string", "maxLength": 2_000, **WEB_ADDRESS},
+                    },
+                }
+            }
+        },
+    }
+}
+_NEW: dict[int | str, dict[str, Any]] = {
+    200: {"model": JobAccepted, "description": "Known already."}
+}
+
+
+def build_jobs_app(desk: "Callable[[], JobQueue]", *, owned: bool) -> FastAPI:
+    """The application of all routes below ``BATCH``.
+
+    Args:
+        desk: What does the work.
+        owned: Whether callers are known, and see their own jobs alone.
+    """
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    api = APIRouter(prefix=BATCH, tags=["batch"])
+    _add_submitting(api, desk, owned)
+    _add_showing(api, desk, owned)
+    app.include_router(api)
+    add_error_handlers(app)
+    return app
+
+
+def batch_routes(_config: AppConfig) -> list[BaseRoute]:
+    """The routes for the OpenAPI document; nothing is opened for them."""
+
+    def nobody() -> "JobQueue":
+        raise AssertionError("these routes are documented here and answered elsewhere")
+
+    return build_jobs_app(nobody, owned=False).routes
+
+
+def _add_submitting(api: APIRouter, desk: "Callable[[], JobQueue]", owned: bool) -> None:
+    @api.post("/predict", status_code=202, responses=_NEW)
+    async def submit(
+        body: JobRequest,
+        response: Response,
+        idempotency_key: IdempotencyKey = None,
+        x_actor: Owner = "",
+    ) -> JobAccepted:
+        """Takes texts to be classified in the background."""
+        terms = _terms(body, x_actor if owned else "", idempotency_key)
+        shown, is_new = await desk().submit(terms, body.texts)
+        response.status_code = 202 if is_new else 200
+        return JobAccepted(**_accepted(shown))
+
+    @api.post("/files", status_code=202, responses=_NEW, openapi_extra=_UPLOAD)
+    async def upload(
+        request: Request,
+        response: Response,
+        idempotency_key: IdempotencyKey = None,
+        x_actor: Owner = "",
+    ) -> JobAccepted:
+        """Takes a CSV, JSON lines or Parquet file whose texts are classified in the background."""
+        try:
+            form = await request.form(max_files=1, max_fields=8, max_part_size=4_096)
+        except MultiPartException as error:
+            raise InvalidInput(f"the form cannot be read: {error.message}") from error
+        try:
+            file, column = form.get("file"), form.get("text_column", "text")
+            if not isinstance(file, UploadFile) or not isinstance(column, str):
+                raise InvalidInput("the multipart field `file` is required", {"field": "file"})
+            asked = {name: form[name] for name in _FIELDS if name in form}
+            terms = _terms(_form(asked), x_actor if owned else "", idempotency_key)
+            shown, is_new = await desk().upload(terms, file.file, file.filename or "", column)
+        finally:
+            await form.close()
+        response.status_code = 202 if is_new else 200
+        return JobAccepted(**_accepted(shown))
+
+    @api.delete("/jobs/{job_id}")
+    async def cancel(job_id: str, x_actor: Owner = "") -> JobCancelled:
+        """Ends a job; what was classified by then is kept."""
+        await desk().cancel(job_id, x_actor if owned else "")
+        return JobCancelled(message="the job was cancelled", job_id=job_id, status="cancelled")
+
+
+def _add_showing(api: APIRouter, desk: "Callable[[], JobQueue]", owned: bool) -> None:
+    @api.get("/status/{job_id}")
+    async def status(job_id: str, x_actor: Owner = "") -> JobStatus:
+        """How far a job is, and when it will be done."""
+        shown = await desk().show(job_id, x_actor if owned else "")
+        job = shown.job
+        return JobStatus(
+            **_accepted(shown),
+            processed_texts=job.done_texts,
+            failed_texts=job.failed_texts,
+            retried_texts=job.retried_texts,
+            started_at=job.started_s,
+            completed_at=job.ended_s,
+            error=job.error or None,
+        )
+
+    @api.get("/results/{job_id}")
+    async def results(
+        job_id: str,
+        page: Annotated[int, Query(ge=1, le=1_000_000_000)] = 1,
+        page_size: Annotated[int, Query(ge=1, le=1_000)] = 100,
+        x_actor: Owner = "",
+    ) -> JobResults:
+        """Results by page, while the job goes on too."""
+        found = await desk().page(job_id, x_actor if owned else "", page, page_size)
+        return JobResults(
+            job_id=job_id,
+            status=found.job.state,
+            results=found.results,
+            total_results=found.ready,
+            page=page,
+            page_size=page_size,
+            has_more=page * page_size < found.ready,
+            summary=_summary(found.job),
+        )
+
+    @api.get("/results/{job_id}/file", response_class=Response)
+    async def file(
+        job_id: str,
+        format: Format = "jsonl",
+        x_actor: Owner = "",
+    ) -> StreamingResponse:
+        """All results of a job that has ended, as a file with the texts beside them."""
+        pieces = await desk().file(job_id, x_actor if owned else "", format)
+        name = f"attachment; filename={job_id}.{format}"
+        return StreamingResponse(
+            pieces, media_type=TYPES[format], headers={"content-disposition": name}
+        )
+
+    @api.get("/metrics")
+    async def metrics() -> JobFigures:
+        """Figures of all jobs that are kept."""
+        counts, spent = await desk().counts(), await desk().spent()
+        ended = sum(counts.get(state, 0) for state in ("completed", "failed", "expired"))
+        done = counts.get("completed", 0)
+        return JobFigures(
+            total_jobs=sum(counts.values()),
+            active_jobs=counts.get("processing", 0),
+            completed_jobs=done,
+            failed_jobs=counts.get("failed", 0),
+            average_processing_time_seconds=_mean([seconds for seconds, _ in spent]),
+            average_throughput_tps=desk().texts_per_s,
+            queue_size=sum(counts.get(state, 0) for state in OPEN),
+            average_batch_size=_mean([texts for _, texts in spent]),
+            processing_efficiency=100 * done / ended if ended else None,
+        )
+
+    @api.get("/queue/status")
+    async def queue() -> QueueState:
+        """Jobs that wait or are under way."""
+        return QueueState(
+            queues=_queue(await desk().loads()), timestamp=time.time(), service_status="active"
+        )
+
+
+def _form(asked: dict[str, Any]) -> JobRequest:
+    """The form's fields, checked as those of a JSON body; all of them came as text."""
+    try:
+        return JobRequest.model_validate({"texts": ["-"], **asked}, strict=False)
+    except ValidationError as error:
+        names = ", ".join(sorted({str(item["loc"][0]) for item in error.errors()}))
+        raise InvalidInput(f"not a possible value: {names}", {"field": names}) from None
+
+
+def _terms(body: JobRequest, owner: str, idempotency_key: str | None) -> JobOptions:
+    return JobOptions(
+        owner=owner,
+        priority=body.priority,
+        max_batch_size=body.max_batch_size,
+        timeout_seconds=body.timeout_seconds,
+        webhook_url=body.webhook_url,
+        idempotency_key=idempotency_key,
+    )
+
+
+def _accepted(shown: JobView) -> dict[str, Any]:
+    job = shown.job
+    return {
+        "job_id": job.id,
+        "status": job.state,
+        "total_texts": job.total_texts,
+        "estimated_completion_seconds": None if shown.left_s is None else round(shown.left_s, 1),
+        "created_at": job.created_s,
+        "priority": job.priority,
+        "progress_percentage": round(100 * job.done_texts / max(1, job.total_texts), 2),
+    }
+
+
+def _summary(job: Job) -> JobSummary:
+    good = job.done_texts - job.failed_texts
+    return JobSummary(
+        total_texts=job.total_texts,
+        successful_predictions=good,
+        failed_predictions=job.failed_texts,
+        success_rate=good / max(1, job.done_texts),
+    )
+
+
+def _queue(loads: list[JobBacklog]) -> Queue:
+    def jobs(priority: str) -> int:
+        return sum(load.priority == priority for load in loads)
+
+    def texts(priority: str) -> int:
+        return sum(load.texts for load in loads if load.priority == priority)
+
+    return Queue(
+        high_priority=jobs("high"),
+        medium_priority=jobs("medium"),
+        low_priority=jobs("low"),
+        total=len(loads),
+        high_priority_texts=texts("high"),
+        medium_priority_texts=texts("medium"),
+        low_priority_texts=texts("low"),
+    )
+
+
+def _mean(values: list[float] | list[int]) -> float | None:
+    return sum(values) / len(values) if values else None

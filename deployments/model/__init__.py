@@ -1,0 +1,1 @@
+"""Encodings to scores: the Model deployment and its engines."""

@@ -1,0 +1,70 @@
+"""Scores golden texts in a replica's engine thread, between the batches of requests.
+
+``model.py`` asks for it when ``controller.py`` probes a version; ``probe.py`` judges the result.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+
+import numpy as np
+
+from deployments.model.runner import LoadedModel
+from deployments.payloads import FloatArray, IntArray, Probe
+from registry.records import Bundle
+
+Encode = Callable[[Bundle, Sequence[str]], list[IntArray]]
+"""Token ids of each text, by the bundle's own tokenizer. Takes a tenth of a second to open one."""
+
+# Longest that golden texts keep the engine from requests at once; one text may take longer.
+_TURN_S = 0.02
+
+
+class Golden:
+    """Probes the models of one replica. For one event loop.
+
+    Args:
+        engine_thread: Where models run, one batch or one turn of golden texts at a time.
+        encode: The tokenizer stage's way from texts to ids.
+    """
+
+    def __init__(self, engine_thread: Executor, encode: Encode) -> None:
+        self._engine_thread = engine_thread
+        self._encode = encode
+        # Kept, because each probe asks the champion as well.
+        self._encoded: dict[str, tuple[tuple[str, ...], list[IntArray]]] = {}
+
+    async def probe(self, loaded: LoadedModel, texts: Sequence[str]) -> Probe:
+        """Scores texts one by one; requests wait for one turn at a time."""
+        loop = asyncio.get_running_loop()
+        rows = await self._token_ids(loaded.bundle, tuple(texts))
+        scored: list[tuple[FloatArray, float]] = []
+        while len(scored) < len(rows):
+            left = rows[len(scored) :]
+            scored += await loop.run_in_executor(self._engine_thread, _turn, loaded, left)
+        text_s = float(np.median([seconds for _, seconds in scored]))
+        return Probe(np.concatenate([scores for scores, _ in scored]), text_s)
+
+    def forget(self, digest: str) -> None:
+        """The model is let go."""
+        self._encoded.pop(digest, None)
+
+    async def _token_ids(self, bundle: Bundle, texts: tuple[str, ...]) -> list[IntArray]:
+        known, rows = self._encoded.get(bundle.digest, ((), []))
+        if known != texts:
+            rows = await asyncio.to_thread(self._encode, bundle, texts)
+            self._encoded[bundle.digest] = texts, rows
+        return rows
+
+
+def _turn(loaded: LoadedModel, rows: Sequence[IntArray]) -> list[tuple[FloatArray, float]]:
+    """Scores and seconds of the first of ``rows``, as many as a turn has time for."""
+    began_s = time.perf_counter()
+    scored = []
+    for row in rows:
+        started_s = time.perf_counter()
+        scored.append((loaded.score([row]), time.perf_counter() - started_s))
+        if time.perf_counter() - began_s >= _TURN_S:
+            break
+    return scored

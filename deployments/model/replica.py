@@ -1,0 +1,294 @@
+"""Token ids to scores: the last stage, and the only one that computes.
+
+A replica holds every live model version, gathers the encodings of all RPCs in one
+window, cuts the window into the batches of least cost and runs them one after another in
+its engine thread, so the event loop stays free for the next window.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+
+from configs.schema.app import BatchingConfig, ModelConfig
+from deployments.autoscaling import Utilisation
+from deployments.batching.batcher import Batcher, Expired, Postponed, Ticket
+from deployments.batching.planner import PlannedBatch
+from deployments.bundles import BundleCache
+from deployments.model.engines import open_engine
+from deployments.model.golden_probe import Encode, Golden
+from deployments.model.runner import LoadedModel, PlannedModel, with_surface
+from deployments.model.spans import engine_spans, queue_spans
+from deployments.payloads import EncodingBatch, FloatArray, IntArray, Probe, ScoreBatch
+from deployments.telemetry.spans import Span, SpanContext
+
+# A word, a sentence, a paragraph.
+_WARM_UP_TOKENS = (3, 24, 128)
+# A new plan is worth it once a quarter as many texts have come as are left of the present one.
+_WORTH_A_PLAN = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class _Encoding:
+    digest: str
+    ids: IntArray
+    context: SpanContext | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Scored:
+    """One text's result.
+
+    ``batch`` is set for the first row of an engine batch, ``spans`` for the first row of each
+    sampled request in it.
+    """
+
+    scores: FloatArray
+    infer_s: float
+    cost_s: float
+    batch: tuple[float, ...] | None
+    spans: tuple[Span, ...]
+
+
+_Ticket = Ticket[_Encoding, _Scored]
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A planned batch of a window, with the model that it is for."""
+
+    model: PlannedModel
+    planned: PlannedBatch
+    positions: tuple[int, ...]
+
+
+class ModelReplica:
+    """Scores encodings. One instance per replica; call from its event loop."""
+
+    def __init__(
+        self,
+        bundles: BundleCache,
+        model: ModelConfig,
+        batching: BatchingConfig,
+        *,
+        threads: int,
+        gpu_share: float,
+        encode: Encode,
+        replans: bool = False,
+    ) -> None:
+        """Holds no model yet.
+
+        With ``replans`` a window is planned anew between its engine batches, with the texts that
+        have come: cheaper batches and earlier answers, but smaller hops; for where they are calls.
+        """
+        self._bundles = bundles
+        self._config = model
+        self._batching = batching
+        self._threads = threads
+        self._gpu_share = gpu_share
+        self._replans = replans
+        self._models: dict[str, PlannedModel] = {}
+        self._loading = asyncio.Lock()
+        self._utilisation = Utilisation(time.monotonic())
+        self._engine_thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
+        self._golden = Golden(self._engine_thread, encode)
+        self._window = Batcher[_Encoding, _Scored](
+            self._run_window,
+            max_items=max(batching.max_hop_texts, batching.max_batch_texts),
+            slots=1,
+            # Back-pressure is the ingress's: what its RPCs in flight carry always fits here.
+            max_queued=1 << 30,
+            bulk_ratio=batching.bulk_ratio,
+        )
+
+    async def load(self, digest: str) -> None:
+        """Opens and warms up a bundle; does nothing when it is loaded already.
+
+        Raises:
+            RegistryError: The bundle cannot be had or fails its digest check.
+        """
+        async with self._loading:
+            if digest in self._models:
+                return
+            bundle = await self._bundles.get(digest)
+            # Opening takes the longest and leaves the engine thread to the models that serve.
+            engine = await asyncio.to_thread(
+                open_engine,
+                bundle,
+                provider=self._config.provider,
+                threads=self._threads,
+                gpu_share=self._gpu_share,
+            )
+            # So does measuring a further model's costs.
+            thread = self._engine_thread if not self._models else None
+            self._models[digest] = await asyncio.get_running_loop().run_in_executor(
+                thread, self._warm_up, LoadedModel(bundle, engine)
+            )
+
+    async def probe(self, digest: str, texts: Sequence[str]) -> Probe:
+        """Scores texts one by one with a loaded model, between the batches of others."""
+        await self.load(digest)
+        return await self._golden.probe(self._models[digest].loaded, texts)
+
+    async def let_go(self, digest: str) -> None:
+        """Frees a model that no request is routed to any more."""
+        self._models.pop(digest, None)
+        self._golden.forget(digest)
+
+    async def run(self, batch: EncodingBatch) -> ScoreBatch:
+        """Scores one payload; row i belongs to its text i.
+
+        Raises:
+            RegistryError: The payload's bundle is not loaded and cannot be.
+        """
+        await self.load(batch.digest)
+        rows = np.split(batch.ids, np.cumsum(batch.lengths)[:-1])
+        contexts = batch.contexts or (None,) * len(rows)
+        now = time.monotonic()
+        tickets = [
+            self._window.submit(
+                [_Encoding(batch.digest, row, context)], now + remaining, bulk=bulk
+            )[0]
+            for row, context, remaining, bulk in zip(
+                rows, contexts, batch.remaining_s.tolist(), batch.bulk.tolist(), strict=True
+            )
+        ]
+        try:
+            outcomes = await asyncio.gather(
+                *(ticket.future for ticket in tickets), return_exceptions=True
+            )
+        except asyncio.CancelledError:
+            for ticket in tickets:
+                ticket.future.cancel()
+            raise
+        return self._collect(batch, tickets, outcomes)
+
+    async def check(self) -> None:
+        """Runs one text through every loaded model; raises what the engine raises."""
+        for digest in tuple(self._models):
+            ids = np.array([0, 1, 2], dtype=np.int32)
+            lengths = np.array([3], dtype=np.int32)
+            budget = np.array([30.0], dtype=np.float32)
+            bulk = np.array([False])
+            await self.run(EncodingBatch(digest, ids, lengths, budget, bulk))
+
+    def utilisation(self) -> dict[str, float]:
+        """How busy the engine was since the last call, and the predicted time of the queue."""
+        return self._utilisation.read(self._window.queued, time.monotonic())
+
+    def _warm_up(self, loaded: LoadedModel) -> PlannedModel:
+        for _ in range(self._config.warmup_runs):
+            for tokens in _WARM_UP_TOKENS:
+                length = min(tokens, loaded.bundle.max_tokens)
+                loaded.score([np.full(length, loaded.bundle.engine.pad_id, dtype=np.int32)])
+        return with_surface(
+            loaded,
+            self._batching,
+            self._config,
+            folder=self._bundles.directory,
+            threads=self._threads,
+        )
+
+    async def _run_window(self, tickets: list[_Ticket]) -> list[_Scored | Exception]:
+        runs = self._plan(tickets)
+        # Bulk that overtakes has its turn by right; other bulk stops for whoever comes.
+        yields = tickets[0].bulk and not self._window.interactive_queued
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._engine_thread, self._score, tickets, runs, yields)
+
+    def _plan(self, tickets: Sequence[_Ticket]) -> list[_Run]:
+        """The window's batches, by deadline, then by arrival."""
+        groups: dict[str, list[int]] = {}
+        for position, ticket in enumerate(tickets):
+            groups.setdefault(ticket.item.digest, []).append(position)
+        runs: list[tuple[float, int, _Run]] = []
+        for digest, positions in groups.items():
+            model = self._models[digest]
+            for planned in model.plan([len(tickets[i].item.ids) for i in positions]):
+                rows = tuple(positions[i] for i in planned.indices)
+                deadline_s = min(tickets[i].deadline_s for i in rows)
+                runs.append((deadline_s, min(rows), _Run(model, planned, rows)))
+        return [run for *_, run in sorted(runs, key=lambda entry: entry[:2])]
+
+    def _score(
+        self, tickets: Sequence[_Ticket], runs: Sequence[_Run], yields: bool
+    ) -> list[_Scored | Exception]:
+        """Runs batches in the engine thread; what expired or was withdrawn is left out.
+
+        What is left of bulk is postponed as soon as an interactive text waits, with ``yields``;
+        of an interactive window, where that is allowed, when a new plan is worth it.
+        """
+        results: list[_Scored | Exception] = [Expired()] * len(tickets)
+        left = len(tickets)
+        for run in runs:
+            waiting = self._window.interactive_queued
+            worth = self._replans and left < len(tickets) and waiting >= left * _WORTH_A_PLAN
+            if (yields and waiting) or (worth and not tickets[0].bulk):
+                for i in run.positions:
+                    results[i] = Postponed()
+                continue
+            left -= len(run.positions)
+            now = time.monotonic()
+            wanted = [
+                i
+                for i in run.positions
+                if tickets[i].deadline_s > now and not tickets[i].future.done()
+            ]
+            if wanted:
+                self._score_batch(tickets, run, wanted, results)
+        return results
+
+    def _score_batch(
+        self,
+        tickets: Sequence[_Ticket],
+        run: _Run,
+        wanted: Sequence[int],
+        results: list[_Scored | Exception],
+    ) -> None:
+        rows = [tickets[i].item.ids for i in wanted]
+        started = time.monotonic()
+        scores = run.model.loaded.score(rows)
+        infer_s = time.monotonic() - started
+        self._utilisation.add(len(run.positions), infer_s, run.planned.cost_s)
+        cells = len(rows) * len(rows[0])
+        cost_s = run.planned.cost_s / len(run.positions)
+        whole = len(wanted) == len(run.positions)
+        facts = (len(rows), sum(map(len, rows)), cells, run.planned.cost_s, infer_s)
+        asked = [tickets[i] for i in wanted]
+        spans = engine_spans(asked, run.model.loaded.bundle.digest, facts, started)
+        for row, i in enumerate(wanted):
+            batch = facts if row == 0 and whole else None
+            results[i] = _Scored(scores[row], infer_s, cost_s, batch, spans.get(row, ()))
+
+    def _collect(
+        self,
+        batch: EncodingBatch,
+        tickets: Sequence[_Ticket],
+        outcomes: Sequence[_Scored | BaseException],
+    ) -> ScoreBatch:
+        labels = len(self._models[batch.digest].loaded.bundle.labels)
+        scores = np.full((len(tickets), labels), np.nan, dtype=np.float32)
+        expired = np.zeros(len(tickets), dtype=np.bool_)
+        # Rows: queue, infer, cost.
+        seconds = np.zeros((3, len(tickets)), dtype=np.float32)
+        batches: list[tuple[float, ...]] = []
+        spans = queue_spans(tickets, batch.contexts) if batch.contexts else []
+        for i, (ticket, outcome) in enumerate(zip(tickets, outcomes, strict=True)):
+            if isinstance(outcome, _Scored):
+                scores[i] = outcome.scores
+                seconds[:, i] = ticket.waited_s, outcome.infer_s, outcome.cost_s
+                if outcome.batch is not None:
+                    batches.append(outcome.batch)
+                spans.extend(outcome.spans)
+            elif isinstance(outcome, Expired):
+                expired[i] = True
+            else:
+                raise outcome
+        facts = np.array(batches, dtype=np.float32).reshape(len(batches), 5)
+        queue_s, infer_s, cost_s = seconds
+        return ScoreBatch(
+            batch.digest, scores, expired, queue_s, infer_s, cost_s, facts, tuple(spans)
+        )

@@ -1,0 +1,116 @@
+"""One model version inside a replica: engine, padding, temperature, and what a batch costs."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from configs.schema.app import BatchingConfig, ModelConfig
+from deployments.batching.cost_surface import CostSurface, host_fingerprint, keep, measure, recall
+from deployments.batching.planner import PlannedBatch, plan
+from deployments.model.engines import Engine
+from deployments.payloads import FloatArray, IntArray
+from registry.bundles.bundle import TOKENIZER_FILE
+from registry.records import Bundle
+
+# Models of one shape differ by a few bytes: numbers of variable length, names of versions.
+_SAME_BYTES = 65_536
+
+
+class LoadedModel:
+    """One bundle, ready to run. Not safe to share between threads."""
+
+    def __init__(self, bundle: Bundle, engine: Engine) -> None:
+        self.bundle = bundle
+        self.engine = engine
+
+    @property
+    def rows_interact(self) -> bool:
+        """Whether a row's logits depend on the other rows of its batch.
+
+        Dynamic INT8 takes one activation scale for a whole batch. `sentigraph export` and `import`
+        freeze the scales where they can; an 8-bit file from elsewhere may not have it so.
+        """
+        return not self.bundle.engine.batch_invariant and self.engine.device == "cpu"
+
+    def score(self, rows: Sequence[IntArray]) -> FloatArray:
+        """Probabilities ``[len(rows), labels] float32`` of one batch, padded to its longest row."""
+        longest = max(map(len, rows))
+        ids = np.full((len(rows), longest), self.bundle.engine.pad_id, dtype=np.int64)
+        mask = np.zeros((len(rows), longest), dtype=np.int64)
+        for index, row in enumerate(rows):
+            ids[index, : len(row)] = row
+            mask[index, : len(row)] = 1
+        return softmax(self.engine.run(ids, mask) / np.float32(self.bundle.temperature))
+
+
+class PlannedModel:
+    """A loaded model and the batches that suit it."""
+
+    def __init__(self, loaded: LoadedModel, surface: CostSurface, batching: BatchingConfig) -> None:
+        self.loaded = loaded
+        self.surface = surface
+        alone = batching.reproducible_scores and loaded.rows_interact
+        self._max_texts = 1 if alone else batching.max_batch_texts
+        self._max_tokens = batching.max_batch_tokens
+
+    def plan(self, lengths: Sequence[int]) -> list[PlannedBatch]:
+        """See ``planner.plan``."""
+        return plan(lengths, self.surface, max_texts=self._max_texts, max_tokens=self._max_tokens)
+
+
+def with_surface(
+    loaded: LoadedModel,
+    batching: BatchingConfig,
+    model: ModelConfig,
+    *,
+    folder: Path,
+    threads: int,
+) -> PlannedModel:
+    """Recalls the cost surface of such a model on this kind of host, or measures and keeps it.
+
+    What a batch costs depends on the model's shape, not on the values of its weights: a version
+    that was trained anew has the surface of the one before, and goes live without a measurement.
+    """
+    alone = batching.reproducible_scores and loaded.rows_interact
+    max_rows = 1 if alone else batching.max_batch_texts
+    bundle = loaded.bundle
+    fingerprint = host_fingerprint(
+        *(loaded.engine.build, threads, max_rows, batching.max_batch_tokens, *_shape(bundle))
+    )
+    surface = recall(folder, fingerprint)
+    if surface is None:
+        in_this_thread = threads == 1 and loaded.engine.device == "cpu"
+
+        def run(rows: int, tokens: int) -> None:
+            loaded.score([np.full(tokens, bundle.engine.pad_id, dtype=np.int32)] * rows)
+
+        surface = measure(
+            run,
+            max_rows=max_rows,
+            max_tokens=bundle.max_tokens,
+            max_cells=batching.max_batch_tokens,
+            budget_s=model.surface_budget_ms / 1_000,
+            # What else the machine does while replicas start is not this engine's cost.
+            clock=time.thread_time if in_this_thread else time.perf_counter,
+        )
+        keep(folder, fingerprint, surface)
+    return PlannedModel(loaded, surface, batching)
+
+
+def _shape(bundle: Bundle) -> tuple[object, ...]:
+    """The same for models of one architecture and precision: the sizes of their files, nearly."""
+    sizes = sorted(
+        (name, round(size / _SAME_BYTES))
+        for name, (_, size) in bundle.files.items()
+        if name != TOKENIZER_FILE
+    )
+    return (bundle.engine, bundle.max_tokens, len(bundle.labels), *sizes)
+
+
+def softmax(logits: FloatArray) -> FloatArray:
+    """Rows of ``[n, labels]`` to probabilities, shifted by the row's maximum against overflow."""
+    exponent = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    scores: FloatArray = (exponent / exponent.sum(axis=-1, keepdims=True)).astype(np.float32)
+    return scores

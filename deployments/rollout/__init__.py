@@ -1,0 +1,1 @@
+"""The Registry deployment: watches aliases, loads, probes, switches and drains versions."""

@@ -1,0 +1,103 @@
+"""The last look at a version before it may answer: golden texts on every replica. Pure.
+
+A version that crashes, answers with other shapes or with no numbers, takes many times
+as long as the champion, or contradicts it on plain sentences never sees a request.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from configs.schema.registry import RolloutConfig
+from deployments.payloads import Probe
+from deployments.versions import ServedVersion
+
+GOLDEN_TEXTS = (
+    "I love it.",
+    "I hate it.",
+    "This is wonderful, thank you so much!",
+    "This is terrible, I want my money back.",
+    "The best phone that I have ever had.",
+    "The worst phone that I have ever had.",
+    "Excellent service and very friendly people.",
+    "Awful service and very rude people.",
+    "What a beautiful film, I enjoyed every minute.",
+    "What a boring film, I nearly fell asleep.",
+    "Delicious food, we will come again.",
+    "Disgusting food, never again.",
+    "It works perfectly and looks great.",
+    "It broke after a day and looks cheap.",
+    "I am so happy with this purchase.",
+    "I am so disappointed with this purchase.",
+)
+
+
+def rejection_reason(
+    candidate: ServedVersion,
+    probes: Sequence[Probe],
+    champion: ServedVersion,
+    references: Sequence[Probe],
+    limits: RolloutConfig,
+    *,
+    answers: bool,
+) -> str | None:
+    """Why ``candidate`` may not go live, in one sentence; None when it may.
+
+    Args:
+        candidate: The version.
+        probes: Its golden scores, from every replica.
+        champion: The version that answers now.
+        references: The champion's golden scores from the same replicas.
+        limits: What is tolerated.
+        answers: Whether it shall answer requests, or only be asked in the shadow.
+    """
+    problem = _malformed(candidate, probes)
+    if problem is not None or not answers:
+        return problem
+    return _worse(candidate, probes, champion, references, limits=limits)
+
+
+def _malformed(candidate: ServedVersion, probes: Sequence[Probe]) -> str | None:
+    for probe in probes:
+        if probe.scores.shape != (len(GOLDEN_TEXTS), len(candidate.labels)):
+            return f"scores have shape {probe.scores.shape}, not one for each of its labels"
+        if not np.isfinite(probe.scores).all() or np.abs(probe.scores.sum(1) - 1).max() > 0.01:
+            return "scores are no probabilities"
+    if max(float(np.abs(p.scores - probes[0].scores).max()) for p in probes) > 0.01:
+        return "replicas disagree about the golden texts"
+    return None
+
+
+def _worse(
+    candidate: ServedVersion,
+    probes: Sequence[Probe],
+    champion: ServedVersion,
+    references: Sequence[Probe],
+    *,
+    limits: RolloutConfig,
+) -> str | None:
+    mine_s, theirs_s = _median_s(probes), _median_s(references)
+    if mine_s > limits.max_slowdown * theirs_s:
+        return (
+            f"a text takes {mine_s * 1_000:.1f} ms, the champion {theirs_s * 1_000:.1f} ms: "
+            f"more than {limits.max_slowdown:g} times as long"
+        )
+    if set(candidate.labels) == set(champion.labels):
+        agreed = np.mean(
+            [
+                candidate.labels[mine] == champion.labels[theirs]
+                for mine, theirs in zip(
+                    probes[0].scores.argmax(1), references[0].scores.argmax(1), strict=True
+                )
+            ]
+        )
+        if agreed < limits.min_golden_agreement:
+            return (
+                f"it agrees with the champion on {agreed:.0%} of the golden texts, "
+                f"{limits.min_golden_agreement:.0%} are asked"
+            )
+    return None
+
+
+def _median_s(probes: Sequence[Probe]) -> float:
+    return float(np.median([probe.text_s for probe in probes]))

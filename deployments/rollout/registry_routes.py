@@ -1,0 +1,58 @@
+"""The registry's HTTP application: its routes, and its errors in the one error body.
+
+It runs in the Registry deployment; ``relay.py`` brings requests there. The ingress
+builds it too, without ever calling it, because its OpenAPI document describes these
+routes as well.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from fastapi import FastAPI, Request, Response
+from starlette.routing import BaseRoute
+
+from configs.schema.app import AppConfig
+from deployments.asgi.error_handlers import add_error_handlers, error_answer
+from deployments.rollout.change_feed import ChangeFeed
+from registry.api.dependencies import Backend, Changes
+from registry.api.router import build_router
+from registry.catalog.uploads import Uploads
+from registry.errors import BackendUnavailable, RegistryError
+from registry.model_registry import ModelRegistry
+
+_log = logging.getLogger("ray.serve")
+
+
+def build_registry_app(config: AppConfig, registry: ModelRegistry, changes: Changes) -> FastAPI:
+    """The application of all routes below ``/api/v1/models``."""
+    uploads = Uploads(
+        registry.store,
+        registry.lifecycle,
+        Path(config.registry.bundle_cache_dir),
+        config.registry.max_artifact_bytes,
+    )
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    app.include_router(build_router(Backend(registry, uploads, changes)))
+    add_error_handlers(app)
+    app.add_exception_handler(RegistryError, _on_registry_error)
+    return app
+
+
+def registry_routes(config: AppConfig) -> Sequence[BaseRoute]:
+    """The routes for the OpenAPI document; nothing is opened for them."""
+    registry = ModelRegistry(config.registry.tracking_uri, config.registry.artifact_root)
+    return build_registry_app(config, registry, ChangeFeed()).routes
+
+
+async def _on_registry_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RegistryError)
+    if error.status < 500:
+        return error_answer(request, error.status, error.code, error.message)
+    # Addresses and paths belong in the log, not in the answer.
+    _log.error("registry request failed: %s", error.message)
+    if isinstance(error, BackendUnavailable):
+        message = "the model registry does not answer; predictions go on with what is loaded"
+        return error_answer(request, 503, error.code, message, headers={"retry-after": "5"})
+    message = "the stored files are not those that were registered"
+    return error_answer(request, error.status, error.code, message)

@@ -1,0 +1,136 @@
+"""Drives an automatic release: looks at what ingresses have seen, and takes the next step.
+
+Lives in the Registry deployment and is called by its watch loop. Everything that must outlive a
+restart is in MLflow: the step in the audit ledger, the counts in a tag.
+``registry/releases/decision.py`` decides; ``registry/releases/releases.py`` makes the change, by
+the rules that hold for everybody.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from deployments.payloads import Counts, FeedbackResult
+from deployments.versions import RoutingTable, TrafficSlot
+from registry.errors import ApprovalRequired, Conflict, GateFailed
+from registry.policy import ReleasePolicy
+from registry.records import Release
+from registry.releases.decision import ReleaseDecision, ReleaseProgress, decide
+from registry.releases.releases import ACTOR, Releases
+from registry.releases.sequential_test import PairedCount
+
+_log = logging.getLogger("ray.serve")
+# A person's hold or a new policy is noticed after this time; counts are kept as often.
+_LOOK_S = 5.0
+
+
+class Ingresses(Protocol):
+    """All ingress replicas, each of which has seen a part of the traffic."""
+
+    async def observed(self, digest: str) -> Sequence[Counts]:
+        """What each has counted of a candidate since the last call."""
+        ...
+
+    async def judge(self, prediction_id: str, label: str) -> Sequence[FeedbackResult | None]:
+        """Has each judge an answer; None from those who do not remember it."""
+        ...
+
+
+class ReleaseDriver:
+    """One model's releases. Call from one task."""
+
+    def __init__(self, name: str, releases: Releases, ingresses: Ingresses) -> None:
+        self._name = name
+        self._releases = releases
+        self._ingresses = ingresses
+        self._release: Release | None = None
+        self._policy = ReleasePolicy()
+        self._progress = ReleaseProgress(0, 0)
+        self._looked_s: float | None = None
+        self._kept_s = 0.0
+
+    def look_again(self) -> None:
+        """Somebody changed the model's places: ask the registry before the next decision."""
+        self._looked_s = None
+
+    async def tick(self, routes: RoutingTable) -> None:
+        """Counts what was seen since the last call, and acts on it.
+
+        Raises:
+            RegistryError: MLflow does not answer; counts are kept here until it does.
+        """
+        now = time.monotonic()
+        if self._looked_s is None or (self._release and now - self._looked_s > _LOOK_S):
+            await self._look()
+        release = self._release
+        slot: TrafficSlot | None = getattr(routes, release.slot) if release is not None else None
+        if release is None or slot is None or slot.model.version != release.version:
+            return
+        progress = self._progress.at(release)
+        for counts in await self._ingresses.observed(slot.model.digest):
+            progress = progress.plus(release.slot, _tallies(counts))
+        changed, self._progress = progress != self._progress, progress
+        in_step_s = time.time() - release.since_s
+        verdict = decide(progress, self._policy, release.steps, in_step_s)
+        acts = verdict.action != "wait" and not (release.held and verdict.action != "roll_back")
+        if acts or (changed and now - self._kept_s > _LOOK_S):
+            await asyncio.to_thread(self._releases.keep, self._name, progress)
+            self._kept_s = now
+        if acts:
+            await self._act(release, verdict)
+
+    async def refused(self, version: int, reason: str) -> bool:
+        """A replica objects to a version: rolls back its release, if it has one.
+
+        Returns:
+            Whether it had one.
+        """
+        release, _, _ = await asyncio.to_thread(self._releases.look, self._name)
+        if release is None or release.version != version:
+            return False
+        await asyncio.to_thread(self._releases.roll_back, self._name, release, reason, None)
+        self.look_again()
+        return True
+
+    async def _look(self) -> None:
+        found = await asyncio.to_thread(self._releases.look, self._name)
+        release, problem, self._policy = found
+        if release is not None and problem:
+            await asyncio.to_thread(self._releases.abort, self._name, actor=ACTOR, reason=problem)
+            release = None
+        if release is not None and self._progress.release != release.id:
+            self._progress = await asyncio.to_thread(self._releases.progress, self._name)
+        self._release = release
+        self._looked_s = time.monotonic()
+
+    async def _act(self, release: Release, verdict: ReleaseDecision) -> None:
+        releases, name = self._releases, self._name
+        self.look_again()
+        try:
+            if verdict.action == "roll_back":
+                await asyncio.to_thread(releases.roll_back, name, release, verdict.reason, verdict)
+            elif verdict.action == "hold":
+                reason = verdict.reason
+                await asyncio.to_thread(releases.hold, name, actor=ACTOR, reason=reason)
+            else:
+                await asyncio.to_thread(releases.go_on, name, release, verdict)
+        except Conflict as conflict:
+            # A person was faster; what he did is seen by the next look.
+            _log.info("release not moved on: %s", conflict.message)
+        except (GateFailed, ApprovalRequired) as refusal:
+            reason = refusal.message
+            await asyncio.to_thread(releases.hold, name, actor=ACTOR, reason=reason)
+        _log.info(
+            "release decided",
+            extra={
+                "model_version": release.version,
+                "step": release.step,
+                "action": verdict.action,
+            },
+        )
+
+
+def _tallies(counts: Counts) -> Mapping[str, PairedCount]:
+    return {name: PairedCount(*three) for name, three in counts.items()}

@@ -1,0 +1,94 @@
+"""Serve's options of a deployment: how many replicas, of what size, and what changes that."""
+
+from typing import Any
+
+from ray import serve
+
+from configs.schema.replicas import AutoscalingConfig, ReplicaConfig
+
+
+def deployment(
+    cls: type,
+    size: ReplicaConfig,
+    *,
+    name: str | None = None,
+    replicas: int | None = None,
+    scaling: AutoscalingConfig | None = None,
+    policy: dict[str, Any] | None = None,
+    stop_s: float = 20,
+) -> serve.Deployment:
+    """A Serve deployment of ``cls``.
+
+    Args:
+        cls: The replica's class.
+        size: Resources and bounds.
+        name: Its name where that is not the class's.
+        replicas: Instead of ``size.num_replicas``.
+        scaling: Targets; without them, or without room to grow, the number is fixed.
+        policy: Serve's ``autoscaling_config.policy``; None is by ongoing requests.
+        stop_s: Time to stop before a replica is killed.
+    """
+    count = replicas or max(1, size.num_replicas)
+    options = {"num_cpus": size.num_cpus}
+    if size.num_gpus:
+        options["num_gpus"] = size.num_gpus
+    return serve.deployment(
+        cls,
+        name=name or cls.__name__,
+        **_scale(count, size, scaling, policy),
+        ray_actor_options=options,
+        max_ongoing_requests=size.max_ongoing_requests,
+        # With the default of 0 a code update stops an only replica before its successor is up.
+        max_surge_percent=100 if count == 1 else 25,
+        health_check_period_s=10,
+        graceful_shutdown_wait_loop_s=0.5,
+        graceful_shutdown_timeout_s=stop_s,
+    )
+
+
+def fused(model: ReplicaConfig, ingress: ReplicaConfig) -> ReplicaConfig:
+    """The size of a replica that computes as a model and takes requests as an ingress."""
+    return model.model_copy(update={"max_ongoing_requests": ingress.max_ongoing_requests})
+
+
+def by_engine(scaling: AutoscalingConfig | None) -> dict[str, Any] | None:
+    """The policy of replicas that hold engines."""
+    if scaling is None:
+        return None
+    return {
+        "policy_function": "deployments.autoscaling:ModelPolicy",
+        "policy_kwargs": {
+            "target_busy_ratio": scaling.target_busy_ratio,
+            "target_wait_ms": scaling.target_wait_ms,
+            "target_ongoing_requests": scaling.target_ongoing_requests,
+        },
+    }
+
+
+def by_lag(scaling: AutoscalingConfig | None) -> dict[str, Any] | None:
+    """The policy of replicas that work off a topic."""
+    if scaling is None:
+        return None
+    arguments = {"target_drain_s": scaling.target_drain_s}
+    return {"policy_function": "deployments.autoscaling:LagPolicy", "policy_kwargs": arguments}
+
+
+def _scale(
+    count: int,
+    size: ReplicaConfig,
+    scaling: AutoscalingConfig | None,
+    policy: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """Serve's arguments for a fixed number of replicas, or for one between two bounds."""
+    if scaling is None or size.max_replicas <= count:
+        return {"num_replicas": count}
+    bounds: dict[str, Any] = {
+        "min_replicas": count,
+        "max_replicas": size.max_replicas,
+        "target_ongoing_requests": scaling.target_ongoing_requests,
+        "upscale_delay_s": scaling.upscale_delay_s,
+        "downscale_delay_s": scaling.downscale_delay_s,
+    }
+    if policy is not None:
+        bounds["policy"] = policy
+    return {"autoscaling_config": bounds}

@@ -1,0 +1,174 @@
+"""The messages: bytes of Kafka → a text to classify, a prediction → bytes of Kafka.
+
+Nothing in a result's value says when or by whom a message was answered, so a message that is
+delivered twice gives the same result twice (ADR 0014); only a traced one's headers differ.
+``docs/schemas/`` holds the JSON Schemas.
+"""
+
+import hashlib
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field
+
+from configs.schema.app import LimitsConfig
+from deployments.errors import InvalidInput, TextEmpty, TextTooLong
+from deployments.inference.validation import parse
+from deployments.predictions import Prediction
+from deployments.telemetry.spans import Trace
+from deployments.versions import BACKENDS, ServedVersion
+
+Headers = Sequence[tuple[str, bytes]]
+# Name space of prediction ids.
+_IDS = uuid.UUID("c41d2c5e-7e3b-4e52-a5d9-6e0a4f0d8b17")
+# W3C trace context and our correlation id go from a request to its result as they are.
+_PASSED_ON = ("traceparent", "tracestate", "x-correlation-id")
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message as it lies in a topic.
+
+    Attributes:
+        legible: Whether all header names are UTF-8; of others ``headers`` shows the ASCII part.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = field(default=())
+    legible: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One message to be written."""
+
+    topic: str
+    key: bytes | None
+    value: bytes
+    headers: Headers = field(default=())
+
+
+class StreamRequest(BaseModel):
+    """A message of the requests topic. Other fields are allowed and have no effect."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
+
+    id: str = Field(
+        min_length=1, max_length=256, description="The sender's name for it; the result's key."
+    )
+    text: str = Field(description="What to classify.")
+
+
+class StreamResult(BaseModel):
+    """A message of the responses topic."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    id: str = Field(description="As in the request.")
+    prediction_id: str = Field(
+        description="UUID made of id, text and model: a repeated delivery has the same."
+    )
+    label: str
+    score: float = Field(ge=0, le=1, description="Probability of the label.")
+    scores: dict[str, float] = Field(description="Probability by label.")
+    n_tokens: int = Field(ge=0)
+    truncated: bool = Field(description="Whether the model saw only the beginning.")
+    text_length: int = Field(ge=1, description="Characters, without white space around.")
+    model_name: str
+    model_version: int
+    model_digest: str
+    backend: str
+
+
+def read_request(message: Message, limits: LimitsConfig) -> StreamRequest:
+    """The request in a message, its text without white space around.
+
+    Raises:
+        RequestError: What HTTP would say of the same body; the message names no content.
+    """
+    if not message.legible:
+        raise InvalidInput("a header's name is not UTF-8", {"field": "headers"})
+    if message.value is None:
+        raise InvalidInput("the message has no value", {"field": "value"})
+    request = parse(StreamRequest, message.value)
+    if len(request.text) > limits.max_text_chars:
+        raise TextTooLong(
+            f"the text has {len(request.text)} characters, at most "
+            f"{limits.max_text_chars} are allowed",
+            {"field": "text", "max_text_chars": limits.max_text_chars},
+        )
+    stripped = request.text.strip()
+    if not stripped:
+        raise TextEmpty("the text is empty or only white space", {"field": "text"})
+    return request.model_copy(update={"text": stripped})
+
+
+def prediction_id(request: StreamRequest, model: ServedVersion) -> str:
+    """The same UUID for the same id, text and model, whenever it is made."""
+    content = hashlib.blake2b(digest_size=16)
+    for part in (request.id, request.text, model.digest):
+        content.update(part.encode("utf-8", "surrogatepass") + b"\0")
+    return str(uuid.uuid5(_IDS, content.hexdigest()))
+
+
+def scores_of(model: ServedVersion, prediction: Prediction) -> tuple[str, dict[str, float]]:
+    """The label, and all probabilities as they are shown everywhere."""
+    rounded = [round(score, 6) for score in prediction.scores.tolist()]
+    best = max(range(len(rounded)), key=rounded.__getitem__)
+    return model.labels[best], dict(zip(model.labels, rounded, strict=True))
+
+
+def result(
+    topic: str,
+    message: Message,
+    request: StreamRequest,
+    model: ServedVersion,
+    prediction: Prediction,
+    *,
+    trace: Trace | None = None,
+) -> Outgoing:
+    """What goes to the responses topic; its value is a ``StreamResult``.
+
+    A sampled message's result belongs to the span that answered it, any other's to the
+    span that sent the request.
+    """
+    label, scores = scores_of(model, prediction)
+    value = {
+        "id": request.id,
+        "prediction_id": prediction_id(request, model),
+        "label": label,
+        "score": scores[label],
+        "scores": scores,
+        "n_tokens": prediction.n_tokens,
+        "truncated": prediction.truncated,
+        "text_length": len(request.text),
+        "model_name": model.name,
+        "model_version": model.version,
+        "model_digest": model.digest,
+        "backend": BACKENDS[model.kind],
+    }
+    headers = [(name, value) for name, value in message.headers if name in _PASSED_ON]
+    if trace is not None:
+        own = ("traceparent", trace.context.traceparent.encode("ascii"))
+        headers = [own, *(header for header in headers if header[0] != "traceparent")]
+    headers += [
+        ("model-name", model.name.encode()),
+        ("model-version", b"%d" % model.version),
+        ("model-digest", model.digest.encode()),
+        ("origin", origin_of(message)),
+    ]
+    return Outgoing(
+        topic, request.id.encode("utf-8", "surrogatepass"), orjson.dumps(value), headers
+    )
+
+
+def origin_of(message: Message) -> bytes:
+    """``TOPIC:PARTITION:OFFSET``."""
+    return f"{message.topic}:{message.partition}:{message.offset}".encode()

@@ -1,0 +1,69 @@
+"""The metrics of what is served beside what the registry says; a part of ``metrics.py``.
+
+An ingress tells the first, the Registry deployment the second. Where they differ for long, a
+change of the registry did not reach whoever answers (alert ``ServingDrift``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry, Gauge
+
+from deployments.versions import RoutingTable
+from registry.lifecycle.state import CHAMPION, SLOTS
+
+if TYPE_CHECKING:
+    # Ingresses need no store.
+    from registry.lifecycle.alias_watcher import AliasAssignment
+
+_LABELS = ("name", "role")
+
+
+class VersionMetrics:
+    """Version numbers by role (champion, challenger, shadow); 0 where nobody has it."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._info = Gauge(
+            "sentiment_model_version_info",
+            "A version that this ingress asks, in whichever role; always 1.",
+            ["name", "version", "digest"],
+            registry=registry,
+        )
+        self._serving = Gauge(
+            "sentiment_serving_version",
+            "Version number that this ingress asks in a role; 0 for none.",
+            _LABELS,
+            registry=registry,
+        )
+        self._registered = Gauge(
+            "sentiment_registry_version",
+            "Version number that the registry gives a role; 0 for none.",
+            _LABELS,
+            registry=registry,
+        )
+
+    def serve(self, routes: RoutingTable) -> None:
+        """Shows what an ingress does."""
+        slots = {CHAMPION: routes.champion}
+        slots |= {role: slot.model for role in SLOTS if (slot := getattr(routes, role)) is not None}
+        self._info.clear()
+        for live in slots.values():
+            self._info.labels(live.name, str(live.version), live.digest).set(1)
+        for role in (CHAMPION, *SLOTS):
+            version = slots[role].version if role in slots else 0
+            self._serving.labels(routes.champion.name, role).set(version)
+
+    def register(self, name: str, alias: str, places: Mapping[str, AliasAssignment]) -> None:
+        """Shows what the registry says of the served model.
+
+        Args:
+            name: The model.
+            alias: Whose version is the champion here.
+            places: Who holds which alias.
+        """
+        for role, holder in ((CHAMPION, alias), *((slot, slot) for slot in SLOTS)):
+            place = places.get(holder)
+            on = place is not None and place.weight > 0
+            self._registered.labels(name, role).set(place.version if place and on else 0)

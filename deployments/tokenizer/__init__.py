@@ -1,0 +1,1 @@
+"""Texts to encodings: the Tokenizer deployment."""

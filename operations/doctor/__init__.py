@@ -1,0 +1,1 @@
+"""`sentigraph doctor`: collects facts and says what is wrong."""

@@ -1,0 +1,101 @@
+"""Facts of this machine, read once; nothing is judged here."""
+
+import platform
+import re
+import resource
+import shutil
+import subprocess
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from configs.cpu_cores import available_cores
+from operations.doctor.facts import Card, Machine, Ports
+from operations.local_stack.ports import is_free
+
+_MIB = 1 << 20
+_SMI_TIMEOUT_S = 10
+_PIN = re.compile(r"^([A-Za-z0-9_.-]+)(?:\[.*\])?==([^\s;]+)")
+_QUERY = ("--query-gpu=name,memory.total,memory.free", "--format=csv,noheader,nounits")
+
+
+def this_machine(folders: Iterable[str], constraints: Path) -> Machine:
+    """The facts.
+
+    Args:
+        folders: What needs space; of one that is not there yet, its parent is measured.
+        constraints: The file with the pinned packages.
+    """
+    pinned = pins(constraints.read_text(encoding="utf-8")) if constraints.is_file() else {}
+    return Machine(
+        cores=available_cores(),
+        cards=_cards(),
+        open_files=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
+        python=platform.python_version(),
+        packages=_installed(pinned),
+        pinned=pinned,
+        free_bytes={folder: _free(Path(folder)) for folder in folders},
+    )
+
+
+def these_ports(wanted: Mapping[str, int], *, ours: bool) -> Ports:
+    """Which of the wanted ports are taken on this machine."""
+    taken = frozenset(port for port in wanted.values() if not is_free(port))
+    return Ports(wanted, taken, ours)
+
+
+def pins(text: str) -> dict[str, str]:
+    """Name to version of the lines ``name==version`` of a constraints file."""
+    found = (_PIN.match(line.strip()) for line in text.splitlines())
+    return {_normal(match[1]): match[2] for match in found if match is not None}
+
+
+def cards_of(listing: str) -> tuple[Card, ...]:
+    """What ``nvidia-smi`` lists: name, total and free MiB in each line."""
+    cards = []
+    for line in listing.splitlines():
+        name, total, free = (part.strip() for part in line.rsplit(",", 2))
+        cards.append(Card(name, int(total) * _MIB, int(free) * _MIB))
+    return tuple(cards)
+
+
+def _cards() -> tuple[Card, ...] | None:
+    tool = shutil.which("nvidia-smi")
+    if tool is not None:
+        try:
+            listing = subprocess.run(  # noqa: S603
+                [tool, *_QUERY], capture_output=True, text=True, check=True, timeout=_SMI_TIMEOUT_S
+            ).stdout
+            return cards_of(listing)
+        except (OSError, ValueError, subprocess.SubprocessError):
+            return None
+    try:
+        import torch  # noqa: PLC0415 - takes seconds, and serving on ONNX has none
+    except ImportError:
+        return None
+    if not torch.cuda.is_available():
+        return ()
+    found = []
+    for position in range(torch.cuda.device_count()):
+        free, total = torch.cuda.mem_get_info(position)
+        found.append(Card(torch.cuda.get_device_name(position), total, free))
+    return tuple(found)
+
+
+def _installed(names: Iterable[str]) -> dict[str, str]:
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue  # an extra that this machine does not need
+    return found
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _free(folder: Path) -> int:
+    existing = next(path for path in (folder, *folder.parents) if path.is_dir())
+    return shutil.disk_usage(existing).free

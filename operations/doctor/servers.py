@@ -1,0 +1,153 @@
+"""Facts of the servers that a configuration names, asked once each; nothing is judged here.
+
+Each answer is bounded in time. A server that does not answer is a fact too.
+"""
+
+import email.utils
+import time
+import urllib.error
+import urllib.request
+from importlib.metadata import version
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import redis
+from kafka import KafkaConsumer
+from kafka.errors import KafkaError
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from configs.errors import SecretsError
+from configs.schema.app import AppConfig
+from configs.schema.dependencies import RedisConfig
+from configs.schema.stream import StreamConfig
+from configs.sources.vault import VaultSecrets, secret_names
+from deployments.stream import client_options as options
+from operations.doctor.facts import Kafka, Mlflow, Redis, Running
+from operations.errors import ServerRefused, StackError
+from operations.server_client import Server
+from registry.backend.sqlite_setup import sqlite_file
+from registry.bundles.bundle import open_bundle
+from registry.errors import RegistryError
+
+_TIMEOUT_S = 5.0
+
+
+def ask_redis(config: RedisConfig) -> Redis:
+    """Version and memory policy."""
+    client = redis.Redis(
+        host=config.host,
+        port=config.port,
+        db=config.db,
+        username=config.username or None,
+        password=config.password.get_secret_value() or None,
+        ssl=config.tls,
+        ssl_ca_certs=config.tls_ca_file or None,
+        socket_timeout=config.timeout_ms / 1_000,
+        socket_connect_timeout=config.connect_timeout_ms / 1_000,
+        retry=Retry(NoBackoff(), 0),
+        decode_responses=True,
+    )
+    try:
+        with client:
+            server, memory = client.info("server"), client.info("memory")
+    except (redis.RedisError, OSError) as error:
+        return Redis(error=f"{type(error).__name__} at {config.host}:{config.port}")
+    return Redis(
+        version=str(server["redis_version"]),
+        max_bytes=int(memory.get("maxmemory", 0)),
+        policy=str(memory.get("maxmemory_policy", "")),
+    )
+
+
+def ask_kafka(config: StreamConfig) -> Kafka:
+    """The topics of ours that exist, with their partitions."""
+    where = ", ".join(config.bootstrap_servers)
+    try:
+        options.reach(config)
+        consumer = KafkaConsumer(**options.connection(config))
+        try:
+            names = (config.requests_topic, config.responses_topic, config.dlq_topic)
+            # Asking for one by name would make it, where brokers make topics by themselves.
+            there = consumer.topics() & set(names)
+            found = {name: consumer.partitions_for_topic(name) or () for name in there}
+        finally:
+            consumer.close(autocommit=False)
+    except (KafkaError, OSError) as error:
+        return Kafka(error=f"{type(error).__name__} at {where}")
+    return Kafka(partitions={name: len(partitions) for name, partitions in found.items()})
+
+
+def ask_mlflow(tracking_uri: str) -> Mlflow:
+    """The server's version, or whether the database file can be there."""
+    client = version("mlflow")
+    file = sqlite_file(tracking_uri)
+    if file is not None:
+        existing = next(path for path in file.parents if path.exists())
+        if not existing.is_dir():
+            return Mlflow(error=f"{existing} is no folder", client=client)
+        return Mlflow(client=client)
+    if not tracking_uri.startswith("http"):
+        return Mlflow(client=client)
+    where = _without_login(tracking_uri)
+    try:
+        with urllib.request.urlopen(  # noqa: S310
+            f"{tracking_uri.rstrip('/')}/version", timeout=_TIMEOUT_S
+        ) as response:  # nosec B310
+            return Mlflow(version=response.read(64).decode().strip(), client=client)
+    except urllib.error.HTTPError as error:
+        return Mlflow(error=f"{where} answered {error.code}", client=client)
+    except (OSError, ValueError) as error:
+        return Mlflow(error=f"{type(error).__name__} at {where}", client=client)
+
+
+def ask_vault(config: AppConfig) -> str:
+    """Why secrets cannot be read; empty when they can."""
+    try:
+        VaultSecrets(config.vault).read(secret_names())
+    except SecretsError as error:
+        return str(error)
+    return ""
+
+
+def ask_server(server: Server) -> Running | None:
+    """What it says of its dependencies; None when nobody answers."""
+    try:
+        found = server.ask("GET", "/api/v1/health/details")
+    except ServerRefused as refused:
+        return Running({}, str(refused))
+    except StackError:
+        return None
+    return Running(
+        {each["component_name"]: each["details"]["error"] or "ok" for each in found["dependencies"]}
+    )
+
+
+def clock_ahead_s(url: str) -> float | None:
+    """Seconds that this clock is ahead of a server's; None when it tells no time."""
+    try:
+        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response:  # noqa: S310 # nosec B310
+            said = response.headers.get("date")
+    except urllib.error.HTTPError as error:
+        said = error.headers.get("date")
+    except (OSError, ValueError):
+        return None
+    now = time.time()
+    try:
+        return now - email.utils.parsedate_to_datetime(said).timestamp() if said else None
+    except ValueError:
+        return None
+
+
+def look_at_bundle(directory: str) -> tuple[str, str, int]:
+    """Digest of the bundled model, what is wrong with it, and its bytes."""
+    try:
+        bundle = open_bundle(Path(directory))
+    except RegistryError as error:
+        return "", str(error), 0
+    return bundle.digest, "", sum((Path(directory) / name).stat().st_size for name in bundle.files)
+
+
+def _without_login(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname}:{parts.port}"

@@ -1,0 +1,38 @@
+"""Ray's token: a private one for each state folder, unless the user has chosen.
+
+Ray's own port is open on every network address of the machine, and whoever may talk to it
+may run code. So the local stack never runs without a token by itself.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from operations.errors import StackError
+from operations.local_stack.state_folder import StateFolder
+
+_CHOICES = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+_DEFAULT_FILE = Path(".ray") / "auth_token"
+
+
+def auth_environment(environ: Mapping[str, str], state: StateFolder) -> dict[str, str]:
+    """Variables to add to ``environ``: none when it already says how to authenticate."""
+    if any(environ.get(name) for name in _CHOICES):
+        return {}
+    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(state.token_file())}
+
+
+def read_token(environ: Mapping[str, str]) -> str:
+    """The token that a Ray with this environment asks for; empty when it asks for none.
+
+    Raises:
+        StackError: There should be one, and it cannot be read.
+    """
+    if environ.get("RAY_AUTH_MODE", "").lower() == "disabled":
+        return ""
+    if token := environ.get("RAY_AUTH_TOKEN"):
+        return token
+    file = Path(environ.get("RAY_AUTH_TOKEN_PATH") or Path.home() / _DEFAULT_FILE)
+    try:
+        return file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise StackError(f"Ray's token cannot be read from {file}: {error.strerror}") from error

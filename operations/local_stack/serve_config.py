@@ -1,0 +1,91 @@
+"""``serve_config.yaml`` as the local stack uses it: read, ports changed, kept with the state."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from configs.errors import ConfigError
+from configs.load import find_home, load_config
+from configs.schema.app import AppConfig
+from operations.errors import StackError
+
+
+class ServeConfig:
+    """The file's content.
+
+    Attributes:
+        content: What is handed to Ray Serve.
+        name: Of the first application.
+    """
+
+    def __init__(self, content: dict[str, Any], name: str, args: Mapping[str, object]) -> None:
+        self.content = content
+        self.name = name
+        self._args = args
+
+    @classmethod
+    def read(cls, file: Path) -> Self:
+        """Reads the file.
+
+        Raises:
+            StackError: It cannot be read or has no application.
+        """
+        try:
+            content = yaml.safe_load(file.read_text(encoding="utf-8"))
+            first = content["applications"][0]
+            return cls(content, first.get("name", "default"), first.get("args") or {})
+        except OSError as error:
+            raise StackError(f"{file} cannot be read: {error.strerror}") from error
+        except (yaml.YAMLError, KeyError, IndexError, TypeError, AttributeError) as error:
+            raise StackError(f"{file} has no application: see `sentigraph lint`") from error
+
+    def app_config(
+        self, environ: Mapping[str, str], home: Path, state_dir: Path | None
+    ) -> tuple[dict[str, str], AppConfig]:
+        """The application's configuration, and the environment that gives the same to Ray.
+
+        Args:
+            environ: Environment to start from.
+            home: Folder that relative paths start from.
+            state_dir: Where registry and jobs are, instead of the configured place.
+
+        Raises:
+            StackError: The configuration is refused.
+        """
+        ours = dict(environ)
+        if state_dir is not None:
+            state = state_dir.absolute()
+            ours["MLOPS_REGISTRY__TRACKING_URI"] = f"sqlite:///{state / 'mlflow.db'}"
+            ours["MLOPS_REGISTRY__ARTIFACT_ROOT"] = str(state / "artifacts")
+            ours["MLOPS_REGISTRY__BUNDLE_CACHE_DIR"] = str(state / "bundles")
+            ours.setdefault("MLOPS_JOBS__DATABASE", f"sqlite:///{state / 'jobs.db'}")
+        try:
+            return ours, load_config(self._args, environ=ours, home=home)
+        except ConfigError as error:
+            raise StackError("; ".join(error.problems)) from error
+
+    def set_ports(self, *, http: int, grpc: int) -> None:
+        """Changes where Serve listens; nothing else of the file is touched."""
+        self.content = {
+            **self.content,
+            "http_options": {**(self.content.get("http_options") or {}), "port": http},
+            "grpc_options": {**(self.content.get("grpc_options") or {}), "port": grpc},
+        }
+
+    def write(self, file: Path) -> None:
+        """Writes what is deployed, for people and for ``serve deploy``."""
+        file.write_text(yaml.safe_dump(self.content, sort_keys=False), encoding="utf-8")
+
+
+def home_of(environ: Mapping[str, str]) -> Path:
+    """The home folder.
+
+    Raises:
+        StackError: ``SENTIGRAPH_HOME`` names no folder.
+    """
+    try:
+        return find_home(environ)
+    except ConfigError as error:
+        raise StackError(error.message) from error

@@ -1,0 +1,92 @@
+"""The folder that a stack keeps its state in, and the claim that one process has on it.
+
+Holds the registry's file, artifacts and bundles, logs, and a note of who runs here. The
+claim is a file lock, so it ends with its process, however that dies.
+"""
+
+import fcntl
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from operations.errors import StackError
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """Who runs in a state folder.
+
+    Attributes:
+        pid: The process that holds the claim.
+        url: Where the application answers.
+        mark: What its child processes carry.
+    """
+
+    pid: int
+    url: str
+    mark: str
+
+
+class StateFolder:
+    """Made if missing, by the first use of ``claim``."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.logs = self.path / "logs"
+        self._note = self.path / "running.json"
+
+    @contextmanager
+    def claim(self, url: str) -> Iterator[tuple[str, Running | None]]:
+        """Holds the folder for this process.
+
+        Yields:
+            A new mark for child processes, and the note of a process that died without
+            taking its children along, if there is one.
+
+        Raises:
+            StackError: Another live process holds it, or it cannot be written.
+        """
+        try:
+            self.logs.mkdir(parents=True, exist_ok=True)
+            lock = (self.path / "running.lock").open("a")
+        except OSError as error:
+            raise StackError(
+                f"the state folder {self.path} cannot be used: {error.strerror or error}"
+            ) from error
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise StackError(self._occupied()) from error
+            previous = self._read()
+            mine = Running(os.getpid(), url, secrets.token_hex(8))
+            self._note.write_text(json.dumps(asdict(mine)), encoding="utf-8")
+            yield mine.mark, previous
+            self._note.unlink(missing_ok=True)
+
+    def token_file(self) -> Path:
+        """A file with a random token that only this user can read; made on the first call."""
+        file = self.path / "ray-token"
+        if not file.exists():
+            fresh = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(fresh, "w") as stream:
+                stream.write(secrets.token_hex(32))
+        return file
+
+    def _occupied(self) -> str:
+        running = self._read()
+        who = f" (pid {running.pid}, {running.url})" if running else ""
+        return (
+            f"sentigraph is already running here{who}: use it, or stop it with Ctrl-C "
+            f"in its terminal{f' or kill {running.pid}' if running else ''}"
+        )
+
+    def _read(self) -> Running | None:
+        try:
+            return Running(**json.loads(self._note.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None

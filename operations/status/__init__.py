@@ -1,0 +1,1 @@
+"""`sentigraph status`: what runs, and how well."""

@@ -1,0 +1,1 @@
+"""Labelled texts: sources, tables, splits, near duplicates."""

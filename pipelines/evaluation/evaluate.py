@@ -1,0 +1,173 @@
+"""Fourth step: measures both bundles and two baselines on the test split, and writes the bundle
+that is served.
+
+Everything goes through the serving tokenizer and engine. The temperature is fitted on validation,
+then the test split is read, once. The INT8 bundle gets its temperature and figures, and the model
+card its tables. `register` comes next.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pipelines.data.everyday_texts import NEGATIVE_SENTENCES, POSITIVE_SENTENCES
+from pipelines.data.table import Table, read_manifest, read_table
+from pipelines.evaluation.baselines import TfidfBaseline, vader_classes, vader_fits
+from pipelines.evaluation.model_card import Card, write_card
+from pipelines.evaluation.report import (
+    SystemReport,
+    accuracy_table,
+    as_text,
+    calibrate,
+    calibration_table,
+    flat_metrics,
+    report_system,
+)
+from pipelines.export.export import FIGURES, FP32, INT8
+from pipelines.export.serving_scores import ServedModel
+from pipelines.tracking import add_tracking_arguments, open_run
+from registry.bundles.bundle import open_bundle, write_bundle
+from registry.records import Bundle
+
+PROBE = (*POSITIVE_SENTENCES, *NEGATIVE_SENTENCES)
+PROBE_TRUTH = np.array([1] * len(POSITIVE_SENTENCES) + [0] * len(NEGATIVE_SENTENCES))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options of `sentigraph evaluate`."""
+    parser.add_argument(
+        "--data", type=Path, default=Path(".sentigraph/data"), help="folder that `data` wrote"
+    )
+    parser.add_argument(
+        "--export", type=Path, default=Path(".sentigraph/export"), help="folder that `export` wrote"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path("models/sentiment"), help="folder of the bundle to serve"
+    )
+    parser.add_argument(
+        "--card", type=Path, default=Path("models/README.md"), help="model card to write"
+    )
+    parser.add_argument("--threads", type=int, default=2, help="engine threads")
+    add_tracking_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Runs the step and prints the tables; returns the exit status."""
+    table = read_table(args.data)
+    fp32, int8 = open_bundle(args.export / FP32), open_bundle(args.export / INT8)
+    with open_run(
+        args.tracking_uri,
+        args.artifact_root,
+        "evaluate",
+        {"dataset_digest": table.digest, "bundle": int8.digest},
+    ) as run:
+        reports = [
+            *(
+                measure_bundle(f"{b.name} {b.engine.precision.upper()}", b, table, args.threads)
+                for b in (int8, fp32)
+            ),
+            *measure_baselines(table),
+        ]
+        for report in reports:
+            prefix = report.system.replace(" ", "_").replace("+", "and")
+            run.metrics({f"{prefix}.{name}": value for name, value in flat_metrics(report).items()})
+        conversion: dict[str, float] = json.loads((args.export / FIGURES).read_text())
+        served = publish(int8, reports[0], conversion, args.out)
+        write_card(args.card, Card(served, reports, conversion, read_manifest(args.data)))
+        run.file(args.card)
+    if args.json:
+        print(json.dumps([asdict(report) for report in reports]))
+    else:
+        print(as_text(accuracy_table(reports)), as_text(calibration_table(reports)), sep="\n\n")
+        print(f"\n{served.directory}: digest {served.digest[:12]}; card {args.card}")
+    return 0
+
+
+def measure_bundle(system: str, bundle: Bundle, table: Table, threads: int) -> SystemReport:
+    """Scores validation, test and probe with the serving tokenizer and engine.
+
+    A bundle that already carries a temperature keeps it; one with exactly 1 gets it fitted on
+    validation.
+    """
+    model = ServedModel(bundle, threads=threads)
+    validation, truth_before = _texts_and_truth(table, "validation")
+    test, truth = _texts_and_truth(table, "test")
+    logits = model.logits(test)
+    kept = None if bundle.temperature == 1.0 else bundle.temperature
+    calibration = calibrate(model.logits(validation), truth_before, logits, truth, kept)
+    predicted = logits.argmax(axis=1)
+    probe = model.logits(PROBE).argmax(axis=1) == PROBE_TRUTH if vader_fits(table.labels) else None
+    return report_system(
+        system,
+        truth=truth,
+        predicted=predicted,
+        domains=[row.domain for row in table.of("test")],
+        labels=len(table.labels),
+        probe_hits=probe,
+        calibration=calibration,
+    )
+
+
+def measure_baselines(table: Table) -> list[SystemReport]:
+    """Scores TF-IDF with logistic regression, and VADER where the classes are its own."""
+    validation, truth_before = _texts_and_truth(table, "validation")
+    test, truth = _texts_and_truth(table, "test")
+    domains = [row.domain for row in table.of("test")]
+    linear = TfidfBaseline(table.of("train"), table.labels)
+    logits = linear.logits(test)
+    polar = vader_fits(table.labels)
+    reports = [
+        report_system(
+            "TF-IDF + LR",
+            truth=truth,
+            predicted=logits.argmax(axis=1),
+            domains=domains,
+            labels=len(table.labels),
+            probe_hits=linear.logits(PROBE).argmax(axis=1) == PROBE_TRUTH if polar else None,
+            calibration=calibrate(linear.logits(validation), truth_before, logits, truth),
+        )
+    ]
+    if polar:
+        reports.append(
+            report_system(
+                "VADER",
+                truth=truth,
+                predicted=vader_classes(test),
+                domains=domains,
+                labels=len(table.labels),
+                probe_hits=vader_classes(PROBE) == PROBE_TRUTH,
+                calibration=None,
+            )
+        )
+    return reports
+
+
+def publish(
+    bundle: Bundle, report: SystemReport, conversion: dict[str, float], out: Path
+) -> Bundle:
+    """Writes the bundle again with the fitted temperature and its figures."""
+    temperature = 1.0 if report.calibration is None else report.calibration.temperature
+    return write_bundle(
+        out,
+        name=bundle.name,
+        labels=bundle.labels,
+        files={name: bundle.directory / name for name in bundle.files},
+        max_tokens=bundle.max_tokens,
+        temperature=temperature,
+        engine=bundle.engine,
+        metrics={**flat_metrics(report), "int8_agreement": conversion["int8_agreement"]},
+        provenance=bundle.provenance,
+    )
+
+
+def _texts_and_truth(table: Table, split: str) -> tuple[list[str], npt.NDArray[np.int64]]:
+    rows = table.of(split)
+    truth = np.array([table.labels.index(str(row.label)) for row in rows], dtype=np.int64)
+    return [row.text for row in rows], truth

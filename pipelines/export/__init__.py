@@ -1,0 +1,1 @@
+"""ONNX export, quantisation, import from Hugging Face, parity checks."""

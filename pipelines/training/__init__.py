@@ -1,0 +1,1 @@
+"""Fine-tunes an encoder with a classification head."""

@@ -1,0 +1,231 @@
+"""Second step: fine-tunes every layer of a base model on the table that `data` wrote.
+
+The loss is cross-entropy against the raters' spread, so a torn jury pulls a text to the middle.
+Each epoch is measured on the validation split with averaged weights, the best epoch is kept, and
+the test split is not read here. `export` comes next.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.optim.swa_utils import AveragedModel
+from tqdm import tqdm
+
+from pipelines.data.icwsm import LEXICON
+from pipelines.data.sources import MINILM
+from pipelines.data.table import Row, Table, read_manifest, read_table
+from pipelines.provenance import write_provenance
+from pipelines.tracking import Run, add_tracking_arguments, open_run
+from pipelines.training.batches import Augmentation, Batch, BatchSampler
+from pipelines.training.classifier import Classifier, logits_of, save_classifier
+from pipelines.training.optimiser import Recipe, averaging, optimiser_for, schedule_for
+from pipelines.training.pretrained import Pretrained, minilm_folder, open_pretrained, weights_digest
+
+BEST = "best"
+LEXICON_WEIGHT = 0.25
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the options of `sentigraph train`."""
+    default = Recipe()
+    parser.add_argument(
+        "--data", type=Path, default=Path(".sentigraph/data"), help="folder that `data` wrote"
+    )
+    parser.add_argument(
+        "--base", help="Hugging Face folder or hub name (default: the pinned all-MiniLM-L6-v2)"
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path(".sentigraph/train"), help="folder of the checkpoints"
+    )
+    parser.add_argument(
+        "--cache",
+        type=Path,
+        default=Path(".sentigraph/cache"),
+        help="folder of downloaded archives",
+    )
+    parser.add_argument("--epochs", type=int, default=default.epochs)
+    parser.add_argument(
+        "--patience", type=int, default=default.patience, help="epochs to wait for a better one"
+    )
+    parser.add_argument("--batch-size", type=int, default=default.batch_size)
+    parser.add_argument("--learning-rate", type=float, default=default.learning_rate)
+    parser.add_argument(
+        "--max-tokens", type=int, default=default.max_tokens, help="longest text in tokens"
+    )
+    parser.add_argument("--seed", type=int, default=default.seed)
+    parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+    add_tracking_arguments(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Runs the step and prints the best epoch's validation figures; returns the exit status."""
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    recipe = Recipe(
+        epochs=args.epochs,
+        patience=args.patience,
+        batch_size=args.batch_size,
+        learning_rate=args.learning_rate,
+        max_tokens=args.max_tokens,
+        seed=args.seed,
+    )
+    table = read_table(args.data)
+    base = args.base or str(minilm_folder(args.cache))
+    torch.manual_seed(recipe.seed)
+    pretrained = open_pretrained(base, labels=table.labels, max_tokens=recipe.max_tokens)
+    with open_run(
+        args.tracking_uri,
+        args.artifact_root,
+        "train",
+        {"dataset_digest": table.digest, "base": Path(base).name},
+    ) as run:
+        run.params({**asdict(recipe), "base": base, "dataset_digest": table.digest})
+        best = train(pretrained, table, recipe, args.out, run)
+        facts = {
+            "dataset": read_manifest(args.data).origin,
+            "dataset_digest": table.digest,
+            "base": Path(base).name if args.base else MINILM.requirement,
+            "base_sha256": weights_digest(base),
+            "kind": pretrained.spec.kind,
+            "train_run": run.run_id,
+            **training_facts(recipe, best),
+        }
+        write_provenance(args.out / BEST, facts)
+    print(json.dumps({"checkpoint": str(args.out / BEST), **best}))
+    return 0
+
+
+def training_facts(recipe: Recipe, best: dict[str, float]) -> dict[str, str]:
+    """Returns what a bundle says of its training: the recipe and the epoch that was kept."""
+    return {
+        "recipe": json.dumps(asdict(recipe), sort_keys=True),
+        "recipe_digest": recipe.digest(),
+        "best_epoch": f"{best['epoch']:.0f}",
+        "validation_macro_accuracy": f"{best['macro_accuracy']:.4f}",
+        "training_minutes": f"{best['total_s'] / 60:.1f}",
+    }
+
+
+def train(
+    pretrained: Pretrained, table: Table, recipe: Recipe, out: Path, run: Run
+) -> dict[str, float]:
+    """Trains, writes one folder per epoch and `best`, and returns the best epoch's validation
+    figures.
+
+    Seeds are fixed: the same machine with the same number of threads repeats the run bit for bit,
+    another one nearly.
+    """
+    torch.manual_seed(recipe.seed)
+    random = np.random.default_rng(recipe.seed)
+    model, spec = pretrained.model, pretrained.spec
+    batcher = BatchSampler(
+        pretrained.tokenizer, spec.labels, spec.max_tokens, spec.pad_id, recipe.batch_size
+    )
+    rows, validation = table.of("train", labelled=False), table.of("validation")
+    weights = domain_weights(rows)
+    steps = recipe.epochs * -(-len(rows) // recipe.batch_size)
+    optimiser = optimiser_for(model, recipe)
+    schedule = schedule_for(optimiser, recipe, steps)
+    averaged = AveragedModel(model, multi_avg_fn=averaging(recipe.averaging_decay))
+    best: dict[str, float] = {}
+    started = time.monotonic()
+    for epoch in range(1, recipe.epochs + 1):
+        model.train()
+        losses: list[float] = []
+        batches = batcher.shuffled(rows, weights, Augmentation(pretrained.mask_id), random)
+        for batch in _shown(batches, epoch, steps // recipe.epochs):
+            loss = batch_loss(model, batch)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
+            optimiser.step()
+            optimiser.zero_grad()
+            schedule.step()
+            averaged.update_parameters(model)
+            losses.append(loss.item())
+        measured = measure(averaged.module, batcher, validation)
+        measured |= {"train_loss": float(np.mean(losses)), "epoch": float(epoch)}
+        run.metrics(measured, step=epoch)
+        _show(measured)
+        save_classifier(out / f"epoch-{epoch}", averaged.module, spec, pretrained.tokenizer)
+        if not best or rank(measured) > rank(best):
+            best = measured
+            save_classifier(out / BEST, averaged.module, spec, pretrained.tokenizer)
+        if epoch - best["epoch"] >= recipe.patience:
+            break
+    return best | {"total_s": time.monotonic() - started}
+
+
+def _shown(batches: Iterable[Batch], epoch: int, total: int) -> Iterable[Batch]:
+    bar: Iterable[Batch] = tqdm(
+        batches, total=total, desc=f"epoch {epoch}", unit="batch", mininterval=5
+    )
+    return bar
+
+
+def _show(measured: dict[str, float]) -> None:
+    figures = json.dumps({key: round(value, 4) for key, value in measured.items()})
+    tqdm.write(figures, file=sys.stderr)
+
+
+def rank(measured: dict[str, float]) -> tuple[float, float]:
+    """Returns what the best epoch is chosen by: macro accuracy, then likelihood."""
+    return measured["macro_accuracy"], -measured["nll"]
+
+
+def batch_loss(model: Classifier, batch: Batch) -> torch.Tensor:
+    """Returns the weighted mean cross-entropy between the target distributions and the model's, a
+    scalar.
+
+    The sum is divided by the number of rows, not of weights: a batch of light rows takes a light
+    step.
+    """
+    log_scores = torch.log_softmax(model(batch.input_ids, batch.attention_mask), dim=-1)
+    return -(batch.weight * (batch.target * log_scores).sum(dim=-1)).mean()
+
+
+def domain_weights(rows: Sequence[Row]) -> np.ndarray:
+    """Returns [rows] float64 loss weights with mean one: halfway, on a log scale, between equal
+    texts and equal domains.
+
+    Lexicon entries count a quarter: they widen the vocabulary and must not outweigh sentences.
+    """
+    domains, inverse, counts = np.unique(
+        [row.domain for row in rows], return_inverse=True, return_counts=True
+    )
+    factor = np.sqrt(1.0 / counts) * np.where(domains == LEXICON, LEXICON_WEIGHT, 1.0)
+    weights: np.ndarray = factor[inverse] / factor[inverse].mean()
+    return weights
+
+
+def measure(model: Classifier, batcher: BatchSampler, rows: Sequence[Row]) -> dict[str, float]:
+    """Returns accuracy per domain, its mean over domains, and the negative log likelihood of the
+    labels, in nats.
+    """
+    batches = batcher.plain(rows)
+    hits: dict[str, list[bool]] = {}
+    losses: list[float] = []
+    for batch, logits in zip(
+        batches, logits_of(model, [(b.input_ids, b.attention_mask) for b in batches]), strict=True
+    ):
+        log_scores = torch.log_softmax(logits, dim=-1)
+        truth = [batcher.labels.index(str(rows[at].label)) for at in batch.index]
+        for line, at in enumerate(batch.index):
+            hits.setdefault(rows[at].domain, []).append(int(logits[line].argmax()) == truth[line])
+            losses.append(-float(log_scores[line, truth[line]]))
+    accuracy = {
+        f"accuracy_{domain}": float(np.mean(values)) for domain, values in sorted(hits.items())
+    }
+    return {
+        **accuracy,
+        "macro_accuracy": float(np.mean(list(accuracy.values()))),
+        "nll": float(np.mean(losses)),
+    }

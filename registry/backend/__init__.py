@@ -1,0 +1,1 @@
+"""MLflow as the store of versions, aliases, artifacts and the audit ledger."""

@@ -1,0 +1,1 @@
+"""A bundle: its files, formats, digests, archives and cache on a node."""

@@ -1,0 +1,1 @@
+"""Models and versions: metadata, search, comparison, uploads, evaluations."""

@@ -1,0 +1,282 @@
+"""Models and versions with their descriptions: made, read, changed, deleted.
+
+A version made here has a label that its author chose (``1.0.0``) beside MLflow's number;
+both find it. It starts as a draft without files; ``uploads.py`` gives it some once.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from registry.backend.audit_ledger import Entry
+from registry.backend.store import STAGE_TAG, RegistryStore, check_name, version_pages
+from registry.catalog.metadata import LABEL_TAG, Metadata, metadata_tags
+from registry.errors import AlreadyExists, Conflict, InvalidValue
+from registry.lifecycle.decision_summary import own_description
+from registry.lifecycle.transitions import Lifecycle
+from registry.policy import POLICY_TAG, Policy, parse_policy
+from registry.records import ModelInfo, ModelVersion
+
+# They are words of the REST paths.
+RESERVED = frozenset({"live", "search", "watch", "releases"})
+_NAME_TAG = "registry.model"
+
+
+class Catalog:
+    """Models and versions of one store. Threads may share it."""
+
+    def __init__(self, store: RegistryStore, lifecycle: Lifecycle) -> None:
+        self._store = store
+        self._mlflow = store.mlflow
+        self._lifecycle = lifecycle
+
+    def create_model(self, name: str, description: str, *, actor: str) -> ModelInfo:
+        """Makes a model without versions.
+
+        Raises:
+            AlreadyExists: The name is taken, or belonged to a model that was renamed.
+            InvalidValue: The name is not allowed.
+        """
+        self._check_free(name)
+        try:
+            with self._mlflow.translated(f"model {name!r}"):
+                self._mlflow.client().create_registered_model(name, None, description)
+        except AlreadyExists as error:
+            raise AlreadyExists(f"model {name!r} exists already") from error
+        self._store.ledger.record(name, Entry("create_model", actor, ""))
+        return self.model(name)
+
+    def model(self, name: str) -> ModelInfo:
+        """One model.
+
+        Raises:
+            ModelNotFound: There is none of that name.
+        """
+        check_name(name)
+        with self._mlflow.translated(f"model {name!r}"):
+            return _info(self._mlflow.client().get_registered_model(name))
+
+    def models(self) -> list[ModelInfo]:
+        """All models, by name."""
+        client = self._mlflow.client()
+        found: list[ModelInfo] = []
+        token = None
+        with self._mlflow.translated("models"):
+            while True:
+                page = client.search_registered_models(
+                    max_results=1000, order_by=["name ASC"], page_token=token
+                )
+                found.extend(_info(model) for model in page)
+                if not (token := page.token):
+                    return found
+
+    def update_model(
+        self,
+        name: str,
+        *,
+        actor: str,
+        description: str | None = None,
+        new_name: str | None = None,
+        policy: Policy | None = None,
+    ) -> ModelInfo:
+        """Changes what is not None.
+
+        Raises:
+            ModelNotFound: There is no such model.
+            AlreadyExists: The new name is taken.
+            Conflict: It is being served and cannot get another name.
+        """
+        found = self.model(name)
+        client = self._mlflow.client()
+        change: dict[str, Any] = {}
+        with self._mlflow.translated(f"model {name!r}"):
+            if description is not None:
+                client.update_registered_model(name, description)
+                change["description"] = description[:200]
+            if policy is not None:
+                client.set_registered_model_tag(name, POLICY_TAG, policy.model_dump_json())
+                change["policy"] = policy.model_dump()
+        if change:
+            before = {"policy": found.policy.model_dump()} if policy is not None else {}
+            entry = Entry("update_model", actor, "", before=before, after=change)
+            self._store.ledger.record(name, entry)
+        if new_name is not None and new_name != name:
+            self._rename(found, new_name, actor)
+            return self.model(new_name)
+        return self.model(name)
+
+    def delete_model(self, name: str, *, actor: str) -> None:
+        """Deletes a model that nobody serves; its audit ledger stays.
+
+        Raises:
+            ModelNotFound: There is no such model.
+            Conflict: It holds the champion, challenger or shadow alias.
+        """
+        self.model(name)
+        _check_unused(name, self._lifecycle.state(name).aliases)
+        self._store.ledger.record(name, Entry("delete_model", actor, ""))
+        with self._mlflow.translated(f"model {name!r}"):
+            self._mlflow.client().delete_registered_model(name)
+
+    def create_version(
+        self, name: str, label: str, metadata: Metadata, *, actor: str
+    ) -> ModelVersion:
+        """Makes a draft without files.
+
+        Args:
+            name: A model that exists.
+            label: The author's name for it, unique in the model. Digits alone are allowed
+                only when they are the number that the registry gives it.
+            metadata: What its author says of it.
+            actor: Who makes it.
+
+        Raises:
+            ModelNotFound: There is no such model.
+            AlreadyExists: The label is taken.
+        """
+        self.model(name)
+        if self._labelled(name, label):
+            raise AlreadyExists(f"model {name!r} has a version {label!r} already")
+        client = self._mlflow.client()
+        with self._mlflow.exclusive(), self._mlflow.translated(f"model {name!r}"):
+            made = client.create_logged_model(
+                self._mlflow.experiment_id(), name=name, tags={_NAME_TAG: name}, model_type="bundle"
+            )
+            tags = {**metadata_tags(metadata), LABEL_TAG: label, STAGE_TAG: "draft"}
+            with self._mlflow.process_address():
+                created = client.create_model_version(
+                    name,
+                    f"models:/{made.model_id}",
+                    tags={**tags, "registered_by": actor},
+                    description=metadata.description,
+                    await_creation_for=0,
+                    model_id=made.model_id,
+                )
+            number = int(created.version)
+            link = json.dumps([{"name": name, "version": number}])
+            client.set_logged_model_tags(made.model_id, {"mlflow.modelVersions": link})
+            problem = self._label_problem(name, label, number)
+            if problem is not None:
+                client.delete_model_version(name, str(number))
+                raise problem
+        self._store.ledger.record(name, Entry("create_version", actor, f"label {label}", number))
+        return self._store.resolve(name, number)
+
+    def version(self, name: str, reference: str) -> ModelVersion:
+        """The version that a label, a number or an alias names.
+
+        Raises:
+            ModelNotFound: There is none.
+        """
+        check_name(name)
+        if (labelled := self._labelled(name, reference)) is not None:
+            return labelled
+        return self._store.resolve(name, reference)
+
+    def latest(self, name: str) -> ModelVersion | None:
+        """The version that was made last; None when there is none.
+
+        Raises:
+            ModelNotFound: There is no such model.
+        """
+        self.model(name)
+        return max(self._store.list_versions(name), key=lambda v: v.version, default=None)
+
+    def update_metadata(
+        self, version: ModelVersion, metadata: Metadata, *, actor: str
+    ) -> ModelVersion:
+        """Replaces what an author says of a version; its files and figures stay."""
+        client, name, number = self._mlflow.client(), version.name, str(version.version)
+        wanted = metadata_tags(metadata)
+        own = own_description(version.description)
+        summary = version.description[len(own) :]
+        with self._mlflow.translated(f"version {number} of model {name!r}"):
+            for key, value in wanted.items():
+                if version.tags.get(key) != value:
+                    client.set_model_version_tag(name, number, key, value)
+            client.update_model_version(name, number, f"{metadata.description}{summary}")
+        entry = Entry("update_version_metadata", actor, "", version.version, digest=version.digest)
+        self._store.ledger.record(name, entry)
+        return self._store.resolve(name, version.version)
+
+    def delete_version(self, version: ModelVersion, *, actor: str) -> None:
+        """Deletes a version that holds no place; its number is never used again.
+
+        Raises:
+            Conflict: An alias points at it.
+        """
+        state = self._lifecycle.state(version.name)
+        held = {a: v for a, v in state.aliases.items() if v == version.version}
+        _check_unused(f"{version.name} version {version.version}", held)
+        entry = Entry("delete_version", actor, "", version.version, digest=version.digest)
+        self._store.ledger.record(version.name, entry)
+        with self._mlflow.translated(f"version {version.version} of model {version.name!r}"):
+            self._mlflow.client().delete_model_version(version.name, str(version.version))
+
+    def _labelled(self, name: str, label: str) -> ModelVersion | None:
+        if not label or "'" in label:
+            return None
+        client = self._mlflow.client()
+        with self._mlflow.translated(f"model {name!r}"):
+            query = f"name='{name}' and tags.{LABEL_TAG}='{label}'"
+            found = [int(v.version) for v in version_pages(client, query)]
+        return self._store.resolve(name, min(found)) if found else None
+
+    def _label_problem(self, name: str, label: str, number: int) -> Exception | None:
+        first = self._labelled(name, label)
+        if first is not None and first.version < number:
+            return AlreadyExists(f"model {name!r} has a version {label!r} already")
+        if label.isdecimal() and int(label) != number:
+            return InvalidValue(
+                f"this would be number {number}, not {label}: send {number}, or a label that "
+                f"is not a plain number, such as {label}.0"
+            )
+        return None
+
+    def _check_free(self, name: str) -> None:
+        check_name(name)
+        if name in RESERVED:
+            raise InvalidValue(f"model name {name!r} is a word of the API: choose another")
+        events = self._store.ledger.events(name)
+        if events and events[-1].action == "rename_model":
+            raise AlreadyExists(
+                f"the audit knows {name!r} as the former name of {events[-1].after['name']!r}: "
+                f"choose another"
+            )
+
+    def _rename(self, found: ModelInfo, new_name: str, actor: str) -> None:
+        self._check_free(new_name)
+        _check_unused(found.name, self._lifecycle.state(found.name).aliases)
+        if self._store.ledger.events(new_name):
+            raise AlreadyExists(f"the audit knows another model as {new_name!r}: choose another")
+        try:
+            with self._mlflow.translated(f"model {found.name!r}"):
+                self._mlflow.client().rename_registered_model(found.name, new_name)
+        except AlreadyExists as error:
+            raise AlreadyExists(f"model {new_name!r} exists already") from error
+        self._store.ledger.record(
+            found.name, Entry("rename_model", actor, "", after={"name": new_name})
+        )
+        before = {"name": found.name}
+        self._store.ledger.record(new_name, Entry("rename_model", actor, "", before=before))
+
+
+def _check_unused(what: str, aliases: Mapping[str, int]) -> None:
+    held = sorted(a for a in aliases if a != "previous")
+    if held:
+        raise Conflict(f"{what} holds {', '.join(held)}: give them up first")
+
+
+def _info(model: Any) -> ModelInfo:
+    try:
+        policy = parse_policy(model.tags.get(POLICY_TAG, ""))
+    except InvalidValue:
+        policy = Policy()
+    return ModelInfo(
+        name=model.name,
+        description=model.description or "",
+        created_s=int(model.creation_timestamp) / 1000,
+        updated_s=int(model.last_updated_timestamp or model.creation_timestamp) / 1000,
+        aliases={alias: int(version) for alias, version in model.aliases.items()},
+        policy=policy,
+    )

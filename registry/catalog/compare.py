@@ -1,0 +1,118 @@
+"""Versions side by side: figures on equal datasets, parameters, labels, files, trends. Pure."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from registry.catalog.evaluations import latest
+from registry.catalog.metadata import Metadata, metadata_of
+from registry.records import Measurement, ModelVersion
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """One metric of two versions on one dataset; ``difference`` is b - a."""
+
+    metric: str
+    dataset: str
+    dataset_digest: str
+    a: float
+    b: float
+    difference: float
+
+
+def compare_figures(
+    a: Sequence[Measurement], b: Sequence[Measurement]
+) -> tuple[list[Compared], list[str]]:
+    """Figures that both have on the same dataset, and the metrics that cannot be compared."""
+    mine, theirs = _newest(a), _newest(b)
+    pairs = [
+        Compared(*key, mine[key], theirs[key], theirs[key] - mine[key])
+        for key in sorted(mine.keys() & theirs.keys())
+    ]
+    compared = {pair.metric for pair in pairs}
+    return pairs, sorted({m.metric for m in (*a, *b)} - compared)
+
+
+def compare_descriptions(
+    a: tuple[ModelVersion, Metadata], b: tuple[ModelVersion, Metadata]
+) -> dict[str, Any]:
+    """Labels, metadata and parameters in which two versions differ."""
+    mine, theirs = a[1].model_dump(), b[1].model_dump()
+    parameters = _differing(mine.pop("hyperparameters"), theirs.pop("hyperparameters"))
+    return {
+        "labels": {
+            "same": set(a[0].labels) == set(b[0].labels),
+            "only_a": sorted(set(a[0].labels) - set(b[0].labels)),
+            "only_b": sorted(set(b[0].labels) - set(a[0].labels)),
+        },
+        "metadata": _differing(mine, theirs),
+        "hyperparameters": parameters,
+    }
+
+
+def compare_files(
+    a: Mapping[str, tuple[str, int]], b: Mapping[str, tuple[str, int]]
+) -> list[dict[str, Any]]:
+    """Every file of two bundles: whether it is the same, and how large it is in each."""
+    return [
+        {
+            "name": name,
+            "same": a.get(name) == b.get(name),
+            "bytes_a": a[name][1] if name in a else None,
+            "bytes_b": b[name][1] if name in b else None,
+        }
+        for name in sorted(a.keys() | b.keys())
+    ]
+
+
+def with_declared(
+    version: ModelVersion, measured: Sequence[Measurement]
+) -> tuple[Measurement, ...]:
+    """A version's figures, and what its author declared of metrics that nobody has measured."""
+    metadata = metadata_of(version)
+    known = {m.metric for m in measured}
+    declared = (
+        Measurement(metric, value, metadata.dataset_name, "", version.created_s)
+        for metric, value in metadata.performance_metrics.items()
+        if metric not in known and isinstance(value, int | float) and math.isfinite(value)
+    )
+    return (*measured, *declared)
+
+
+def rank(
+    versions: Sequence[tuple[ModelVersion, Sequence[Measurement]]],
+    metric: str,
+    *,
+    higher_is_better: bool,
+    dataset: str,
+) -> list[tuple[ModelVersion, Measurement | None]]:
+    """Versions by their newest figure, best first; those without it last, newest first."""
+    sign = -1 if higher_is_better else 1
+    found = [
+        (version, latest([m for m in figures if dataset in ("", m.dataset)], metric))
+        for version, figures in versions
+    ]
+    return sorted(
+        found,
+        key=lambda item: (
+            item[1] is None,
+            sign * (item[1].value if item[1] else 0),
+            -item[0].version,
+        ),
+    )
+
+
+def _newest(measurements: Sequence[Measurement]) -> dict[tuple[str, str, str], float]:
+    """Newest figure by metric and dataset; those without a dataset digest prove nothing."""
+    ordered = sorted(measurements, key=lambda m: m.measured_s)
+    return {(m.metric, m.dataset, m.dataset_digest): m.value for m in ordered if m.dataset_digest}
+
+
+def _differing(a: Mapping[str, Any], b: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    return {
+        key: {"a": a.get(key), "b": b.get(key)}
+        for key in sorted(a.keys() | b.keys())
+        if a.get(key) != b.get(key)
+    }

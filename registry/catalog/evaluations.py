@@ -1,0 +1,221 @@
+"""Figures of versions: evaluations as MLflow runs, metrics on the version's LoggedModel.
+
+The LoggedModel's metrics carry the dataset and its digest, so two versions are compared
+only where they were measured on the same texts. ``gates.py`` judges by them; the MLflow
+UI shows them beside the version and the dataset.
+"""
+
+import json
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from registry.backend.audit_ledger import Entry
+from registry.backend.store import RegistryStore
+from registry.errors import InvalidValue
+from registry.lifecycle.gate import Evidence
+from registry.records import Measurement, ModelVersion
+
+# MLflow stores at most 36 characters of a dataset's digest.
+DATASET_DIGEST_CHARS = 32
+MAX_METRICS = 100
+_MAX_EVALUATIONS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """One evaluation of a version.
+
+    Attributes:
+        id: MLflow's run id.
+        name: What it was called.
+        dataset: Name of the dataset.
+        dataset_digest: First 32 hex digits of its digest; empty when not told.
+        metrics: Figures by name.
+        metadata: Further facts.
+        created_s: Unix time, seconds.
+    """
+
+    id: str
+    name: str
+    dataset: str
+    dataset_digest: str
+    metrics: Mapping[str, float]
+    metadata: Mapping[str, Any]
+    created_s: float
+
+
+class Evaluations:
+    """Evaluations in one store. Threads may share it."""
+
+    def __init__(self, store: RegistryStore) -> None:
+        self._store = store
+        self._mlflow = store.mlflow
+
+    def evidence(self, name: str, version: int) -> Evidence:
+        """What a gate wants to know of a version."""
+        found = self._store.resolve(name, version)
+        return Evidence(found.version, found.labels, found.digest, self.measurements(found))
+
+    def measurements(self, version: ModelVersion) -> tuple[Measurement, ...]:
+        """All figures of a version; none when MLflow keeps no LoggedModel for it."""
+        model_id = logged_model_id(version)
+        if model_id is None:
+            return ()
+        with self._mlflow.translated(f"figures of version {version.version}"):
+            model = self._mlflow.client().get_logged_model(model_id)
+        return tuple(_measurements(model.metrics or ()))
+
+    def measurements_by_model(self) -> dict[str, tuple[Measurement, ...]]:
+        """All figures of all LoggedModels of this registry, by their id."""
+        client, found = self._mlflow.client(), {}
+        token = None
+        with self._mlflow.translated("figures"):
+            while True:
+                page = client.search_logged_models(
+                    [self._mlflow.experiment_id()], max_results=100, page_token=token
+                )
+                found.update({m.model_id: tuple(_measurements(m.metrics or ())) for m in page})
+                if not (token := page.token):
+                    return found
+
+    def add(
+        self,
+        version: ModelVersion,
+        *,
+        name: str,
+        dataset: str,
+        dataset_digest: str,
+        metrics: Mapping[str, float],
+        metadata: Mapping[str, Any],
+        actor: str,
+    ) -> Evaluation:
+        """Records an evaluation: a run, its metrics on the LoggedModel, the dataset's lineage.
+
+        Raises:
+            InvalidValue: Too many metrics, one that is not finite, or a version that was not
+                made here.
+            BackendUnavailable: The store cannot be written.
+        """
+        model_id = logged_model_id(version)
+        if model_id is None:
+            raise InvalidValue(f"version {version.version} was not made by this registry")
+        check_metrics(metrics)
+        client = self._mlflow.client()
+        digest = dataset_digest[:DATASET_DIGEST_CHARS]
+        with self._mlflow.translated(f"evaluation {name!r}"):
+            tags = {
+                "registry.evaluation_of": model_id,
+                "registry.evaluation": name,
+                "registry.dataset": dataset,
+                "registry.dataset_digest": digest,
+                "registry.catalog.metadata": json.dumps(
+                    metadata, ensure_ascii=False, allow_nan=False
+                ),
+                "registry.version": f"{version.name}/{version.version}",
+            }
+            run = client.create_run(self._mlflow.experiment_id(), run_name=name, tags=tags)
+            run_id = str(run.info.run_id)
+            self._mlflow.link_dataset(run_id, model_id, dataset, digest or "unknown")
+            now_ms = int(time.time() * 1000)
+            place = {"dataset_name": dataset, "dataset_digest": digest or "unknown"}
+            for key, value in metrics.items():
+                client.log_metric(run_id, key, value, now_ms, 0, model_id=model_id, **place)
+            client.set_terminated(run_id)
+        self._store.ledger.record(
+            version.name,
+            Entry(
+                "create_evaluation",
+                actor,
+                f"{name} on {dataset}"[:500],
+                version.version,
+                after={"evaluation": run_id, "metrics": dict(list(metrics.items())[:20])},
+                digest=version.digest,
+            ),
+        )
+        return Evaluation(run_id, name, dataset, digest, metrics, metadata, now_ms / 1000)
+
+    def by_logged_model(self) -> dict[str, list[Evaluation]]:
+        """The newest 1,000 evaluations of the whole registry, by LoggedModel, newest first."""
+        with self._mlflow.translated("evaluations"):
+            runs = self._mlflow.client().search_runs(
+                [self._mlflow.experiment_id()],
+                "tags.`registry.evaluation_of` LIKE 'm-%'",
+                max_results=_MAX_EVALUATIONS,
+                order_by=["attributes.start_time DESC"],
+            )
+        found: dict[str, list[Evaluation]] = {}
+        for run in runs:
+            found.setdefault(run.data.tags["registry.evaluation_of"], []).append(_evaluation(run))
+        return found
+
+    def of(self, version: ModelVersion) -> list[Evaluation]:
+        """A version's evaluations, newest first; at most 1,000."""
+        model_id = logged_model_id(version)
+        if model_id is None:
+            return []
+        with self._mlflow.translated(f"evaluations of version {version.version}"):
+            runs = self._mlflow.client().search_runs(
+                [self._mlflow.experiment_id()],
+                f"tags.`registry.evaluation_of` = '{model_id}'",
+                max_results=_MAX_EVALUATIONS,
+                order_by=["attributes.start_time DESC"],
+            )
+        return [_evaluation(run) for run in runs]
+
+
+def check_metrics(metrics: Mapping[str, float]) -> None:
+    """Checks figures that come from outside.
+
+    Raises:
+        InvalidValue: Too many, or one is not a finite number.
+    """
+    if len(metrics) > MAX_METRICS:
+        raise InvalidValue(f"{len(metrics)} metrics are over the limit of {MAX_METRICS}")
+    for key, value in metrics.items():
+        if not math.isfinite(value):
+            raise InvalidValue(f"metric {key!r} is {value}: only finite numbers are kept")
+
+
+def logged_model_id(version: ModelVersion) -> str | None:
+    """MLflow's LoggedModel behind a version; None when it was registered in another way."""
+    model_id = version.uri.removeprefix("models:/")
+    return model_id if model_id.startswith("m-") and version.uri != model_id else None
+
+
+def latest(measurements: Iterable[Measurement], metric: str) -> Measurement | None:
+    """The newest figure of that name."""
+    found = [m for m in measurements if m.metric == metric]
+    return max(found, key=lambda m: m.measured_s, default=None)
+
+
+def _measurements(metrics: Iterable[Any]) -> Iterator[Measurement]:
+    for metric in metrics:
+        if math.isfinite(metric.value):
+            digest = metric.dataset_digest or ""
+            yield Measurement(
+                metric.key,
+                float(metric.value),
+                metric.dataset_name or "",
+                "" if digest == "unknown" else digest,
+                metric.timestamp / 1000,
+            )
+
+
+def _evaluation(run: Any) -> Evaluation:
+    tags = run.data.tags
+    try:
+        metadata = json.loads(tags.get("registry.catalog.metadata", "{}"))
+    except ValueError:
+        metadata = {}
+    return Evaluation(
+        id=str(run.info.run_id),
+        name=tags.get("registry.evaluation", run.info.run_name),
+        dataset=tags.get("registry.dataset", ""),
+        dataset_digest=tags.get("registry.dataset_digest", ""),
+        metrics={k: v for k, v in run.data.metrics.items() if math.isfinite(v)},
+        metadata=metadata if isinstance(metadata, dict) else {},
+        created_s=run.info.start_time / 1000,
+    )

@@ -1,0 +1,173 @@
+"""Finds versions by what is known of them. Pure: records in, a page of records out."""
+
+import base64
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from registry.catalog.evaluations import latest
+from registry.catalog.metadata import Metadata, label_of
+from registry.errors import InvalidValue
+from registry.records import Measurement, ModelVersion
+
+_CONDITION = re.compile(r"([\w.\-/ ]{1,100}?)(>=|<=|==|>|<)(-?\d+(?:\.\d+)?(?:[eE]-?\d+)?)")
+_COMPARE = {
+    ">=": lambda a, b: a >= b,
+    "<=": lambda a, b: a <= b,
+    "==": lambda a, b: a == b,
+    ">": lambda a, b: a > b,
+    "<": lambda a, b: a < b,
+}
+_SORTS = ("name", "version", "created_at", "updated_at")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A version with everything that can be searched."""
+
+    version: ModelVersion
+    metadata: Metadata
+    model_description: str
+    measurements: Sequence[Measurement]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is looked for; empty values match everything.
+
+    Attributes:
+        text: Part of the model's name, of its or the version's description, or of the label;
+            in any case. No character is a wildcard.
+        tags: Tags of the version.
+        every_tag: All of them, not any.
+        stage: Its stage.
+        alias: An alias that points at it.
+        author: Its author, exactly.
+        framework: Its framework, exactly.
+        metrics: Conditions such as ``accuracy>=0.9`` on the newest figure; all must hold.
+        dataset: Only figures on this dataset count.
+        sort: ``name``, ``version``, ``created_at``, ``updated_at`` or ``metric:NAME``; ``-``
+            before it turns it round. Versions without the figure come last.
+    """
+
+    text: str = ""
+    tags: Sequence[str] = ()
+    every_tag: bool = False
+    stage: str = ""
+    alias: str = ""
+    author: str = ""
+    framework: str = ""
+    metrics: Sequence[str] = field(default=())
+    dataset: str = ""
+    sort: str = "name"
+
+
+def search(
+    candidates: Iterable[Candidate], query: Query, *, limit: int, cursor: str | None
+) -> tuple[list[Candidate], int, str | None]:
+    """One page, how many match in all, and the cursor of the next page (None at the end).
+
+    Raises:
+        InvalidValue: A condition, the sort or the cursor cannot be read.
+    """
+    conditions = [_condition(text) for text in query.metrics]
+    found = [c for c in candidates if _matches(c, query) and _measures(c, query, conditions)]
+    ordered = sorted(found, key=_order(query))
+    start = 0
+    if cursor is not None:
+        name, number = _read_cursor(cursor, query.sort)
+        places = [(c.version.name, c.version.version) for c in ordered]
+        if (name, number) not in places:
+            raise InvalidValue("what the cursor stood on is gone: start again without one")
+        start = places.index((name, number)) + 1
+    page = ordered[start : start + limit]
+    more = start + limit < len(ordered)
+    return page, len(ordered), _cursor(page[-1].version, query.sort) if more and page else None
+
+
+def has_tags(tags: Iterable[str], wanted: Sequence[str], *, every: bool) -> bool:
+    """Whether all or any of ``wanted`` are among ``tags``; true when nothing is wanted."""
+    return not wanted or (set(wanted) <= set(tags) if every else bool(set(wanted) & set(tags)))
+
+
+def _matches(candidate: Candidate, query: Query) -> bool:
+    version, metadata = candidate.version, candidate.metadata
+    stage = "production" if "champion" in version.aliases else version.stage
+    fields = (version.name, candidate.model_description, metadata.description, label_of(version))
+    text = query.text.casefold()
+    return (
+        (not text or any(text in field.casefold() for field in fields))
+        and has_tags(metadata.tags, query.tags, every=query.every_tag)
+        and query.stage in ("", stage)
+        and (not query.alias or query.alias in version.aliases)
+        and query.author in ("", metadata.author)
+        and query.framework in ("", metadata.framework)
+    )
+
+
+def _measures(
+    candidate: Candidate, query: Query, conditions: Sequence[tuple[str, str, float]]
+) -> bool:
+    for metric, comparison, bound in conditions:
+        value = _figure(candidate, metric, query.dataset)
+        if value is None or not _COMPARE[comparison](value, bound):
+            return False
+    return True
+
+
+def _figure(candidate: Candidate, metric: str, dataset: str) -> float | None:
+    measured = [m for m in candidate.measurements if dataset in ("", m.dataset)]
+    newest = latest(measured, metric)
+    return None if newest is None else newest.value
+
+
+def _condition(text: str) -> tuple[str, str, float]:
+    match = _CONDITION.fullmatch(text.strip())
+    if match is None:
+        raise InvalidValue(f"condition {text[:100]!r} is not like accuracy>=0.9")
+    return match[1].strip(), match[2], float(match[3])
+
+
+def _order(query: Query) -> Any:
+    descending, name = query.sort.startswith("-"), query.sort.removeprefix("-")
+    sign = -1 if descending else 1
+
+    def figure(candidate: Candidate) -> tuple[Any, ...]:
+        value = _figure(candidate, name.removeprefix("metric:"), query.dataset)
+        place = (candidate.version.name, candidate.version.version)
+        return (value is None, sign * (value or 0.0), *place)
+
+    def plain(candidate: Candidate) -> tuple[Any, ...]:
+        version = candidate.version
+        values: Mapping[str, float] = {
+            "version": version.version,
+            "created_at": version.created_s,
+            "updated_at": version.updated_s,
+        }
+        if name == "name":
+            text = tuple(sign * ord(c) for c in version.name)
+            return (text if not descending else (*text, 1), version.version)
+        return (sign * values[name], version.name, version.version)
+
+    if name.startswith("metric:") and len(name) > len("metric:"):
+        return figure
+    if name not in _SORTS:
+        raise InvalidValue(f"sort {name[:50]!r} is none of {', '.join(_SORTS)}, metric:NAME")
+    return plain
+
+
+def _cursor(version: ModelVersion, sort: str) -> str:
+    text = json.dumps([sort, version.name, version.version])
+    return base64.urlsafe_b64encode(text.encode()).decode()
+
+
+def _read_cursor(cursor: str, sort: str) -> tuple[str, int]:
+    try:
+        was, name, number = json.loads(base64.urlsafe_b64decode(cursor.encode("ascii")))
+        if was != sort:
+            raise ValueError
+        return str(name), int(number)
+    except (ValueError, TypeError) as error:
+        raise InvalidValue("the cursor is not one of this search") from error

@@ -1,0 +1,1 @@
+"""Stages and aliases: transitions, gates, and reconciliation with MLflow."""

@@ -1,0 +1,1 @@
+"""A release: shadow, canary steps, the sequential tests that decide."""

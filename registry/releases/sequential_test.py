@@ -1,0 +1,78 @@
+"""Sequential tests by betting: look whenever you like, the error rates still hold. Pure.
+
+An observation says that the candidate did worse (+1), the same (0) or better (-1) than the
+champion. Whoever believes that it is worse on average than ``limit`` bets on it. Against a
+candidate within the limit that is a losing game: the capital is a non-negative supermartingale,
+so the chance that it *ever* reaches ``1 / a`` is at most ``a`` (Ville 1939), however often and
+for whatever reason somebody looks. No independence is assumed, only that each observation's
+mean, given those before, is within the limit. The capital of a fixed stake depends on counts
+alone, so it does not matter in which order replicas are heard. The best stake is not known
+beforehand: the capital is spread over a grid of them.
+
+Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", Journal of
+the Royal Statistical Society B 86 (2024); the grid is their "diversified Kelly bettor".
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+# Shares of the largest stake that cannot ruin the bettor; each gets the same part of the capital.
+_STAKES = (0.95, 0.75, 0.55, 0.4, 0.28, 0.19, 0.12, 0.075, 0.045, 0.025, 0.012, 0.005)
+
+
+@dataclass(frozen=True, slots=True)
+class PairedCount:
+    """How often the candidate did worse, the same and better than the champion."""
+
+    worse: int = 0
+    same: int = 0
+    better: int = 0
+
+    def __add__(self, other: "PairedCount") -> "PairedCount":
+        return PairedCount(
+            self.worse + other.worse, self.same + other.same, self.better + other.better
+        )
+
+    @property
+    def total(self) -> int:
+        """Observations."""
+        return self.worse + self.same + self.better
+
+    @property
+    def mean(self) -> float:
+        """Their mean, from -1 to 1; 0 without any."""
+        return (self.worse - self.better) / max(1, self.total)
+
+
+def evidence_beyond(tally: PairedCount, limit: float, *, paired: bool) -> float:
+    """Logarithm of the capital that was won by betting that the mean is above ``limit``.
+
+    Args:
+        tally: The counts so far.
+        limit: In (0, 1).
+        paired: Whether the candidate can do better at all; if not, stakes may be higher.
+
+    Returns:
+        At most 0 on average, as its exponential, while the mean is ``limit`` or less.
+    """
+    lowest = -1.0 if paired or tally.better else 0.0
+    return _mixture(_capital(tally, limit, 1.0 / (limit - lowest)))
+
+
+def evidence_within(tally: PairedCount, limit: float) -> float:
+    """The same for the opposite bet, that the mean is below ``limit``."""
+    return _mixture(_capital(tally, limit, -1.0 / (1.0 - limit)))
+
+
+def _capital(tally: PairedCount, limit: float, largest: float) -> Iterator[float]:
+    counts = ((tally.worse, 1.0), (tally.same, 0.0), (tally.better, -1.0))
+    for part in _STAKES:
+        stake = part * largest
+        yield sum(n * math.log1p(stake * (value - limit)) for n, value in counts if n)
+
+
+def _mixture(logs: Iterator[float]) -> float:
+    found = list(logs)
+    most = max(found)
+    return most + math.log(sum(math.exp(log - most) for log in found) / len(found))

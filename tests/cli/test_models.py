@@ -1,0 +1,150 @@
+"""`sentigraph models …` on a real registry with the bundled model."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli.__main__ import main
+from registry.catalog.metadata import Metadata
+from registry.catalog.uploads import Uploads
+from registry.model_registry import ModelRegistry
+
+pytestmark = pytest.mark.slow
+ROOT = Path(__file__).parents[2]
+BUNDLE = ROOT / "models" / "sentiment"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("cli")
+    return [
+        *("--tracking-uri", f"sqlite:///{folder / 'mlflow.db'}"),
+        *("--artifact-root", str(folder / "artifacts"), "--actor", "ana"),
+    ]
+
+
+def run(place: list[str], *words: str) -> int:
+    return main(["models", *words, *place])
+
+
+def test_a_model_from_import_to_rollback(
+    place: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def told(*words: str) -> Any:
+        assert run(place, *words, "--json") == 0
+        return json.loads(capsys.readouterr().out)
+
+    assert told("import", str(BUNDLE), "--name", "mood")["version"] == 1
+    other = tmp_path / "other"
+    other.mkdir()
+    manifest = json.loads((BUNDLE / "bundle.json").read_text())
+    for name in manifest["files"]:
+        (other / name).symlink_to(BUNDLE / name)
+    (other / "bundle.json").write_text(json.dumps({**manifest, "temperature": 1.5}))
+    for name in manifest["files"]:
+        (other / name).unlink()
+        (other / name).hardlink_to(BUNDLE / name)
+    assert told("import", str(other), "--name", "mood")["version"] == 2
+
+    capsys.readouterr()
+    assert run(place, "promote", "mood", "1") == 1
+    assert "from draft it can go to staging, archived" in capsys.readouterr().err
+    for version in ("1", "2"):
+        told("promote", "mood", version, "--to", "staging")
+    assert told("canary", "mood", "2", "--weight", "0.1")["after"]["weights"] == {"challenger": 0.1}
+    assert told("canary", "mood")["after"]["aliases"] == {}
+    assert told("shadow", "mood", "2")["after"]["aliases"] == {"shadow": 2}
+
+    data = tmp_path / "texts.csv"
+    data.write_text("text,label\nI love it,POSITIVE\nI hate it,NEGATIVE\n")
+    for version in ("1", "2"):
+        figures = told("evaluate", "mood", version, "--data", str(data))["metrics"]
+        assert figures["accuracy"] == 1.0
+        assert figures["latency_ms"] > 0
+    compared = told("compare", "mood", "1", "2")["metrics"]
+    assert {m["metric"]: m["difference"] for m in compared}["accuracy"] == 0
+
+    told("promote", "mood", "1")
+    told("promote", "mood", "2")
+    assert told("rollback", "mood", "--reason", "errors")["after"]["aliases"] == {"champion": 1}
+    assert run(place, "show", "mood") == 0
+    shown = capsys.readouterr().out
+    assert "production" in shown
+    assert "accuracy 1" in shown
+    assert run(place, "list") == 0
+    assert capsys.readouterr().out.splitlines()[1].split() == ["mood", "1"]
+    assert told("audit", "mood", "--limit", "1")[0]["action"] == "rollback"
+    assert told("audit", "mood", "--at", "2099-01-01")["version"] == 1
+    assert run(place, "audit", "mood", "--at", "yesterday") == 1
+    assert run(place, "audit", "nobody") == 1
+
+
+def test_verify_names_what_was_overwritten(
+    place: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(place, "import", str(BUNDLE), "--name", "changed")
+    capsys.readouterr()
+    assert run(place, "verify", "changed", "--json") == 0
+    assert {line["what"]: line["result"] for line in json.loads(capsys.readouterr().out)} == {
+        "audit chain": "ok",
+        "version 1": "ok",
+    }
+    artifacts = Path(place[3])
+    for file in artifacts.rglob("tokenizer.json"):
+        file.write_text("{}")
+    assert run(place, "verify", "changed") == 1
+    assert "tokenizer.json" in capsys.readouterr().out
+
+
+def test_verify_checks_single_files_too(
+    place: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    registry = ModelRegistry(place[1], place[3])
+    registry.catalog.create_model("kept", "", actor="ana")
+    draft = registry.catalog.create_version("kept", "1.0.0", Metadata(author="ana"), actor="ana")
+    (tmp_path / "m.h5").write_bytes(b"\x89HDF\r\n\x1a\n and more")
+    uploads = Uploads(registry.store, registry.lifecycle, tmp_path / "cache", 1_000)
+    uploads.put(draft, "h5", tmp_path / "m.h5", actor="ana")
+    assert run(place, "verify", "kept") == 0
+    for file in Path(place[3]).rglob("model.h5"):
+        file.write_bytes(b"\x89HDF\r\n\x1a\n and other")
+    capsys.readouterr()
+    assert run(place, "verify", "kept") == 1
+    assert "version 1" in capsys.readouterr().out
+
+
+def test_gc_removes_files_that_no_version_uses(
+    place: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("gone", "stays"):
+        run(place, "import", str(BUNDLE), "--name", name)
+    registry = ModelRegistry(place[1], place[3])
+    version = registry.store.resolve("gone", 1)
+    location = registry.store.mlflow.client().get_model_version_download_uri("gone", "1")
+    folder = Path(location.removeprefix("file://"))
+    registry.catalog.delete_version(version, actor="ana")
+    capsys.readouterr()
+
+    def found(*words: str) -> Any:
+        assert run(place, "gc", "--json", *words) == 0
+        return json.loads(capsys.readouterr().out)
+
+    # Somebody may be uploading right now.
+    assert found("--delete") == []
+    monkeypatch.setattr("cli.models.check._MIN_AGE_S", -1)
+    (unused,) = found()
+    assert (folder / "model.onnx").exists()
+    assert found("--delete") == [unused]
+    assert not list(folder.rglob("*.onnx"))
+    assert found() == []
+    assert run(place, "verify", "stays") == 0
+
+
+def test_an_empty_file_measures_nothing(
+    place: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "empty.csv").write_text("text,label\n")
+    assert run(place, "evaluate", "mood", "1", "--data", str(tmp_path / "empty.csv")) == 1
+    assert "no texts in it" in capsys.readouterr().err

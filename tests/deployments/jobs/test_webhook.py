@@ -1,0 +1,172 @@
+"""Messages about ended jobs: signed, only where they may go, again when they fail."""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from jobs_front import jobs_config, until, with_jobs
+from pydantic import ValidationError
+
+from configs.schema.jobs import JobsConfig, WebhookConfig
+from deployments.errors import JobRefused
+from deployments.jobs.replica import JobsReplica
+from deployments.jobs.webhook import Webhook, WebhookFailed, pause_s
+
+SECRET = "a-secret-of-the-tests"
+
+
+class Receiver(ThreadingHTTPServer):
+    """Answers with the given statuses in turn, and keeps what it got."""
+
+    def __init__(self, *statuses: int) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.statuses = list(statuses)
+        self.got: list[tuple[dict[str, str], bytes]] = []
+        self.url = f"http://127.0.0.1:{self.server_port}/hook?x=1"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.server.got.append((dict(self.headers.items()), body))
+        self.send_response(self.server.statuses.pop(0) if self.server.statuses else 204)
+        self.send_header("location", "/elsewhere")
+        self.end_headers()
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+@contextmanager
+def receiver(*statuses: int) -> Iterator[Receiver]:
+    server = Receiver(*statuses)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def hook(*hosts: str, addresses: tuple[str, ...] = ("93.184.215.14",), **more: Any) -> Webhook:
+    config = WebhookConfig(hosts=hosts, secret=SECRET, **more)  # type: ignore[arg-type]
+    return Webhook(config, find=lambda host, port: addresses)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://other.example/",
+        "https://good.example.evil.example/",
+        "https://user@good.example/",
+        "http://good.example/",
+        "ftp://good.example/",
+        "https://127.0.0.1/",
+        "https://10.1.2.3/",
+        "https://[::1]/",
+        "https://good.example:99999/",
+        "https://good.example/\r\nx: y",
+        "https:///x",
+        "good.example",
+    ],
+)
+def test_other_addresses_are_refused(url: str) -> None:
+    with pytest.raises(JobRefused):
+        hook("good.example", "192.0.2.0/24").check(url)
+
+
+def test_listed_hosts_addresses_and_networks_are_taken() -> None:
+    listed = hook("Good.example", "10.0.0.0/8", "::1")
+    for url in (
+        "https://good.example/a?b=c",
+        "https://GOOD.example:8443/",
+        "http://10.9.8.7:80/",
+        "http://[::1]:1/",
+    ):
+        listed.check(url)
+
+
+def test_a_name_may_not_stand_for_a_private_address() -> None:
+    for inside in ("127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "fd00::1"):
+        with pytest.raises(WebhookFailed, match="private"):
+            hook("good.example", addresses=("93.184.215.14", inside)).send(
+                "https://good.example/", b"", 0
+            )
+
+
+def test_a_message_is_signed_and_a_redirect_is_a_failure() -> None:
+    with receiver(302) as server:
+        sender = hook("127.0.0.1", addresses=("127.0.0.1",))
+        with pytest.raises(WebhookFailed, match="status 302"):
+            sender.send(server.url, b"{}", 1_700_000_000.9)
+        sender.send(server.url, b"{}", 1_700_000_000.9)
+        assert len(server.got) == 2
+        headers, body = server.got[1]
+    digest = hmac.new(SECRET.encode(), b"1700000000." + body, hashlib.sha256).hexdigest()
+    assert headers["X-Sentigraph-Signature"] == f"t=1700000000,v1={digest}"
+
+
+def test_nobody_there_and_nobody_answering_fail_in_time() -> None:
+    with receiver() as server:
+        gone = server.url
+    with pytest.raises(WebhookFailed):
+        hook("127.0.0.1", addresses=("127.0.0.1",)).send(gone, b"", 0)
+    silent = Receiver()
+    try:
+        with pytest.raises(WebhookFailed, match="Timeout"):
+            hook("127.0.0.1", addresses=("127.0.0.1",), timeout_ms=50).send(silent.url, b"", 0)
+    finally:
+        silent.server_close()
+
+
+def test_pauses_grow_and_are_bounded() -> None:
+    assert [pause_s(n) for n in (1, 2, 3, 20)] == [2, 4, 8, 600]
+
+
+def test_hosts_need_a_secret() -> None:
+    with pytest.raises(ValidationError, match=r"jobs\.webhook\.secret"):
+        JobsConfig.model_validate({"webhook": {"hosts": ["a.example"]}})
+
+
+def test_an_ended_job_is_told_again_until_it_is_taken_or_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deployments.jobs.replica.pause_s", lambda attempts: 0.0)
+    monkeypatch.setattr("deployments.jobs.replica._TICK_S", 0.02)
+    config = {
+        "webhook": {"hosts": ["127.0.0.1"], "secret": SECRET, "max_attempts": 3},
+        "cleanup_interval_s": 0.1,
+    }
+
+    async def body(client: httpx.AsyncClient, replica: JobsReplica) -> None:
+        for statuses, attempts in (([500, 503], 3), ([500] * 9, 3)):
+            with receiver(*statuses) as server:
+                asked = {"texts": ["a"], "webhook_url": server.url}
+                job_id = (await client.post("/predict", json=asked)).json()["job_id"]
+
+                async def all_sent(server: Receiver = server, attempts: int = attempts) -> bool:
+                    return len(server.got) >= attempts
+
+                await until(all_sent)
+                await asyncio.sleep(0.2)
+                assert len(server.got) == attempts
+                message = json.loads(server.got[-1][1])
+                assert (message["job_id"], message["status"]) == (job_id, "completed")
+        page = replica._metrics.page().decode()
+        assert 'sentiment_job_webhooks_total{result="delivered"} 1.0' in page
+        assert 'sentiment_job_webhooks_total{result="given_up"} 1.0' in page
+
+    with_jobs(jobs_config(tmp_path, jobs=config), body)

@@ -1,0 +1,278 @@
+"""The controller against a fleet that misbehaves: nothing bad gets into the routing table."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from front import LIVE
+
+from configs.schema.registry import RolloutConfig
+from deployments.payloads import Probe
+from deployments.rollout.controller import RolloutController
+from deployments.versions import RoutingTable, ServedVersion, TrafficSlot
+from registry.errors import BackendUnavailable, IntegrityError
+from registry.lifecycle.alias_watcher import AliasAssignment
+
+NEXT = replace(LIVE, version=4, digest="cd" * 32)
+NOW = {"champion": AliasAssignment(LIVE.version, LIVE.digest, 1.0)}
+MOVED = {"champion": AliasAssignment(NEXT.version, NEXT.digest, 1.0)}
+
+
+def probe(*, flipped: bool = False, text_s: float = 0.002, n_labels: int = 2) -> Probe:
+    scores = np.tile(np.array([0.1, 0.9], dtype=np.float32), (16, 1))
+    if n_labels == 3:
+        scores = np.tile(np.array([0.1, 0.8, 0.1], dtype=np.float32), (16, 1))
+    return Probe(scores[:, ::-1] if flipped else scores, text_s)
+
+
+class Fleet:
+    def __init__(self) -> None:
+        self.done: list[tuple[str, object]] = []
+        self.probed: list[str] = []
+        self.probes: dict[str, list[Probe]] = {}
+        self.fails: Exception | None = None
+        self.delay_s = 0.0
+
+    async def load(self, digest: str) -> None:
+        self.done.append(("load", digest))
+        await asyncio.sleep(self.delay_s)
+        if self.fails is not None:
+            raise self.fails
+
+    async def probe(self, digest: str, texts: Sequence[str]) -> list[Probe]:
+        assert len(texts) == 16
+        self.probed.append(digest)
+        return self.probes.get(digest, [probe(), probe()])
+
+    async def route(self, routes: RoutingTable) -> list[int]:
+        self.done.append(("route", routes.champion.version))
+        return [routes.epoch]
+
+    async def let_go(self, digest: str) -> None:
+        self.done.append(("let_go", digest))
+
+
+class Truth:
+    def __init__(self) -> None:
+        self.refused: list[tuple[str, int, str, int]] = []
+        self.fails: Exception | None = None
+
+    async def open(self, version: int) -> ServedVersion:
+        if self.fails is not None:
+            raise self.fails
+        return replace(NEXT, version=version)
+
+    async def refuse(self, role: str, version: int, reason: str, instead: int) -> None:
+        self.refused.append((role, version, reason, instead))
+
+    async def forget(self, digest: str) -> None:
+        pass
+
+
+def followed(
+    fleet: Fleet, truth: Truth, places: dict[str, AliasAssignment], **limits: Any
+) -> RolloutController:
+    async def body() -> RolloutController:
+        made = RolloutController(
+            fleet,
+            truth,
+            RoutingTable(1, LIVE),
+            RolloutConfig(**limits),
+            alias="champion",
+            drain_s=0.0,
+        )
+        await made.follow(places)
+        return made
+
+    return asyncio.run(asyncio.wait_for(body(), 10))
+
+
+def test_a_version_is_loaded_everywhere_before_the_table_changes() -> None:
+    fleet, truth = Fleet(), Truth()
+    controller = followed(fleet, truth, MOVED)
+    assert controller.routes.champion == NEXT
+    assert controller.routes.epoch > 1
+    assert fleet.done == [("load", NEXT.digest), ("route", 4)]
+    asyncio.run(controller.repeat(registry_away=True))
+    assert fleet.done[2:] == [("route", 4), ("let_go", LIVE.digest)]
+    assert controller.routes.registry_away
+    assert truth.refused == []
+
+
+def test_nothing_happens_when_nothing_changed() -> None:
+    fleet = Fleet()
+    assert followed(fleet, Truth(), NOW).routes.epoch == 1
+    assert followed(fleet, Truth(), {}).routes.champion == LIVE
+    assert fleet.done == []
+
+
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "corrupt": ({"truth": IntegrityError("bundle file model.onnx has another sha256")}, "sha256"),
+    "crashes": ({"fleet": RuntimeError("engine died\ntraceback")}, "RuntimeError: engine died"),
+    "slow": ({"probe": probe(text_s=0.02)}, "more than 5 times as long"),
+    "flipped": ({"probe": probe(flipped=True)}, "agrees with the champion on 0%"),
+    "other shape": ({"probe": probe(n_labels=3)}, "scores have shape"),
+    "no numbers": ({"probe": Probe(np.full((16, 2), np.nan, np.float32), 0.001)}, "probabilities"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+@pytest.mark.parametrize("role", ["champion", "challenger"])
+def test_a_bad_version_never_gets_a_request(case: str, role: str) -> None:
+    how, reason = BAD[case]
+    fleet, truth = Fleet(), Truth()
+    truth.fails, fleet.fails = how.get("truth"), how.get("fleet")
+    if "probe" in how:
+        fleet.probes[NEXT.digest] = [how["probe"]] * 2
+    controller = followed(fleet, truth, {**NOW, role: MOVED["champion"]})
+    assert controller.routes == RoutingTable(1, LIVE)
+    ((refused_role, version, told, instead),) = truth.refused
+    assert (refused_role, version, instead) == (role, 4, 3)
+    assert reason in told
+    assert not [step for step in fleet.done if step[0] == "route"]
+
+
+def test_replicas_that_disagree_are_an_objection() -> None:
+    fleet, truth = Fleet(), Truth()
+    fleet.probes[NEXT.digest] = [probe(), probe(flipped=True)]
+    followed(fleet, truth, MOVED)
+    assert "replicas disagree" in truth.refused[0][2]
+
+
+def test_limits_are_settings() -> None:
+    slow, flipped = Fleet(), Fleet()
+    slow.probes[NEXT.digest] = [probe(text_s=0.02)]
+    flipped.probes[NEXT.digest] = [probe(flipped=True)]
+    assert followed(slow, Truth(), MOVED, max_slowdown=20).routes.champion == NEXT
+    assert followed(flipped, Truth(), MOVED, min_golden_agreement=0).routes.champion == NEXT
+
+    late, truth = Fleet(), Truth()
+    late.delay_s = 0.3
+    assert followed(late, truth, MOVED, ack_timeout_ms=100).routes.champion == LIVE
+    assert "not every replica was ready after 0.1 s" in truth.refused[0][2]
+
+
+def test_a_shadow_may_be_slow_and_different_but_not_broken() -> None:
+    fleet, truth = Fleet(), Truth()
+    fleet.probes[NEXT.digest] = [probe(flipped=True, text_s=0.1)]
+    controller = followed(fleet, truth, {**NOW, "shadow": AliasAssignment(4, NEXT.digest, 0.5)})
+    assert controller.routes.shadow == TrafficSlot(NEXT, 0.5)
+    assert truth.refused == []
+
+
+def test_mlflow_being_away_refuses_nobody() -> None:
+    truth = Truth()
+    truth.fails = BackendUnavailable("away")
+    with pytest.raises(BackendUnavailable):
+        followed(Fleet(), truth, MOVED)
+    assert truth.refused == []
+
+
+def test_a_last_known_version_is_known_again_when_mlflow_is_back() -> None:
+    async def body() -> None:
+        fleet = Fleet()
+        first = RoutingTable(1, replace(LIVE, source="last_known"))
+        controller = RolloutController(
+            fleet, Truth(), first, RolloutConfig(), alias="champion", drain_s=0
+        )
+        await controller.follow(NOW)
+        assert controller.routes.champion == LIVE
+        assert fleet.done == [("route", 3)]
+
+    asyncio.run(body())
+
+
+def test_another_weight_is_a_new_table_without_loading() -> None:
+    async def body() -> None:
+        fleet = Fleet()
+        first = RoutingTable(1, LIVE, challenger=TrafficSlot(NEXT, 0.1))
+        controller = RolloutController(
+            fleet, Truth(), first, RolloutConfig(), alias="champion", drain_s=0
+        )
+        await controller.follow({**NOW, "challenger": AliasAssignment(4, NEXT.digest, 0.2)})
+        assert controller.routes.challenger == TrafficSlot(NEXT, 0.2)
+        assert fleet.done == [("route", 3)]
+
+    asyncio.run(body())
+
+
+def test_what_is_prepared_is_loaded_once_and_let_go_if_nobody_is_routed_there() -> None:
+    async def body() -> None:
+        fleet, truth = Fleet(), Truth()
+        made = RolloutController(
+            fleet, truth, RoutingTable(1, LIVE), RolloutConfig(), alias="champion", drain_s=0
+        )
+        await made.prepare({**NOW, "shadow": AliasAssignment(4, NEXT.digest, 1.0)})
+        assert fleet.done == [("load", NEXT.digest)]
+        await made.repeat(registry_away=False)
+        assert fleet.done[1:] == [("route", 3), ("let_go", NEXT.digest)]
+        fleet.fails = RuntimeError("engine died")
+        await made.prepare(MOVED)
+        truth.fails = IntegrityError("damaged")
+        await made.prepare(MOVED)
+        assert truth.refused == []
+
+    asyncio.run(body())
+
+
+def test_what_was_found_while_a_move_was_judged_is_not_asked_again() -> None:
+    async def body() -> None:
+        fleet, truth = Fleet(), Truth()
+        made = RolloutController(
+            fleet, truth, RoutingTable(1, LIVE), RolloutConfig(), alias="champion", drain_s=60
+        )
+        await made.prepare(MOVED)
+        assert made.routes.champion == LIVE
+        truth.fails = BackendUnavailable("away")
+        await made.follow(MOVED)
+        assert made.routes.champion == NEXT
+        assert fleet.done == [("load", NEXT.digest), ("route", 4)]
+        assert fleet.probed == [NEXT.digest, LIVE.digest]
+        assert list(made.steps.seconds) == ["open", "load", "probe", "route"]
+
+    asyncio.run(body())
+
+
+def test_what_was_found_wrong_is_acted_on_in_the_same_look_only() -> None:
+    async def body() -> None:
+        fleet, truth = Fleet(), Truth()
+        made = RolloutController(
+            fleet, truth, RoutingTable(1, LIVE), RolloutConfig(), alias="champion", drain_s=60
+        )
+        fleet.fails = RuntimeError("engine died")
+        await made.prepare(MOVED)
+        assert truth.refused == []
+        fleet.fails = None
+        await made.follow(MOVED)
+        assert [reason for *_, reason, _ in truth.refused] == [
+            "a replica failed with it: RuntimeError: engine died"
+        ]
+        assert made.routes.champion == LIVE
+        # Somebody repaired it and moves the alias again.
+        await made.prepare(MOVED)
+        await made.follow(MOVED)
+        assert made.routes.champion == NEXT
+
+    asyncio.run(body())
+
+
+def test_a_challenger_that_becomes_champion_is_probed_while_it_is_judged() -> None:
+    async def body() -> None:
+        fleet = Fleet()
+        first = RoutingTable(1, LIVE, challenger=TrafficSlot(NEXT, 0.1))
+        made = RolloutController(
+            fleet, Truth(), first, RolloutConfig(), alias="champion", drain_s=0
+        )
+        await made.prepare(MOVED)
+        assert fleet.probed == [NEXT.digest, LIVE.digest]
+        await made.repeat(registry_away=False)
+        assert ("let_go", NEXT.digest) not in fleet.done
+        # Nobody new: nothing to prepare.
+        fleet.probed.clear()
+        await made.prepare({**NOW, "challenger": AliasAssignment(4, NEXT.digest, 0.9)})
+        assert fleet.probed == []
+
+    asyncio.run(body())

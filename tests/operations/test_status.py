@@ -1,0 +1,262 @@
+"""``sentigraph status``: what counts as unhealthy, what a person sees, and what cannot be asked."""
+
+import http.server
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+
+from cli.__main__ import main
+from operations.ray_dashboard import Deployment, Node, Replica, RunningApplication
+from operations.status.collector import mishaps_of
+from operations.status.metrics_page import MetricsPage, samples_of
+from operations.status.overview import Change, Jobs, Overview, Streams, Versions, Work, problems
+from operations.status.screen import lines
+
+NOW_S = 2_000_000_000.0
+DIGEST = "ab" * 32
+
+
+def replica(name: str, state: str = "RUNNING") -> Replica:
+    return Replica(name, state, "10.0.0.1", "n1", 17, NOW_S - 3_600, f"/serve/{name}.log")
+
+
+def deployment(
+    name: str, *replicas: Replica, wanted: int = 1, status: str = "HEALTHY"
+) -> Deployment:
+    return Deployment(name, status, "ValueError: no", wanted, replicas, 0)
+
+
+INGRESS = deployment("Ingress", replica("i1"), replica("i2"), wanted=2)
+WELL = Overview(
+    url="http://server",
+    ready=True,
+    dependencies={"model": "ok", "registry": "ok", "cache": "ok"},
+    application=RunningApplication("sentigraph", "RUNNING", "", (INGRESS,)),
+    nodes=(Node("n1", "10.0.0.1", "vm", True, 2, 0.5, 0.25, 8080),),
+    versions=Versions(
+        name="sentiment",
+        live={"champion": 3, "challenger": 4, "shadow": 0},
+        weights={"challenger": 0.05, "shadow": 0.0},
+        digest=DIGEST,
+        engine="onnx int8",
+        source="registry",
+        by_ingress={"i1": 3, "i2": 3},
+        aliases={"champion": 3, "challenger": 4},
+    ),
+    change=Change(True, "step 2 of 5, challenger 0.05", 4, "too few texts", "2026-11-23", "ana"),
+    work=Work(2, {"2xx": 90, "5xx": 1}, 80, 20, 4, 1_000_000, 7, 2, 0.012, {"expired": 3}, ()),
+    streams=Streams(True, 1, 12, 5, 80.5, 2),
+    jobs=Jobs(2, 300),
+    mishaps=(),
+    notes=(),
+)
+
+
+def test_a_sound_system_has_no_problem() -> None:
+    assert problems(WELL) == []
+
+
+@pytest.mark.parametrize(
+    ("seen", "said"),
+    [
+        (replace(WELL, ready=False), "no text can be classified"),
+        (replace(WELL, dependencies={"cache": "degraded: away"}), "cache: degraded: away"),
+        (
+            replace(WELL, application=RunningApplication("sentigraph", "DEPLOY_FAILED", "", ())),
+            "application sentigraph is DEPLOY_FAILED",
+        ),
+        (
+            replace(
+                WELL,
+                application=RunningApplication(
+                    "sentigraph", "RUNNING", "", (deployment("Model", replica("m", "STARTING")),)
+                ),
+            ),
+            "Model has 0 of 1 replicas",
+        ),
+        (
+            replace(
+                WELL,
+                application=RunningApplication(
+                    "sentigraph",
+                    "RUNNING",
+                    "",
+                    (deployment("Model", replica("m"), status="UNHEALTHY"),),
+                ),
+            ),
+            "Model is UNHEALTHY: ValueError: no",
+        ),
+        (
+            replace(WELL, versions=replace(WELL.versions, by_ingress={"i1": 3, "i2": 2})),
+            "i2 serves version 2, and the registry's champion is 3",
+        ),
+        (
+            replace(
+                WELL,
+                versions=replace(WELL.versions, by_ingress={"i1": 3, "i2": 2}, aliases=None),
+            ),
+            "different versions: [2, 3]",
+        ),
+        (replace(WELL, streams=replace(WELL.streams, connected=False)), "Kafka does not answer"),
+        (
+            replace(WELL, change=replace(WELL.change, what="held in step 2", why="by ana")),
+            "the release of version 4 is held: by ana",
+        ),
+        (replace(WELL, work=replace(WELL.work, breakers=("kafka",))), "kafka is left alone"),
+    ],
+)
+def test_what_is_wrong_is_said_first(seen: Overview, said: str) -> None:
+    assert any(said in problem for problem in problems(seen)), problems(seen)
+    screen = list(lines(seen, NOW_S))
+    assert "NOT HEALTHY" in screen[0]
+    assert said in "\n".join(screen[1:3])
+
+
+def test_the_screen_tells_everything() -> None:
+    screen = "\n".join(lines(WELL, NOW_S))
+    for said in (
+        "sentigraph at http://server: healthy",
+        "2/2",
+        "i1 on 10.0.0.1 pid 17, 60 min",
+        "vm (10.0.0.1) head: 2 cores, load 0.5, memory 25%",
+        "champion 3, challenger 4 (5%)",
+        "champion of each ingress: i1 3, i2 3",
+        "the registry says: champion 3, challenger 4",
+        "release under way step 2 of 5, challenger 0.05 of version 4 by ana",
+        "90 2xx, 1 5xx; 2 under way (2 ingresses",
+        "25.0% of 80 texts in memory, 5.0% in level two",
+        "7 texts wait, predicted wait 12 ms; dropped: 3 expired",
+        "12 messages behind, 5 in flight",
+        "2 jobs with 300 texts",
+        "model ok, registry ok, cache ok",
+        "last errors   none",
+    ):
+        assert said in screen, said
+
+
+def test_series_of_dead_replicas_are_left_out() -> None:
+    page = "\n".join(
+        [
+            "# TYPE ray_sentiment_queued_texts gauge",
+            'ray_sentiment_queued_texts{replica="i1",deployment="Ingress"} 3.0',
+            'ray_sentiment_queued_texts{replica="dead",deployment="Ingress"} 90.0',
+            'ray_sentiment_cache_lookups_total{replica="i1",level="l1",result="hit"} 5.0',
+            "ray_serve_num_replicas 7.0",
+        ]
+    )
+    figures = MetricsPage.of_pages([page], frozenset({"i1"}))
+    assert figures.total("sentiment_queued_texts") == 3
+    assert figures.by("result", "sentiment_cache_lookups_total", level="l1") == {"hit": 5}
+    assert figures.largest("sentiment_predicted_wait_seconds") is None
+    assert {sample.name for sample in samples_of(page)} == {
+        "sentiment_queued_texts",
+        "sentiment_cache_lookups_total",
+    }
+
+
+def test_errors_are_read_from_a_json_log() -> None:
+    log = "\n".join(
+        [
+            "Traceback (most recent call last):",
+            json.dumps({"levelname": "INFO", "message": "fine", "timestamp_ns": 10**18}),
+            json.dumps({"levelname": "ERROR", "message": "it\nbroke", "timestamp_ns": 10**18}),
+            "[1, 2]",
+        ]
+    )
+    [mishap] = mishaps_of(log, INGRESS, "i1")
+    assert (mishap.deployment, mishap.replica, mishap.message) == ("Ingress", "i1", "it broke")
+    assert mishap.at == "2001-09-09T01:46:40+00:00"
+
+
+@contextmanager
+def answering(answers: dict[str, tuple[int, object]]) -> Iterator[str]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, body = answers.get(self.path, (404, {}))
+            content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
+            self.send_response(status)
+            self.send_header("content-length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None: ...
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+        server.shutdown()
+
+
+LIVE = {
+    "champion": {
+        "name": "sentiment",
+        "version": 3,
+        "digest": DIGEST,
+        "backend": "onnx",
+        "precision": "int8",
+        "source": "registry",
+    },
+    "challenger": None,
+    "challenger_weight": 0.0,
+    "shadow": None,
+    "shadow_weight": 0.0,
+}
+HEALTHY = {
+    "status": "healthy",
+    "dependencies": [{"component_name": "model", "details": {"status": "healthy", "error": None}}],
+}
+
+
+def test_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    dead = "http://127.0.0.1:9"
+    assert main(["status", "--url", dead, "--dashboard-url", dead]) == 1
+    out = capsys.readouterr().out
+    assert "NOT HEALTHY" in out
+    assert f"no sentigraph server answers at {dead}" in out
+    assert f"no Ray dashboard answers at {dead}" in out
+
+
+def test_one_ingress_is_enough_and_what_is_missing_is_said(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    answers: dict[str, tuple[int, object]] = {
+        "/api/v1/health/details": (200, HEALTHY),
+        "/api/v1/models/live": (200, LIVE),
+        "/api/v1/models/sentiment": (401, {}),
+        "/api/v1/metrics": (200, "sentiment_queued_texts 4.0\n"),
+    }
+    with answering(answers) as url:
+        assert main(["status", "--url", url, "--dashboard-url", "", "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+    assert found["healthy"] is True
+    assert found["work"]["queued_texts"] == 4
+    assert found["versions"]["live"]["champion"] == 3
+    assert found["versions"]["aliases"] is None
+    assert found["application"] is None
+    assert any("/api/v1/models/sentiment needs a key" in note for note in found["notes"])
+    assert any("one ingress" in note for note in found["notes"])
+
+
+def test_a_served_version_beside_the_registry_is_unhealthy(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    answers: dict[str, tuple[int, object]] = {
+        "/api/v1/health/details": (200, HEALTHY),
+        "/api/v1/models/live": (200, LIVE),
+        "/api/v1/models/sentiment": (200, {"aliases": {"champion": 4}}),
+    }
+    with answering(answers) as url:
+        assert main(["status", "--url", url, "--dashboard-url", ""]) == 1
+    assert "serves version 3, and the registry's champion is 4" in capsys.readouterr().out
+
+
+def test_a_key_is_sent_and_a_missing_file_is_said(
+    tmp_path: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["status", "--url", "http://127.0.0.1:9", "--key-file", f"{tmp_path}/none"]
+    assert main(arguments) == 1
+    assert "cannot be read" in capsys.readouterr().err

@@ -370,7 +370,8 @@ def graph(args: dict[str, Any]) -> dict[str, Deployment]:
     def walk(application: Any) -> None:
         deployment = application._bound_deployment
         found[deployment.name] = deployment
-        for child in (*deployment.init_args, *deployment.init_kwargs.values()):
+        mounted = [handle for _, handle in deployment.init_kwargs.get("mounts", ())]
+        for child in (*deployment.init_args, *deployment.init_kwargs.values(), *mounted):
             if hasattr(child, "_bound_deployment"):
                 walk(child)
 

@@ -20,8 +20,8 @@ from kafka.errors import KafkaError
 from configs.load import load_config
 from configs.schema.stream import StreamConfig
 from deployments.stream import client_options as options
+from deployments.stream.client_patches import accept_any_header_names
 from deployments.stream.dead_letters import DeadLetter, NotADeadLetter, read_letter, restored
-from deployments.stream.header_names import take_any_names
 from deployments.stream.messages import Message
 from deployments.stream.offsets import read_message
 from operations.errors import OperationError
@@ -142,7 +142,7 @@ def _letters(
     config: StreamConfig, *, everything: bool
 ) -> Iterator[tuple[KafkaConsumer, list[Found]]]:
     """All dead letters, from the beginning or from where the last ``redrive --all`` ended."""
-    take_any_names()
+    accept_any_header_names()
     group = {"group_id": f"{config.group}-redrive", "enable_auto_commit": False}
     consumer = KafkaConsumer(**options.connection(config), **group)
     try:

@@ -17,9 +17,8 @@ from configs.schema.dependencies import BreakerConfig
 from configs.schema.stream import StreamConfig
 from deployments.clients.circuit_breaker import Breaker, BreakerOpen
 from deployments.stream import client_options as options
-from deployments.stream.header_names import take_any_names
+from deployments.stream.client_patches import SaslLogin, accept_any_header_names, make
 from deployments.stream.offsets import Delivery, OffsetTracker
-from deployments.stream.sasl_login import SaslLogin, make
 from deployments.telemetry.stream_metrics import StreamMetrics
 
 _log = logging.getLogger("ray.serve")
@@ -62,7 +61,7 @@ class Consumer:
             on_breaker: Is told the breaker's state.
             login: The password as it is now.
         """
-        take_any_names()
+        accept_any_header_names()
         self._config = config
         self._login = login
         self._deliver = deliver

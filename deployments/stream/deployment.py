@@ -23,11 +23,11 @@ from deployments.payloads import StreamStatus
 from deployments.prediction_log import open_log
 from deployments.prediction_log.rows import LoggedAnswer
 from deployments.predictions import Outcome
+from deployments.stream.client_patches import SaslLogin
 from deployments.stream.consumer import Consumer
 from deployments.stream.messages import StreamRequest, prediction_id, scores_of
 from deployments.stream.processor import Processor
 from deployments.stream.producer import Producer
-from deployments.stream.sasl_login import SaslLogin
 from deployments.telemetry.log_context import add_log_fields
 from deployments.telemetry.metrics import Metrics
 from deployments.telemetry.tracer import open_tracer

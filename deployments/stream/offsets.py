@@ -13,7 +13,7 @@ from typing import Any
 
 from kafka import OffsetAndMetadata, TopicPartition
 
-from deployments.stream.header_names import IllegibleNames
+from deployments.stream.client_patches import IllegibleNames
 from deployments.stream.messages import Message
 
 

@@ -17,8 +17,8 @@ from kafka.errors import KafkaConfigurationError, KafkaError
 
 from configs.schema.stream import StreamConfig
 from deployments.stream import client_options as options
+from deployments.stream.client_patches import SaslLogin, make
 from deployments.stream.messages import Outgoing
-from deployments.stream.sasl_login import SaslLogin, make
 
 _log = logging.getLogger("ray.serve")
 Answers = list[Exception | None]

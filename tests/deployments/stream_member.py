@@ -10,10 +10,10 @@ from front import LIVE, Stages
 
 from configs.schema.app import AppConfig
 from deployments.inference.classifier import Classifier
+from deployments.stream.client_patches import SaslLogin
 from deployments.stream.consumer import Consumer
 from deployments.stream.processor import Processor
 from deployments.stream.producer import Producer
-from deployments.stream.sasl_login import SaslLogin
 from deployments.telemetry.metrics import Metrics
 
 

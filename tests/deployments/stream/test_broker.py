@@ -24,8 +24,8 @@ from benchmarks.harness.servers import KafkaServer
 from benchmarks.serving.stream import Collector, broker, produce
 from benchmarks.serving.stream_messages import is_right, messages
 from cli.__main__ import main as sentigraph
+from deployments.stream.client_patches import SaslLogin
 from deployments.stream.producer import Producer
-from deployments.stream.sasl_login import SaslLogin
 
 # kafka-python leaves sockets to the garbage collector whose connection was refused or lost.
 pytestmark = [

@@ -24,6 +24,7 @@ from configs.schema.app import LimitsConfig
 from deployments.clients.backoff import Backoff
 from deployments.errors import InvalidInput, RequestError
 from deployments.predictions import Prediction
+from deployments.stream.client_patches import AnyNames
 from deployments.stream.dead_letters import (
     REDRIVES,
     DeadLetter,
@@ -34,7 +35,6 @@ from deployments.stream.dead_letters import (
     restored,
     without_content,
 )
-from deployments.stream.header_names import AnyNames
 from deployments.stream.messages import Message, StreamRequest, StreamResult, read_request, result
 from deployments.stream.offsets import PartitionOffsets, read_message
 

@@ -24,8 +24,8 @@ from configs.schema.dependencies import VaultConfig
 from configs.schema.stream import StreamConfig
 from deployments.clients.vault import SecretWatch
 from deployments.stream import client_options as options
+from deployments.stream.client_patches import SaslLogin, make
 from deployments.stream.deployment import Stream
-from deployments.stream.sasl_login import SaslLogin, make
 
 # kafka-python leaves sockets to the garbage collector whose connection was refused or lost.
 pytestmark = [

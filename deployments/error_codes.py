@@ -1,11 +1,12 @@
 """``python -m deployments.error_codes > docs/errors.md``: every error code of the specification.
 
-The two trees of errors say which of them a request can end with; the rest belong to subsystems that
-other releases bring, and keep their numbers.
+The classes of errors give the codes that a request can end with. The others belong to subsystems
+that other releases bring, and keep their numbers.
 """
 
 from collections.abc import Iterator
 
+import deployments.jobs.errors  # noqa: F401  (defines errors below ClientError)
 from deployments.errors import RequestError
 from registry.errors import RegistryError
 
@@ -67,12 +68,16 @@ CODES = {
 Kind = type[RequestError] | type[RegistryError]
 
 
-def sent(*trees: Kind) -> Iterator[Kind]:
-    """Every error that a request can end with, below ``trees`` or altogether."""
-    for tree in trees or (RequestError, RegistryError):
-        for child in tree.__subclasses__():
-            yield child
-            yield from sent(child)
+def sent() -> list[Kind]:
+    """Every error that a request can end with; neither the two roots nor the families."""
+    families: tuple[Kind, ...] = (*RequestError.__subclasses__(), RegistryError)
+    return [kind for family in families for kind in _below(family)]
+
+
+def _below(kind: Kind) -> Iterator[Kind]:
+    for child in kind.__subclasses__():
+        yield child
+        yield from _below(child)
 
 
 def render() -> str:

@@ -1,33 +1,42 @@
-"""Every error that a request can end with. One handler turns them into one body.
+"""Every error that a request can end with, and where it arises.
 
-RequestError            status, code
-├── MalformedBody       400 E1001   not JSON, not UTF-8
-├── InvalidInput        422 E1001   JSON of the wrong shape
-├── TextTooLong         422 E1002
-├── TextEmpty           422 E1003
-├── BatchTooLarge       422 E1005
-├── EmptyBatch          422 E1006
-├── Unauthorized        401 E3002   no key or token, or not a valid one
-├── Forbidden           403 E3002   valid, but without the role
-├── NotFound            404 E1001
-│   └── UnknownPrediction   the id of no answer that is remembered
-├── JobNotFound         404 E7001
-├── ResultsNotReady     404 E7004
-├── JobNotCancellable   409 E7002
-├── JobRefused          422 E7003
-├── MethodNotAllowed    405 E1001
-├── BodyTooLarge        413 E1001
-├── UnsupportedMedia    415 E1001
-├── RateLimited         429 E4003   one caller asks too often; with Retry-After
-├── Overloaded          429 E4005   with Retry-After
-├── InferenceFailed     500 E2002   the model stage failed
-├── InternalError       500 E4001   anything unforeseen
-├── NotReady            503 E2001   no model is loaded yet
-├── FeatureOff          503 E4006   a part of the server is not switched on
-└── DeadlineExceeded    504 E2003
+    headers  ─▶ caller    Unauthorized, Forbidden, RateLimited
+    caller   ─▶ route     NotFound, MethodNotAllowed, FeatureOff
+    bytes    ─▶ JSON      BodyTooLarge, UnsupportedMedia, MalformedBody
+    JSON     ─▶ texts     InvalidInput, EmptyBatch, BatchTooLarge, TextEmpty, TextTooLong
+    texts    ─▶ admitted  Overloaded
+    admitted ─▶ scored    NotReady, InferenceFailed, DeadlineExceeded
+    anywhere              InternalError
 
-The codes are those of the specification's table; where it has none for a purely
-HTTP-level refusal, the nearest input error stands in.
+One handler turns them into one body (``asgi/error_handlers.py``). Message and context reach the
+caller: they hold no text, no secret and nothing of the inside. The codes are those of the
+specification's table (``error_codes.py``); where it has none for a refusal by HTTP alone, that
+of the nearest input error is used. Batch jobs add four errors: ``jobs/errors.py``.
+
+RequestError
+├── ClientError
+│   ├── MalformedBody 400 E1001
+│   ├── InvalidInput 422 E1001
+│   ├── TextTooLong 422 E1002
+│   ├── TextEmpty 422 E1003
+│   ├── BatchTooLarge 422 E1005
+│   ├── EmptyBatch 422 E1006
+│   ├── Unauthorized 401 E3002
+│   ├── Forbidden 403 E3002
+│   ├── NotFound 404 E1001
+│   │   └── UnknownPrediction 404 E1001
+│   ├── MethodNotAllowed 405 E1001
+│   ├── BodyTooLarge 413 E1001
+│   └── UnsupportedMedia 415 E1001
+├── RetryLater
+│   ├── RateLimited 429 E4003
+│   ├── Overloaded 429 E4005
+│   └── NotReady 503 E2001
+└── ServerError
+    ├── InferenceFailed 500 E2002
+    ├── InternalError 500 E4001
+    ├── FeatureOff 503 E4006
+    └── DeadlineExceeded 504 E2003
 """
 
 from collections.abc import Mapping
@@ -42,6 +51,9 @@ def cause(error: BaseException) -> BaseException:
 class RequestError(Exception):
     """Base of all request errors.
 
+    A subclass gives its facts once: ``class TextEmpty(ClientError, status=422, code="E1003")``;
+    what it leaves out is its base's.
+
     Attributes:
         status: HTTP status.
         code: E-number.
@@ -51,6 +63,11 @@ class RequestError(Exception):
 
     status = 500
     code = "E4001"
+
+    def __init_subclass__(cls, *, status: int | None = None, code: str | None = None) -> None:
+        super().__init_subclass__()
+        cls.status = status or cls.status
+        cls.code = code or cls.code
 
     def __init__(self, message: str, context: Mapping[str, object] | None = None) -> None:
         super().__init__(message, context)
@@ -62,82 +79,59 @@ class RequestError(Exception):
         return {}
 
 
-class MalformedBody(RequestError):
+# What the caller can correct.
+
+
+class ClientError(RequestError):
+    """The request cannot be answered as it is."""
+
+
+class MalformedBody(ClientError, status=400, code="E1001"):
     """The body is not UTF-8 JSON."""
 
-    status = 400
-    code = "E1001"
 
-
-class InvalidInput(RequestError):
+class InvalidInput(ClientError, status=422, code="E1001"):
     """The body is JSON but not what the route takes."""
 
-    status = 422
-    code = "E1001"
 
-
-class TextTooLong(RequestError):
+class TextTooLong(ClientError, status=422, code="E1002"):
     """A text has more characters than ``limits.max_text_chars``."""
 
-    status = 422
-    code = "E1002"
 
-
-class TextEmpty(RequestError):
+class TextEmpty(ClientError, status=422, code="E1003"):
     """A text is empty or only white space."""
 
-    status = 422
-    code = "E1003"
 
-
-class BatchTooLarge(RequestError):
+class BatchTooLarge(ClientError, status=422, code="E1005"):
     """More texts than ``limits.max_batch_texts``."""
 
-    status = 422
-    code = "E1005"
 
-
-class EmptyBatch(RequestError):
+class EmptyBatch(ClientError, status=422, code="E1006"):
     """A batch request without texts."""
 
-    status = 422
-    code = "E1006"
 
-
-class Unauthorized(RequestError):
+class Unauthorized(ClientError, status=401, code="E3002"):
     """No API key or bearer token, or one that is not valid."""
-
-    status = 401
-    code = "E3002"
 
     def headers(self) -> dict[str, str]:
         """``WWW-Authenticate``, as RFC 9110 wants."""
         return {"www-authenticate": 'ApiKey header="X-API-Key", Bearer'}
 
 
-class Forbidden(RequestError):
+class Forbidden(ClientError, status=403, code="E3002"):
     """The caller is known and lacks the role in ``context["role"]``."""
 
-    status = 403
-    code = "E3002"
 
-
-class NotFound(RequestError):
+class NotFound(ClientError, status=404, code="E1001"):
     """No such route."""
-
-    status = 404
-    code = "E1001"
 
 
 class UnknownPrediction(NotFound):
     """No answer of that id is remembered."""
 
 
-class MethodNotAllowed(RequestError):
+class MethodNotAllowed(ClientError, status=405, code="E1001"):
     """The route exists, the method does not. ``context["allow"]`` lists what does."""
-
-    status = 405
-    code = "E1001"
 
     def headers(self) -> dict[str, str]:
         """``Allow``, as RFC 9110 wants."""
@@ -145,104 +139,55 @@ class MethodNotAllowed(RequestError):
         return {"allow": str(allow)} if allow else {}
 
 
-class BodyTooLarge(RequestError):
+class BodyTooLarge(ClientError, status=413, code="E1001"):
     """More bytes than ``limits.max_body_bytes``."""
 
-    status = 413
-    code = "E1001"
 
-
-class UnsupportedMedia(RequestError):
+class UnsupportedMedia(ClientError, status=415, code="E1001"):
     """The content type is not ``application/json``."""
 
-    status = 415
-    code = "E1001"
+
+# What the same request may achieve later.
 
 
-class RateLimited(RequestError):
+class RetryLater(RequestError):
+    """The server does not take it now; ``context["retry_after_s"]`` says when to ask again."""
+
+    def headers(self) -> dict[str, str]:
+        """``Retry-After`` in whole seconds; 2 where it is not known: replicas load in seconds."""
+        return {"retry-after": str(self.context.get("retry_after_s", 2))}
+
+
+class RateLimited(RetryLater, status=429, code="E4003"):
     """One caller's limit. ``context["retry_after_s"]`` says when it may ask again."""
 
-    status = 429
-    code = "E4003"
 
-    def headers(self) -> dict[str, str]:
-        """``Retry-After`` in whole seconds."""
-        return {"retry-after": str(self.context["retry_after_s"])}
-
-
-class Overloaded(RequestError):
+class Overloaded(RetryLater, status=429, code="E4005"):
     """The queue is full. ``context["retry_after_s"]`` says when it should have drained."""
 
-    status = 429
-    code = "E4005"
 
-    def headers(self) -> dict[str, str]:
-        """``Retry-After`` in whole seconds."""
-        return {"retry-after": str(self.context["retry_after_s"])}
-
-
-class InferenceFailed(RequestError):
-    """The tokenizer or the model could not answer."""
-
-    status = 500
-    code = "E2002"
-
-
-class InternalError(RequestError):
-    """Anything unforeseen; details are in the log, not in the answer."""
-
-    status = 500
-    code = "E4001"
-
-
-class NotReady(RequestError):
+class NotReady(RetryLater, status=503, code="E2001"):
     """No model is loaded yet, or a stage of the graph does not answer."""
 
-    status = 503
-    code = "E2001"
 
-    def headers(self) -> dict[str, str]:
-        """A fixed short ``Retry-After``: replicas load in seconds."""
-        return {"retry-after": "2"}
+# What only the server's operator can correct.
 
 
-class JobNotFound(RequestError):
-    """No such batch job, or another caller's, or deleted when its time was over."""
-
-    status = 404
-    code = "E7001"
+class ServerError(RequestError):
+    """The request was right and has no answer."""
 
 
-class ResultsNotReady(RequestError):
-    """The batch job has no results yet; for a download it has not ended."""
-
-    status = 404
-    code = "E7004"
+class InferenceFailed(ServerError, status=500, code="E2002"):
+    """The tokenizer or the model could not answer."""
 
 
-class JobNotCancellable(RequestError):
-    """The batch job has ended already."""
-
-    status = 409
-    code = "E7002"
+class InternalError(ServerError, status=500, code="E4001"):
+    """Anything unforeseen; details are in the log, not in the answer."""
 
 
-class JobRefused(RequestError):
-    """A batch job that cannot be taken as it is: its file, its webhook, its idempotency key."""
-
-    status = 422
-    code = "E7003"
-
-
-class FeatureOff(RequestError):
+class FeatureOff(ServerError, status=503, code="E4006"):
     """A part of the server is not switched on, as batch jobs without ``jobs.enabled``."""
 
-    status = 503
-    code = "E4006"
 
-
-class DeadlineExceeded(RequestError):
+class DeadlineExceeded(ServerError, status=504, code="E2003"):
     """The deadline passed before the answer was there."""
-
-    status = 504
-    code = "E2003"

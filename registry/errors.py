@@ -1,22 +1,22 @@
 """What can go wrong with a model. Registry errors know nothing of HTTP.
 
 RegistryError
-├── InvalidBundle        a file is missing, forbidden, or its metadata is wrong
-│   └── IntegrityError   a file's sha256 is not the one that was recorded
-├── ModelNotFound        no such model, version or alias
-├── AlreadyExists        a version with other content has that identity
-├── InvalidValue         a name, number or filter is out of range
-├── IllegalTransition    the lifecycle has no such step
-├── GateFailed           the evidence does not satisfy the policy
-├── ApprovalRequired     a second person has to agree first
-├── Conflict             someone else changed it meanwhile
-│   └── StaleRevision    the caller looked at an older state
-├── TooLarge             an upload is over its limit
-├── UnsupportedFormat    a file format that is not stored here
-└── BackendUnavailable   MLflow (or its database) cannot be reached or read
+├── InvalidBundle 422 E2008
+│   └── IntegrityError 500 E2004
+├── ModelNotFound 404 E8007
+├── AlreadyExists 409 E8007
+├── InvalidValue 422 E1001
+├── IllegalTransition 409 E8007
+├── GateFailed 409 E8007
+├── ApprovalRequired 403 E8007
+├── Conflict 409 E8007
+│   └── StaleRevision 412 E8007
+├── TooLarge 413 E2008
+├── UnsupportedFormat 415 E2008
+└── BackendUnavailable 503 E8007
 
 ``status`` is the HTTP status that a front end should answer with; ``code`` is the
-E-number of the error table.
+E-number of the error table. A subclass gives what differs from its base.
 """
 
 
@@ -26,96 +26,63 @@ class RegistryError(Exception):
     status = 500
     code = "E8007"
 
+    def __init_subclass__(cls, *, status: int | None = None, code: str | None = None) -> None:
+        super().__init_subclass__()
+        cls.status = status or cls.status
+        cls.code = code or cls.code
+
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
 
 
-class InvalidBundle(RegistryError):
+class InvalidBundle(RegistryError, status=422, code="E2008"):
     """A bundle cannot be written or opened: wrong files, labels or metadata."""
 
-    status = 422
-    code = "E2008"
 
-
-class IntegrityError(InvalidBundle):
+class IntegrityError(InvalidBundle, status=500, code="E2004"):
     """A bundle's file does not have the digest that was recorded when it was written."""
 
-    status = 500
-    code = "E2004"
 
-
-class ModelNotFound(RegistryError):
+class ModelNotFound(RegistryError, status=404):
     """No model, version or alias of that name."""
 
-    status = 404
-    code = "E8007"
 
-
-class AlreadyExists(RegistryError):
+class AlreadyExists(RegistryError, status=409):
     """The name is taken by something else."""
 
-    status = 409
-    code = "E8007"
 
-
-class BackendUnavailable(RegistryError):
-    """MLflow's store does not answer or cannot be read."""
-
-    status = 503
-    code = "E8007"
-
-
-class InvalidValue(RegistryError):
+class InvalidValue(RegistryError, status=422, code="E1001"):
     """A name, a number or a filter that the registry does not take."""
 
-    status = 422
-    code = "E1001"
 
-
-class IllegalTransition(RegistryError):
+class IllegalTransition(RegistryError, status=409):
     """The lifecycle has no such step; the message names the legal ones."""
 
-    status = 409
-    code = "E8007"
 
-
-class GateFailed(RegistryError):
+class GateFailed(RegistryError, status=409):
     """The evidence does not satisfy the model's policy; the message gives every reason."""
 
-    status = 409
-    code = "E8007"
 
-
-class ApprovalRequired(RegistryError):
+class ApprovalRequired(RegistryError, status=403):
     """The model's policy wants a second person to agree first."""
 
-    status = 403
-    code = "E8007"
 
-
-class Conflict(RegistryError):
+class Conflict(RegistryError, status=409):
     """Someone else changed the same thing meanwhile, or the caller looked at an old state."""
 
-    status = 409
-    code = "E8007"
 
-
-class StaleRevision(Conflict):
+class StaleRevision(Conflict, status=412):
     """The caller has looked at an older state than the one that stands."""
 
-    status = 412
 
-
-class TooLarge(RegistryError):
+class TooLarge(RegistryError, status=413, code="E2008"):
     """An upload, or what it unpacks to, is over its limit."""
 
-    status = 413
-    code = "E2008"
 
-
-class UnsupportedFormat(RegistryError):
+class UnsupportedFormat(RegistryError, status=415, code="E2008"):
     """A model format that is not stored here; the message says why and what to use."""
 
-    status = 415
-    code = "E2008"
+
+class BackendUnavailable(RegistryError, status=503):
+    """MLflow's store does not answer or cannot be read."""

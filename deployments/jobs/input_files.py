@@ -15,7 +15,7 @@ from typing import BinaryIO, Literal
 
 import orjson
 
-from deployments.errors import JobRefused
+from deployments.jobs.errors import JobRefused
 
 Kind = Literal["csv", "jsonl", "parquet"]
 _SUFFIXES: dict[str, Kind] = {

@@ -15,17 +15,9 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
 from configs.schema.app import AppConfig
-from deployments.errors import (
-    BatchTooLarge,
-    EmptyBatch,
-    InvalidInput,
-    JobNotCancellable,
-    JobNotFound,
-    JobRefused,
-    NotReady,
-    ResultsNotReady,
-)
+from deployments.errors import BatchTooLarge, EmptyBatch, InvalidInput, NotReady
 from deployments.jobs.capacity import check_capacity
+from deployments.jobs.errors import JobNotCancellable, JobNotFound, JobRefused, ResultsNotReady
 from deployments.jobs.input_files import kind_of, read_texts
 from deployments.jobs.records import (
     ENDED,

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from urllib.parse import SplitResult, urlsplit
 
 from configs.schema.jobs import WebhookConfig
-from deployments.errors import JobRefused
+from deployments.jobs.errors import JobRefused
 
 Resolve = Callable[[str, int], Sequence[str]]
 _PORTS = {"http": 80, "https": 443}

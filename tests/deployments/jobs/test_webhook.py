@@ -17,7 +17,7 @@ from jobs_front import jobs_config, until, with_jobs
 from pydantic import ValidationError
 
 from configs.schema.jobs import JobsConfig, WebhookConfig
-from deployments.errors import JobRefused
+from deployments.jobs.errors import JobRefused
 from deployments.jobs.replica import JobsReplica
 from deployments.jobs.webhook import Webhook, WebhookFailed, pause_s
 

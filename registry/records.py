@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     # Engines need these records on machines that have no pydantic.
     from registry.policy import Policy
 
+TruncationSide = Literal["left", "right"]
+
 
 @dataclass(frozen=True, slots=True)
 class EngineHints:
@@ -51,6 +53,7 @@ class Bundle:
         metrics: Evaluation figures by name.
         provenance: Where it came from: data and recipe digests, base model, tool versions.
         files: Relative file name to (sha256, bytes).
+        truncation_side: End at which a text of more than ``max_tokens`` loses tokens.
     """
 
     directory: Path
@@ -63,6 +66,7 @@ class Bundle:
     metrics: Mapping[str, float]
     provenance: Mapping[str, str]
     files: Mapping[str, tuple[str, int]]
+    truncation_side: TruncationSide = "right"
 
 
 @dataclass(frozen=True, slots=True)

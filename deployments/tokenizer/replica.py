@@ -52,10 +52,13 @@ class LoadedTokenizer:
         path = bundle.directory / TOKENIZER_FILE
         self._tokenizer = tokenizers.Tokenizer.from_file(str(path))
         self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(max_length=bundle.max_tokens)
+        self._tokenizer.enable_truncation(
+            max_length=bundle.max_tokens, direction=bundle.truncation_side
+        )
 
     def encode(self, texts: Sequence[str]) -> Encodings:
-        """Encodes texts in order; longer ones are cut to ``max_tokens`` and marked."""
+        """Encodes texts in order; longer ones are cut to ``max_tokens``, at the bundle's
+        ``truncation_side``, and marked."""
         # One by one: the library's own thread pool would take cores from the model replicas.
         rows = [self._tokenizer.encode(text) for text in texts]
         ids = [token for row in rows for token in row.ids]

@@ -160,6 +160,7 @@ def publish(
         labels=bundle.labels,
         files={name: bundle.directory / name for name in bundle.files},
         max_tokens=bundle.max_tokens,
+        truncation_side=bundle.truncation_side,
         temperature=temperature,
         engine=bundle.engine,
         metrics={**flat_metrics(report), "int8_agreement": conversion["int8_agreement"]},

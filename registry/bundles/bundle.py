@@ -17,7 +17,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from registry.errors import IntegrityError, InvalidBundle
-from registry.records import Bundle, EngineHints
+from registry.records import Bundle, EngineHints, TruncationSide
 
 MANIFEST = "bundle.json"
 ALLOWED_SUFFIXES = frozenset({".onnx", ".safetensors", ".json", ".txt"})
@@ -50,6 +50,8 @@ class _Manifest(BaseModel):
     name: str = Field(min_length=1, max_length=255, pattern=r"^[\w.\-]+$")
     labels: tuple[str, ...] = Field(min_length=2, max_length=10_000)
     max_tokens: int = Field(ge=3, le=1_048_576)
+    # Bundles older than the field were cut at the end of the text.
+    truncation_side: TruncationSide = "right"
     temperature: float = Field(gt=0, le=100, allow_inf_nan=False)
     engine: _Engine
     metrics: dict[str, float]
@@ -64,6 +66,7 @@ def write_bundle(
     labels: Sequence[str],
     files: Mapping[str, Path],
     max_tokens: int,
+    truncation_side: TruncationSide = "right",
     temperature: float = 1.0,
     engine: EngineHints,
     metrics: Mapping[str, float] | None = None,
@@ -81,6 +84,7 @@ def write_bundle(
         files: Name inside the bundle to the file to copy; must hold the engine's model
             file and ``tokenizer.json``.
         max_tokens: Longest input in tokens, special tokens included.
+        truncation_side: End at which longer texts lose tokens.
         temperature: Softmax temperature fitted on validation data.
         engine: How to run the model file.
         metrics: Finite numbers by name.
@@ -108,6 +112,7 @@ def write_bundle(
             "name": name,
             "labels": list(labels),
             "max_tokens": max_tokens,
+            "truncation_side": truncation_side,
             "temperature": temperature,
             "engine": {
                 "kind": engine.kind,
@@ -176,6 +181,7 @@ def open_bundle(directory: Path) -> Bundle:
         metrics=manifest.metrics,
         provenance=manifest.provenance,
         files={name: (entry.sha256, entry.bytes) for name, entry in manifest.files.items()},
+        truncation_side=manifest.truncation_side,
     )
 
 

@@ -1,11 +1,13 @@
 """Which module may import what, and who may read the environment."""
 
 import ast
+import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from fnmatch import fnmatchcase
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -60,6 +62,35 @@ ENVIRONMENT = (
     "cli/connections.py",
 )
 
+LINTED = (*PACKAGES, "monitoring", "benchmarks")
+# Contract → a file and an import that it forbids.
+PLANTED = {
+    "the house": ("registry/records.py", "import deployments.errors"),
+    "deployments: no deployment imports its neighbour": (
+        "deployments/tokenizer/replica.py",
+        "import deployments.model.replica",
+    ),
+    "registry": ("registry/bundles/bundle.py", "import registry.catalog.search"),
+    "pipelines": ("pipelines/training/train.py", "import pipelines.evaluation.report"),
+    "operations": ("operations/server_client.py", "import operations.lint"),
+    "configs": ("configs/schema/jobs.py", "import configs.load"),
+    "monitoring": ("monitoring/panels.py", "import monitoring.series"),
+    "benchmarks": ("benchmarks/loadgen/arrivals.py", "import benchmarks.comparison.run"),
+    "jobs is entered by its deployment and routes": (
+        "deployments/app.py",
+        "import deployments.jobs.store",
+    ),
+}
+# Entries of a folder that a reader takes in at one look.
+MOST_ENTRIES = {
+    "deployments": 28,
+    "registry": 11,
+    "pipelines": 11,
+    "configs": 9,
+    "benchmarks": 12,
+    "operations": 12,
+    "cli": 14,
+}
 SOURCES = sorted(
     path for package in PACKAGES for path in (ROOT / package).rglob("*.py") if path.is_file()
 )
@@ -84,30 +115,95 @@ def reads_environment(tree: ast.AST) -> bool:
     return bool(names & (attributes | set(imported(tree))))
 
 
-def test_dependencies_point_from_pipelines_to_configs() -> None:
+def lint_imports(folder: Path) -> subprocess.CompletedProcess[str]:
     # In a process of its own: import-linter turns off the loggers of the one that it runs in.
     script = "from importlinter.cli import lint_imports_command; lint_imports_command()"
-    options = ["--no-cache", "--no-logo", "--config", str(ROOT / "pyproject.toml")]
-    result = subprocess.run(
+    options = ["--no-cache", "--no-logo", "--config", str(folder / "pyproject.toml")]
+    return subprocess.run(
         [sys.executable, "-c", script, *options],
-        cwd=ROOT,
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder)},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def test_every_import_keeps_the_contracts() -> None:
+    result = lint_imports(ROOT)
     assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_a_planted_import_breaks_its_contract(tmp_path: Path) -> None:
+    for package in LINTED:
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=_only_python)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for file, line in PLANTED.values():
+        with (tmp_path / file).open("a", encoding="utf-8") as source:
+            source.write(f"\n{line}\n")
+    result = lint_imports(tmp_path)
+    states = dict(re.findall(r"^(.*) (KEPT|BROKEN)$", result.stdout, re.MULTILINE))
+    assert states.keys() == PLANTED.keys(), "a contract without a planted import, or the other way"
+    assert {name for name, state in states.items() if state == "KEPT"} == set()
+
+
+def test_a_package_without_a_layer_is_refused(tmp_path: Path) -> None:
+    for package in LINTED:
+        shutil.copytree(ROOT / package, tmp_path / package, ignore=_only_python)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    (tmp_path / "deployments" / "helpers").mkdir()
+    (tmp_path / "deployments" / "helpers" / "__init__.py").write_text("")
+    result = lint_imports(tmp_path)
+    assert result.returncode != 0
+    assert "helpers" in result.stdout + result.stderr
+
+
+def test_no_folder_and_no_file_is_too_large() -> None:
+    for package, most in MOST_ENTRIES.items():
+        entries = [
+            path
+            for path in (ROOT / package).iterdir()
+            if path.name not in ("__pycache__", "__init__.py")
+        ]
+        assert len(entries) <= most, f"{package}: {len(entries)} entries"
+    for package in LINTED:
+        for path in (ROOT / package).rglob("*.py"):
+            lines = path.read_text(encoding="utf-8").count("\n")
+            assert lines <= 300, f"{path.relative_to(ROOT)}: {lines} lines"
+
+
+def _only_python(folder: str, names: list[str]) -> list[str]:
+    return [
+        name
+        for name in names
+        if name == "__pycache__" or not (name.endswith(".py") or (Path(folder) / name).is_dir())
+    ]
+
+
+def misplaced(name: str, tree: ast.AST) -> list[str]:
+    """What a file imports or reads that only other files may."""
+    used = {module.split(".")[0] for module in imported(tree)}
+    found = [
+        f"{name} imports {framework}"
+        for framework, places in EDGES.items()
+        if framework in used and not any(fnmatchcase(name, place) for place in places)
+    ]
+    if reads_environment(tree) and not name.startswith(ENVIRONMENT):
+        found.append(f"{name} touches the environment")
+    return found
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_frameworks_stay_at_the_edge(path: Path) -> None:
     name = path.relative_to(ROOT).as_posix()
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    used = {module.split(".")[0] for module in imported(tree)}
-    for framework, places in EDGES.items():
-        if framework in used:
-            assert any(map(partial(fnmatchcase, name), places)), f"{name} imports {framework}"
-    if reads_environment(tree):
-        assert name.startswith(ENVIRONMENT), f"{name} touches the environment"
+    assert misplaced(name, ast.parse(path.read_text(encoding="utf-8"))) == []
+
+
+@pytest.mark.parametrize("framework", EDGES)
+def test_a_planted_framework_is_found(framework: str) -> None:
+    tree = ast.parse(f"def f():\n    from {framework} import thing")
+    name = "deployments/batching/planner.py"
+    assert misplaced(name, tree) == [f"{name} imports {framework}"]
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,9 @@ COPY configs configs
 COPY registry registry
 COPY deployments deployments
 COPY pipelines pipelines
+COPY operations operations
+COPY cli cli
+COPY monitoring monitoring
 RUN pip install --no-cache-dir --no-deps .
 
 FROM package AS package-train
@@ -61,12 +64,15 @@ COPY configs configs
 COPY registry registry
 COPY deployments deployments
 COPY pipelines pipelines
+COPY operations operations
+COPY cli cli
+COPY monitoring monitoring
 COPY models models
 
 FROM application AS train
 COPY --from=package-train /venv /venv
 USER 10001:10001
-ENTRYPOINT ["python", "-m", "pipelines"]
+ENTRYPOINT ["python", "-m", "cli"]
 CMD ["--help"]
 
 # Last, so that a build without --target makes it.

@@ -1,7 +1,7 @@
 """``python -m monitoring.reference > docs/metrics.md``: every metric, and where it is looked at."""
 
-from deployments.telemetry.metrics import Metrics
-from monitoring.series import declared, in_panels, in_rules, label_names, seen_in
+from deployments.telemetry.metrics import families
+from monitoring.series import declared, in_panels, in_rules, seen_in
 
 _HEAD = """# Metrics
 
@@ -17,12 +17,12 @@ def render() -> str:
     """The document."""
     panels = {f"{name} dashboard": names for name, names in in_panels().items()}
     rules = {f"`{name}`": names for name, names in in_rules().items()}
-    series, labels = declared(), label_names()
+    series = declared()
     lines = [_HEAD, "| metric | type | labels | meaning | seen in |", "|---|---|---|---|---|"]
-    for family in sorted(Metrics().families(), key=lambda family: family.name):
+    for family in sorted(families(), key=lambda family: family.name):
         seen = seen_in(series[family.name], panels) + seen_in(series[family.name], rules)
-        named = ", ".join(f"`{label}`" for label in labels[family.name])
-        cells = (f"`{family.name}`", family.type, named, family.documentation, ", ".join(seen))
+        named = ", ".join(f"`{label}`" for label in family.labels)
+        cells = (f"`{family.name}`", family.kind, named, family.text, ", ".join(seen))
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

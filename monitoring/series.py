@@ -1,13 +1,12 @@
-"""Which series are declared, which are asked for, and which of them somebody can see."""
+"""Which series are declared, and which a dashboard or a rule queries."""
 
 import re
 from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 
 import yaml
-from prometheus_client.metrics import MetricWrapperBase
 
-from deployments.telemetry.metrics import Metrics
+from deployments.telemetry.metrics import families
 from monitoring.dashboards import BOARDS
 from monitoring.promql import series_in
 
@@ -19,18 +18,9 @@ _SUFFIXES = {"counter": ("_total",), "histogram": ("_bucket", "_sum", "_count"),
 def declared() -> dict[str, tuple[str, ...]]:
     """Each family that the graph declares, with the names of its series."""
     return {
-        family.name: tuple(family.name + suffix for suffix in _SUFFIXES[family.type])
-        for family in Metrics().families()
+        family.name: tuple(family.name + suffix for suffix in _SUFFIXES[family.kind])
+        for family in families()
     }
-
-
-def label_names() -> dict[str, tuple[str, ...]]:
-    """The labels that each family was declared with."""
-    # A family without a child has no sample that would show them, and the client's public
-    # interface does not name them otherwise.
-    registered = Metrics()._registry._collector_to_names
-    found = [one for one in registered if isinstance(one, MetricWrapperBase)]
-    return {one._name: tuple(one._labelnames) for one in found}
 
 
 def in_panels() -> dict[str, set[str]]:

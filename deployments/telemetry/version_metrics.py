@@ -1,7 +1,7 @@
-"""The metrics of what is served beside what the registry says; a part of ``metrics.py``.
+"""The metrics of which versions are served and which are registered.
 
-An ingress tells the first, the Registry deployment the second. Where they differ for long, a
-change of the registry did not reach whoever answers (alert ``ServingDrift``).
+An ingress sets the first, the Registry deployment the second. Where they differ for long, a
+change of the registry did not reach the ingresses (alert ``ServingDrift``).
 """
 
 from __future__ import annotations
@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from prometheus_client import CollectorRegistry, Gauge
-
+from deployments.telemetry.metric_table import MetricTable, gauge
 from deployments.versions import RoutingTable
 from registry.lifecycle.state import CHAMPION, SLOTS
 
@@ -21,31 +20,29 @@ if TYPE_CHECKING:
 _LABELS = ("name", "role")
 
 
-class VersionMetrics:
-    """Version numbers by role (champion, challenger, shadow); 0 where nobody has it."""
+class VersionMetrics(MetricTable):
+    """Version numbers by role (champion, challenger, shadow); 0 where a role has none."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        self._info = Gauge(
-            "sentiment_model_version_info",
-            "A version that this ingress asks, in whichever role; always 1.",
-            ["name", "version", "digest"],
-            registry=registry,
-        )
-        self._serving = Gauge(
-            "sentiment_serving_version",
-            "Version number that this ingress asks in a role; 0 for none.",
-            _LABELS,
-            registry=registry,
-        )
-        self._registered = Gauge(
-            "sentiment_registry_version",
-            "Version number that the registry gives a role; 0 for none.",
-            _LABELS,
-            registry=registry,
-        )
+    _info = gauge(
+        "sentiment_model_version_info",
+        "A version that this ingress asks, in whichever role; always 1.",
+        "name",
+        "version",
+        "digest",
+    )
+    _serving = gauge(
+        "sentiment_serving_version",
+        "Version number that this ingress asks in a role; 0 for none.",
+        *_LABELS,
+    )
+    _registered = gauge(
+        "sentiment_registry_version",
+        "Version number that the registry gives a role; 0 for none.",
+        *_LABELS,
+    )
 
     def serve(self, routes: RoutingTable) -> None:
-        """Shows what an ingress does."""
+        """Sets the versions that this ingress asks."""
         slots = {CHAMPION: routes.champion}
         slots |= {role: slot.model for role in SLOTS if (slot := getattr(routes, role)) is not None}
         self._info.clear()
@@ -56,12 +53,12 @@ class VersionMetrics:
             self._serving.labels(routes.champion.name, role).set(version)
 
     def register(self, name: str, alias: str, places: Mapping[str, AliasAssignment]) -> None:
-        """Shows what the registry says of the served model.
+        """Sets the versions that the registry has for the served model.
 
         Args:
             name: The model.
-            alias: Whose version is the champion here.
-            places: Who holds which alias.
+            alias: The one whose version is the champion here.
+            places: The version of each alias.
         """
         for role, holder in ((CHAMPION, alias), *((slot, slot) for slot in SLOTS)):
             place = places.get(holder)

@@ -1,4 +1,4 @@
-"""Ray's dashboard, as the verbs ask it: its address, and a token where Ray or we keep one."""
+"""Ray's dashboard for the verbs: its address and its token."""
 
 import argparse
 import os
@@ -6,13 +6,13 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from operations.errors import StackError
+from operations.http_client import LOCAL_HOSTS
 from operations.local_stack.ray_auth import read_token
 from operations.local_stack.serve_config import home_of
-from operations.ray_dashboard import Cluster
+from operations.ray_dashboard import RayDashboard
 
 # What `sentigraph serve` keeps beside the registry.
 _OWN_TOKEN = Path(".sentigraph") / "ray-token"
-_HERE = ("127.0.0.1", "localhost", "::1")
 
 
 def add_dashboard_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,8 +27,8 @@ def add_dashboard_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def cluster_of(args: argparse.Namespace) -> Cluster | None:
-    """The cluster of ``add_dashboard_arguments``; None where none is to be asked.
+def dashboard_of(args: argparse.Namespace) -> RayDashboard | None:
+    """The dashboard that ``add_dashboard_arguments`` names; None for an empty address.
 
     Raises:
         StackError: The token's file was named and cannot be read.
@@ -37,13 +37,13 @@ def cluster_of(args: argparse.Namespace) -> Cluster | None:
     if not url:
         return None
     if args.ray_token_file is not None:
-        return Cluster(url, read_token({"RAY_AUTH_TOKEN_PATH": str(args.ray_token_file)}))
+        return RayDashboard(url, read_token({"RAY_AUTH_TOKEN_PATH": str(args.ray_token_file)}))
     environ = dict(os.environ)
     try:
-        return Cluster(url, read_token(environ))
+        return RayDashboard(url, read_token(environ))
     except StackError:
         own = home_of(environ) / _OWN_TOKEN
         # A token of this machine is shown to this machine alone.
-        if urlsplit(url).hostname in _HERE and own.is_file():
-            return Cluster(url, read_token({"RAY_AUTH_TOKEN_PATH": str(own)}))
-        return Cluster(url, "")
+        if urlsplit(url).hostname in LOCAL_HOSTS and own.is_file():
+            return RayDashboard(url, read_token({"RAY_AUTH_TOKEN_PATH": str(own)}))
+        return RayDashboard(url, "")

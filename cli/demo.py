@@ -3,11 +3,9 @@
 import argparse
 import json
 import time
-import urllib.error
-import urllib.request
 from typing import Any
 
-from operations.errors import StackError
+from operations.server_client import Server, add_server_arguments
 
 SENTENCES = (
     "I absolutely love this phone, the camera is stunning.",
@@ -27,7 +25,7 @@ _TIMEOUT_S = 30.0
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of `sentigraph demo`."""
-    parser.add_argument("--url", default="http://127.0.0.1:8000", help="server to ask")
+    add_server_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the answers as JSON")
 
 
@@ -35,9 +33,14 @@ def main(args: argparse.Namespace) -> int:
     """Asks, prints a table, returns the exit status.
 
     Raises:
-        StackError: No server answers, or it refuses.
+        StackError: The server does not answer, or it refuses.
     """
-    answers = [predict(args.url, text) for text in SENTENCES]
+    server = Server(args, _TIMEOUT_S)
+    answers = []
+    for text in SENTENCES:
+        started_s = time.perf_counter()
+        answer = server.ask("POST", "/api/v1/predict", {"text": text})
+        answers.append({**answer, "ms": (time.perf_counter() - started_s) * 1000})
     if args.json:
         print(json.dumps(answers, ensure_ascii=False))
         return 0
@@ -46,31 +49,6 @@ def main(args: argparse.Namespace) -> int:
     first = answers[0]
     print(f"\n{first['model_name']} version {first['model_version']}, {first['backend']}")
     return 0
-
-
-def predict(url: str, text: str) -> dict[str, Any]:
-    """One answer of the server, with ``ms`` added: the time that the client waited.
-
-    Raises:
-        StackError: No server answers, or it refuses.
-    """
-    request = urllib.request.Request(  # noqa: S310  (the user's own address)
-        f"{url.rstrip('/')}/api/v1/predict",
-        data=json.dumps({"text": text}).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    started_s = time.perf_counter()
-    try:
-        with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310 # nosec B310
-            answer: dict[str, Any] = json.load(response)
-    except urllib.error.HTTPError as error:
-        said = error.read().decode("utf-8", "replace")[:200]
-        raise StackError(f"{url} answered {error.code}: {said}") from error
-    except (OSError, ValueError) as error:
-        raise StackError(
-            f"no sentigraph server answers at {url}: start one with `sentigraph serve`"
-        ) from error
-    return {**answer, "ms": (time.perf_counter() - started_s) * 1000}
 
 
 def row(text: str, answer: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """``sentigraph status``: what runs where, which version answers, what waits, what went wrong.
 
 Asks the server over HTTP, Ray's dashboard, and the metrics pages of the nodes that it names. What
-cannot be asked is left out and said. Where the server asks for keys, one with the roles
+cannot be asked is left out, and a note says so. Where the server asks for keys, one with the roles
 ``registry-read`` and ``predict`` shows everything.
 """
 
@@ -9,13 +9,11 @@ import argparse
 import json
 import sys
 import time
-from dataclasses import asdict
 
-from cli.connections import add_dashboard_arguments, cluster_of
+from cli.connections import add_dashboard_arguments, dashboard_of
 from operations.server_client import Server, add_server_arguments
-from operations.status.collector import StatusCollector
-from operations.status.overview import Overview, problems
-from operations.status.screen import lines
+from operations.status.collector import Json, StatusCollector
+from operations.status.screen import lines, problems
 
 _TIMEOUT_S = 10.0
 _CLEAR = "\033[H\033[2J"
@@ -33,30 +31,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Prints one look, or looks again until Ctrl-C; 0 when the last one found nothing wrong.
+    """Prints the status, again and again with ``--watch``; 0 when the last one has no problem.
 
     Raises:
         StackError: A key's or token's file cannot be read.
     """
     server = Server(args, timeout_s=_TIMEOUT_S)
-    questions = StatusCollector(server, args.url, cluster_of(args), args.application)
-    seen = questions.look()
-    _show(seen, args)
+    collector = StatusCollector(server, dashboard_of(args), args.application)
+    wrong = _show(collector.collect(), args)
     try:
         while args.watch:
             time.sleep(max(0.5, args.watch))
-            seen = questions.look()
-            _show(seen, args)
+            wrong = _show(collector.collect(), args)
     except KeyboardInterrupt:
         pass
-    return int(bool(problems(seen)))
+    return int(bool(wrong))
 
 
-def _show(seen: Overview, args: argparse.Namespace) -> None:
+def _show(seen: Json, args: argparse.Namespace) -> list[str]:
+    wrong = problems(seen)
     if args.json:
-        found = {"healthy": not problems(seen), "problems": problems(seen), **asdict(seen)}
+        found = {"healthy": not wrong, "problems": wrong, **seen}
         print(json.dumps(found, ensure_ascii=False), flush=True)
-        return
+        return wrong
     if args.watch and sys.stdout.isatty():
         print(_CLEAR, end="")
     print("\n".join(lines(seen, time.time())), flush=True)
+    return wrong

@@ -2,6 +2,7 @@
 
 OperationError           exit status 1, message on stderr
 └── StackError           the local servers cannot be started, or one of them ended
+    ├── ServerAway       a server does not answer
     └── ServerRefused    a server answered with an error
 """
 
@@ -12,6 +13,10 @@ class OperationError(Exception):
 
 class StackError(OperationError):
     """The local servers cannot be started, or one of them ended."""
+
+
+class ServerAway(StackError):
+    """A server does not answer, or answers what it should not."""
 
 
 class ServerRefused(StackError):

@@ -30,6 +30,10 @@ RENAMED = {
     "max_concurrent_queries": "max_ongoing_requests",
     "target_num_ongoing_requests_per_replica": "target_ongoing_requests",
 }
+# Where gRPC functions of earlier releases are now.
+MOVED = {
+    "deployments.grpc_messages.add_servicer": "deployments.oip.grpc_messages.add_servicer",
+}
 _RUNTIME_ENV = "runtime_env"
 
 
@@ -110,6 +114,8 @@ def _check_servicers(node: yaml.Node, document: Mapping[str, object]) -> Iterato
         if not found:
             path = f"grpc_options.grpc_servicer_functions[{position}]"
             message = f"names no function that can be imported here: {name}"
+            if new := MOVED.get(f"{module}.{function}"):
+                message = f"{name} is now {new}"
             yield Problem(line_of(node, path), path, message)
 
 

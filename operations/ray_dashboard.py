@@ -1,148 +1,22 @@
-"""Ray Serve through the REST interface of its cluster's dashboard: deploy, watch, drain.
+"""Ray Serve and its nodes through the REST interface of Ray's dashboard: deploy, watch, drain.
 
-Standard library only: importing Ray takes a second and could attach to a foreign cluster.
+It does without Ray itself: importing that takes a second and could attach to a foreign cluster.
 """
 
 import contextlib
 import json
-import urllib.error
-import urllib.parse
-import urllib.request
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from operations.errors import StackError
+import httpx
+
+from operations.errors import ServerAway, ServerRefused, StackError
+from operations.http_client import open_client
 
 _DEPLOY_TIMEOUT_S = 120.0
 _READ_TIMEOUT_S = 10.0
-# Everything here is on this machine: a proxy from the environment would be asked in vain.
-_direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-@dataclass(frozen=True, slots=True)
-class DeployProgress:
-    """How far an application is.
-
-    Attributes:
-        status: Ray Serve's word: ``DEPLOYING``, ``RUNNING``, ``DEPLOY_FAILED``, …
-        message: Why, when it failed.
-        replicas: Deployment to (running, wanted) replicas.
-        problems: Deployment to the last line of its message, where it has an unhappy one.
-    """
-
-    status: str
-    message: str
-    replicas: Mapping[str, tuple[int, int]]
-    problems: Mapping[str, str]
-
-    def __str__(self) -> str:
-        return ", ".join(f"{n} {up}/{all_}" for n, (up, all_) in self.replicas.items())
-
-
-class Dashboard:
-    """One cluster's dashboard.
-
-    Args:
-        url: ``http://host:port``.
-        token: Ray's authentication token; empty when the cluster has none.
-    """
-
-    def __init__(self, url: str, token: str) -> None:
-        self._url = f"{url}/api/serve/applications/"
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
-
-    def is_up(self) -> bool:
-        """Whether it answers yet.
-
-        Raises:
-            StackError: It refuses the token.
-        """
-        try:
-            self._call("GET", None, _READ_TIMEOUT_S)
-        except OSError:
-            return False
-        return True
-
-    def deploy(self, config: Mapping[str, object]) -> None:
-        """Hands over the content of serve_config.yaml; returns before anything runs.
-
-        Raises:
-            StackError: Ray Serve refuses it.
-        """
-        try:
-            self._call("PUT", json.dumps(config).encode(), _DEPLOY_TIMEOUT_S)
-        except OSError as error:
-            raise StackError(f"Ray Serve did not take the configuration: {error}") from error
-
-    def drain(self, timeout_s: float) -> None:
-        """Ends the applications once the requests that they work on are answered."""
-        with contextlib.suppress(OSError, StackError):
-            self._call("DELETE", None, timeout_s)
-
-    def progress(self, application: str) -> DeployProgress | None:
-        """How far it is; None when Ray Serve does not know it yet or does not answer."""
-        try:
-            details = self._call("GET", None, _READ_TIMEOUT_S)
-        except OSError:
-            return None
-        found = details.get("applications", {}).get(application)
-        if found is None:
-            return None
-        deployments = found.get("deployments", {})
-        return DeployProgress(
-            status=found["status"],
-            message=found.get("message", ""),
-            replicas={
-                name: (
-                    sum(replica["state"] == "RUNNING" for replica in entry["replicas"]),
-                    entry.get("target_num_replicas", 1),
-                )
-                for name, entry in deployments.items()
-            },
-            problems={
-                name: last_line(entry["message"])
-                for name, entry in deployments.items()
-                if entry.get("message") and "rror" in entry["message"]
-            },
-        )
-
-    def _call(self, method: str, body: bytes | None, timeout_s: float) -> dict[str, Any]:
-        request = urllib.request.Request(  # noqa: S310  (always http)
-            self._url,
-            data=body,
-            method=method,
-            headers={**self._headers, "Content-Type": "application/json"},
-        )
-        try:
-            with _direct.open(request, timeout=timeout_s) as response:
-                answer: dict[str, Any] = json.loads(response.read() or b"{}")
-                return answer
-        except urllib.error.HTTPError as error:
-            text = error.read().decode("utf-8", "replace")
-            if error.code in (401, 403):
-                raise StackError(f"the Ray dashboard refuses our token: {text}") from error
-            if error.code < 500:
-                raise StackError(f"Ray Serve refuses the configuration: {text}") from error
-            raise OSError(last_line(text)) from error
-
-
-def answers(url: str, timeout_s: float = 2.0) -> bool:
-    """Whether ``url`` answers 200."""
-    try:
-        with _direct.open(url, timeout=timeout_s) as response:
-            return bool(response.status == 200)
-    except OSError:
-        return False
-
-
-def last_line(text: str) -> str:
-    """The line of a remote traceback that says what happened."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "no reason given"
-
-
-_TIMEOUT_S = 10.0
+_APPLICATIONS = "/api/serve/applications/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,12 +70,29 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True)
 class RunningApplication:
-    """The application as Ray Serve sees it."""
+    """The application as Ray Serve sees it.
+
+    Attributes:
+        name: In Ray Serve.
+        status: ``DEPLOYING``, ``RUNNING``, ``DEPLOY_FAILED``, …
+        message: Why, when it failed.
+        deployments: Those of the graph.
+    """
 
     name: str
     status: str
     message: str
     deployments: tuple[Deployment, ...]
+
+    def __str__(self) -> str:
+        return ", ".join(f"{d.name} {d.running}/{d.wanted}" for d in self.deployments)
+
+    @property
+    def problems(self) -> list[str]:
+        """Each deployment that reports an error, with the last line of its message."""
+        return [
+            f"{d.name}: {last_line(d.message)}" for d in self.deployments if "rror" in d.message
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +120,7 @@ class Node:
     metrics_port: int
 
 
-class Cluster:
+class RayDashboard:
     """One cluster's dashboard.
 
     Args:
@@ -239,58 +130,110 @@ class Cluster:
 
     def __init__(self, url: str, token: str) -> None:
         self.url = url.rstrip("/")
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._http = open_client(self.url, headers, _READ_TIMEOUT_S)
+
+    def is_up(self) -> bool:
+        """Whether it answers yet.
+
+        Raises:
+            ServerRefused: It refuses the token.
+        """
+        try:
+            self._call("GET", _APPLICATIONS)
+        except ServerAway:
+            return False
+        return True
+
+    def deploy(self, config: Mapping[str, object]) -> None:
+        """Hands over the content of serve_config.yaml; returns before anything runs.
+
+        Raises:
+            StackError: Ray Serve refuses it.
+        """
+        try:
+            self._call("PUT", _APPLICATIONS, config, _DEPLOY_TIMEOUT_S)
+        except ServerAway as error:
+            raise StackError(f"Ray Serve did not take the configuration: {error}") from error
+
+    def drain(self, timeout_s: float) -> None:
+        """Ends the applications once the requests that they work on are answered."""
+        with contextlib.suppress(StackError):
+            self._call("DELETE", _APPLICATIONS, timeout_s=timeout_s)
 
     def application(self, name: str) -> RunningApplication | None:
         """What runs of it; None when Ray Serve does not know it.
 
         Raises:
-            StackError: The dashboard does not answer, or refuses the token.
+            ServerAway: The dashboard does not answer.
+            ServerRefused: It refuses the token.
         """
-        found = json.loads(self._get("/api/serve/applications/")).get("applications", {}).get(name)
+        found = self._json(_APPLICATIONS).get("applications", {}).get(name)
         if found is None:
             return None
-        deployments = tuple(_deployment(name, d) for name, d in found["deployments"].items())
+        deployments = tuple(_deployment(n, d) for n, d in found.get("deployments", {}).items())
         return RunningApplication(name, found["status"], found.get("message", ""), deployments)
 
     def nodes(self) -> tuple[Node, ...]:
         """All nodes that live.
 
         Raises:
-            StackError: The dashboard does not answer, or refuses the token.
+            ServerAway: The dashboard does not answer.
+            ServerRefused: It refuses the token.
         """
-        summary = json.loads(self._get("/nodes?view=summary"))["data"]["summary"]
+        summary = self._json("/nodes?view=summary")["data"]["summary"]
         return tuple(_node(entry) for entry in summary if entry["raylet"].get("state") == "ALIVE")
 
     def log_tail(self, replica: Replica, lines: int) -> str:
         """The last lines of a replica's log; empty when its node has none, or does not answer."""
-        asked = {"node_id": replica.node_id, "filename": replica.log.lstrip("/"), "lines": lines}
+        asked = httpx.QueryParams(
+            node_id=replica.node_id, filename=replica.log.lstrip("/"), lines=lines
+        )
         try:
-            return self._get(f"/api/v0/logs/file?{urllib.parse.urlencode(asked)}")
+            return self._call("GET", f"/api/v0/logs/file?{asked}")
         except StackError:
-            # The node, or its file, is gone meanwhile; a dashboard that is away shows elsewhere.
+            # The node or its file is gone by now. A dashboard that is away is reported elsewhere.
             return ""
 
-    def _get(self, path: str) -> str:
-        request = urllib.request.Request(f"{self.url}{path}", headers=self._headers)  # noqa: S310
+    def _json(self, path: str) -> Any:
         try:
-            with urllib.request.urlopen(request, timeout=_TIMEOUT_S) as response:  # noqa: S310 # nosec B310
-                return str(response.read().decode("utf-8", "replace"))
-        except urllib.error.HTTPError as error:
-            if error.code in (401, 403):
-                raise StackError(
-                    f"the Ray dashboard at {self.url} refuses the token: name its file with "
-                    "--ray-token-file"
-                ) from error
-            raise StackError(f"the Ray dashboard at {self.url} answered {error.code}") from error
-        except (OSError, ValueError) as error:
-            raise StackError(f"no Ray dashboard answers at {self.url}") from error
+            return json.loads(self._call("GET", path))
+        except ValueError as error:
+            raise ServerAway(f"no Ray dashboard answers at {self.url}") from error
+
+    def _call(
+        self, method: str, path: str, body: object = None, timeout_s: float = _READ_TIMEOUT_S
+    ) -> str:
+        try:
+            answer = self._http.request(method, f"{self.url}{path}", json=body, timeout=timeout_s)
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            raise ServerAway(f"no Ray dashboard answers at {self.url}") from error
+        status = answer.status_code
+        if status in (401, 403):
+            said = f"the Ray dashboard at {self.url} refuses the token: {answer.text}"
+            raise ServerRefused(said, status)
+        if status >= 500:
+            raise ServerAway(f"the Ray dashboard answered {status}: {last_line(answer.text)}")
+        if not answer.is_success:
+            refused = (
+                "Ray Serve refuses the configuration"
+                if method == "PUT"
+                else f"{path} answered {status}"
+            )
+            raise ServerRefused(f"{refused}: {answer.text}", status)
+        return answer.text
+
+
+def last_line(text: str) -> str:
+    """The line of a remote traceback that says what happened."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "no reason given"
 
 
 def _deployment(name: str, found: Mapping[str, Any]) -> Deployment:
     replicas = tuple(
         Replica(
-            id=replica["replica_id"],
+            id=replica.get("replica_id") or "",
             state=replica["state"],
             node=replica.get("node_ip") or "",
             node_id=replica.get("node_id") or "",
@@ -302,8 +245,8 @@ def _deployment(name: str, found: Mapping[str, Any]) -> Deployment:
     )
     return Deployment(
         name=name,
-        status=found["status"],
-        message=found.get("message", ""),
+        status=found.get("status", ""),
+        message=found.get("message") or "",
         wanted=found.get("target_num_replicas", 1),
         replicas=replicas,
         died=len(found.get("recent_dead_replicas", ())),

@@ -1,20 +1,19 @@
-"""A running server, as the verbs ask it: its address, a key from a file, JSON both ways."""
+"""Client of a running server: its address, an API key from a file, JSON both ways."""
 
 import argparse
-import http.client
-import json
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
-from operations.errors import ServerRefused, StackError
+import httpx
+
+from operations.errors import ServerAway, ServerRefused, StackError
+from operations.http_client import open_client
 
 _TIMEOUT_S = 60.0
 
 
 def add_server_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares where the server is and what opens it."""
+    """Declares the server's address and its key."""
     parser.add_argument("--url", default="http://127.0.0.1:8000", help="server to ask")
     parser.add_argument("--key-file", type=Path, help="file that holds an API key")
 
@@ -28,47 +27,47 @@ class Server:
         Raises:
             StackError: The key's file cannot be read.
         """
-        self._url: str = args.url.rstrip("/")
-        self._timeout_s = timeout_s
-        self._headers = {"Content-Type": "application/json"}
+        self.url: str = args.url.rstrip("/")
+        headers = {}
         if args.key_file is not None:
             try:
-                self._headers["X-API-Key"] = args.key_file.read_text(encoding="utf-8").strip()
+                headers["X-API-Key"] = args.key_file.read_text(encoding="utf-8").strip()
             except (OSError, UnicodeDecodeError) as error:
                 raise StackError(f"{args.key_file} cannot be read: {error}") from error
+        self._http = open_client(self.url, headers, timeout_s)
 
     def ask(self, method: str, path: str, body: object = None) -> Any:
         """The answer's JSON.
 
         Raises:
             ServerRefused: It answers with an error.
-            StackError: Nobody answers, or no JSON.
+            ServerAway: It does not answer, or answers no JSON.
         """
         try:
-            return json.loads(self._send(method, path, body))
+            return self._send(method, path, body).json()
         except ValueError as error:
-            raise StackError(f"no sentigraph server answers at {self._url}") from error
+            raise self._away() from error
 
     def page(self, path: str) -> str:
         """The answer's text.
 
         Raises:
             ServerRefused: It answers with an error.
-            StackError: Nobody answers.
+            ServerAway: It does not answer.
         """
-        return self._send("GET", path, None).decode("utf-8", "replace")
+        return self._send("GET", path, None).text
 
-    def _send(self, method: str, path: str, body: object) -> bytes:
-        data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(  # noqa: S310  (the user's own address)
-            f"{self._url}{path}", data=data, headers=self._headers, method=method
-        )
+    def _send(self, method: str, path: str, body: object) -> httpx.Response:
         try:
-            with urllib.request.urlopen(request, timeout=self._timeout_s) as response:  # noqa: S310 # nosec B310
-                found: bytes = response.read()
-                return found
-        except urllib.error.HTTPError as error:
-            said = error.read().decode(errors="replace")[:200]
-            raise ServerRefused(f"{self._url} answered {error.code}: {said}", error.code) from error
-        except (OSError, ValueError, http.client.HTTPException) as error:
-            raise StackError(f"no sentigraph server answers at {self._url}") from error
+            answer = self._http.request(method, f"{self.url}{path}", json=body)
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            raise self._away() from error
+        if not answer.is_success:
+            said = f"{self.url} answered {answer.status_code}: {answer.text[:200]}"
+            raise ServerRefused(said, answer.status_code)
+        return answer
+
+    def _away(self) -> ServerAway:
+        return ServerAway(
+            f"no sentigraph server answers at {self.url}: start one with `sentigraph serve`"
+        )

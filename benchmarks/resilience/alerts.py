@@ -25,7 +25,7 @@ from benchmarks.resilience.faults import FAULTS, Breakable, Load
 from benchmarks.serving.stream import broker
 from operations.local_stack.ray_auth import read_token
 from operations.local_stack.stack import Stack, StackSettings
-from operations.ray_dashboard import Cluster, Node
+from operations.ray_dashboard import Node, RayDashboard
 from operations.status.metrics_page import read_page, samples_of
 
 RESULT = Path(__file__).parents[1] / "results" / "alerts.json"
@@ -83,7 +83,7 @@ def main() -> int:
         RedisServer(_made(Path(scratch) / "redis")) as redis,
         Stack(_settings(Path(scratch), kafka.address, redis.port), on_step=_say) as stack,
     ):
-        cluster = Cluster(stack.dashboard_url, read_token(stack.environ))
+        cluster = RayDashboard(stack.dashboard_url, read_token(stack.environ))
         [node] = cluster.nodes()
         targets = [f"127.0.0.1:{node.metrics_port}"]
         _wait_for_series(node)

@@ -20,7 +20,7 @@ from benchmarks.harness.servers import RedisServer
 from benchmarks.serving.stream import produce, replicas
 from benchmarks.serving.stream_messages import messages
 from operations.local_stack.stack import ROOT, Stack
-from operations.ray_dashboard import Cluster
+from operations.ray_dashboard import RayDashboard
 from registry.bundles.bundle import open_bundle, write_bundle
 from registry.model_registry import ModelRegistry
 
@@ -42,7 +42,7 @@ class Breakable:
     stack: Stack
     redis: RedisServer
     kafka: str
-    cluster: Cluster
+    cluster: RayDashboard
     folder: Path
 
     def models(self, sent: signal.Signals) -> None:

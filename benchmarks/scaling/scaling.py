@@ -29,9 +29,10 @@ import httpx
 import yaml
 
 from benchmarks.harness.machine import commit, load_average, machine
+from operations.errors import ServerAway
 from operations.local_stack.ray_auth import read_token
 from operations.local_stack.stack import ROOT, Stack, StackSettings
-from operations.ray_dashboard import Dashboard
+from operations.ray_dashboard import RayDashboard
 
 RESULT = Path(__file__).parents[1] / "results" / "scaling.json"
 _GRAPH = {
@@ -52,16 +53,20 @@ _LIMIT_S = 120.0
 class Watched:
     """Running and wanted replicas, noted whenever they change, by seconds from the start."""
 
-    dashboard: Dashboard
+    dashboard: RayDashboard
     began_s: float = field(default_factory=time.monotonic)
     changes: list[dict[str, Any]] = field(default_factory=list)
 
     def running(self) -> dict[str, int]:
         """Running replicas of those that are watched."""
-        progress = self.dashboard.progress("sentigraph")
-        if progress is None:
+        try:
+            application = self.dashboard.application("sentigraph")
+        except ServerAway:
             return {}
-        seen = {name: list(progress.replicas[name]) for name in _WATCHED}
+        if application is None:
+            return {}
+        deployments = {d.name: [d.running, d.wanted] for d in application.deployments}
+        seen = {name: deployments[name] for name in _WATCHED}
         if not self.changes or self.changes[-1]["running_and_wanted"] != seen:
             at_s = round(time.monotonic() - self.began_s, 1)
             self.changes.append({"at_s": at_s, "running_and_wanted": seen})
@@ -116,7 +121,7 @@ def play(policy: dict[str, Any] | None, growing: set[str], folder: Path) -> dict
         dashboard_port=0,
     )
     with Stack(settings, on_step=_say) as stack:
-        watched = Watched(Dashboard(stack.dashboard_url, read_token(stack.environ)))
+        watched = Watched(RayDashboard(stack.dashboard_url, read_token(stack.environ)))
         before = watched.running()
         with traffic(stack.url) as statuses:
             grown_s = watched.until(dict.fromkeys(growing, _MOST))

@@ -1,98 +1,103 @@
 """`sentigraph models …`: the registry from the command line, on MLflow itself, without a server.
 
-One sub-verb per action; what they print is in `models_show.py`, what they change in
-`models_change.py`, what they measure and check in `models_check.py`. Tables go to stdout, or JSON
-with `--json`; progress goes to stderr.
+One sub-verb per action: ``show.py`` prints, ``change.py`` changes, ``check.py`` measures and
+checks. Tables go to stdout, or JSON with `--json`; progress goes to stderr.
 """
 
 from __future__ import annotations
 
 import argparse
 import getpass
-import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
+from cli.models import change, check, show
 from pipelines.tracking import add_tracking_arguments
 from registry.model_registry import ModelRegistry
 
 Action = Callable[[ModelRegistry, argparse.Namespace], int]
-
-# Sub-verb → (module, what it does, its arguments).
-ACTIONS: Mapping[str, tuple[str, str, tuple[str, ...]]] = {
-    "list": ("models_show", "all models and who holds which alias", ()),
-    "show": ("models_show", "one model with its versions", ("name",)),
-    "compare": ("models_show", "two versions side by side", ("name", "a", "b")),
-    "audit": ("models_show", "who did what and why", ("name", "--at", "--limit")),
-    "import": ("models_change", "register a bundle's folder", ("bundle", "--name", "--reason")),
-    "promote": (
-        "models_change",
-        "move a version to another stage",
-        ("name", "version", "--to", "--retire", "--reason"),
-    ),
-    "shadow": (
-        "models_change",
-        "give a version a copy of the traffic",
-        ("name", "version?", "--weight", "--reason"),
-    ),
-    "canary": (
-        "models_change",
-        "let a version answer a share of the traffic",
-        ("name", "version?", "--weight", "--reason"),
-    ),
-    "approve": ("models_change", "approve a version's files", ("name", "version", "--reason")),
-    "rollback": (
-        "models_change",
-        "make the champion before champion again",
-        ("name", "--to-version", "--reason"),
-    ),
-    "evaluate": (
-        "models_check",
-        "measure a version on labelled texts and record it",
-        ("name", "version", "--data", "--dataset"),
-    ),
-    "verify": ("models_check", "check audit chains and stored files", ("name?",)),
-    "gc": ("models_check", "find files that no version uses", ("--delete",)),
-}
-_ARGUMENTS: Mapping[str, dict[str, object]] = {
-    "name": {"help": "registered model"},
-    "name?": {"help": "registered model (default: all)", "nargs": "?"},
-    "version": {"help": "label, number or alias"},
-    "version?": {"help": "label, number or alias; none empties the slot", "nargs": "?"},
-    "a": {"help": "first version"},
-    "b": {"help": "second version"},
-    "bundle": {"help": "folder of the bundle"},
-    "--name": {"help": "registered model (default: the bundle's own name)"},
-    "--to": {
-        "help": "stage (default: production)",
-        "default": "production",
-        "choices": ("draft", "staging", "production", "archived"),
-    },
-    "--to-version": {"help": "an earlier champion (default: the one before)"},
-    "--weight": {"help": "share of traffic, 0 to 1 (default: 1)", "type": float, "default": 1.0},
-    "--retire": {"help": "archive the champion without a successor", "action": "store_true"},
-    "--reason": {"help": "why; kept in the audit ledger", "default": ""},
-    "--at": {"help": "time (ISO 8601): who was champion then"},
-    "--limit": {"help": "entries to show (default: 20)", "type": int, "default": 20},
-    "--data": {"help": "CSV or JSONL file with text and label", "required": True},
-    "--dataset": {"help": "name of the dataset (default: the file's)"},
-    "--delete": {"help": "delete the files that were found", "action": "store_true"},
-}
+_REFERENCE = "label, number or alias"
+_STAGES = ("draft", "staging", "production", "archived")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the sub-verbs of `sentigraph models`."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    for action, (_, summary, arguments) in ACTIONS.items():
-        subparser = actions.add_parser(action, help=summary, description=summary)
-        for argument in arguments:
-            subparser.add_argument(argument.rstrip("?"), **_ARGUMENTS[argument])  # type: ignore[arg-type]
-        subparser.add_argument("--json", action="store_true", help="print JSON")
-        subparser.add_argument("--actor", default=getpass.getuser(), help="who does it")
-        add_tracking_arguments(subparser)
+
+    def declare(name: str, run: Action, summary: str) -> argparse.ArgumentParser:
+        action = actions.add_parser(name, help=summary, description=summary)
+        action.set_defaults(run_action=run)
+        action.add_argument("--json", action="store_true", help="print JSON")
+        action.add_argument("--actor", default=getpass.getuser(), help="who does it")
+        add_tracking_arguments(action)
+        return action
+
+    _declare_views(declare)
+    _declare_changes(declare)
+    _declare_checks(declare)
 
 
 def main(args: argparse.Namespace) -> int:
     """Runs the sub-verb; returns the exit status."""
-    module = importlib.import_module(f"pipelines.{ACTIONS[args.action][0]}")
-    run: Action = getattr(module, f"{args.action}_model".replace("list_model", "list_models"))
+    run: Action = args.run_action
     return run(ModelRegistry(args.tracking_uri, args.artifact_root), args)
+
+
+Declare = Callable[[str, Action, str], argparse.ArgumentParser]
+
+
+def _declare_views(declare: Declare) -> None:
+    declare("list", show.list_models, "all models and who holds which alias")
+    one = declare("show", show.show_model, "one model with its versions")
+    two = declare("compare", show.compare_model, "two versions side by side")
+    audit = declare("audit", show.audit_model, "who did what and why")
+    for action in (one, two, audit):
+        action.add_argument("name", help="registered model")
+    two.add_argument("a", help="first version")
+    two.add_argument("b", help="second version")
+    audit.add_argument("--at", help="time (ISO 8601): who was champion then")
+    audit.add_argument("--limit", type=int, default=20, help="entries to show (default: 20)")
+
+
+def _declare_changes(declare: Declare) -> None:
+    bundle = declare("import", change.import_model, "register a bundle's folder")
+    bundle.add_argument("bundle", help="folder of the bundle")
+    bundle.add_argument("--name", help="registered model (default: the bundle's own name)")
+    promote = declare("promote", change.promote_model, "move a version to another stage")
+    shadow = declare("shadow", change.shadow_model, "give a version a copy of the traffic")
+    canary = declare("canary", change.canary_model, "let a version answer a share of the traffic")
+    approve = declare("approve", change.approve_model, "approve a version's files")
+    back = declare("rollback", change.rollback_model, "make the champion before champion again")
+    for action in (promote, shadow, canary, approve, back):
+        action.add_argument("name", help="registered model")
+    for action in (promote, approve):
+        action.add_argument("version", help=_REFERENCE)
+    for action in (shadow, canary):
+        action.add_argument(
+            "version", nargs="?", help=f"{_REFERENCE}; without one the slot is emptied"
+        )
+        action.add_argument(
+            "--weight", type=float, default=1.0, help="share of traffic, 0 to 1 (default: 1)"
+        )
+    promote.add_argument(
+        "--to", default="production", choices=_STAGES, help="stage (default: production)"
+    )
+    promote.add_argument(
+        "--retire", action="store_true", help="archive the champion without a successor"
+    )
+    back.add_argument("--to-version", help="an earlier champion (default: the one before)")
+    for action in (bundle, promote, shadow, canary, approve, back):
+        action.add_argument("--reason", default="", help="why; kept in the audit ledger")
+
+
+def _declare_checks(declare: Declare) -> None:
+    evaluate = declare(
+        "evaluate", check.evaluate_model, "measure a version on labelled texts and record it"
+    )
+    evaluate.add_argument("name", help="registered model")
+    evaluate.add_argument("version", help=_REFERENCE)
+    evaluate.add_argument("--data", required=True, help="CSV or JSONL file with text and label")
+    evaluate.add_argument("--dataset", help="name of the dataset (default: the file's)")
+    verify = declare("verify", check.verify_model, "check audit chains and stored files")
+    verify.add_argument("name", nargs="?", help="registered model (default: all)")
+    gc = declare("gc", check.gc_model, "find files that no version uses")
+    gc.add_argument("--delete", action="store_true", help="delete the files that were found")

@@ -17,9 +17,6 @@ import numpy as np
 from tqdm import tqdm
 
 from cli.models.show import show
-from deployments.model.engines import open_engine
-from deployments.model.runner import LoadedModel
-from deployments.tokenizer.replica import LoadedTokenizer
 from pipelines.errors import DatasetError
 from registry.backend.store import FORMAT_TAG
 from registry.bundles.formats import BUNDLE
@@ -124,6 +121,11 @@ def _checked(name: str, what: str, check: Callable[[], object]) -> dict[str, str
 
 
 def _predict(bundle: Bundle, texts: list[str]) -> tuple[list[int], float]:
+    # Engines take half a second to import, and the other actions need none.
+    from deployments.model.engines import open_engine  # noqa: PLC0415
+    from deployments.model.runner import LoadedModel  # noqa: PLC0415
+    from deployments.tokenizer.replica import LoadedTokenizer  # noqa: PLC0415
+
     engine = open_engine(bundle, provider="cpu", threads=1)
     model, tokenizer = LoadedModel(bundle, engine), LoadedTokenizer(bundle)
     started_s = time.perf_counter()

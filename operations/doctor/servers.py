@@ -5,8 +5,6 @@ Each answer is bounded in time. A server that does not answer is a fact too.
 
 import email.utils
 import time
-import urllib.error
-import urllib.request
 from importlib.metadata import version
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -24,7 +22,8 @@ from configs.schema.stream import StreamConfig
 from configs.sources.vault import VaultSecrets, secret_names
 from deployments.stream import client_options as options
 from operations.doctor.facts import Kafka, Mlflow, Redis, Running
-from operations.errors import ServerRefused, StackError
+from operations.errors import ServerAway, ServerRefused
+from operations.http_client import fetch
 from operations.server_client import Server
 from registry.backend.sqlite_setup import sqlite_file
 from registry.bundles.bundle import open_bundle
@@ -90,15 +89,12 @@ def ask_mlflow(tracking_uri: str) -> Mlflow:
     if not tracking_uri.startswith("http"):
         return Mlflow(client=client)
     where = _without_login(tracking_uri)
-    try:
-        with urllib.request.urlopen(  # noqa: S310
-            f"{tracking_uri.rstrip('/')}/version", timeout=_TIMEOUT_S
-        ) as response:  # nosec B310
-            return Mlflow(version=response.read(64).decode().strip(), client=client)
-    except urllib.error.HTTPError as error:
-        return Mlflow(error=f"{where} answered {error.code}", client=client)
-    except (OSError, ValueError) as error:
-        return Mlflow(error=f"{type(error).__name__} at {where}", client=client)
+    found = fetch(f"{tracking_uri.rstrip('/')}/version", _TIMEOUT_S)
+    if found is None:
+        return Mlflow(error=f"no answer at {where}", client=client)
+    if not found.is_success:
+        return Mlflow(error=f"{where} answered {found.status_code}", client=client)
+    return Mlflow(version=found.text[:64].strip(), client=client)
 
 
 def ask_vault(config: AppConfig) -> str:
@@ -111,12 +107,12 @@ def ask_vault(config: AppConfig) -> str:
 
 
 def ask_server(server: Server) -> Running | None:
-    """What it says of its dependencies; None when nobody answers."""
+    """What it says of its dependencies; None when it does not answer."""
     try:
         found = server.ask("GET", "/api/v1/health/details")
     except ServerRefused as refused:
         return Running({}, str(refused))
-    except StackError:
+    except ServerAway:
         return None
     return Running(
         {each["component_name"]: each["details"]["error"] or "ok" for each in found["dependencies"]}
@@ -125,13 +121,8 @@ def ask_server(server: Server) -> Running | None:
 
 def clock_ahead_s(url: str) -> float | None:
     """Seconds that this clock is ahead of a server's; None when it tells no time."""
-    try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response:  # noqa: S310 # nosec B310
-            said = response.headers.get("date")
-    except urllib.error.HTTPError as error:
-        said = error.headers.get("date")
-    except (OSError, ValueError):
-        return None
+    found = fetch(url, _TIMEOUT_S)
+    said = None if found is None else found.headers.get("date")
     now = time.time()
     try:
         return now - email.utils.parsedate_to_datetime(said).timestamp() if said else None

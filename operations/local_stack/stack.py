@@ -16,7 +16,8 @@ from typing import Self
 
 from configs.cpu_cores import available_cores
 from configs.schema.app import AppConfig
-from operations.errors import StackError
+from operations.errors import ServerAway, StackError
+from operations.http_client import fetch
 from operations.local_stack.first_version import first_version
 from operations.local_stack.monitoring import lay_out
 from operations.local_stack.ports import free_block, free_port, is_free
@@ -26,10 +27,11 @@ from operations.local_stack.ray_folder import RayFolder
 from operations.local_stack.ray_node import ray_command, serve_defaults, serve_environment
 from operations.local_stack.serve_config import ServeConfig, home_of
 from operations.local_stack.state_folder import StateFolder
-from operations.ray_dashboard import Dashboard, answers, last_line
+from operations.ray_dashboard import RayDashboard, last_line
 
 ROOT = Path(__file__).resolve().parents[2]
 _POLL_S = 0.3
+_ANSWER_S = 2.0
 _HALF_STARTED_WAIT_S = 1.0
 _FAILED = ("DEPLOY_FAILED", "UNHEALTHY")
 
@@ -197,7 +199,7 @@ class Stack:
             cwd=self._state.path,
         )
 
-    def _start_ray(self, mark: str) -> Dashboard:
+    def _start_ray(self, mark: str) -> RayDashboard:
         ports = free_block()
         self._serve.set_ports(http=self._port, grpc=self._grpc_port)
         self._serve.write(self._state.path / "serve_config.yaml")
@@ -227,30 +229,32 @@ class Stack:
             environ,
             cwd=self._home,
         )
-        dashboard = Dashboard(self.dashboard_url, read_token(environ))
+        dashboard = RayDashboard(self.dashboard_url, read_token(environ))
         self._wait_until(dashboard.is_up, "Ray")
         self._folder.show_logs(self.logs / "ray")
         self._ray_is_up = True
         self._step("Ray: up")
         return dashboard
 
-    def _deploy(self, dashboard: Dashboard) -> None:
+    def _deploy(self, dashboard: RayDashboard) -> None:
         dashboard.deploy(self._serve.content)
         self._undo.callback(self._drain, dashboard)
         shown: set[str] = set()
 
         def running() -> bool:
-            now = dashboard.progress(self._serve.name)
+            try:
+                now = dashboard.application(self._serve.name)
+            except ServerAway:
+                return False
             if now is None:
                 return False
-            lines = [f"deploying: {now}"] if now.replicas else []
-            lines += [f"{name}: {problem}" for name, problem in now.problems.items()]
-            for line in lines:
+            lines = [f"deploying: {now}"] if now.deployments else []
+            for line in lines + now.problems:
                 if line not in shown:
                     self._step(line)
                     shown.add(line)
             if now.status in _FAILED:
-                reasons = [f"{n}: {p}" for n, p in now.problems.items()] or [last_line(now.message)]
+                reasons = now.problems or [last_line(now.message)]
                 raise StackError(f"the application cannot run: {'; '.join(reasons)}")
             return now.status == "RUNNING"
 
@@ -278,7 +282,7 @@ class Stack:
             if not child.alive:
                 raise StackError(f"{name} ended: {child.why_ended()} (log: {child.log})")
 
-    def _drain(self, dashboard: Dashboard) -> None:
+    def _drain(self, dashboard: RayDashboard) -> None:
         if self._children["Ray"].alive:
             self._step("stopping: answering what is in flight")
             dashboard.drain(self._settings.drain_wait_s)
@@ -290,3 +294,9 @@ class Stack:
         left = end_all(mark, list(self._children.values()), grace_s)
         self._folder.remove(self.logs / "ray")
         self._step(f"could not end processes {sorted(left)}" if left else "stopped")
+
+
+def answers(url: str) -> bool:
+    """Whether ``url`` answers 200."""
+    found = fetch(url, _ANSWER_S)
+    return found is not None and found.status_code == 200

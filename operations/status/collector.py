@@ -1,17 +1,32 @@
-"""Asks the server, Ray's dashboard and the nodes' metrics pages; what cannot be asked is noted."""
+"""What ``sentigraph status --json`` prints, from the server, Ray's dashboard and metrics pages.
+
+What cannot be asked is None, and ``notes`` says why. The keys:
+
+    url, ready     the server, and whether it can classify a text now
+    dependencies   state by component, as the server reports it
+    application    what runs: deployments with their replicas
+    nodes          on which machines
+    versions       of the model: ``live`` by role (0 for none), ``weights`` of the challenger and
+                   the shadow, ``by_ingress`` each replica's champion, ``aliases`` of the registry
+    change         the release under way, or else the registry's last change
+    work           requests by class of status, cache, queues, since the replicas started
+    streams, jobs  over Kafka and in batches; None where they are off
+    mishaps        the last errors and warnings that replicas logged
+"""
 
 import json
-from collections.abc import Mapping
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from operations.errors import ServerRefused, StackError
-from operations.ray_dashboard import Cluster, Deployment, Node, RunningApplication
+from operations.ray_dashboard import Deployment, Node, RayDashboard, RunningApplication
 from operations.server_client import Server
-from operations.status.metrics_page import MetricsPage, read_page
-from operations.status.overview import Change, Jobs, Mishap, Overview, Streams, Versions, Work
+from operations.status.metrics_page import MetricsPage, read_page, samples_of
 
+Json = dict[str, Any]
 _LOG_LINES = 100
 _LOGS = 32
 _LOGS_AT_ONCE = 8
@@ -24,47 +39,44 @@ _OFF = (404, 503)
 
 
 class StatusCollector:
-    """One look after another at the same system.
+    """Collects the status of one system, as often as asked.
 
     Args:
         server: The application.
-        url: Its address, shown.
-        cluster: Its Ray; None where it is not to be asked.
+        dashboard: Of its Ray; None where it is not to be asked.
         application: Its name in Ray Serve.
     """
 
-    def __init__(self, server: Server, url: str, cluster: Cluster | None, application: str) -> None:
+    def __init__(self, server: Server, dashboard: RayDashboard | None, application: str) -> None:
         self._server = server
-        self._url = url
-        self._cluster = cluster
+        self._dashboard = dashboard
         self._application = application
         self._notes: list[str] = []
 
-    def look(self) -> Overview:
-        """Everything that can be seen now."""
+    def collect(self) -> Json:
+        """The present status, as the module describes it."""
         self._notes = []
         application, nodes = self._running()
-        figures = self._figures(application, nodes)
+        page, replicas = self._series(application, nodes)
         details = self._ask("/api/v1/health/details") or {}
-        states = {
-            each["component_name"]: each["details"]["error"] or "ok"
-            for each in details.get("dependencies", ())
+        versions = self._versions(page)
+        return {
+            "url": self._server.url,
+            "ready": details.get("status") == "healthy",
+            "dependencies": {
+                each["component_name"]: each["details"]["error"] or "ok"
+                for each in details.get("dependencies", ())
+            },
+            "application": None if application is None else asdict(application),
+            "nodes": [asdict(node) for node in nodes],
+            "versions": versions,
+            "change": None if versions is None else self._change(versions["name"]),
+            "work": None if page is None else work_of(page, replicas),
+            "streams": self._streams(),
+            "jobs": self._jobs(),
+            "mishaps": self._mishaps(application),
+            "notes": list(dict.fromkeys(self._notes)),
         }
-        versions = self._versions(figures)
-        return Overview(
-            url=self._url,
-            ready=details.get("status") == "healthy",
-            dependencies=states,
-            application=application,
-            nodes=nodes,
-            versions=versions,
-            change=None if versions is None else self._change(versions.name),
-            work=None if figures is None else _work(*figures),
-            streams=self._streams(),
-            jobs=self._jobs(),
-            mishaps=self._mishaps(application),
-            notes=tuple(dict.fromkeys(self._notes)),
-        )
 
     def _ask(self, path: str, absent: tuple[int, ...] = ()) -> Any:
         """The answer; None when there is none, noted unless its status is one of ``absent``."""
@@ -80,126 +92,124 @@ class StatusCollector:
         return None
 
     def _running(self) -> tuple[RunningApplication | None, tuple[Node, ...]]:
-        if self._cluster is None:
+        if self._dashboard is None:
             return None, ()
         try:
-            found = self._cluster.application(self._application)
+            found = self._dashboard.application(self._application)
             if found is None:
                 self._notes.append(f"Ray Serve has no application {self._application}")
-            return found, self._cluster.nodes()
+            return found, self._dashboard.nodes()
         except StackError as error:
             self._notes.append(f"{error}: what runs where is not shown")
-            return None, ()
+            if isinstance(error, ServerRefused) and error.status in (401, 403):
+                self._notes.append("name the file of Ray's token with --ray-token-file")
+        return None, ()
 
-    def _figures(
+    def _series(
         self, application: RunningApplication | None, nodes: tuple[Node, ...]
-    ) -> tuple[MetricsPage, int] | None:
-        """The series, and of how many replicas."""
-        # At once: from outside of a cluster each would be waited for in vain.
+    ) -> tuple[MetricsPage | None, int]:
+        """The series, and the number of ingress replicas that they are summed over."""
+        # All at once: from outside of the cluster each takes its whole time-out.
         with ThreadPoolExecutor(_PAGES) as pool:
             found = list(pool.map(lambda n: read_page(n.address, n.metrics_port), nodes[:_PAGES]))
         pages = [page for page in found if page is not None]
         if application is not None and pages:
             replicas = frozenset(r.id for d in application.deployments for r in d.replicas)
-            figures = MetricsPage.of_pages(pages, replicas)
+            series = MetricsPage.of_pages(pages, replicas)
             if len(pages) < len(nodes):
                 self._notes.append(f"metrics of {len(pages)} of {len(nodes)} nodes can be reached")
-            if ingresses := figures.by(
-                "replica", "sentiment_active_requests", deployment="Ingress"
-            ):
-                return figures, len(ingresses)
+            if ingresses := series.by("replica", "sentiment_active_requests", deployment="Ingress"):
+                return series, len(ingresses)
         try:
             page = self._server.page("/api/v1/metrics")
         except StackError as error:
             self._notes.append(f"no figures: {error}")
-            return None
+            return None, 0
         self._notes.append("figures are those of the one ingress that answered")
-        return MetricsPage.of_ingress(page), 1
+        return MetricsPage(samples_of(page)), 1
 
-    def _versions(self, figures: tuple[MetricsPage, int] | None) -> Versions | None:
+    def _versions(self, page: MetricsPage | None) -> Json | None:
         live = self._ask("/api/v1/models/live")
         if live is None:
             return None
         champion = live["champion"]
-        shown = {role: (live[role] or {}).get("version", 0) for role in _ROLES}
         known = self._ask(f"/api/v1/models/{champion['name']}")
-        serving: Mapping[str, float] = {}
-        if figures is not None:
-            serving = figures[0].by("replica", "sentiment_serving_version", role="champion")
-        return Versions(
-            name=champion["name"],
-            live=shown,
-            weights={role: live[f"{role}_weight"] for role in _ROLES[1:]},
-            digest=champion["digest"],
-            engine=f"{champion['backend']} {champion['precision']}",
-            source=champion["source"],
-            by_ingress={replica: int(n) for replica, n in serving.items() if replica},
-            aliases=None if known is None else known["aliases"],
-        )
+        serving = {}
+        if page is not None:
+            serving = page.by("replica", "sentiment_serving_version", role="champion")
+        return {
+            "name": champion["name"],
+            "live": {role: (live[role] or {}).get("version", 0) for role in _ROLES},
+            "weights": {role: live[f"{role}_weight"] for role in _ROLES[1:]},
+            "digest": champion["digest"],
+            "engine": f"{champion['backend']} {champion['precision']}",
+            "source": champion["source"],
+            "by_ingress": {replica: int(n) for replica, n in serving.items() if replica},
+            "aliases": None if known is None else known["aliases"],
+        }
 
-    def _change(self, name: str) -> Change | None:
+    def _change(self, name: str) -> Json | None:
         release = self._ask(f"/api/v1/models/{name}/release", absent=(404,))
         if release is not None:
             held = release["held"]
             step = f"step {release['step'] + 1} of {len(release['steps'])}"
-            return Change(
-                under_way=True,
-                what=f"{'held in ' if held else ''}{step}, {release['slot']} {release['weight']:g}",
-                version=release["version"],
-                why=held or release["reason"],
-                at=release["since"],
-                actor=release["actor"],
-            )
+            return {
+                "under_way": True,
+                "what": f"{'held in ' if held else ''}{step}, "
+                f"{release['slot']} {release['weight']:g}",
+                "version": release["version"],
+                "why": held or release["reason"],
+                "at": release["since"],
+                "actor": release["actor"],
+            }
         audit = self._ask(f"/api/v1/models/{name}/audit?limit=1")
         if not audit or not audit["entries"]:
             return None
         last = audit["entries"][0]
-        return Change(
-            under_way=False,
-            what=last["action"],
-            version=last["version"] or 0,
-            why=last["reason"],
-            at=last["at"],
-            actor=last["actor"],
-        )
+        return {
+            "under_way": False,
+            "what": last["action"],
+            "version": last["version"] or 0,
+            "why": last["reason"],
+            "at": last["at"],
+            "actor": last["actor"],
+        }
 
-    def _streams(self) -> Streams | None:
+    def _streams(self) -> Json | None:
         found = self._ask("/api/v1/kafka-metrics", absent=_OFF)
-        if found is None:
-            return None
-        return Streams(
-            connected=found["running"],
-            replicas=found["consumer_threads"],
-            lag=found["consumer_group_lag"],
-            in_flight=found["batch_queue_size"],
-            per_s=found["throughput_tps"],
-            dead_letters=found["messages_sent_to_dlq"],
-        )
+        return found and {
+            "connected": found["running"],
+            "replicas": found["consumer_threads"],
+            "lag": found["consumer_group_lag"],
+            "in_flight": found["batch_queue_size"],
+            "per_s": found["throughput_tps"],
+            "dead_letters": found["messages_sent_to_dlq"],
+        }
 
-    def _jobs(self) -> Jobs | None:
+    def _jobs(self) -> Json | None:
         found = self._ask("/api/v1/batch/queue/status", absent=_OFF)
         if found is None:
             return None
         queues = found["queues"]
         texts = sum(n for name, n in queues.items() if name.endswith("_texts"))
-        return Jobs(jobs=queues["total"], texts=texts)
+        return {"jobs": queues["total"], "texts": texts}
 
-    def _mishaps(self, application: RunningApplication | None) -> tuple[Mishap, ...]:
-        if application is None or self._cluster is None:
-            return ()
+    def _mishaps(self, application: RunningApplication | None) -> list[Json]:
+        dashboard = self._dashboard
+        if application is None or dashboard is None:
+            return []
         logs = [(d, r) for d in application.deployments for r in d.replicas if r.log][:_LOGS]
-        cluster = self._cluster
         with ThreadPoolExecutor(_LOGS_AT_ONCE) as pool:
-            tails = list(pool.map(lambda log: cluster.log_tail(log[1], _LOG_LINES), logs))
+            tails = list(pool.map(lambda log: dashboard.log_tail(log[1], _LOG_LINES), logs))
         found = [
             mishap
             for tail, (deployment, replica) in zip(tails, logs, strict=True)
             for mishap in mishaps_of(tail, deployment, replica.id)
         ]
-        return tuple(sorted(found, key=lambda mishap: mishap.at)[-_MISHAPS:])
+        return sorted(found, key=lambda mishap: str(mishap["at"]))[-_MISHAPS:]
 
 
-def mishaps_of(log: str, deployment: Deployment, replica: str) -> list[Mishap]:
+def mishaps_of(log: str, deployment: Deployment, replica: str) -> list[Json]:
     """Errors and warnings among the lines of a replica's JSON log; other lines are left out."""
     found = []
     for line in log.splitlines():
@@ -209,42 +219,42 @@ def mishaps_of(log: str, deployment: Deployment, replica: str) -> list[Mishap]:
             continue
         if not isinstance(record, dict) or record.get("levelname") not in ("WARNING", "ERROR"):
             continue
-        at = record.get("timestamp_ns", 0) / 1e9
+        at = datetime.fromtimestamp(record.get("timestamp_ns", 0) / 1e9, UTC)
         message = " ".join(str(record.get("message", "")).split())
         found.append(
-            Mishap(
-                at=datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds"),
-                deployment=deployment.name,
-                replica=replica,
-                level=record["levelname"],
-                message=message[:_MESSAGE_CHARS],
-            )
+            {
+                "at": at.isoformat(timespec="seconds"),
+                "deployment": deployment.name,
+                "replica": replica,
+                "level": record["levelname"],
+                "message": message[:_MESSAGE_CHARS],
+            }
         )
     return found
 
 
-def _work(figures: MetricsPage, replicas: int) -> Work:
-    def total(name: str, **labels: str) -> int:
-        return round(figures.total(name, **labels))
+def work_of(page: MetricsPage, replicas: int) -> Json:
+    """What ``replicas`` ingresses have done since they started, and what waits in them."""
 
-    answered: dict[str, int] = {}
-    for status, count in figures.by("status_code", "sentiment_requests_total").items():
-        kind = f"{status[:1]}xx"
-        answered[kind] = answered.get(kind, 0) + round(count)
-    dropped = figures.by("reason", "sentiment_dropped_texts_total")
-    open_now = figures.by("dependency", "sentiment_breaker_open")
-    lookups = "sentiment_cache_lookups_total"
-    return Work(
-        replicas=replicas,
-        answered=dict(sorted(answered.items())),
-        lookups=total(lookups, level="l1"),
-        l1_hits=total(lookups, level="l1", result="hit")
-        + total(lookups, level="l1", result="shared"),
-        l2_hits=total(lookups, level="l2", result="hit"),
-        cache_bytes=total("sentiment_cache_bytes"),
-        queued_texts=total("sentiment_queued_texts"),
-        active_requests=total("sentiment_active_requests"),
-        predicted_wait_s=figures.largest("sentiment_predicted_wait_seconds"),
-        dropped={reason: round(count) for reason, count in dropped.items() if count},
-        breakers=tuple(name for name, state in open_now.items() if state > 0),
-    )
+    def total(name: str, **labels: str) -> int:
+        return round(page.total(f"sentiment_{name}", **labels))
+
+    answered: Counter[str] = Counter()
+    for status, count in page.by("status_code", "sentiment_requests_total").items():
+        answered[f"{status[:1]}xx"] += round(count)
+    dropped = page.by("reason", "sentiment_dropped_texts_total")
+    breakers = page.by("dependency", "sentiment_breaker_open")
+    l1_hits = [total("cache_lookups_total", level="l1", result=r) for r in ("hit", "shared")]
+    return {
+        "replicas": replicas,
+        "answered": dict(sorted(answered.items())),
+        "lookups": total("cache_lookups_total", level="l1"),
+        "l1_hits": sum(l1_hits),
+        "l2_hits": total("cache_lookups_total", level="l2", result="hit"),
+        "cache_bytes": total("cache_bytes"),
+        "queued_texts": total("queued_texts"),
+        "active_requests": total("active_requests"),
+        "predicted_wait_s": page.largest("sentiment_predicted_wait_seconds"),
+        "dropped": {reason: round(count) for reason, count in dropped.items() if count},
+        "breakers": [name for name, state in breakers.items() if state > 0],
+    }

@@ -1,30 +1,22 @@
-"""The series of all replicas, from Ray's pages, or those of one ingress, from its own."""
+"""This application's series, read from Ray's metrics pages or from one ingress's own page."""
 
 import math
-import urllib.request
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Self
 
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from operations.http_client import fetch
 
 _TIMEOUT_S = 5.0
-_PREFIX = "ray_"
-_OURS = ("sentiment_", "kafka_")
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One series and its value now."""
-
-    name: str
-    labels: Mapping[str, str]
-    value: float
+_RAY = "ray_"
+_PREFIXES = ("sentiment_", "kafka_")
 
 
 class MetricsPage:
-    """Samples of ours, by name."""
+    """This application's samples, by name."""
 
     def __init__(self, samples: Iterable[Sample]) -> None:
         self._samples: dict[str, list[Sample]] = defaultdict(list)
@@ -37,11 +29,6 @@ class MetricsPage:
         """From Ray's pages, of replicas that live: those of dead ones stay on them for minutes."""
         found = (sample for page in pages for sample in samples_of(page))
         return cls(sample for sample in found if sample.labels.get("replica") in replicas)
-
-    @classmethod
-    def of_ingress(cls, page: str) -> Self:
-        """From the page of the ingress replica that answered."""
-        return cls(samples_of(page))
 
     def total(self, name: str, **labels: str) -> float:
         """Sum over all series with these labels; 0 for none."""
@@ -64,23 +51,17 @@ class MetricsPage:
 
 
 def samples_of(page: str) -> Iterable[Sample]:
-    """Our samples on a Prometheus page, without the prefix that Ray puts before them."""
+    """This application's samples on a Prometheus page, without Ray's prefix."""
     lines = [
-        line.removeprefix(_PREFIX)
+        line.removeprefix(_RAY)
         for line in page.splitlines()
-        if line.removeprefix(_PREFIX).startswith(_OURS)
+        if line.removeprefix(_RAY).startswith(_PREFIXES)
     ]
     for family in text_string_to_metric_families("\n".join(lines) + "\n"):
-        for sample in family.samples:
-            yield Sample(sample.name, sample.labels, sample.value)
+        yield from family.samples
 
 
 def read_page(address: str, port: int) -> str | None:
     """Ray's metrics page of a node; None when it cannot be reached from here."""
-    try:
-        with urllib.request.urlopen(
-            f"http://{address}:{port}/metrics", timeout=_TIMEOUT_S
-        ) as response:  # nosec B310
-            return str(response.read().decode("utf-8", "replace"))
-    except (OSError, ValueError):
-        return None
+    found = fetch(f"http://{address}:{port}/metrics", _TIMEOUT_S)
+    return found.text if found is not None and found.is_success else None

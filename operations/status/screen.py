@@ -1,62 +1,108 @@
-"""An ``Overview`` as lines for a person; ``--json`` prints the record itself. Pure."""
+"""The status of ``collector.py`` as sentences: what is wrong, and the screen for a person. Pure."""
 
-from collections.abc import Iterator, Sequence
-
-from operations.status.overview import Overview, Work, problems
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 _WIDTH = 13
+Json = Mapping[str, Any]
 
 
-def lines(seen: Overview, now_s: float) -> Iterator[str]:
-    """The screen, from what answers to what went wrong."""
-    wrong = problems(seen)
-    yield f"sentigraph at {seen.url}: {'healthy' if not wrong else 'NOT HEALTHY'}"
-    yield from _titled("wrong", wrong)
-    yield from _titled("deployments", _deployments(seen, now_s))
-    yield from _titled("nodes", _nodes(seen))
-    yield from _titled("model", _versions(seen))
-    yield from _titled("change", _change(seen))
-    if seen.work is not None:
-        yield from _titled("requests", _requests(seen.work))
-        yield from _titled("cache", _cache(seen.work, seen.dependencies.get("cache")))
-        yield from _titled("queue", _queue(seen.work))
-    yield from _titled("streams", _streams(seen))
-    yield from _titled("jobs", _jobs(seen))
-    states = [f"{name} {said}" for name, said in seen.dependencies.items()]
-    yield from _titled("dependencies", [", ".join(states)] if states else [])
-    said = [f"{m.at} {m.level} {m.deployment} {m.replica}: {m.message}" for m in seen.mishaps]
-    yield from _titled("last errors", said or (["none"] if seen.application else []))
-    yield from _titled("note", seen.notes)
-
-
-def _titled(title: str, texts: Sequence[str]) -> Iterator[str]:
-    for position, text in enumerate(texts):
-        yield f"{title if position == 0 else '':<{_WIDTH}} {text}".rstrip()
-
-
-def _deployments(seen: Overview, now_s: float) -> list[str]:
-    if seen.application is None:
-        return []
-    found = []
-    for deployment in seen.application.deployments:
-        places = [
-            f"{replica.id} on {replica.node or '?'} {_state(replica.state)}pid {replica.pid}, "
-            f"{_age(now_s - replica.started_s) if replica.started_s else 'new'}"
-            for replica in deployment.replicas
-        ]
-        died = f", {deployment.died} died" if deployment.died else ""
-        head = (
-            f"{deployment.name:<10} {deployment.status:<9} "
-            f"{deployment.running}/{deployment.wanted}{died}"
-        )
-        first = places[:1] or ["no replica"]
-        found.append(f"{head:<32} {first[0]}")
-        found += [f"{'':<32} {place}" for place in places[1:]]
+def problems(seen: Json) -> list[str]:
+    """What is wrong, one sentence each; empty when all is well."""
+    found = [] if seen["ready"] else ["no text can be classified now"]
+    found += [f"{name}: {said}" for name, said in seen["dependencies"].items() if said != "ok"]
+    if application := seen["application"]:
+        if application["status"] != "RUNNING":
+            found.append(f"application {application['name']} is {application['status']}")
+        for deployment in application["deployments"]:
+            found += _of_deployment(deployment)
+    if seen["versions"]:
+        found += _of_versions(seen["versions"])
+    if seen["streams"] and not seen["streams"]["connected"]:
+        found.append("Kafka does not answer every stream replica")
+    change = seen["change"]
+    if change and change["what"].startswith("held"):
+        found.append(f"the release of version {change['version']} is held: {change['why']}")
+    if seen["work"]:
+        found += [f"{name} is left alone by its breaker" for name in seen["work"]["breakers"]]
     return found
 
 
-def _state(state: str) -> str:
-    return "" if state == "RUNNING" else f"{state} "
+def _of_deployment(deployment: Json) -> Iterator[str]:
+    name, wanted, status = deployment["name"], deployment["wanted"], deployment["status"]
+    if _running(deployment) < wanted:
+        yield f"{name} has {_running(deployment)} of {wanted} replicas"
+    if status in ("UNHEALTHY", "DEPLOY_FAILED"):
+        lines = deployment["message"].strip().splitlines() or [""]
+        yield f"{name} is {status}: {lines[-1][:200]}"
+
+
+def _of_versions(versions: Json) -> list[str]:
+    champion = (versions["aliases"] or {}).get("champion")
+    answering = versions["by_ingress"] or {"the ingress": versions["live"].get("champion", 0)}
+    if champion is not None:
+        return [
+            f"{who} serves version {version}, and the registry's champion is {champion}"
+            for who, version in answering.items()
+            if version != champion
+        ]
+    different = sorted(set(answering.values()))
+    return [f"ingresses serve different versions: {different}"] if len(different) > 1 else []
+
+
+def _running(deployment: Json) -> int:
+    return sum(replica["state"] == "RUNNING" for replica in deployment["replicas"])
+
+
+def lines(seen: Json, now_s: float) -> Iterator[str]:
+    """The screen, from what answers to what went wrong."""
+    wrong = problems(seen)
+    yield f"sentigraph at {seen['url']}: {'healthy' if not wrong else 'NOT HEALTHY'}"
+    states = ", ".join(f"{name} {said}" for name, said in seen["dependencies"].items())
+    mishaps = [
+        "{at} {level} {deployment} {replica}: {message}".format(**mishap)
+        for mishap in seen["mishaps"]
+    ]
+    off = ["off"] if seen["ready"] else []
+    work = seen["work"]
+    for title, texts in {
+        "wrong": wrong,
+        "deployments": _deployments(seen["application"], now_s),
+        "nodes": [_node(node) for node in seen["nodes"]],
+        "model": _versions(seen["versions"]) if seen["versions"] else [],
+        "change": [_change(seen["change"])] if seen["change"] else [],
+        "requests": [_requests(work)] if work else [],
+        "cache": [_cache(work, seen["dependencies"].get("cache"))] if work else [],
+        "queue": [_queue(work)] if work else [],
+        "streams": [_streams(seen["streams"])] if seen["streams"] else off,
+        "jobs": ["{jobs} jobs with {texts} texts wait or are under way".format(**seen["jobs"])]
+        if seen["jobs"]
+        else off,
+        "dependencies": [states] if states else [],
+        "last errors": mishaps or (["none"] if seen["application"] else []),
+        "note": seen["notes"],
+    }.items():
+        for position, text in enumerate(texts):
+            yield f"{title if position == 0 else '':<{_WIDTH}} {text}".rstrip()
+
+
+def _deployments(application: Json | None, now_s: float) -> list[str]:
+    found = []
+    for deployment in application["deployments"] if application else ():
+        died = f", {deployment['died']} died" if deployment["died"] else ""
+        head = (
+            f"{deployment['name']:<10} {deployment['status']:<9} "
+            f"{_running(deployment)}/{deployment['wanted']}{died}"
+        )
+        first, *others = [_replica(r, now_s) for r in deployment["replicas"]] or ["no replica"]
+        found += [f"{head:<32} {first}", *(f"{'':<32} {other}" for other in others)]
+    return found
+
+
+def _replica(replica: Json, now_s: float) -> str:
+    state = "" if replica["state"] == "RUNNING" else f"{replica['state']} "
+    age = _age(now_s - replica["started_s"]) if replica["started_s"] else "new"
+    return f"{replica['id']} on {replica['node'] or '?'} {state}pid {replica['pid']}, {age}"
 
 
 def _age(seconds: float) -> str:
@@ -66,82 +112,74 @@ def _age(seconds: float) -> str:
     return f"{max(0, seconds):.0f} s"
 
 
-def _nodes(seen: Overview) -> list[str]:
-    return [
-        f"{node.hostname or node.address} ({node.address}){' head' if node.is_head else ''}: "
-        f"{node.cores} cores, load {node.load:.1f}, memory {node.memory_ratio:.0%}"
-        for node in seen.nodes
-    ]
+def _node(node: Json) -> str:
+    return (
+        f"{node['hostname'] or node['address']} ({node['address']})"
+        f"{' head' if node['is_head'] else ''}: {node['cores']} cores, "
+        f"load {node['load']:.1f}, memory {node['memory_ratio']:.0%}"
+    )
 
 
-def _versions(seen: Overview) -> list[str]:
-    versions = seen.versions
-    if versions is None:
-        return []
-    live = [f"champion {versions.live['champion']}"]
-    for role, weight in versions.weights.items():
-        if number := versions.live.get(role, 0):
+def _versions(versions: Json) -> list[str]:
+    live = [f"champion {versions['live']['champion']}"]
+    for role, weight in versions["weights"].items():
+        if number := versions["live"].get(role, 0):
             live.append(f"{role} {number} ({weight:.0%})")
     found = [
-        f"{versions.name}: {', '.join(live)}; {versions.engine}, bundle {versions.digest[:12]}, "
-        f"from {versions.source.replace('_', ' ')}"
+        f"{versions['name']}: {', '.join(live)}; {versions['engine']}, bundle "
+        f"{versions['digest'][:12]}, from {versions['source'].replace('_', ' ')}"
     ]
-    if versions.by_ingress:
-        each = ", ".join(f"{name} {number}" for name, number in versions.by_ingress.items())
-        found.append(f"champion of each ingress: {each}")
-    if versions.aliases is not None:
-        named = ", ".join(f"{alias} {number}" for alias, number in versions.aliases.items())
-        found.append(f"the registry says: {named or 'no alias'}")
+    if versions["by_ingress"]:
+        found.append(f"champion of each ingress: {_pairs(versions['by_ingress'])}")
+    if versions["aliases"] is not None:
+        found.append(f"the registry says: {_pairs(versions['aliases']) or 'no alias'}")
     return found
 
 
-def _change(seen: Overview) -> list[str]:
-    change = seen.change
-    if change is None:
-        return []
-    kind = "release under way" if change.under_way else "no release; last"
-    why = f": {change.why}" if change.why else ""
-    return [
-        f"{kind} {change.what} of version {change.version} by {change.actor}, {change.at[:19]}{why}"
-    ]
+def _pairs(values: Json) -> str:
+    return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
-def _requests(work: Work) -> list[str]:
-    answered = ", ".join(f"{count} {kind}" for kind, count in work.answered.items()) or "none yet"
-    whom = "one ingress" if work.replicas == 1 else f"{work.replicas} ingresses"
-    return [f"{answered}; {work.active_requests} under way ({whom}, since they started)"]
+def _change(change: Json) -> str:
+    kind = "release under way" if change["under_way"] else "no release; last"
+    why = f": {change['why']}" if change["why"] else ""
+    return (
+        f"{kind} {change['what']} of version {change['version']} by {change['actor']}, "
+        f"{change['at'][:19]}{why}"
+    )
 
 
-def _cache(work: Work, state: str | None) -> list[str]:
-    if not work.lookups:
-        ratio = "no text looked for yet"
-    else:
+def _counts(values: Json) -> str:
+    return ", ".join(f"{count} {name}" for name, count in values.items())
+
+
+def _requests(work: Json) -> str:
+    whom = "one ingress" if work["replicas"] == 1 else f"{work['replicas']} ingresses"
+    return (
+        f"{_counts(work['answered']) or 'none yet'}; {work['active_requests']} under way "
+        f"({whom}, since they started)"
+    )
+
+
+def _cache(work: Json, state: str | None) -> str:
+    ratio = "no text looked for yet"
+    if lookups := work["lookups"]:
         ratio = (
-            f"{work.l1_hits / work.lookups:.1%} of {work.lookups} texts in memory, "
-            f"{work.l2_hits / work.lookups:.1%} in level two"
+            f"{work['l1_hits'] / lookups:.1%} of {lookups} texts in memory, "
+            f"{work['l2_hits'] / lookups:.1%} in level two"
         )
-    return [f"{ratio}; {work.cache_bytes / 1e6:.1f} MB; level two: {state or 'off'}"]
+    return f"{ratio}; {work['cache_bytes'] / 1e6:.1f} MB; level two: {state or 'off'}"
 
 
-def _queue(work: Work) -> list[str]:
-    wait = work.predicted_wait_s
+def _queue(work: Json) -> str:
+    wait = work["predicted_wait_s"]
     predicted = "no wait predicted yet" if wait is None else f"predicted wait {wait * 1_000:.0f} ms"
-    dropped = ", ".join(f"{count} {reason}" for reason, count in work.dropped.items())
-    return [f"{work.queued_texts} texts wait, {predicted}; dropped: {dropped or 'none'}"]
+    dropped = _counts(work["dropped"]) or "none"
+    return f"{work['queued_texts']} texts wait, {predicted}; dropped: {dropped}"
 
 
-def _streams(seen: Overview) -> list[str]:
-    streams = seen.streams
-    if streams is None:
-        return ["off"] if seen.ready else []
-    return [
-        f"{streams.lag} messages behind, {streams.in_flight} in flight, "
-        f"{streams.per_s:g} a second, {streams.dead_letters} dead letters "
-        f"({streams.replicas} replicas)"
-    ]
-
-
-def _jobs(seen: Overview) -> list[str]:
-    if seen.jobs is None:
-        return ["off"] if seen.ready else []
-    return [f"{seen.jobs.jobs} jobs with {seen.jobs.texts} texts wait or are under way"]
+def _streams(streams: Json) -> str:
+    return (
+        "{lag} messages behind, {in_flight} in flight, {per_s:g} a second, "
+        "{dead_letters} dead letters ({replicas} replicas)"
+    ).format(**streams)

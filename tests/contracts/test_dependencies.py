@@ -1,7 +1,16 @@
-"""What is installed is what is pinned, all of it, and has no known hole. Needs no network."""
+"""Imports are declared, what is installed is pinned, no pin has a known hole. No network."""
 
+import ast
+import sys
+import tomllib
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, distribution, requires
+from importlib.metadata import (
+    PackageNotFoundError,
+    distribution,
+    packages_distributions,
+    requires,
+)
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -13,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 # Made here, or of the environment itself.
 OURS = {"sentigraph", "pip"}
 EXTRAS = ("train", "dev")
+PRODUCT = {"configs", "registry", "deployments", "pipelines", "operations", "cli", "monitoring"}
 
 
 def lines(file: str) -> list[str]:
@@ -41,6 +51,31 @@ def needed(name: str, extras: tuple[str, ...], seen: set[str]) -> Iterator[str]:
                 yield from needed(found, tuple(requirement.extras), seen)
             except PackageNotFoundError:
                 continue  # the test below says which
+
+
+def imported_packages() -> dict[str, str]:
+    """Each foreign package that the product imports, with one file that does."""
+    found = {}
+    for file in sorted(path for package in PRODUCT for path in (ROOT / package).rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module]
+            found |= {name.partition(".")[0]: str(file.relative_to(ROOT)) for name in names}
+    return {n: f for n, f in found.items() if n not in PRODUCT | sys.stdlib_module_names}
+
+
+def test_every_import_of_the_product_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    texts = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    declared = {canonicalize_name(Requirement(text).name) for text in texts}
+    providers = packages_distributions()
+    missing = {
+        f"{name} ({file})"
+        for name, file in imported_packages().items()
+        if not declared & {canonicalize_name(each) for each in providers.get(name, [])}
+    }
+    assert missing == set()
 
 
 def test_every_pin_is_one_exact_version() -> None:

@@ -56,6 +56,17 @@ def test_a_grpc_function_that_cannot_be_imported_is_refused(name: str) -> None:
     assert found(GOOD.replace("applications:", right)) == []
 
 
+def test_a_grpc_function_that_has_moved_is_refused_with_its_new_place() -> None:
+    options = (
+        "grpc_options: {grpc_servicer_functions: [deployments.grpc_messages.add_servicer]}\n"
+        "applications:"
+    )
+    (problem,) = found(GOOD.replace("applications:", options))
+    assert problem.message == (
+        "deployments.grpc_messages.add_servicer is now deployments.oip.grpc_messages.add_servicer"
+    )
+
+
 def test_a_secret_in_the_file_is_refused_and_not_repeated() -> None:
     secret = "limits:\n        max_text_chars: 100\n      redis: {password: s3cret-word}"
     (problem,) = found(GOOD.replace("limits:\n        max_text_chars: 100", secret))

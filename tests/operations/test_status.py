@@ -5,16 +5,15 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict
 
 import pytest
 
 from cli.__main__ import main
 from operations.ray_dashboard import Deployment, Node, Replica, RunningApplication
-from operations.status.collector import mishaps_of
+from operations.status.collector import Json, mishaps_of, work_of
 from operations.status.metrics_page import MetricsPage, samples_of
-from operations.status.overview import Change, Jobs, Overview, Streams, Versions, Work, problems
-from operations.status.screen import lines
+from operations.status.screen import lines, problems
 
 NOW_S = 2_000_000_000.0
 DIGEST = "ab" * 32
@@ -30,30 +29,64 @@ def deployment(
     return Deployment(name, status, "ValueError: no", wanted, replicas, 0)
 
 
+def application(status: str, *deployments: Deployment) -> Json:
+    return asdict(RunningApplication("sentigraph", status, "", deployments))
+
+
 INGRESS = deployment("Ingress", replica("i1"), replica("i2"), wanted=2)
-WELL = Overview(
-    url="http://server",
-    ready=True,
-    dependencies={"model": "ok", "registry": "ok", "cache": "ok"},
-    application=RunningApplication("sentigraph", "RUNNING", "", (INGRESS,)),
-    nodes=(Node("n1", "10.0.0.1", "vm", True, 2, 0.5, 0.25, 8080),),
-    versions=Versions(
-        name="sentiment",
-        live={"champion": 3, "challenger": 4, "shadow": 0},
-        weights={"challenger": 0.05, "shadow": 0.0},
-        digest=DIGEST,
-        engine="onnx int8",
-        source="registry",
-        by_ingress={"i1": 3, "i2": 3},
-        aliases={"champion": 3, "challenger": 4},
-    ),
-    change=Change(True, "step 2 of 5, challenger 0.05", 4, "too few texts", "2026-11-23", "ana"),
-    work=Work(2, {"2xx": 90, "5xx": 1}, 80, 20, 4, 1_000_000, 7, 2, 0.012, {"expired": 3}, ()),
-    streams=Streams(True, 1, 12, 5, 80.5, 2),
-    jobs=Jobs(2, 300),
-    mishaps=(),
-    notes=(),
-)
+WELL: Json = {
+    "url": "http://server",
+    "ready": True,
+    "dependencies": {"model": "ok", "registry": "ok", "cache": "ok"},
+    "application": application("RUNNING", INGRESS),
+    "nodes": [asdict(Node("n1", "10.0.0.1", "vm", True, 2, 0.5, 0.25, 8080))],
+    "versions": {
+        "name": "sentiment",
+        "live": {"champion": 3, "challenger": 4, "shadow": 0},
+        "weights": {"challenger": 0.05, "shadow": 0.0},
+        "digest": DIGEST,
+        "engine": "onnx int8",
+        "source": "registry",
+        "by_ingress": {"i1": 3, "i2": 3},
+        "aliases": {"champion": 3, "challenger": 4},
+    },
+    "change": {
+        "under_way": True,
+        "what": "step 2 of 5, challenger 0.05",
+        "version": 4,
+        "why": "too few texts",
+        "at": "2026-11-23",
+        "actor": "ana",
+    },
+    "work": {
+        "replicas": 2,
+        "answered": {"2xx": 90, "5xx": 1},
+        "lookups": 80,
+        "l1_hits": 20,
+        "l2_hits": 4,
+        "cache_bytes": 1_000_000,
+        "queued_texts": 7,
+        "active_requests": 2,
+        "predicted_wait_s": 0.012,
+        "dropped": {"expired": 3},
+        "breakers": [],
+    },
+    "streams": {
+        "connected": True,
+        "replicas": 1,
+        "lag": 12,
+        "in_flight": 5,
+        "per_s": 80.5,
+        "dead_letters": 2,
+    },
+    "jobs": {"jobs": 2, "texts": 300},
+    "mishaps": [],
+    "notes": [],
+}
+
+
+def changed(section: str, **values: object) -> Json:
+    return {**WELL, section: {**WELL[section], **values}}
 
 
 def test_a_sound_system_has_no_problem() -> None:
@@ -63,53 +96,47 @@ def test_a_sound_system_has_no_problem() -> None:
 @pytest.mark.parametrize(
     ("seen", "said"),
     [
-        (replace(WELL, ready=False), "no text can be classified"),
-        (replace(WELL, dependencies={"cache": "degraded: away"}), "cache: degraded: away"),
+        ({**WELL, "ready": False}, "no text can be classified"),
+        (changed("dependencies", cache="degraded: away"), "cache: degraded: away"),
         (
-            replace(WELL, application=RunningApplication("sentigraph", "DEPLOY_FAILED", "", ())),
+            {**WELL, "application": application("DEPLOY_FAILED")},
             "application sentigraph is DEPLOY_FAILED",
         ),
         (
-            replace(
-                WELL,
-                application=RunningApplication(
-                    "sentigraph", "RUNNING", "", (deployment("Model", replica("m", "STARTING")),)
+            {
+                **WELL,
+                "application": application(
+                    "RUNNING", deployment("Model", replica("m", "STARTING"))
                 ),
-            ),
+            },
             "Model has 0 of 1 replicas",
         ),
         (
-            replace(
-                WELL,
-                application=RunningApplication(
-                    "sentigraph",
-                    "RUNNING",
-                    "",
-                    (deployment("Model", replica("m"), status="UNHEALTHY"),),
+            {
+                **WELL,
+                "application": application(
+                    "RUNNING", deployment("Model", replica("m"), status="UNHEALTHY")
                 ),
-            ),
+            },
             "Model is UNHEALTHY: ValueError: no",
         ),
         (
-            replace(WELL, versions=replace(WELL.versions, by_ingress={"i1": 3, "i2": 2})),
+            changed("versions", by_ingress={"i1": 3, "i2": 2}),
             "i2 serves version 2, and the registry's champion is 3",
         ),
         (
-            replace(
-                WELL,
-                versions=replace(WELL.versions, by_ingress={"i1": 3, "i2": 2}, aliases=None),
-            ),
+            changed("versions", by_ingress={"i1": 3, "i2": 2}, aliases=None),
             "different versions: [2, 3]",
         ),
-        (replace(WELL, streams=replace(WELL.streams, connected=False)), "Kafka does not answer"),
+        (changed("streams", connected=False), "Kafka does not answer"),
         (
-            replace(WELL, change=replace(WELL.change, what="held in step 2", why="by ana")),
+            changed("change", what="held in step 2", why="by ana"),
             "the release of version 4 is held: by ana",
         ),
-        (replace(WELL, work=replace(WELL.work, breakers=("kafka",))), "kafka is left alone"),
+        (changed("work", breakers=["kafka"]), "kafka is left alone"),
     ],
 )
-def test_what_is_wrong_is_said_first(seen: Overview, said: str) -> None:
+def test_what_is_wrong_is_said_first(seen: Json, said: str) -> None:
     assert any(said in problem for problem in problems(seen)), problems(seen)
     screen = list(lines(seen, NOW_S))
     assert "NOT HEALTHY" in screen[0]
@@ -158,6 +185,10 @@ def test_series_of_dead_replicas_are_left_out() -> None:
     }
 
 
+def test_the_work_of_no_series_has_what_the_screen_shows() -> None:
+    assert work_of(MetricsPage([]), 1).keys() == WELL["work"].keys()
+
+
 def test_errors_are_read_from_a_json_log() -> None:
     log = "\n".join(
         [
@@ -168,8 +199,13 @@ def test_errors_are_read_from_a_json_log() -> None:
         ]
     )
     [mishap] = mishaps_of(log, INGRESS, "i1")
-    assert (mishap.deployment, mishap.replica, mishap.message) == ("Ingress", "i1", "it broke")
-    assert mishap.at == "2001-09-09T01:46:40+00:00"
+    assert mishap == {
+        "at": "2001-09-09T01:46:40+00:00",
+        "deployment": "Ingress",
+        "replica": "i1",
+        "level": "ERROR",
+        "message": "it broke",
+    }
 
 
 @contextmanager

@@ -82,10 +82,10 @@ class FusedIngress(Ingress):
         """The tokenizer stage for the doors beside this one."""
         return await self._tokenizer.classify(batch)
 
-    async def let_go(self, digest: str) -> None:
+    async def unload(self, digest: str) -> None:
         """Frees a bundle's tokenizer and model."""
-        await self._tokenizer.let_go(digest)
-        await self._model.let_go(digest)
+        await self._tokenizer.unload(digest)
+        await self._model.unload(digest)
 
     async def check_health(self) -> None:
         """Serve asks every few seconds; a replica whose engine fails is replaced."""

@@ -215,10 +215,10 @@ class ReplicaSet:
                 epochs += await _every(name, "route", routes)
         return epochs + await _every("Ingress", "route", routes)
 
-    async def let_go(self, digest: str) -> None:
-        """See ``Fleet.let_go``."""
+    async def unload(self, digest: str) -> None:
+        """See ``Fleet.unload``."""
         for name in reversed(self._holders):
-            await _every(name, "let_go", digest)
+            await _every(name, "unload", digest)
 
 
 class IngressReplicas:

@@ -133,7 +133,7 @@ class ModelReplica:
         await self.load(digest)
         return await self._golden.probe(self._models[digest].loaded, texts)
 
-    async def let_go(self, digest: str) -> None:
+    async def unload(self, digest: str) -> None:
         """Frees a model that no request is routed to any more."""
         self._models.pop(digest, None)
         self._golden.forget(digest)

@@ -1,18 +1,18 @@
-"""Brings what MLflow says to every replica, without one failed request.
+"""Brings the graph to the desired versions without one failed request.
 
-resolve ─▶ fetch and verify ─▶ load beside ─▶ probe ─▶ new table to every ingress ─▶ drain ─▶ let go
-└──────────── prepare, while the move is judged ────┘
+resolve ─▶ fetch and verify ─▶ load ─▶ probe ─▶ new table to every ingress ─▶ drain ─▶ unload
+└──────── prepare, while the change is judged ─┘
 
-A version that any replica objects to never gets a request: the table stays as it is and
-the version loses its place, with the reason. Plain asyncio; the fleet and the registry
-come in as objects.
+A version that any replica rejects never gets a request: the table stays as it is and the
+version loses its role, with the reason. Plain asyncio; the replicas and the registry come in
+as objects.
 """
 
 import asyncio
 import dataclasses
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -43,54 +43,55 @@ class Fleet(Protocol):
         """Gives every ingress a table; the epochs that they then have."""
         ...
 
-    async def let_go(self, digest: str) -> None:
+    async def unload(self, digest: str) -> None:
         """Frees a bundle everywhere."""
         ...
 
 
-class VersionSource(Protocol):
-    """The registry, as far as the controller needs it."""
+class Bundles(Protocol):
+    """The open bundles of the served model, see ``BundleServer``."""
 
-    async def open(self, version: int) -> ServedVersion:
-        """A version whose files are verified and can be read by replicas from now on."""
+    def open(self, version: int) -> ServedVersion:
+        """Fetches and verifies a version's bundle. Called in a thread."""
         ...
 
-    async def refuse(self, role: str, version: int, reason: str, instead: int) -> None:
-        """Takes a place away from a version, with the reason in the audit."""
-        ...
-
-    async def forget(self, digest: str) -> None:
-        """The bundle's files are not read any more."""
+    def close(self, digest: str) -> None:
+        """Ends reading of a bundle."""
         ...
 
 
-class Refused(Exception):
-    """A version may not go live; the message says why."""
+Reject = Callable[[str, int, str, int], Awaitable[None]]
+"""Takes a role from a version, given the role, the version, the reason and the champion."""
+
+
+class Rejected(Exception):
+    """A version may not serve; the message says why."""
 
 
 _Key = tuple[str, int, str]
-"""Role, version and digest: what was found of one says nothing of another."""
+"""Role, version and digest, which a probe result is valid for."""
 
 
 @dataclass(slots=True)
 class _Drained:
-    """A bundle that nobody is routed to, and when the last request to it is over."""
+    """A bundle without traffic, and when the last request to it has ended."""
 
     until_s: float
 
 
 class RolloutController:
-    """Keeps the graph at what the registry says. Call from one task.
+    """Keeps the graph at the desired versions. Call from one task.
 
     Attributes:
         routes: The present table.
-        steps: Where the seconds of the present look go; whoever looks puts a new one here.
+        steps: Seconds of the present round; the reconciler sets a new one for each round.
     """
 
     def __init__(
         self,
         fleet: Fleet,
-        truth: VersionSource,
+        bundles: Bundles,
+        reject: Reject,
         first: RoutingTable,
         limits: RolloutConfig,
         *,
@@ -101,119 +102,125 @@ class RolloutController:
 
         Args:
             fleet: All replicas.
-            truth: The registry.
+            bundles: Bundles that replicas can read.
+            reject: Records in the registry that a version may not have its role.
             first: The present table.
             limits: What a probe tolerates, how long replicas may take.
-            alias: Whose version is the champion here.
-            drain_s: Longest time that a request may still be under way.
+            alias: The alias that names the champion here.
+            drain_s: Longest time that a request may run after its version left the table.
         """
         self._fleet = fleet
-        self._truth = truth
+        self._bundles = bundles
+        self._reject = reject
         self._limits = limits
         self._alias = alias
         self._drain_s = drain_s
         self._draining: dict[str, _Drained] = {}
-        self._refused: set[_Key] = set()
-        self._examined: dict[_Key, ServedVersion | Refused] = {}
+        self._rejected: set[_Key] = set()
+        self._examined: dict[_Key, ServedVersion | Rejected] = {}
         self.routes = first
         self.steps = StepTimes()
 
-    async def follow(self, places: Mapping[str, AliasAssignment]) -> None:
-        """Makes the fleet serve ``places``; what is refused keeps the table as it is.
+    async def follow(self, aliases: Mapping[str, AliasAssignment]) -> None:
+        """Makes the fleet serve what ``aliases`` name; a rejected version changes nothing.
 
         Raises:
             BackendUnavailable: MLflow does not answer; call again later.
         """
         champion = self.routes.champion
-        place = places.get(self._alias)
-        if place is not None and _is(champion, place):
+        held = aliases.get(self._alias)
+        if held is not None and _is(champion, held):
             champion = dataclasses.replace(champion, source="registry")
-        elif place is not None:
-            champion = await self._admitted("champion", place) or champion
-        challenger = await self._slot("challenger", places.get("challenger"))
-        shadow = await self._slot("shadow", places.get("shadow"))
+        elif held is not None:
+            champion = await self._admitted("champion", held) or champion
+        challenger = await self._slot("challenger", aliases.get("challenger"))
+        shadow = await self._slot("shadow", aliases.get("shadow"))
         now = dataclasses.replace(
             self.routes, champion=champion, challenger=challenger, shadow=shadow
         )
         if now != self.routes:
             await self._flip(now)
 
-    async def prepare(self, places: Mapping[str, AliasAssignment]) -> None:
-        """Loads and probes what ``follow`` will need, while somebody judges whether it may go live.
+    async def prepare(self, aliases: Mapping[str, AliasAssignment]) -> None:
+        """Loads and probes what ``follow`` will need, while the change is still judged.
 
-        It changes nothing: what it finds is acted on by ``follow``, in the same look.
+        It changes no table and rejects nothing: ``follow`` does, in the same round.
         """
         self._examined.clear()
-        for role, place in self._new(places):
-            key = (role, place.version, place.digest)
+        for role, held in self._new(aliases):
+            key = (role, held.version, held.digest)
             try:
-                self._examined[key] = await self._examine(role, place)
+                self._examined[key] = await self._examine(role, held)
             except BackendUnavailable as error:
-                _log.debug("version %s not prepared: %s", place.version, error)
+                _log.debug("version %s not prepared: %s", held.version, error)
 
     async def repeat(self, *, registry_away: bool) -> None:
-        """Gives the table to ingresses that started meanwhile, and frees what has drained."""
+        """Re-sends the routing table to new ingress replicas and unloads drained bundles."""
         self.routes = dataclasses.replace(self.routes, registry_away=registry_away)
         await self._fleet.route(self.routes)
         now = time.monotonic()
         for digest in [d for d, drained in self._draining.items() if drained.until_s <= now]:
             del self._draining[digest]
-            await self._fleet.let_go(digest)
-            await self._truth.forget(digest)
+            await self._fleet.unload(digest)
+            self._bundles.close(digest)
 
-    async def _slot(self, role: str, place: AliasAssignment | None) -> TrafficSlot | None:
+    async def _slot(self, role: str, held: AliasAssignment | None) -> TrafficSlot | None:
         present: TrafficSlot | None = getattr(self.routes, role)
-        if place is None or place.weight == 0:
+        if held is None or held.weight == 0:
             return None
-        if present is not None and _is(present.model, place):
-            return TrafficSlot(present.model, place.weight)
-        model = await self._admitted(role, place)
-        return None if model is None else TrafficSlot(model, place.weight)
+        if present is not None and _is(present.model, held):
+            return TrafficSlot(present.model, held.weight)
+        model = await self._admitted(role, held)
+        return None if model is None else TrafficSlot(model, held.weight)
 
-    def _new(self, places: Mapping[str, AliasAssignment]) -> Iterator[tuple[str, AliasAssignment]]:
-        """Roles that another version shall have than the table says."""
+    def _new(self, aliases: Mapping[str, AliasAssignment]) -> Iterator[tuple[str, AliasAssignment]]:
+        """Roles whose version in the table is not the desired one."""
         present = {CHAMPION: self.routes.champion}
         present |= {r: slot.model for r in SLOTS if (slot := getattr(self.routes, r)) is not None}
         for role in (CHAMPION, *SLOTS):
-            place = places.get(self._alias if role == CHAMPION else role)
-            if place is None or place.weight == 0:
+            held = aliases.get(self._alias if role == CHAMPION else role)
+            if held is None or held.weight == 0:
                 continue
-            known = role in present and _is(present[role], place)
-            if not known and (role, place.version, place.digest) not in self._refused:
-                yield role, place
+            known = role in present and _is(present[role], held)
+            if not known and (role, held.version, held.digest) not in self._rejected:
+                yield role, held
 
-    async def _admitted(self, role: str, place: AliasAssignment) -> ServedVersion | None:
-        """The version, loaded and probed everywhere; None (and told to the registry) if not."""
-        key = (role, place.version, place.digest)
-        if key in self._refused:
+    async def _admitted(self, role: str, held: AliasAssignment) -> ServedVersion | None:
+        """The version, loaded and probed everywhere; None, and rejected, if it may not serve."""
+        key = (role, held.version, held.digest)
+        if key in self._rejected:
             return None
-        found = self._examined.pop(key, None) or await self._examine(role, place)
+        found = self._examined.pop(key, None) or await self._examine(role, held)
         if isinstance(found, ServedVersion):
             return found
         reason = str(found)
-        _log.warning("version %s may not be %s: %s", place.version, role, reason)
-        self._refused.add(key)
-        await self._truth.refuse(role, place.version, reason, self.routes.champion.version)
-        self._refused.discard(key)
+        _log.warning("version %s may not be %s: %s", held.version, role, reason)
+        self._rejected.add(key)
+        await self._reject(role, held.version, reason, self.routes.champion.version)
+        self._rejected.discard(key)
         return None
 
-    async def _examine(self, role: str, place: AliasAssignment) -> ServedVersion | Refused:
-        """Raises only what says nothing of the version: that MLflow does not answer."""
-        try:
-            return await self._prepared(role, place)
-        except Refused as refused:
-            return refused
+    async def _examine(self, role: str, held: AliasAssignment) -> ServedVersion | Rejected:
+        """The version, or why it may not serve.
 
-    async def _prepared(self, role: str, place: AliasAssignment) -> ServedVersion:
+        Raises:
+            BackendUnavailable: MLflow does not answer.
+        """
+        try:
+            return await self._prepared(role, held)
+        except Rejected as rejected:
+            return rejected
+
+    async def _prepared(self, role: str, held: AliasAssignment) -> ServedVersion:
         try:
             with self.steps.step("open"):
-                model = await self._truth.open(place.version)
+                model = await asyncio.to_thread(self._bundles.open, held.version)
         except BackendUnavailable:
             raise
         except RegistryError as error:
-            raise Refused(error.message) from error
+            raise Rejected(error.message) from error
         if model.digest not in self.routes.digests:
-            # Let go again, unless a table names it by then.
+            # Unloaded again, unless a table names it by then.
             self._draining.setdefault(model.digest, _Drained(time.monotonic() + self._drain_s))
         try:
             async with asyncio.timeout(self._limits.ack_timeout_ms / 1_000):
@@ -221,22 +228,22 @@ class RolloutController:
                     await self._fleet.load(model.digest)
                 champion = self.routes.champion
                 with self.steps.step("probe"):
-                    # Side by side, so that both have the same load beside them.
+                    # At the same time, so that both are measured under the same load.
                     probes, references = await asyncio.gather(
                         self._fleet.probe(model.digest, GOLDEN_TEXTS),
                         self._fleet.probe(champion.digest, GOLDEN_TEXTS),
                     )
         except TimeoutError as error:
             limit_s = self._limits.ack_timeout_ms / 1_000
-            raise Refused(f"not every replica was ready after {limit_s:g} s") from error
+            raise Rejected(f"not every replica was ready after {limit_s:g} s") from error
         except Exception as error:
-            # Whatever a bundle makes a replica raise: it stays out, and serving goes on.
-            raise Refused(f"a replica failed with it: {_first_line(error)}") from error
+            # Any error of a replica rejects the version only; serving goes on.
+            raise Rejected(f"a replica failed with it: {_first_line(error)}") from error
         reason = rejection_reason(
             model, probes, champion, references, self._limits, answers=role != "shadow"
         )
         if reason is not None:
-            raise Refused(reason)
+            raise Rejected(reason)
         return model
 
     async def _flip(self, wanted: RoutingTable) -> None:
@@ -260,8 +267,8 @@ class RolloutController:
         )
 
 
-def _is(model: ServedVersion, place: AliasAssignment) -> bool:
-    return (model.version, model.digest) == (place.version, place.digest)
+def _is(model: ServedVersion, held: AliasAssignment) -> bool:
+    return (model.version, model.digest) == (held.version, held.digest)
 
 
 def _first_line(error: Exception) -> str:

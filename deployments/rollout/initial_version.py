@@ -1,19 +1,20 @@
 """Which version the graph starts with.
 
-A champion is probed beside the version that answers, so at a start there is nothing to probe
-it against. What has served before is taken as it is. A champion that has not (its alias
-was moved while the graph was down) waits: the version that served last starts, or the champion
-before, and the watcher brings the new one in by the usual way, with probe and rollback.
+A champion is probed against the version that answers, and at a start there is none. A champion
+that has served before starts without a probe. One that has not (its alias was moved while the
+graph was down) waits: the version that served last starts, or the previous champion, and the
+reconciler rolls the new one out as usual, with probe and rollback.
 """
 
 import dataclasses
 import json
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from configs.schema.app import AppConfig
+from deployments.rollout.bundle_server import BundleServer
 from deployments.versions import ServedVersion
 from registry.errors import BackendUnavailable, ModelNotFound, RegistryError
 from registry.lifecycle.state import CHAMPION, PREVIOUS
@@ -23,28 +24,20 @@ _log = logging.getLogger("ray.serve")
 
 
 class InitialVersion:
-    """Finds the first version, and remembers on this node what is live."""
+    """Finds the first version, and records on this node which version is live."""
 
-    def __init__(
-        self,
-        config: AppConfig,
-        models: ModelRegistry,
-        open_version: Callable[[int], ServedVersion],
-        open_stored: Callable[[str], None],
-    ) -> None:
-        """Looks at nothing yet.
+    def __init__(self, config: AppConfig, models: ModelRegistry, bundles: BundleServer) -> None:
+        """Reads nothing yet.
 
         Args:
             config: Model, alias and folders.
             models: The registry.
-            open_version: Fetches, verifies and offers a version's bundle.
-            open_stored: Verifies and offers a bundle that this node has, by its digest.
+            bundles: Opens what is chosen, so that replicas can read it.
         """
         self._name, self._alias = config.model.name, config.model.alias
         self._bundled = Path(config.registry.bundled_model_dir)
         self._models = models
-        self._open_version = open_version
-        self._open_stored = open_stored
+        self._bundles = bundles
         folder = Path(config.registry.bundle_cache_dir)
         self._file = folder / f"live-{self._name}-{self._alias}.json"
 
@@ -68,7 +61,7 @@ class InitialVersion:
         problem: RegistryError | None = None
         if served or self._models.has_served(version):
             try:
-                return self._noted(self._open_version(version.version))
+                return self._noted(self._bundles.open(version.version))
             except BackendUnavailable:
                 raise
             except RegistryError as error:
@@ -83,10 +76,10 @@ class InitialVersion:
             return dataclasses.replace(live, source="last_known")
         if problem is not None:
             raise problem
-        return self._noted(self._open_version(version.version))
+        return self._noted(self._bundles.open(version.version))
 
     def note(self, live: ServedVersion) -> None:
-        """Remembers what is live, here and for other nodes."""
+        """Records the live version, on this node and in the registry."""
         last = self._remembered()
         if last is not None and (last.version, last.digest) == (live.version, live.digest):
             return
@@ -94,7 +87,7 @@ class InitialVersion:
         self._noted(live)
 
     def _known_good(self, champion: int) -> Iterator[ServedVersion]:
-        """What was live here last, then the champion before; only what opens."""
+        """The version that was live here last, then the previous champion, if they open."""
         try:
             last = self._last(ModelNotFound("nothing was live here"))
             # A folder may have been left by a node of another registry.
@@ -109,7 +102,7 @@ class InitialVersion:
         try:
             before = self._models.store.resolve(self._name, PREVIOUS)
             if before.version != champion:
-                yield self._open_version(before.version)
+                yield self._bundles.open(before.version)
         except BackendUnavailable:
             raise
         except RegistryError as error:
@@ -119,7 +112,7 @@ class InitialVersion:
         last = self._remembered()
         if last is None:
             raise otherwise
-        self._open_stored(last.digest)
+        self._bundles.open_stored(last.digest)
         return dataclasses.replace(last, source="last_known")
 
     def _remembered(self) -> ServedVersion | None:

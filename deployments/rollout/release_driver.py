@@ -1,29 +1,32 @@
-"""Drives an automatic release: looks at what ingresses have seen, and takes the next step.
+"""Drives an automatic release: counts what the ingresses observed, and takes the next step.
 
-Lives in the Registry deployment and is called by its watch loop. Everything that must outlive a
-restart is in MLflow: the step in the audit ledger, the counts in a tag.
-``registry/releases/decision.py`` decides; ``registry/releases/releases.py`` makes the change, by
-the rules that hold for everybody.
+``reconciler.py`` calls it in each round. What must outlive a restart is in MLflow: the step in
+the audit ledger, the counts in a tag. ``registry/releases/decision.py`` decides,
+``registry/releases/releases.py`` makes the change.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Protocol
 
 from deployments.payloads import Counts, FeedbackResult
 from deployments.versions import RoutingTable, TrafficSlot
 from registry.errors import ApprovalRequired, Conflict, GateFailed
+from registry.lifecycle.state import CHAMPION
+from registry.model_registry import ModelRegistry
 from registry.policy import ReleasePolicy
 from registry.records import Release
 from registry.releases.decision import ReleaseDecision, ReleaseProgress, decide
-from registry.releases.releases import ACTOR, Releases
+from registry.releases.releases import ACTOR
 from registry.releases.sequential_test import PairedCount
 
 _log = logging.getLogger("ray.serve")
-# A person's hold or a new policy is noticed after this time; counts are kept as often.
+# A person's hold or a new policy takes effect within this time; counts are stored as often.
 _LOOK_S = 5.0
+_ACTOR = "rollout"
 
 
 class Ingresses(Protocol):
@@ -41,9 +44,19 @@ class Ingresses(Protocol):
 class ReleaseDriver:
     """One model's releases. Call from one task."""
 
-    def __init__(self, name: str, releases: Releases, ingresses: Ingresses) -> None:
+    def __init__(self, name: str, alias: str, models: ModelRegistry, ingresses: Ingresses) -> None:
+        """Reads nothing yet.
+
+        Args:
+            name: The served model.
+            alias: The alias that names its champion here.
+            models: The registry.
+            ingresses: All ingress replicas.
+        """
         self._name = name
-        self._releases = releases
+        self._alias = alias
+        self._lifecycle = models.lifecycle
+        self._releases = models.releases
         self._ingresses = ingresses
         self._release: Release | None = None
         self._policy = ReleasePolicy()
@@ -52,11 +65,11 @@ class ReleaseDriver:
         self._kept_s = 0.0
 
     def look_again(self) -> None:
-        """Somebody changed the model's places: ask the registry before the next decision."""
+        """Has the next ``tick`` read the release from the registry."""
         self._looked_s = None
 
     async def tick(self, routes: RoutingTable) -> None:
-        """Counts what was seen since the last call, and acts on it.
+        """Counts what was observed since the last call, and acts on it.
 
         Raises:
             RegistryError: MLflow does not answer; counts are kept here until it does.
@@ -81,18 +94,31 @@ class ReleaseDriver:
         if acts:
             await self._act(release, verdict)
 
-    async def refused(self, version: int, reason: str) -> bool:
-        """A replica objects to a version: rolls back its release, if it has one.
+    async def reject(self, role: str, version: int, reason: str, champion: int) -> None:
+        """Takes a role from a version that a replica rejected, with the reason in the audit.
 
-        Returns:
-            Whether it had one.
+        Rolls its release back if it has one; else empties its slot, or restores the champion.
+
+        Args:
+            role: The role that the version may not have.
+            version: The version.
+            reason: Why, in one sentence.
+            champion: The version that answers now.
+
+        Raises:
+            RegistryError: MLflow does not answer.
         """
+        reason = f"version {version}: {reason}"[:500]
         release, _, _ = await asyncio.to_thread(self._releases.look, self._name)
-        if release is None or release.version != version:
-            return False
-        await asyncio.to_thread(self._releases.roll_back, self._name, release, reason, None)
-        self.look_again()
-        return True
+        if release is not None and release.version == version:
+            await asyncio.to_thread(self._releases.roll_back, self._name, release, reason, None)
+            self.look_again()
+        elif role != CHAMPION:
+            change = partial(self._lifecycle.set_slot, self._name, role, None)
+            await asyncio.to_thread(change, actor=_ACTOR, reason=reason)
+        elif self._alias == CHAMPION:
+            change = partial(self._lifecycle.rollback, self._name, to=champion)
+            await asyncio.to_thread(change, actor=_ACTOR, reason=reason)
 
     async def _look(self) -> None:
         found = await asyncio.to_thread(self._releases.look, self._name)
@@ -117,7 +143,7 @@ class ReleaseDriver:
             else:
                 await asyncio.to_thread(releases.go_on, name, release, verdict)
         except Conflict as conflict:
-            # A person was faster; what he did is seen by the next look.
+            # A person was faster; the next tick reads the change.
             _log.info("release not moved on: %s", conflict.message)
         except (GateFailed, ApprovalRequired) as refusal:
             reason = refusal.message

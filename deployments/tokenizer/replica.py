@@ -87,7 +87,7 @@ class TokenizerReplica:
             bundle = await self._bundles.get(digest)
             self._tokenizers[digest] = LoadedTokenizer(bundle)
 
-    async def let_go(self, digest: str) -> None:
+    async def unload(self, digest: str) -> None:
         """Frees the tokenizer of a bundle that no request is routed to any more."""
         self._tokenizers.pop(digest, None)
 

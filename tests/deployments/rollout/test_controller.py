@@ -51,66 +51,82 @@ class Fleet:
         self.done.append(("route", routes.champion.version))
         return [routes.epoch]
 
-    async def let_go(self, digest: str) -> None:
-        self.done.append(("let_go", digest))
+    async def unload(self, digest: str) -> None:
+        self.done.append(("unload", digest))
 
 
-class Truth:
+class Bundles:
+    """A registry: opens versions, and records rejections."""
+
     def __init__(self) -> None:
-        self.refused: list[tuple[str, int, str, int]] = []
+        self.rejected: list[tuple[str, int, str, int]] = []
+        self.closed: list[str] = []
         self.fails: Exception | None = None
 
-    async def open(self, version: int) -> ServedVersion:
+    def open(self, version: int) -> ServedVersion:
         if self.fails is not None:
             raise self.fails
         return replace(NEXT, version=version)
 
-    async def refuse(self, role: str, version: int, reason: str, instead: int) -> None:
-        self.refused.append((role, version, reason, instead))
+    def close(self, digest: str) -> None:
+        self.closed.append(digest)
 
-    async def forget(self, digest: str) -> None:
-        pass
+    async def reject(self, role: str, version: int, reason: str, champion: int) -> None:
+        self.rejected.append((role, version, reason, champion))
+
+
+def make_controller(
+    fleet: Fleet,
+    bundles: Bundles,
+    first: RoutingTable,
+    *,
+    drain_s: float = 0.0,
+    **limits: Any,
+) -> RolloutController:
+    return RolloutController(
+        fleet,
+        bundles,
+        bundles.reject,
+        first,
+        RolloutConfig(**limits),
+        alias="champion",
+        drain_s=drain_s,
+    )
 
 
 def followed(
-    fleet: Fleet, truth: Truth, places: dict[str, AliasAssignment], **limits: Any
+    fleet: Fleet, bundles: Bundles, aliases: dict[str, AliasAssignment], **limits: Any
 ) -> RolloutController:
     async def body() -> RolloutController:
-        made = RolloutController(
-            fleet,
-            truth,
-            RoutingTable(1, LIVE),
-            RolloutConfig(**limits),
-            alias="champion",
-            drain_s=0.0,
-        )
-        await made.follow(places)
+        made = make_controller(fleet, bundles, RoutingTable(1, LIVE), **limits)
+        await made.follow(aliases)
         return made
 
     return asyncio.run(asyncio.wait_for(body(), 10))
 
 
 def test_a_version_is_loaded_everywhere_before_the_table_changes() -> None:
-    fleet, truth = Fleet(), Truth()
-    controller = followed(fleet, truth, MOVED)
+    fleet, bundles = Fleet(), Bundles()
+    controller = followed(fleet, bundles, MOVED)
     assert controller.routes.champion == NEXT
     assert controller.routes.epoch > 1
     assert fleet.done == [("load", NEXT.digest), ("route", 4)]
     asyncio.run(controller.repeat(registry_away=True))
-    assert fleet.done[2:] == [("route", 4), ("let_go", LIVE.digest)]
+    assert fleet.done[2:] == [("route", 4), ("unload", LIVE.digest)]
+    assert bundles.closed == [LIVE.digest]
     assert controller.routes.registry_away
-    assert truth.refused == []
+    assert bundles.rejected == []
 
 
 def test_nothing_happens_when_nothing_changed() -> None:
     fleet = Fleet()
-    assert followed(fleet, Truth(), NOW).routes.epoch == 1
-    assert followed(fleet, Truth(), {}).routes.champion == LIVE
+    assert followed(fleet, Bundles(), NOW).routes.epoch == 1
+    assert followed(fleet, Bundles(), {}).routes.champion == LIVE
     assert fleet.done == []
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
-    "corrupt": ({"truth": IntegrityError("bundle file model.onnx has another sha256")}, "sha256"),
+    "corrupt": ({"bundles": IntegrityError("bundle file model.onnx has another sha256")}, "sha256"),
     "crashes": ({"fleet": RuntimeError("engine died\ntraceback")}, "RuntimeError: engine died"),
     "slow": ({"probe": probe(text_s=0.02)}, "more than 5 times as long"),
     "flipped": ({"probe": probe(flipped=True)}, "agrees with the champion on 0%"),
@@ -123,61 +139,59 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 @pytest.mark.parametrize("role", ["champion", "challenger"])
 def test_a_bad_version_never_gets_a_request(case: str, role: str) -> None:
     how, reason = BAD[case]
-    fleet, truth = Fleet(), Truth()
-    truth.fails, fleet.fails = how.get("truth"), how.get("fleet")
+    fleet, bundles = Fleet(), Bundles()
+    bundles.fails, fleet.fails = how.get("bundles"), how.get("fleet")
     if "probe" in how:
         fleet.probes[NEXT.digest] = [how["probe"]] * 2
-    controller = followed(fleet, truth, {**NOW, role: MOVED["champion"]})
+    controller = followed(fleet, bundles, {**NOW, role: MOVED["champion"]})
     assert controller.routes == RoutingTable(1, LIVE)
-    ((refused_role, version, told, instead),) = truth.refused
-    assert (refused_role, version, instead) == (role, 4, 3)
+    ((rejected_role, version, told, instead),) = bundles.rejected
+    assert (rejected_role, version, instead) == (role, 4, 3)
     assert reason in told
     assert not [step for step in fleet.done if step[0] == "route"]
 
 
 def test_replicas_that_disagree_are_an_objection() -> None:
-    fleet, truth = Fleet(), Truth()
+    fleet, bundles = Fleet(), Bundles()
     fleet.probes[NEXT.digest] = [probe(), probe(flipped=True)]
-    followed(fleet, truth, MOVED)
-    assert "replicas disagree" in truth.refused[0][2]
+    followed(fleet, bundles, MOVED)
+    assert "replicas disagree" in bundles.rejected[0][2]
 
 
 def test_limits_are_settings() -> None:
     slow, flipped = Fleet(), Fleet()
     slow.probes[NEXT.digest] = [probe(text_s=0.02)]
     flipped.probes[NEXT.digest] = [probe(flipped=True)]
-    assert followed(slow, Truth(), MOVED, max_slowdown=20).routes.champion == NEXT
-    assert followed(flipped, Truth(), MOVED, min_golden_agreement=0).routes.champion == NEXT
+    assert followed(slow, Bundles(), MOVED, max_slowdown=20).routes.champion == NEXT
+    assert followed(flipped, Bundles(), MOVED, min_golden_agreement=0).routes.champion == NEXT
 
-    late, truth = Fleet(), Truth()
+    late, bundles = Fleet(), Bundles()
     late.delay_s = 0.3
-    assert followed(late, truth, MOVED, ack_timeout_ms=100).routes.champion == LIVE
-    assert "not every replica was ready after 0.1 s" in truth.refused[0][2]
+    assert followed(late, bundles, MOVED, ack_timeout_ms=100).routes.champion == LIVE
+    assert "not every replica was ready after 0.1 s" in bundles.rejected[0][2]
 
 
 def test_a_shadow_may_be_slow_and_different_but_not_broken() -> None:
-    fleet, truth = Fleet(), Truth()
+    fleet, bundles = Fleet(), Bundles()
     fleet.probes[NEXT.digest] = [probe(flipped=True, text_s=0.1)]
-    controller = followed(fleet, truth, {**NOW, "shadow": AliasAssignment(4, NEXT.digest, 0.5)})
+    controller = followed(fleet, bundles, {**NOW, "shadow": AliasAssignment(4, NEXT.digest, 0.5)})
     assert controller.routes.shadow == TrafficSlot(NEXT, 0.5)
-    assert truth.refused == []
+    assert bundles.rejected == []
 
 
 def test_mlflow_being_away_refuses_nobody() -> None:
-    truth = Truth()
-    truth.fails = BackendUnavailable("away")
+    bundles = Bundles()
+    bundles.fails = BackendUnavailable("away")
     with pytest.raises(BackendUnavailable):
-        followed(Fleet(), truth, MOVED)
-    assert truth.refused == []
+        followed(Fleet(), bundles, MOVED)
+    assert bundles.rejected == []
 
 
 def test_a_last_known_version_is_known_again_when_mlflow_is_back() -> None:
     async def body() -> None:
         fleet = Fleet()
         first = RoutingTable(1, replace(LIVE, source="last_known"))
-        controller = RolloutController(
-            fleet, Truth(), first, RolloutConfig(), alias="champion", drain_s=0
-        )
+        controller = make_controller(fleet, Bundles(), first)
         await controller.follow(NOW)
         assert controller.routes.champion == LIVE
         assert fleet.done == [("route", 3)]
@@ -189,9 +203,7 @@ def test_another_weight_is_a_new_table_without_loading() -> None:
     async def body() -> None:
         fleet = Fleet()
         first = RoutingTable(1, LIVE, challenger=TrafficSlot(NEXT, 0.1))
-        controller = RolloutController(
-            fleet, Truth(), first, RolloutConfig(), alias="champion", drain_s=0
-        )
+        controller = make_controller(fleet, Bundles(), first)
         await controller.follow({**NOW, "challenger": AliasAssignment(4, NEXT.digest, 0.2)})
         assert controller.routes.challenger == TrafficSlot(NEXT, 0.2)
         assert fleet.done == [("route", 3)]
@@ -199,34 +211,30 @@ def test_another_weight_is_a_new_table_without_loading() -> None:
     asyncio.run(body())
 
 
-def test_what_is_prepared_is_loaded_once_and_let_go_if_nobody_is_routed_there() -> None:
+def test_what_is_prepared_is_loaded_once_and_unloaded_if_nobody_is_routed_there() -> None:
     async def body() -> None:
-        fleet, truth = Fleet(), Truth()
-        made = RolloutController(
-            fleet, truth, RoutingTable(1, LIVE), RolloutConfig(), alias="champion", drain_s=0
-        )
+        fleet, bundles = Fleet(), Bundles()
+        made = make_controller(fleet, bundles, RoutingTable(1, LIVE))
         await made.prepare({**NOW, "shadow": AliasAssignment(4, NEXT.digest, 1.0)})
         assert fleet.done == [("load", NEXT.digest)]
         await made.repeat(registry_away=False)
-        assert fleet.done[1:] == [("route", 3), ("let_go", NEXT.digest)]
+        assert fleet.done[1:] == [("route", 3), ("unload", NEXT.digest)]
         fleet.fails = RuntimeError("engine died")
         await made.prepare(MOVED)
-        truth.fails = IntegrityError("damaged")
+        bundles.fails = IntegrityError("damaged")
         await made.prepare(MOVED)
-        assert truth.refused == []
+        assert bundles.rejected == []
 
     asyncio.run(body())
 
 
 def test_what_was_found_while_a_move_was_judged_is_not_asked_again() -> None:
     async def body() -> None:
-        fleet, truth = Fleet(), Truth()
-        made = RolloutController(
-            fleet, truth, RoutingTable(1, LIVE), RolloutConfig(), alias="champion", drain_s=60
-        )
+        fleet, bundles = Fleet(), Bundles()
+        made = make_controller(fleet, bundles, RoutingTable(1, LIVE), drain_s=60)
         await made.prepare(MOVED)
         assert made.routes.champion == LIVE
-        truth.fails = BackendUnavailable("away")
+        bundles.fails = BackendUnavailable("away")
         await made.follow(MOVED)
         assert made.routes.champion == NEXT
         assert fleet.done == [("load", NEXT.digest), ("route", 4)]
@@ -238,16 +246,14 @@ def test_what_was_found_while_a_move_was_judged_is_not_asked_again() -> None:
 
 def test_what_was_found_wrong_is_acted_on_in_the_same_look_only() -> None:
     async def body() -> None:
-        fleet, truth = Fleet(), Truth()
-        made = RolloutController(
-            fleet, truth, RoutingTable(1, LIVE), RolloutConfig(), alias="champion", drain_s=60
-        )
+        fleet, bundles = Fleet(), Bundles()
+        made = make_controller(fleet, bundles, RoutingTable(1, LIVE), drain_s=60)
         fleet.fails = RuntimeError("engine died")
         await made.prepare(MOVED)
-        assert truth.refused == []
+        assert bundles.rejected == []
         fleet.fails = None
         await made.follow(MOVED)
-        assert [reason for *_, reason, _ in truth.refused] == [
+        assert [reason for *_, reason, _ in bundles.rejected] == [
             "a replica failed with it: RuntimeError: engine died"
         ]
         assert made.routes.champion == LIVE
@@ -263,13 +269,11 @@ def test_a_challenger_that_becomes_champion_is_probed_while_it_is_judged() -> No
     async def body() -> None:
         fleet = Fleet()
         first = RoutingTable(1, LIVE, challenger=TrafficSlot(NEXT, 0.1))
-        made = RolloutController(
-            fleet, Truth(), first, RolloutConfig(), alias="champion", drain_s=0
-        )
+        made = make_controller(fleet, Bundles(), first)
         await made.prepare(MOVED)
         assert fleet.probed == [NEXT.digest, LIVE.digest]
         await made.repeat(registry_away=False)
-        assert ("let_go", NEXT.digest) not in fleet.done
+        assert ("unload", NEXT.digest) not in fleet.done
         # Nobody new: nothing to prepare.
         fleet.probed.clear()
         await made.prepare({**NOW, "challenger": AliasAssignment(4, NEXT.digest, 0.9)})

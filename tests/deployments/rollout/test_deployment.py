@@ -51,7 +51,7 @@ class NoFleet:
         self.routed.set()
         return [routes.epoch]
 
-    async def let_go(self, digest: str) -> None:
+    async def unload(self, digest: str) -> None:
         self.loaded.remove(digest)
 
 
@@ -236,10 +236,10 @@ def test_a_moved_alias_is_followed_within_the_watch_interval(
         assert fleet.loaded == [other.digest]
         assert fleet.tables[-1].champion.digest == other.digest
         assert models.ledger.events("sentiment")[-1].action == "outside_move"
-        registry._mirror.copy()
+        registry._exporter.copy()
         said = {role: gauges.series[REGISTERED, labels(role)] for role in ("champion", "shadow")}
         assert said == {"champion": 2, "shadow": 0}
-        registry._watching.cancel()
+        registry._tasks["reconcile"].cancel()
 
     asyncio.run(body())
 
@@ -254,7 +254,7 @@ def test_a_change_made_here_is_seen_before_the_interval_is_over(folder: Path) ->
         )
         await registry.routes()
         await fleet.routed.wait()
-        models = registry._models
+        models = registry._reconciler._models
         made = await asyncio.to_thread(further, models, folder, b"made here")
         await asyncio.to_thread(
             models.point, "sentiment", "champion", made, actor="ana", reason="better"
@@ -263,7 +263,7 @@ def test_a_change_made_here_is_seen_before_the_interval_is_over(folder: Path) ->
         while registry._controller.routes.champion.version != made:
             await asyncio.sleep(0.01)
             assert asyncio.get_running_loop().time() - moved_s < 10
-        registry._watching.cancel()
+        registry._tasks["reconcile"].cancel()
 
     asyncio.run(body())
 
@@ -275,7 +275,7 @@ def test_nobody_waits_for_what_is_looked_at_now_and_then(
         base = config(folder, f"sqlite:///{folder / 'mlflow.db'}")
         registry = Registry(base, NoFleet(), NoIngresses(), Gauges().make)
         before = registry._controller.routes.champion.version
-        models = registry._models
+        models = registry._reconciler._models
         made = further(models, folder, b"while nobody waits")
         models.point("sentiment", "champion", made, actor="ana", reason="better")
         complete = models.lifecycle.state
@@ -287,13 +287,13 @@ def test_nobody_waits_for_what_is_looked_at_now_and_then(
             return complete(name)
 
         monkeypatch.setattr(models.lifecycle, "state", state)
-        await registry._look(every_model=True)
+        await registry._reconciler.reconcile(every_model=True)
         assert registry._controller.routes.champion.version == made
         assert live == [made]
         # What the ledger does not say is judged first.
         client = models.store.mlflow.client()
         client.set_registered_model_alias("sentiment", "champion", str(before))
-        await registry._look(every_model=True)
+        await registry._reconciler.reconcile(every_model=True)
         assert live == [made, made, before]
         assert registry._controller.routes.champion.version == before
 
@@ -323,7 +323,7 @@ def test_mlflow_that_hangs_is_told_once_it_is_given_up_and_again_when_it_is_back
         base = config(folder, f"sqlite:///{folder / 'mlflow.db'}")
         fleet, watcher = NoFleet(), Hanging()
         registry = Registry(base, fleet, NoIngresses(), Gauges().make)
-        registry._watcher = watcher  # type: ignore[assignment]
+        registry._reconciler._watcher = watcher  # type: ignore[assignment]
         before = (await registry.routes()).champion
 
         async def told(*, away: bool) -> None:
@@ -339,6 +339,6 @@ def test_mlflow_that_hangs_is_told_once_it_is_given_up_and_again_when_it_is_back
         watcher.away = False
         await told(away=False)
         assert (await registry.routes()).champion == before
-        registry._watching.cancel()
+        registry._tasks["reconcile"].cancel()
 
     asyncio.run(body())

@@ -7,9 +7,11 @@ import pytest
 
 from configs.schema.app import AppConfig
 from configs.schema.registry import RegistryConfig
+from deployments.rollout.bundle_server import BundleServer
 from deployments.rollout.initial_version import InitialVersion
 from deployments.versions import ServedVersion
-from registry.bundles.bundle import open_bundle, write_bundle
+from registry.backend.store import RegistryStore
+from registry.bundles.bundle import write_bundle
 from registry.errors import BackendUnavailable, IntegrityError
 from registry.model_registry import ModelRegistry
 from registry.records import EngineHints
@@ -19,12 +21,24 @@ NAME = "sentiment"
 DEAD = "http://127.0.0.1:9"
 
 
+class DamagedBundles(BundleServer):
+    """The files of the versions in ``damaged`` have another digest."""
+
+    def __init__(self, store: RegistryStore, name: str, directory: Path) -> None:
+        super().__init__(store, name, directory)
+        self.damaged: set[int] = set()
+
+    def open(self, version: int) -> ServedVersion:
+        if version in self.damaged:
+            raise IntegrityError("another sha256")
+        return super().open(version)
+
+
 class Node:
-    """A node's disk, and whose files on it are damaged."""
+    """A node's disk."""
 
     def __init__(self, folder: Path, uri: str = "") -> None:
         self.folder = folder
-        self.damaged: set[int] = set()
         self.config = AppConfig(
             registry=RegistryConfig(
                 tracking_uri=uri or f"sqlite:///{folder.parent / 'mlflow.db'}",
@@ -35,19 +49,9 @@ class Node:
         )
         registry = self.config.registry
         self.models = ModelRegistry(registry.tracking_uri, registry.artifact_root)
-        self.startup = InitialVersion(self.config, self.models, self.open, self.open_stored)
-
-    def open(self, number: int) -> ServedVersion:
-        if number in self.damaged:
-            raise IntegrityError("another sha256")
-        found = self.models.store.resolve(NAME, number)
-        bundle = self.models.store.fetch(found, self.folder / "bundles")
-        return ServedVersion(
-            NAME, number, bundle.digest, bundle.labels, "onnx", "int8", 16, "registry"
-        )
-
-    def open_stored(self, digest: str) -> None:
-        open_bundle(self.folder / "bundles" / "sha256" / digest)
+        bundles = DamagedBundles(self.models.store, NAME, folder / "bundles")
+        self.damaged, self.open = bundles.damaged, bundles.open
+        self.startup = InitialVersion(self.config, self.models, bundles)
 
     def first(self) -> tuple[int, str]:
         live = self.startup.first()
@@ -97,17 +101,17 @@ def test_a_champion_that_never_served_waits_for_its_probe(node: Node, tmp_path: 
 def test_a_damaged_champion_is_not_served_if_anything_else_can_be(
     node: Node, tmp_path: Path
 ) -> None:
-    node.damaged = {1}
+    node.damaged.add(1)
     with pytest.raises(IntegrityError):
         node.first()
-    node.damaged = set()
+    node.damaged.clear()
     node.first()
     node.models.point(NAME, "champion", 2, actor="ana", reason="better")
     node.startup.note(node.open(2))
     fresh = Node(tmp_path / "fresh")
-    fresh.damaged = {2}
+    fresh.damaged.add(2)
     assert fresh.first() == (1, "last_known")
-    fresh.damaged = {1, 2}
+    fresh.damaged.add(1)
     with pytest.raises(IntegrityError):
         fresh.first()
 

@@ -89,7 +89,7 @@ def actions(registry: ModelRegistry) -> list[str]:
 def test_a_good_candidate_is_released_and_a_bad_one_rolled_back(registry: ModelRegistry) -> None:
     async def body() -> None:
         ingresses = Ingresses(WELL)
-        driver = ReleaseDriver(NAME, registry.releases, ingresses)
+        driver = ReleaseDriver(NAME, "champion", registry, ingresses)
         await driver.tick(routes(registry))
         assert ingresses.asked == []
         registry.releases.start(NAME, 2, actor="ana")
@@ -115,7 +115,7 @@ def test_a_good_candidate_is_released_and_a_bad_one_rolled_back(registry: ModelR
 def test_it_waits_until_replicas_follow(registry: ModelRegistry) -> None:
     async def body() -> None:
         ingresses = Ingresses(WELL)
-        driver = ReleaseDriver(NAME, registry.releases, ingresses)
+        driver = ReleaseDriver(NAME, "champion", registry, ingresses)
         registry.releases.start(NAME, 2, actor="ana")
         await driver.tick(RoutingTable(1, LIVE))
         assert ingresses.asked == []
@@ -128,7 +128,7 @@ def test_counts_are_taken_up_by_another_process(registry: ModelRegistry) -> None
         some: Counts = {name: (0, 80, 0) for name in WELL}
         registry.releases.start(NAME, 2, actor="ana")
         for _ in range(2):
-            driver = ReleaseDriver(NAME, registry.releases, Ingresses(some))
+            driver = ReleaseDriver(NAME, "champion", registry, Ingresses(some))
             await driver.tick(routes(registry))
         assert registry.releases.progress(NAME).tests["errors"] == PairedCount(0, 320)
         assert actions(registry)[-1] == "release_step"
@@ -139,7 +139,7 @@ def test_counts_are_taken_up_by_another_process(registry: ModelRegistry) -> None
 def test_held_it_counts_on_and_still_rolls_back(registry: ModelRegistry) -> None:
     async def body() -> None:
         ingresses = Ingresses(WELL)
-        driver = ReleaseDriver(NAME, registry.releases, ingresses)
+        driver = ReleaseDriver(NAME, "champion", registry, ingresses)
         registry.releases.start(NAME, 2, actor="ana")
         registry.releases.hold(NAME, actor="ben", reason="holidays")
         await driver.tick(routes(registry))
@@ -153,7 +153,7 @@ def test_held_it_counts_on_and_still_rolls_back(registry: ModelRegistry) -> None
 
 def test_what_a_person_changed_ends_it_and_a_new_gate_holds_it(registry: ModelRegistry) -> None:
     async def body() -> None:
-        driver = ReleaseDriver(NAME, registry.releases, Ingresses(WELL))
+        driver = ReleaseDriver(NAME, "champion", registry, Ingresses(WELL))
         registry.releases.start(NAME, 2, actor="ana")
         registry.lifecycle.set_slot(NAME, "shadow", None, actor="ben")
         await driver.tick(routes(registry))
@@ -174,12 +174,32 @@ def test_what_a_person_changed_ends_it_and_a_new_gate_holds_it(registry: ModelRe
 
 def test_a_replica_that_objects_ends_the_release(registry: ModelRegistry) -> None:
     async def body() -> None:
-        driver = ReleaseDriver(NAME, registry.releases, Ingresses(WELL))
-        assert not await driver.refused(2, "scores are no probabilities")
+        driver = ReleaseDriver(NAME, "champion", registry, Ingresses(WELL))
         registry.releases.start(NAME, 2, actor="ana")
-        assert not await driver.refused(1, "another version")
-        assert await driver.refused(2, "scores are no probabilities")
+        await driver.reject("challenger", 1, "another version", 1)
+        assert "release_rollback" not in actions(registry)
+        await driver.reject("shadow", 2, "scores are no probabilities", 1)
+        last = registry.ledger.events(NAME)[-1]
+        assert (last.action, last.version) == ("release_rollback", 2)
+        assert last.reason.startswith("version 2: scores are no probabilities")
         assert registry.store.resolve(NAME, 2).stage == "archived"
+
+
+def test_a_rejected_version_without_a_release_loses_its_role(registry: ModelRegistry) -> None:
+    async def body() -> None:
+        driver = ReleaseDriver(NAME, "champion", registry, Ingresses(WELL))
+        registry.lifecycle.transition(NAME, 2, "staging", actor="ana")
+        registry.lifecycle.set_slot(NAME, "shadow", 2, actor="ana", weight=0.5)
+        await driver.reject("shadow", 2, "scores are no probabilities", 1)
+        assert registry.lifecycle.state(NAME).aliases.get("shadow") is None
+        registry.point(NAME, "champion", 2, actor="ana", reason="better")
+        other = ReleaseDriver(NAME, "blessed", registry, Ingresses(WELL))
+        await other.reject("champion", 2, "replicas disagree", 1)
+        assert registry.store.resolve(NAME, "champion").version == 2
+        await driver.reject("champion", 2, "replicas disagree", 1)
+        assert registry.store.resolve(NAME, "champion").version == 1
+        last = registry.ledger.events(NAME)[-1]
+        assert (last.actor, last.reason) == ("rollout", "version 2: replicas disagree")
 
     run(body)
 
@@ -189,7 +209,7 @@ def test_counts_are_kept_while_mlflow_is_away(
 ) -> None:
     async def body() -> None:
         some: Counts = {name: (0, 80, 0) for name in WELL}
-        driver = ReleaseDriver(NAME, registry.releases, Ingresses(some))
+        driver = ReleaseDriver(NAME, "champion", registry, Ingresses(some))
         registry.releases.start(NAME, 2, actor="ana")
 
         def away(*_: object) -> None:

@@ -19,11 +19,11 @@ from deployments.errors import DeadlineExceeded, InferenceFailed, RequestError
 from deployments.inference.admission import Backlog, TextCost
 from deployments.inference.dispatcher import Dispatcher
 from deployments.inference.in_flight import InFlight, PendingText, SubmitOptions, Text
-from deployments.inference.spans import Rows, looked_up, rows_by_trace, shared
+from deployments.inference.spans import Rows, looked_up, shared
 from deployments.payloads import RunTexts
 from deployments.predictions import Outcome, Prediction
 from deployments.telemetry.metrics import Metrics
-from deployments.telemetry.spans import Trace
+from deployments.telemetry.spans import Trace, rows_of
 from deployments.versions import ServedVersion
 
 
@@ -108,7 +108,7 @@ class Classifier:
         results: list[Outcome | RequestError | None] = [None] * len(texts)
         keys = [cache_key(model.digest, text) for text in texts]
         waiting = [i for i, key in enumerate(keys) if not self._from_l1(key, i, results)]
-        if rows := rows_by_trace(traces):
+        if rows := rows_of(traces):
             hits = set(range(len(texts))) - set(waiting)
             looked_up("l1", rows, started_s, time.monotonic(), hits)
         sampled = {keys[row]: trace for trace, mine in rows.items() for row in mine}

@@ -12,10 +12,11 @@ from deployments.cache.memory import LruBytes
 from deployments.cache.shared import LevelTwo
 from deployments.inference.admission import Backlog, TextCost
 from deployments.inference.in_flight import Text
-from deployments.inference.spans import HopSpans, Rows, looked_up, queued, rows_by_trace
+from deployments.inference.spans import HopSpans, Rows, looked_up, queued
 from deployments.payloads import Contexts, ModelAnswer, RunTexts, TextBatch
 from deployments.predictions import Outcome, Prediction
 from deployments.telemetry.metrics import Metrics
+from deployments.telemetry.spans import rows_of
 
 # Sending a micro-batch again after a lost replica: Serve routes around it within this time.
 _RETRY_PAUSES_S = (0.05, 0.2, 0.5, 1.0, 2.0)
@@ -49,7 +50,7 @@ class Dispatcher:
     async def run(self, tickets: list[_Ticket]) -> list[Outcome | Exception]:
         """One outcome or error per ticket, in order."""
         results: dict[bytes, Outcome | Exception] = {}
-        traced = rows_by_trace(ticket.item.trace for ticket in tickets)
+        traced = rows_of(ticket.item.trace for ticket in tickets)
         queued(traced, tickets)
         await self._from_l2(tickets, results, traced)
         by_model: dict[str, list[_Ticket]] = {}
@@ -144,7 +145,7 @@ class Dispatcher:
 
     async def _send(self, digest: str, tickets: list[_Ticket]) -> ModelAnswer:
         """One RPC, as a span in every trace that has a text in it."""
-        rows = rows_by_trace(ticket.item.trace for ticket in tickets)
+        rows = rows_of(ticket.item.trace for ticket in tickets)
         if not rows:
             return await self._attempts(digest, tickets, ())
         spans, started = HopSpans(rows, len(tickets)), time.monotonic()

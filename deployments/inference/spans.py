@@ -1,31 +1,22 @@
-"""Spans that a door makes of its sampled texts: cache lookups, the wait, the hop."""
+"""Spans of the texts of sampled requests: cache lookups, the wait in the queue, the RPC."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from deployments.batching.batcher import Ticket
 from deployments.inference.in_flight import Text
 from deployments.payloads import Contexts, ModelAnswer
 from deployments.predictions import Outcome
-from deployments.telemetry.spans import Span, SpanContext, Trace
+from deployments.telemetry.spans import AttributeValue, SpanContext, Trace
 
 Rows = Mapping[Trace, Sequence[int]]
 """Positions of each trace's texts."""
-
-
-def rows_by_trace(traces: Iterable[Trace | None]) -> dict[Trace, list[int]]:
-    """Positions by trace; what is not sampled is left out."""
-    rows: dict[Trace, list[int]] = {}
-    for row, trace in enumerate(traces):
-        if trace is not None:
-            rows.setdefault(trace, []).append(row)
-    return rows
 
 
 def looked_up(level: str, rows: Rows, start_s: float, end_s: float, hits: Collection[int]) -> None:
     """A lookup in one level of the cache."""
     for trace, mine in rows.items():
         found = sum(row in hits for row in mine)
-        facts: dict[str, str | int | float | bool] = {
+        facts: dict[str, AttributeValue] = {
             "sentigraph.cache.level": level,
             "sentigraph.texts": len(mine),
             "sentigraph.cache.hits": found,
@@ -35,7 +26,7 @@ def looked_up(level: str, rows: Rows, start_s: float, end_s: float, hits: Collec
 
 
 def shared(rows: Rows, brought_by: Sequence[Trace | None], start_s: float, end_s: float) -> None:
-    """Texts that others had asked for already; linked to their requests where those are sampled."""
+    """Texts that other requests had asked for; linked to those requests that are sampled."""
     for trace, mine in rows.items():
         others = [brought_by[row] for row in mine if brought_by[row] is not trace]
         if others:
@@ -45,7 +36,7 @@ def shared(rows: Rows, brought_by: Sequence[Trace | None], start_s: float, end_s
 
 
 def queued(rows: Rows, tickets: Sequence[Ticket[Text, Outcome]]) -> None:
-    """The wait in the window, from a request's first text's arrival to its last one's start."""
+    """The wait in the queue: from the arrival of a request's first text to its last one's start."""
     for trace, mine in rows.items():
         end_s = max(tickets[row].started_s or 0.0 for row in mine)
         start_s = min(tickets[row].queued_s for row in mine)
@@ -69,7 +60,7 @@ class HopSpans:
     def end(
         self, start_s: float, end_s: float, answer: ModelAnswer | None, error: str = ""
     ) -> None:
-        """The RPC is over; what the replicas have done comes with its answer."""
+        """Adds the span of the RPC and those that came with its answer."""
         for trace, mine in self._rows.items():
             trace.add(
                 "hop",
@@ -81,6 +72,5 @@ class HopSpans:
                 error=error,
             )
         if answer is not None:
-            spans: tuple[Span, ...] = answer.spans + answer.scores.spans
             for trace in list(self._rows)[:1]:
-                trace.adopt(spans)
+                trace.adopt(answer.spans + answer.scores.spans)

@@ -1,6 +1,7 @@
 """The span of a request as a whole, under the names of OpenTelemetry's conventions."""
 
 from deployments.asgi.exchange import Exchange
+from deployments.telemetry.spans import AttributeValue
 
 
 def end_request(exchange: Exchange) -> None:
@@ -8,9 +9,7 @@ def end_request(exchange: Exchange) -> None:
     trace = exchange.trace
     if trace is None:
         return
-    attributes: dict[str, str | int | float | bool] = {
-        "sentigraph.correlation_id": exchange.correlation_id
-    }
+    attributes: dict[str, AttributeValue] = {"sentigraph.correlation_id": exchange.correlation_id}
     if exchange.scope["type"] == "grpc":
         name = exchange.endpoint.removeprefix("/")
         service, _, method = name.partition("/")

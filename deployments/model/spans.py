@@ -1,4 +1,4 @@
-"""Spans of the model stage: the wait in the window, the engine batch, the engine's run.
+"""Spans of the model stage: the wait in the queue, the engine batch, the engine's run.
 
 An engine batch holds texts of many requests. Each sampled one gets its own ``infer`` span,
 linked to the one ``batch`` span, which is linked to the spans of all of them and lies in the
@@ -16,9 +16,9 @@ _MODEL = "Model"
 
 
 class Waiting(Protocol):
-    """What we ask of a ticket."""
+    """What is read of a ticket."""
 
-    item: Any  # with ``context``: the hop that brought it, if its request is sampled
+    item: Any  # with ``context``: the span of the RPC that brought it, if its request is sampled
     queued_s: float
     started_s: float | None
 
@@ -67,19 +67,12 @@ def engine_spans(
         },
         links=links,
     )
-    spans = {
-        mine[0]: (
-            done(
-                "infer",
-                _MODEL,
-                context,
-                started_s,
-                ended_s,
-                attributes={"sentigraph.texts": len(mine)},
-                links=(batch.context,),
-            ),
+    spans: dict[int, tuple[Span, ...]] = {}
+    for context, mine in sampled.items():
+        count = {"sentigraph.texts": len(mine)}
+        infer = done(
+            "infer", _MODEL, context, started_s, ended_s, attributes=count, links=(batch.context,)
         )
-        for context, mine in sampled.items()
-    }
-    first = sampled[links[0]][0]
-    return spans | {first: (batch, *spans[first])}
+        # The batch lies in the trace of its first request.
+        spans[mine[0]] = (infer,) if spans else (batch, infer)
+    return spans

@@ -2,7 +2,7 @@
 
 from deployments.predictions import AnswerFacts
 from deployments.stream.offsets import Delivery
-from deployments.telemetry.spans import Trace
+from deployments.telemetry.spans import AttributeValue, Trace
 
 
 def end_message(
@@ -10,7 +10,7 @@ def end_message(
 ) -> None:
     """Ends the trace of a message that is acknowledged: its result, or its dead letter."""
     message = delivery.message
-    attributes: dict[str, str | int | float | bool] = {
+    attributes: dict[str, AttributeValue] = {
         "messaging.system": "kafka",
         "messaging.operation.type": "process",
         "messaging.destination.name": message.topic,

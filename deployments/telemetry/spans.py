@@ -1,8 +1,8 @@
 """Spans of sampled requests as plain records, and the W3C trace context that joins them.
 
-A request that is not sampled has no ``Trace``, and each stage looks for one before it does
-anything. What a replica behind a hop has to tell travels back in the answer, as the stage
-times do, so only the doors (ingress, stream) speak with a collector. Nothing here knows
+A request that is not sampled has no ``Trace``, and each stage checks for one before it does
+anything. The spans of the tokenizer and the model come back in their answers, as the stage times
+do, so only the ingress and the stream send spans to a collector. Nothing here depends on
 OpenTelemetry.
 """
 
@@ -11,10 +11,12 @@ import re
 import secrets
 import socket
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import TypedDict, TypeVar, Unpack
 
-Attributes = Mapping[str, str | int | float | bool]
+AttributeValue = str | int | float | bool
+_Sampled = TypeVar("_Sampled")
 
 _TRACEPARENT = re.compile(
     r"(?!ff)(?P<version>[0-9a-f]{2})-(?P<trace>(?!0{32})[0-9a-f]{32})"
@@ -69,15 +71,24 @@ class Span:
     parent_id: int
     start_ns: int
     end_ns: int
-    attributes: Attributes = field(default_factory=dict)
+    attributes: Mapping[str, AttributeValue] = field(default_factory=dict)
     links: tuple[SpanContext, ...] = ()
     kind: str = "internal"
     error: str = ""
     place: tuple[str, str] = ("", "")
 
 
+class SpanFacts(TypedDict, total=False):
+    """The attributes of a ``Span`` that have defaults, as keyword arguments."""
+
+    attributes: Mapping[str, AttributeValue]
+    links: tuple[SpanContext, ...]
+    kind: str
+    error: str
+
+
 def read_traceparent(parent: str | None, state: str | None) -> tuple[bool, SpanContext | None]:
-    """Whether the caller has decided, and its span if that is sampled.
+    """Whether the caller has decided on sampling, and its span if that is sampled.
 
     A malformed header counts as none, as the W3C recommendation asks.
     """
@@ -90,12 +101,15 @@ def read_traceparent(parent: str | None, state: str | None) -> tuple[bool, SpanC
     return True, SpanContext(int(found["trace"], 16), int(found["span"], 16), passed)
 
 
-def rows_of(contexts: Sequence[SpanContext | None]) -> dict[SpanContext, list[int]]:
-    """Positions of each sampled span, in order; one request may have sent many texts."""
-    rows: dict[SpanContext, list[int]] = {}
-    for row, context in enumerate(contexts):
-        if context is not None:
-            rows.setdefault(context, []).append(row)
+def rows_of(sampled: Iterable[_Sampled | None]) -> dict[_Sampled, list[int]]:
+    """Positions of each trace or span, in order; None, for what is not sampled, is left out.
+
+    One request may have sent many texts, so one trace may have many positions.
+    """
+    rows: dict[_Sampled, list[int]] = {}
+    for row, one in enumerate(sampled):
+        if one is not None:
+            rows.setdefault(one, []).append(row)
     return rows
 
 
@@ -112,12 +126,18 @@ def done(
     end_s: float,
     *,
     context: SpanContext | None = None,
-    attributes: Attributes | None = None,
-    links: tuple[SpanContext, ...] = (),
-    kind: str = "internal",
-    error: str = "",
+    **facts: Unpack[SpanFacts],
 ) -> Span:
-    """A finished child of ``parent``; times are of ``time.monotonic`` in this process."""
+    """A finished child of ``parent``.
+
+    Args:
+        name: What was done.
+        deployment: Which deployment did it.
+        parent: The span that it is a part of.
+        start_s: Of ``time.monotonic`` in this process, as ``end_s``.
+        context: Its own; None for a new one.
+        facts: The other attributes of ``Span``.
+    """
     now_ns, now_s = time.time_ns(), time.monotonic()
     return Span(
         name,
@@ -125,30 +145,24 @@ def done(
         parent.span_id,
         now_ns - round((now_s - start_s) * 1e9),
         now_ns - round((now_s - end_s) * 1e9),
-        attributes or {},
-        links,
-        kind,
-        error,
-        (deployment, f"{socket.gethostname()}:{os.getpid()}"),
+        place=(deployment, f"{socket.gethostname()}:{os.getpid()}"),
+        **facts,
     )
 
 
 class Trace:
-    """A sampled request or message under way, and where its spans go. For one event loop.
+    """A sampled request or message in progress. For one event loop.
 
     Attributes:
         context: Of its own span, the parent of all others.
     """
 
     def __init__(
-        self,
-        context: SpanContext,
-        parent_id: int,
-        deployment: str,
-        emit: Callable[[Span], None],
+        self, context: SpanContext, parent_id: int, deployment: str, emit: Callable[[Span], None]
     ) -> None:
+        """Begins it; ``emit`` takes every finished span."""
         self.context = context
-        self._parent_id = parent_id
+        self._parent = SpanContext(context.trace_id, parent_id)
         self._deployment = deployment
         self._emit = emit
 
@@ -159,56 +173,21 @@ class Trace:
         end_s: float,
         *,
         context: SpanContext | None = None,
-        attributes: Attributes | None = None,
-        links: tuple[SpanContext, ...] = (),
-        kind: str = "internal",
-        error: str = "",
+        **facts: Unpack[SpanFacts],
     ) -> None:
-        """Notes a part of the request that is over; arguments as of ``done``."""
-        self._emit(
-            done(
-                name,
-                self._deployment,
-                self.context,
-                start_s,
-                end_s,
-                context=context,
-                attributes=attributes,
-                links=links,
-                kind=kind,
-                error=error,
-            )
-        )
+        """Emits the span of a finished part of the request; arguments as of ``done``."""
+        parent = self.context
+        self._emit(done(name, self._deployment, parent, start_s, end_s, context=context, **facts))
 
     def adopt(self, spans: Iterable[Span]) -> None:
-        """Takes what replicas behind a hop have done."""
+        """Emits spans that came back with an RPC's answer."""
         for span in spans:
             self._emit(span)
 
-    def end(
-        self,
-        name: str,
-        start_s: float,
-        *,
-        kind: str,
-        attributes: Attributes,
-        error: str = "",
-    ) -> None:
-        """The request itself is over."""
-        parent = SpanContext(self.context.trace_id, self._parent_id)
-        self._emit(
-            done(
-                name,
-                self._deployment,
-                parent,
-                start_s,
-                time.monotonic(),
-                context=self.context,
-                attributes=attributes,
-                kind=kind,
-                error=error,
-            )
-        )
+    def end(self, name: str, start_s: float, **facts: Unpack[SpanFacts]) -> None:
+        """Emits the span of the request itself, which ends now."""
+        own, parent, end_s = self.context, self._parent, time.monotonic()
+        self._emit(done(name, self._deployment, parent, start_s, end_s, context=own, **facts))
 
 
 def _new_id(bits: int) -> int:

@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo test test-unit test-cluster lint proto format train bench bench-full bench-cache bench-outages bench-cold bench-gpu abuse clean
+.PHONY: help serve demo test test-unit test-cluster lint docs proto format train bench bench-full bench-cache bench-outages bench-cold bench-gpu abuse clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -36,6 +36,12 @@ lint: $(VENV)/.dev ## ruff, bandit, mypy --strict, layer contracts, serve_config
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/sentigraph lint
+
+docs: $(VENV)/.dev ## write the generated documents and dashboards after a change of settings, errors or metrics
+	$(BIN)/python -m configs.reference > docs/settings.md
+	$(BIN)/python -m deployments.error_codes > docs/errors.md
+	$(BIN)/python -m monitoring.reference > docs/metrics.md
+	$(BIN)/python -m monitoring.dashboards
 
 proto: $(VENV)/.dev ## compile the gRPC messages after a change of the .proto
 	$(BIN)/python -m grpc_tools.protoc -Ideployments/oip \

@@ -1,4 +1,4 @@
-"""A board as Grafana's JSON, through Grafana's own SDK; nothing here knows what is shown."""
+"""A board as Grafana's JSON, by Grafana's own SDK."""
 
 import json
 from typing import Any
@@ -18,11 +18,11 @@ _COLUMNS = 24
 
 
 def content(board: Board) -> str:
-    """The file's text; the same for the same board, with a newline at the end."""
+    """The JSON text of a board; equal boards give equal texts."""
     made = (
         build.Dashboard(board.title)
         .uid(f"{UID_PREFIX}{board.name}")
-        .description(board.says)
+        .description(board.description)
         .tags([TAG])
         .editable()
         .refresh("30s")
@@ -105,7 +105,7 @@ def _panel(panel: Panel, place: _Places) -> stat.Panel | timeseries.Panel:
     (
         made.id(place.take_id())
         .title(panel.title)
-        .description(panel.says)
+        .description(panel.description)
         .datasource(_SOURCE)
         .grid_pos(place.take(panel.width, height))
         .unit(panel.unit)

@@ -1,4 +1,4 @@
-"""What a dashboard is made of: queries in panels, panels in rows. Plain records, no Grafana."""
+"""Plain records of a dashboard: queries in panels, panels in rows; without Grafana."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ LINES_HEIGHT = 8
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """One expression, and the name of each line that it draws: ``{{label}}`` is filled in."""
+    """One expression, and the name of its lines; Grafana fills in ``{{label}}``."""
 
     expr: str
     legend: str = ""
@@ -17,11 +17,11 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One picture.
+    """One graph or number.
 
     Attributes:
         title: Unique on its dashboard.
-        says: What is shown, and what to do when it looks wrong.
+        description: What is shown, and what to do when it looks wrong.
         queries: Drawn together, in one unit.
         unit: Grafana's name of the unit.
         limits: Rising values from which it is orange and red, or red alone where one is given.
@@ -33,7 +33,7 @@ class Panel:
     """
 
     title: str
-    says: str
+    description: str
     queries: tuple[Query, ...]
     unit: str = "short"
     limits: tuple[float, ...] = ()
@@ -59,7 +59,7 @@ class Board:
     Attributes:
         name: Of its file; with ``sentigraph-`` before it, its uid in Grafana.
         title: As a person finds it.
-        says: Which question it answers.
+        description: Which question it answers.
         numbers: The first row: single values, good or bad at a glance.
         rows: What explains them.
         deployment_of: A series whose ``deployment`` label can be chosen; empty: no choice.
@@ -67,7 +67,7 @@ class Board:
 
     name: str
     title: str
-    says: str
+    description: str
     numbers: tuple[Panel, ...]
     rows: tuple[Row, ...]
     deployment_of: str = ""
@@ -81,7 +81,7 @@ class Board:
 
 def number(
     title: str,
-    says: str,
+    description: str,
     expr: str,
     unit: str = "short",
     limits: tuple[float, ...] = (),
@@ -89,13 +89,25 @@ def number(
     low_is_bad: bool = False,
 ) -> Panel:
     """A single value of the first row."""
+    queries = (Query(expr),)
     return Panel(
-        title,
-        says,
-        (Query(expr),),
-        unit,
-        limits,
-        low_is_bad=low_is_bad,
-        is_stat=True,
-        width=STAT_WIDTH,
+        title, description, queries, unit, limits, low_is_bad, is_stat=True, width=STAT_WIDTH
     )
+
+
+def lines(
+    title: str,
+    description: str,
+    *queries: Query,
+    unit: str = "short",
+    limits: tuple[float, ...] = (),
+    stacked: bool = False,
+    maximum: float | None = None,
+) -> Panel:
+    """Lines over time; arguments as of ``Panel``."""
+    return Panel(title, description, queries, unit, limits, stacked=stacked, maximum=maximum)
+
+
+def row(title: str, *panels: Panel) -> Row:
+    """Panels under a heading."""
+    return Row(title, panels)

@@ -1,14 +1,14 @@
-"""The few PromQL expressions that the panels are made of.
+"""The PromQL expressions of the panels.
 
-Every series carries the chosen namespace and stands before a brace, so ``series_in`` finds
-exactly the names that an expression asks for.
+Every series carries the chosen namespace and stands before a brace, by which ``series_in`` finds
+the names that an expression selects.
 """
 
 import re
 
 SCOPE = 'namespace=~"$namespace"'
 RATE_WINDOW = "$__rate_interval"
-# What Grafana puts in, for who evaluates an expression without it.
+# Values for an expression that is evaluated without Grafana.
 PLAIN_VALUES = {"$__rate_interval": "1m", "$namespace": ".*", "$deployment": ".*"}
 _SELECTED = re.compile(r"([a-zA-Z_:][\w:]*)\{")
 

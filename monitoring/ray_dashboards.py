@@ -20,6 +20,6 @@ def files(folder: Path) -> Iterator[tuple[Path, str]]:
         # Ray leaves the files open that it reads its templates from.
         with warnings.catch_warnings(action="ignore", category=ResourceWarning):
             made, _ = make()
-        # Without blanks: 220 kB otherwise, and nobody edits them here.
+        # Without blanks, which would add 220 kB: they are not edited here.
         text = json.dumps(json.loads(made), separators=(",", ":"), sort_keys=True)
         yield folder / f"{name}.json", text + "\n"

@@ -69,11 +69,11 @@ class ApprovalRequired(RegistryError, status=403):
 
 
 class Conflict(RegistryError, status=409):
-    """Someone else changed the same thing meanwhile, or the caller looked at an old state."""
+    """The same thing was changed at the same time, or the caller has an old state."""
 
 
 class StaleRevision(Conflict, status=412):
-    """The caller has looked at an older state than the one that stands."""
+    """The caller has an older state than the present one."""
 
 
 class TooLarge(RegistryError, status=413, code="E2008"):
@@ -81,7 +81,7 @@ class TooLarge(RegistryError, status=413, code="E2008"):
 
 
 class UnsupportedFormat(RegistryError, status=415, code="E2008"):
-    """A model format that is not stored here; the message says why and what to use."""
+    """A model format that is not stored here; the message names the reason and an alternative."""
 
 
 class BackendUnavailable(RegistryError, status=503):

@@ -1,9 +1,9 @@
-"""What every log line says besides its message: the specification's fields.
+"""Adds the specification's fields to every log line.
 
-Serve's JSON formatter writes whatever a record carries. So filters on its loggers give each
-line the service and the deployment, and, while a request is worked on, its correlation id and,
-if it is sampled, its trace. Not on its handlers: those are made anew when a deployment's logging
-is configured again, as after ``serve deploy``.
+Serve's JSON formatter writes every attribute of a record. Filters on its loggers add the service
+and the deployment and, during a request, its correlation id and, if it is sampled, its trace.
+The filters are not on its handlers, because Serve replaces those when a deployment's logging is
+configured again, as after ``serve deploy``.
 """
 
 import logging
@@ -18,7 +18,7 @@ from deployments.telemetry.spans import Trace
 
 
 class LoggedRequest(Protocol):
-    """What identifies the request that a line belongs to."""
+    """The request that a line belongs to."""
 
     @property
     def correlation_id(self) -> str:
@@ -36,7 +36,7 @@ REQUEST: ContextVar[LoggedRequest | None] = ContextVar("sentigraph_request", def
 
 
 def add_request_fields(fields: MutableMapping[str, Any], request: LoggedRequest) -> None:
-    """Adds what the lines of one request have."""
+    """Adds the fields of one request."""
     fields["correlation_id"] = request.correlation_id
     if request.trace is not None:
         fields["trace_id"] = f"{request.trace.context.trace_id:032x}"
@@ -44,14 +44,14 @@ def add_request_fields(fields: MutableMapping[str, Any], request: LoggedRequest)
 
 
 class LogFields(logging.Filter):
-    """Adds the fields to records and has them written at once; lets all of them pass."""
+    """Adds the fields to every record and has it written at once."""
 
     def __init__(self, service: Mapping[str, str]) -> None:
         super().__init__()
         self._service = service
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Called once for each record, in whatever thread logs it."""
+        """Called once for each record, in the thread that logs it; always True."""
         for handler in _SERVE.handlers:
             if isinstance(handler, MemoryHandler):
                 handler.flushLevel = logging.INFO
@@ -74,10 +74,10 @@ def add_log_fields(service: str, component: str) -> dict[str, str]:
     """Gives the fields to every line that this replica writes through Serve's logger.
 
     In throughput mode Serve keeps up to a thousand lines in memory, for its line per request.
-    Ours go elsewhere (``access_log.py``), so what is left is rare and is written at once.
+    Ours are written elsewhere (``access_log.py``), so the rest are few and are written at once.
 
     Returns:
-        Those that are the same in all lines.
+        The fields that are the same in all lines.
     """
     fields = {"service": service, "version": version("sentigraph"), "component": component}
     # A logger's filters see only what is logged to it by name, not what its children hand up.

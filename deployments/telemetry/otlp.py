@@ -1,7 +1,8 @@
-"""Finished spans → a collector, as OTLP over gRPC or HTTP, in a thread of its own.
+"""Sends finished spans to a collector, as OTLP over gRPC or HTTP, in a thread of its own.
 
-OpenTelemetry's SDK gathers, encodes, sends and repeats. Around it: a bound that counts what it
-drops, and silence, for a collector that is away must neither slow a request nor fill a log.
+OpenTelemetry's SDK collects, encodes, sends and retries. This module adds a bound that counts
+dropped spans and keeps the SDK's log silent: a collector that is away must neither slow a request
+nor fill a log.
 """
 
 import functools
@@ -41,10 +42,10 @@ class BackgroundSpanExporter:
         """Starts the thread.
 
         Args:
-            config: Where to, and how many may wait.
+            config: The collector's address and how many spans may wait.
             spans: Counts by ``result``: exported, dropped, failed.
         """
-        # It logs every attempt to reach a collector; ``_Counted`` says it once.
+        # It logs every attempt to reach a collector; ``_Counted`` logs the first failure.
         logging.getLogger("opentelemetry").setLevel(logging.CRITICAL)
         tracing = config.tracing
         self._service = config.server.service_name
@@ -71,7 +72,7 @@ class BackgroundSpanExporter:
         self._processor.on_end(self._readable(span))
 
     def close(self) -> None:
-        """Sends what waits; gives up after two seconds."""
+        """Sends the waiting spans; gives up after two seconds."""
         # The SDK would wait half a minute for a collector that is away.
         closing = threading.Thread(target=self._processor.shutdown, daemon=True)
         closing.start()
@@ -111,7 +112,7 @@ class BackgroundSpanExporter:
 
 
 class _Counted(SpanExporter):
-    """An exporter whose results are counted, and whose failures are told once."""
+    """An exporter that counts results and logs the first of a run of failures."""
 
     def __init__(self, exporter: SpanExporter, sent: Callable[[int, str], None]) -> None:
         self._exporter = exporter
@@ -119,7 +120,7 @@ class _Counted(SpanExporter):
         self._failing = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        """Sends spans; returns when they are there or given up."""
+        """Sends spans; returns when they have arrived or failed."""
         result = SpanExportResult.FAILURE
         try:
             result = self._exporter.export(spans)

@@ -1,8 +1,8 @@
-"""The metrics of one ingress replica → Ray's own metrics, so that one scrape of a pod has all.
+"""Copies a replica's metrics to Ray's own, so that one scrape of a pod has all of them.
 
-``/api/v1/metrics`` is the page of whichever replica answers. Ray's agent gathers what every
-process of its node has and labels it with the replica, so a copy there is complete. Copied
-every few seconds instead of counted twice: a request costs nothing more.
+``/api/v1/metrics`` shows the replica that answers. Ray's agent collects the metrics of every
+process on its node and labels them with the replica, so the copies are complete. Copying every
+few seconds costs a request nothing; counting twice would.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ INTERVAL_S = 10.0
 
 
 class Gauge(Protocol):
-    """What Ray's gauge is here."""
+    """The part of Ray's gauge that is used."""
 
     def set(self, value: float, tags: dict[str, str] | None = None) -> None:
         """Sets one series."""
@@ -33,7 +33,7 @@ class RayMetricsExporter:
     """
 
     def __init__(self, registry: CollectorRegistry, make: MakeGauge) -> None:
-        """Makes a mirror.
+        """Copies nothing yet.
 
         Args:
             registry: Read at each copy.
@@ -47,8 +47,8 @@ class RayMetricsExporter:
     def copy(self) -> int:
         """Copies all samples; returns how many.
 
-        A series that is gone since the last copy becomes 0: Ray's gauges cannot forget one, and a
-        version that was let go or a partition of somebody else must not look alive.
+        A series that no longer exists becomes 0: Ray's gauges cannot drop one, and an unloaded
+        version or a partition of another replica must not look alive.
         """
         copied = set()
         for family in self._registry.collect():
@@ -69,7 +69,7 @@ class RayMetricsExporter:
         return len(copied)
 
     async def run(self, interval_s: float = INTERVAL_S) -> None:
-        """Copies for ever; cancel it to stop."""
+        """Copies every ``interval_s`` until it is cancelled."""
         while True:
             self.copy()
             await asyncio.sleep(interval_s)

@@ -1,7 +1,7 @@
-"""Which requests and messages are traced, decided once, at the door.
+"""Decides once, where a request or message comes in, whether it is traced.
 
-    door ─▶ Tracer.begin ─▶ Trace, or None ─▶ Classifier ─▶ Hop ─▶ Tokenizer ─▶ Model
-                              └──────────────── spans ◀────────────────────────────┘
+    ingress, stream ─▶ Tracer.begin ─▶ Trace or None ─▶ Dispatcher ─▶ Tokenizer ─▶ Model
+                                         └────────────── spans ◀────────────────────┘
 
 A caller's ``traceparent`` decides; without one, chance does. ``otlp.py``, which sends the
 spans, is imported only where tracing is on.
@@ -19,7 +19,7 @@ _API = "/api/v1"
 
 
 class Tracer:
-    """Begins the traces of one door. One instance per replica."""
+    """Begins the traces of one replica."""
 
     def __init__(
         self,
@@ -33,8 +33,8 @@ class Tracer:
         """Makes a tracer.
 
         Args:
-            config: How much, and what not.
-            deployment: Whose spans these are.
+            config: The share to sample and the paths to leave out.
+            deployment: The name that its spans carry.
             emit: Takes every finished span; must not block.
             close: Sends what is left.
             chance: From 0 to below 1.
@@ -47,10 +47,10 @@ class Tracer:
         self.close = close
 
     def begin(self, path: str, header: Callable[[str], str | None]) -> Trace | None:
-        """The trace of what just came in; None if it is not sampled.
+        """The trace of a request or message; None if it is not sampled.
 
         Args:
-            path: Of the request; or the topic.
+            path: Of the request; of a message, the topic.
             header: Gives the value of one of its headers.
         """
         parent = header("traceparent")
@@ -76,7 +76,7 @@ class Tracer:
 
 
 def open_tracer(config: AppConfig, deployment: str, metrics: Metrics) -> Tracer | None:
-    """The tracer of a door; None where tracing is off."""
+    """The tracer of an ingress or stream replica; None where tracing is off."""
     if not config.tracing.enabled:
         return None
     # A third of a second of imports that replicas without tracing do not need.

@@ -1,7 +1,8 @@
 """Does planning by cost pay: batches, padding, and costs against what was predicted."""
 
-from monitoring.panels import Board, Panel, Query, Row, number
+from monitoring.panels import Board, Query, lines, number, row
 from monitoring.promql import mean, quantile, rate
+from monitoring.queries import quantiles
 
 _ROWS = "sentiment_batch_rows"
 _PADDING = "sentiment_batch_padding_ratio"
@@ -12,7 +13,7 @@ _TOKENS = "sentiment_tokens_total"
 BOARD = Board(
     name="batching",
     title="sentigraph: batching and cost",
-    says="Are engines kept busy with few padded cells, and do the measured costs hold?",
+    description="Are engines kept busy with few padded cells, and do the measured costs hold?",
     numbers=(
         number(
             "Tokens",
@@ -54,76 +55,62 @@ BOARD = Board(
         ),
     ),
     rows=(
-        Row(
+        row(
             "Batches",
-            (
-                Panel(
-                    "Texts in an engine batch",
-                    "All at 1 under load on a GPU: the cost surface was measured wrong, or "
-                    "`batching.max_batch_texts` is 1.",
-                    (
-                        Query(mean(_ROWS), "mean"),
-                        Query(quantile(0.5, _ROWS), "p50"),
-                        Query(quantile(0.95, _ROWS), "p95"),
-                    ),
-                ),
-                Panel(
-                    "Engine batches a second",
-                    "With the texts in each: the throughput.",
-                    (
-                        Query(rate(f"{_ROWS}_count"), "batches"),
-                        Query(rate(f"{_ROWS}_sum"), "texts"),
-                    ),
-                    "cps",
-                ),
-                Panel(
-                    "Padding",
-                    "Share of the cells of engine batches.",
-                    (
-                        Query(mean(_PADDING), "mean"),
-                        Query(quantile(0.95, _PADDING), "p95"),
-                    ),
-                    "percentunit",
-                    (0.3,),
-                    maximum=1.0,
-                ),
-                Panel(
-                    "Texts in one RPC",
-                    "The window takes what has come while the last hop was in flight; it grows "
-                    "with the load by itself.",
-                    (
-                        Query(mean("sentiment_hop_texts"), "mean"),
-                        Query(quantile(0.95, "sentiment_hop_texts"), "p95"),
-                    ),
-                ),
+            lines(
+                "Texts in an engine batch",
+                "All at 1 under load on a GPU: the cost surface was measured wrong, or "
+                "`batching.max_batch_texts` is 1.",
+                Query(mean(_ROWS), "mean"),
+                Query(quantile(0.5, _ROWS), "p50"),
+                Query(quantile(0.95, _ROWS), "p95"),
+            ),
+            lines(
+                "Engine batches a second",
+                "With the texts in each: the throughput.",
+                Query(rate(f"{_ROWS}_count"), "batches"),
+                Query(rate(f"{_ROWS}_sum"), "texts"),
+                unit="cps",
+            ),
+            lines(
+                "Padding",
+                "Share of the cells of engine batches.",
+                Query(mean(_PADDING), "mean"),
+                Query(quantile(0.95, _PADDING), "p95"),
+                unit="percentunit",
+                limits=(0.3,),
+                maximum=1.0,
+            ),
+            lines(
+                "Texts in one RPC",
+                "The window takes what has come while the last hop was in flight; it grows "
+                "with the load by itself.",
+                Query(mean("sentiment_hop_texts"), "mean"),
+                Query(quantile(0.95, "sentiment_hop_texts"), "p95"),
             ),
         ),
-        Row(
+        row(
             "Cost",
-            (
-                Panel(
-                    "Actual over predicted duration",
-                    "1 is exact. p95 far above the mean: single batches are disturbed. All of "
-                    "them: threads and cores do not match (`sentigraph doctor`).",
-                    (
-                        Query(mean(_ERROR), "mean"),
-                        Query(quantile(0.05, _ERROR), "p5"),
-                        Query(quantile(0.95, _ERROR), "p95"),
-                    ),
-                    limits=(1.5,),
-                ),
-                Panel(
-                    "Duration of engine batches",
-                    "Rises with batch size; rising at equal size means slower cores.",
-                    tuple(Query(quantile(q, _INFERENCE), f"p{q * 100:g}") for q in (0.5, 0.95)),
-                    "s",
-                ),
-                Panel(
-                    "Tokens a second",
-                    "Falls while requests rise: texts became shorter, or the cache answers.",
-                    (Query(rate(_TOKENS), "tokens"),),
-                    "cps",
-                ),
+            lines(
+                "Actual over predicted duration",
+                "1 is exact. p95 far above the mean: single batches are disturbed. All of "
+                "them: threads and cores do not match (`sentigraph doctor`).",
+                Query(mean(_ERROR), "mean"),
+                Query(quantile(0.05, _ERROR), "p5"),
+                Query(quantile(0.95, _ERROR), "p95"),
+                limits=(1.5,),
+            ),
+            lines(
+                "Duration of engine batches",
+                "Rises with batch size; rising at equal size means slower cores.",
+                *quantiles(_INFERENCE, (0.5, 0.95)),
+                unit="s",
+            ),
+            lines(
+                "Tokens a second",
+                "Falls while requests rise: texts became shorter, or the cache answers.",
+                Query(rate(_TOKENS), "tokens"),
+                unit="cps",
             ),
         ),
     ),

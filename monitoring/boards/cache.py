@@ -1,7 +1,8 @@
 """What is answered without the model, and whether the shared level pays."""
 
-from monitoring.panels import Board, Panel, Query, Row, number
+from monitoring.panels import Board, Query, lines, number, row
 from monitoring.promql import rate, series, share, total
+from monitoring.queries import rates
 
 _LOOKUPS = "sentiment_cache_lookups_total"
 _WRITES = "sentiment_cache_writes_total"
@@ -14,7 +15,7 @@ _BREAKERS = 'dependency=~"cache_.+"'
 BOARD = Board(
     name="cache",
     title="sentigraph: cache",
-    says="What is answered without the model, and does the shared level pay?",
+    description="What is answered without the model, and does the shared level pay?",
     numbers=(
         number(
             "Answered without the model",
@@ -51,67 +52,58 @@ BOARD = Board(
         ),
     ),
     rows=(
-        Row(
+        row(
             "Lookups",
-            (
-                Panel(
-                    "Level one",
-                    "hit: known. shared: another request computes the same text. miss: on to "
-                    "level two.",
-                    (Query(rate(_LOOKUPS, _L1, by="result"), "{{result}}"),),
-                    "cps",
-                    stacked=True,
-                ),
-                Panel(
-                    "Level two",
-                    "skipped: it would not have paid. error, breaker: Redis is slow or away; "
-                    "serving goes on without it.",
-                    (Query(rate(_LOOKUPS, _L2, by="result"), "{{result}}"),),
-                    "cps",
-                    stacked=True,
-                ),
-                Panel(
-                    "Level two: hits against break-even",
-                    "Hits above break-even save compute. Far below it for days: turn level two "
-                    "off (`cache.l2`).",
-                    (
-                        Query(_l2_hits, "hits"),
-                        Query(_break_even, "break-even"),
-                    ),
-                    "percentunit",
-                    maximum=1.0,
-                ),
+            lines(
+                "Level one",
+                "hit: known. shared: another request computes the same text. miss: on to "
+                "level two.",
+                rates(_LOOKUPS, _L1, by="result"),
+                unit="cps",
+                stacked=True,
+            ),
+            lines(
+                "Level two",
+                "skipped: it would not have paid. error, breaker: Redis is slow or away; "
+                "serving goes on without it.",
+                rates(_LOOKUPS, _L2, by="result"),
+                unit="cps",
+                stacked=True,
+            ),
+            lines(
+                "Level two: hits against break-even",
+                "Hits above break-even save compute. Far below it for days: turn level two "
+                "off (`cache.l2`).",
+                Query(_l2_hits, "hits"),
+                Query(_break_even, "break-even"),
+                unit="percentunit",
+                maximum=1.0,
             ),
         ),
-        Row(
+        row(
             "Upkeep",
-            (
-                Panel(
-                    "Entries written to level two",
-                    "error or dropped above a tenth: Redis is slow, or the queue of writes is "
-                    "full.",
-                    (Query(rate(_WRITES, by="result"), "{{result}}"),),
-                    "cps",
-                    stacked=True,
+            lines(
+                "Entries written to level two",
+                "error or dropped above a tenth: Redis is slow, or the queue of writes is full.",
+                rates(_WRITES, by="result"),
+                unit="cps",
+                stacked=True,
+            ),
+            lines(
+                "Memory of level one",
+                "Of each ingress. Flat at its limit is normal.",
+                Query(total("sentiment_cache_bytes", by="replica"), "{{replica}}"),
+                unit="bytes",
+            ),
+            lines(
+                "Breakers",
+                "0 in use, 1 left alone, 0.5 while it is tried again.",
+                Query(
+                    f"max by (dependency) ({series('sentiment_breaker_open', _BREAKERS)})",
+                    "{{dependency}}",
                 ),
-                Panel(
-                    "Memory of level one",
-                    "Of each ingress. Flat at its limit is normal.",
-                    (Query(total("sentiment_cache_bytes", by="replica"), "{{replica}}"),),
-                    "bytes",
-                ),
-                Panel(
-                    "Breakers",
-                    "0 in use, 1 left alone, 0.5 while it is tried again.",
-                    (
-                        Query(
-                            f"max by (dependency) ({series('sentiment_breaker_open', _BREAKERS)})",
-                            "{{dependency}}",
-                        ),
-                    ),
-                    limits=(0.5,),
-                    maximum=1.0,
-                ),
+                limits=(0.5,),
+                maximum=1.0,
             ),
         ),
     ),

@@ -1,7 +1,8 @@
 """Which version answers, whether versions agree, and whether people do."""
 
-from monitoring.panels import Board, Panel, Query, Row, number
+from monitoring.panels import Board, Query, lines, number, row
 from monitoring.promql import mean, or_zero, quantile, rate, rose, series, share
+from monitoring.queries import quantiles, rates
 
 _INFO = "sentiment_model_version_info"
 _SCORE = "sentiment_prediction_score"
@@ -22,7 +23,7 @@ def _of_both(result: str) -> str:
 BOARD = Board(
     name="models",
     title="sentigraph: model versions and releases",
-    says="Which version answers, does the next one agree with it, and do people?",
+    description="Which version answers, does the next one agree with it, and do people?",
     numbers=(
         number(
             "Served champion",
@@ -67,92 +68,75 @@ BOARD = Board(
         ),
     ),
     rows=(
-        Row(
+        row(
             "Versions",
-            (
-                Panel(
-                    "Replicas by live version",
-                    "A release is a step from one line to the next within seconds. Two lines "
-                    "side by side: some replicas have not followed.",
-                    (
-                        Query(
-                            f"count by (name, version) ({series(_INFO)} == 1)",
-                            "{{name}} {{version}}",
-                        ),
-                    ),
-                    stacked=True,
+            lines(
+                "Replicas by live version",
+                "A release is a step from one line to the next within seconds. Two lines "
+                "side by side: some replicas have not followed.",
+                Query(f"count by (name, version) ({series(_INFO)} == 1)", "{{name}} {{version}}"),
+                stacked=True,
+            ),
+            lines(
+                "Served beside registered",
+                "By role; 0 where no version has it. Lines that stay apart: the change of an "
+                "alias did not reach the ingresses (alert ServingDrift).",
+                Query(f"max by (role) ({series(_SERVING)})", "{{role}} served"),
+                Query(f"max by (role) ({series(_REGISTERED)})", "{{role}} registered"),
+            ),
+            lines(
+                "Share of each label",
+                "Moves slowly with what people write; a step at a release means another "
+                "model, a step without one other texts.",
+                Query(
+                    f"{rate(_PREDICTIONS, by='label')} / on () group_left () {rate(_PREDICTIONS)}",
+                    "{{label}}",
                 ),
-                Panel(
-                    "Served beside registered",
-                    "By role; 0 where nobody has it. Lines that stay apart: the change of an alias "
-                    "did not reach whoever answers (alert ServingDrift).",
-                    (
-                        Query(f"max by (role) ({series(_SERVING)})", "{{role}} served"),
-                        Query(f"max by (role) ({series(_REGISTERED)})", "{{role}} registered"),
-                    ),
-                ),
-                Panel(
-                    "Share of each label",
-                    "Moves slowly with what people write; a step at a release means another "
-                    "model, a step without one other texts.",
-                    (
-                        Query(
-                            f"{rate(_PREDICTIONS, by='label')} / on () group_left () "
-                            f"{rate(_PREDICTIONS)}",
-                            "{{label}}",
-                        ),
-                    ),
-                    "percentunit",
-                    stacked=True,
-                    maximum=1.0,
-                ),
-                Panel(
-                    "Score of the predicted label",
-                    "p5 shows the doubtful texts. Falling for weeks: time to train again.",
-                    (
-                        Query(mean(_SCORE), "mean"),
-                        Query(quantile(0.05, _SCORE), "p5"),
-                        Query(quantile(0.5, _SCORE), "p50"),
-                    ),
-                    "percentunit",
-                    maximum=1.0,
-                ),
+                unit="percentunit",
+                stacked=True,
+                maximum=1.0,
+            ),
+            lines(
+                "Score of the predicted label",
+                "p5 shows the doubtful texts. Falling for weeks: time to train again.",
+                Query(mean(_SCORE), "mean"),
+                Query(quantile(0.05, _SCORE), "p5"),
+                Query(quantile(0.5, _SCORE), "p50"),
+                unit="percentunit",
+                maximum=1.0,
             ),
         ),
-        Row(
+        row(
             "Shadow and feedback",
-            (
-                Panel(
-                    "Texts that the shadow was asked",
-                    "skipped: it has no time, which costs callers nothing. failed: it cannot "
-                    "answer; the release rolls back.",
-                    (Query(rate(_SHADOWED, by="result"), "{{result}}"),),
-                    "cps",
-                    stacked=True,
-                ),
-                Panel(
-                    "Agreement of the shadow",
-                    "Same and other labels a second.",
-                    (Query(rate(_SAME), "same label"), Query(rate(_OTHER), "other label")),
-                    "cps",
-                    stacked=True,
-                ),
-                Panel(
-                    "Duration of shadow answers",
-                    "Beside the champion's on the serving dashboard: a slower candidate shows "
-                    "here first.",
-                    tuple(
-                        Query(quantile(q, _SHADOW_SECONDS), f"p{q * 100:g}") for q in (0.5, 0.95)
-                    ),
-                    "s",
-                ),
-                Panel(
-                    "Feedback",
-                    "Answers that a person judged, a minute.",
-                    (Query(f"60 * {rate(_FEEDBACK, by='result')}", "{{result}}"),),
-                    "cpm",
-                    stacked=True,
-                ),
+            lines(
+                "Texts that the shadow was asked",
+                "skipped: it has no time, which costs callers nothing. failed: it cannot "
+                "answer; the release rolls back.",
+                rates(_SHADOWED, by="result"),
+                unit="cps",
+                stacked=True,
+            ),
+            lines(
+                "Agreement of the shadow",
+                "Same and other labels a second.",
+                Query(rate(_SAME), "same label"),
+                Query(rate(_OTHER), "other label"),
+                unit="cps",
+                stacked=True,
+            ),
+            lines(
+                "Duration of shadow answers",
+                "Beside the champion's on the serving dashboard: a slower candidate shows "
+                "here first.",
+                *quantiles(_SHADOW_SECONDS, (0.5, 0.95)),
+                unit="s",
+            ),
+            lines(
+                "Feedback",
+                "Answers that a person judged, a minute.",
+                Query(f"60 * {rate(_FEEDBACK, by='result')}", "{{result}}"),
+                unit="cpm",
+                stacked=True,
             ),
         ),
     ),

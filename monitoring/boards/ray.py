@@ -1,7 +1,8 @@
 """The cluster below: Ray Serve's replicas and queues, Ray's nodes, processes and objects."""
 
-from monitoring.panels import Board, Panel, Query, Row, number
-from monitoring.promql import quantile, rate, series, total
+from monitoring.panels import Board, Query, lines, number, row
+from monitoring.promql import quantile, series, total
+from monitoring.queries import rates
 
 _OF = 'deployment=~"$deployment"'
 _PROCESSING = "ray_serve_deployment_processing_latency_ms"
@@ -11,7 +12,7 @@ _STARTS = "ray_serve_deployment_replica_starts_total"
 BOARD = Board(
     name="ray",
     title="sentigraph: Ray",
-    says="Are there enough replicas, are they healthy, and do the nodes have room?",
+    description="Are there enough replicas, are they healthy, and do the nodes have room?",
     deployment_of=_STARTS,
     numbers=(
         number(
@@ -31,11 +32,7 @@ BOARD = Board(
             "What autoscaling aims at.",
             total("ray_serve_autoscaling_target_replicas", _OF),
         ),
-        number(
-            "Nodes",
-            "Active in the cluster.",
-            total("ray_cluster_active_nodes"),
-        ),
+        number("Nodes", "Active in the cluster.", total("ray_cluster_active_nodes")),
         number(
             "CPU",
             "Mean over nodes. Above 90 % for long: replicas wait for cores.",
@@ -52,140 +49,105 @@ BOARD = Board(
         ),
     ),
     rows=(
-        Row(
+        row(
             "Deployments",
-            (
-                Panel(
-                    "Calls of replicas",
-                    "Micro-batches, not texts: each call carries many.",
-                    (
-                        Query(
-                            rate(_CALLS, _OF, by="deployment"),
-                            "{{deployment}}",
-                        ),
-                    ),
-                    "reqps",
+            lines(
+                "Calls of replicas",
+                "Micro-batches, not texts: each call carries many.",
+                rates(_CALLS, _OF, by="deployment"),
+                unit="reqps",
+            ),
+            lines(
+                "Duration of calls, p95",
+                "Inside the replica.",
+                Query(quantile(0.95, _PROCESSING, _OF, by="deployment"), "{{deployment}}"),
+                unit="ms",
+            ),
+            lines(
+                "Calls in work and waiting",
+                "Waiting above 0 for long: replicas are at `max_ongoing_requests`.",
+                Query(
+                    total("ray_serve_replica_processing_queries", _OF, by="deployment"),
+                    "{{deployment}} in work",
                 ),
-                Panel(
-                    "Duration of calls, p95",
-                    "Inside the replica.",
-                    (Query(quantile(0.95, _PROCESSING, _OF, by="deployment"), "{{deployment}}"),),
-                    "ms",
-                ),
-                Panel(
-                    "Calls in work and waiting",
-                    "Waiting above 0 for long: replicas are at `max_ongoing_requests`.",
-                    (
-                        Query(
-                            total("ray_serve_replica_processing_queries", _OF, by="deployment"),
-                            "{{deployment}} in work",
-                        ),
-                        Query(
-                            total("ray_serve_deployment_queued_queries", _OF, by="deployment"),
-                            "{{deployment}} waiting",
-                        ),
-                    ),
-                ),
-                Panel(
-                    "Replicas wanted",
-                    "Beside the healthy ones: a gap that stays is a pod that finds no place.",
-                    (
-                        Query(
-                            total("ray_serve_autoscaling_target_replicas", _OF, by="deployment"),
-                            "{{deployment}} wanted",
-                        ),
-                        Query(
-                            total("ray_serve_deployment_replica_healthy", _OF, by="deployment"),
-                            "{{deployment}} healthy",
-                        ),
-                    ),
-                ),
-                Panel(
-                    "Replicas started",
-                    "Each counts itself once, so those alive and lately gone. Crashes are what the "
-                    "controller counts: alert ReplicaCrashLoop, `sentigraph status`.",
-                    (Query(f"sum by (deployment) ({series(_STARTS, _OF)})", "{{deployment}}"),),
-                ),
-                Panel(
-                    "Event loop delay, p95",
-                    "Of replicas. Above 50 ms the process is short of CPU, or something blocks.",
-                    (
-                        Query(
-                            quantile(
-                                0.95,
-                                "ray_serve_event_loop_scheduling_latency_ms",
-                                by="deployment",
-                            ),
-                            "{{deployment}}",
-                        ),
-                    ),
-                    "ms",
-                    (50.0,),
+                Query(
+                    total("ray_serve_deployment_queued_queries", _OF, by="deployment"),
+                    "{{deployment}} waiting",
                 ),
             ),
+            lines(
+                "Replicas wanted",
+                "Beside the healthy ones: a gap that stays is a pod that finds no place.",
+                Query(
+                    total("ray_serve_autoscaling_target_replicas", _OF, by="deployment"),
+                    "{{deployment}} wanted",
+                ),
+                Query(
+                    total("ray_serve_deployment_replica_healthy", _OF, by="deployment"),
+                    "{{deployment}} healthy",
+                ),
+            ),
+            lines(
+                "Replicas started",
+                "Each counts itself once, so those alive and lately gone. Crashes are what the "
+                "controller counts: alert ReplicaCrashLoop, `sentigraph status`.",
+                Query(f"sum by (deployment) ({series(_STARTS, _OF)})", "{{deployment}}"),
+            ),
+            lines(
+                "Event loop delay, p95",
+                "Of replicas. Above 50 ms the process is short of CPU, or something blocks.",
+                Query(
+                    quantile(0.95, "ray_serve_event_loop_scheduling_latency_ms", by="deployment"),
+                    "{{deployment}}",
+                ),
+                unit="ms",
+                limits=(50.0,),
+            ),
         ),
-        Row(
+        row(
             "Proxy and controller",
-            (
-                Panel(
-                    "Requests by status",
-                    "As Ray Serve counts them at the replicas behind HAProxy.",
-                    (
-                        Query(
-                            rate("ray_serve_num_http_requests_total", by="status_code"),
-                            "{{status_code}}",
-                        ),
-                    ),
-                    "reqps",
-                    stacked=True,
-                ),
-                Panel(
-                    "Controller loop",
-                    "Duration of one turn; seconds mean that scaling and recovery are late.",
-                    (
-                        Query(
-                            f"max({series('ray_serve_controller_control_loop_duration_s')})",
-                            "one turn",
-                        ),
-                    ),
-                    "s",
-                    (5.0,),
-                ),
+            lines(
+                "Requests by status",
+                "As Ray Serve counts them at the replicas behind HAProxy.",
+                rates("ray_serve_num_http_requests_total", by="status_code"),
+                unit="reqps",
+                stacked=True,
+            ),
+            lines(
+                "Controller loop",
+                "Duration of one turn; seconds mean that scaling and recovery are late.",
+                Query(f"max({series('ray_serve_controller_control_loop_duration_s')})", "one turn"),
+                unit="s",
+                limits=(5.0,),
             ),
         ),
-        Row(
+        row(
             "Nodes",
-            (
-                Panel(
-                    "CPU",
-                    "Of each node.",
-                    (Query(f"{series('ray_node_cpu_utilization')} / 100", "{{ip}}"),),
-                    "percentunit",
-                    (0.9,),
-                    maximum=1.0,
+            lines(
+                "CPU",
+                "Of each node.",
+                Query(f"{series('ray_node_cpu_utilization')} / 100", "{{ip}}"),
+                unit="percentunit",
+                limits=(0.9,),
+                maximum=1.0,
+            ),
+            lines(
+                "Memory by process",
+                "Resident, shared parts counted in each. A line that only rises is a leak.",
+                Query(
+                    total("ray_component_rss_bytes", 'Component!="agent"', by="Component"),
+                    "{{Component}}",
                 ),
-                Panel(
-                    "Memory by process",
-                    "Resident, shared parts counted in each. A line that only rises is a leak.",
-                    (
-                        Query(
-                            total("ray_component_rss_bytes", 'Component!="agent"', by="Component"),
-                            "{{Component}}",
-                        ),
-                    ),
-                    "bytes",
-                    stacked=True,
-                ),
-                Panel(
-                    "Object store",
-                    "Used and free. Filling up: something passes large objects by reference.",
-                    (
-                        Query(total("ray_object_store_used_memory"), "used"),
-                        Query(total("ray_object_store_available_memory"), "free"),
-                    ),
-                    "bytes",
-                    stacked=True,
-                ),
+                unit="bytes",
+                stacked=True,
+            ),
+            lines(
+                "Object store",
+                "Used and free. Filling up: something passes large objects by reference.",
+                Query(total("ray_object_store_used_memory"), "used"),
+                Query(total("ray_object_store_available_memory"), "free"),
+                unit="bytes",
+                stacked=True,
             ),
         ),
     ),

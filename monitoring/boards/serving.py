@@ -1,7 +1,8 @@
 """Is it fast, is it right, is anything refused: the first dashboard to open."""
 
-from monitoring.panels import Board, Panel, Query, Row, number
+from monitoring.panels import Board, Query, lines, number, row
 from monitoring.promql import mean, quantile, rate, share, total
+from monitoring.queries import quantiles, rates
 
 _PREDICT = 'endpoint=~"/api/v1/predict.*"'
 _REQUESTS = "sentiment_requests_total"
@@ -16,7 +17,7 @@ _refused = share(rate(_REQUESTS, 'status_code="429"'), rate(_REQUESTS))
 BOARD = Board(
     name="serving",
     title="sentigraph: serving",
-    says="Is it fast, is it right, is anything refused?",
+    description="Is it fast, is it right, is anything refused?",
     numbers=(
         number(
             "Requests",
@@ -50,7 +51,7 @@ BOARD = Board(
         ),
         number(
             "Refused as overload",
-            "Share of all requests answered 429. Above 2 % somebody is paged: replicas are at "
+            "Share of all requests answered 429. Above 2 % there is a page: replicas are at "
             "their bound, or a caller is above its own limit (access dashboard).",
             _refused,
             "percentunit",
@@ -67,125 +68,104 @@ BOARD = Board(
         ),
     ),
     rows=(
-        Row(
+        row(
             "Requests",
-            (
-                Panel(
-                    "Requests by status",
-                    "All routes. 429 is overload or a limit, 504 a deadline that passed while "
-                    "waiting, 503 a replica that is not ready.",
-                    (Query(rate(_REQUESTS, by="status_code"), "{{status_code}}"),),
-                    "reqps",
-                    stacked=True,
-                ),
-                Panel(
-                    "Requests by route",
-                    "Which door they come through.",
-                    (Query(rate(_REQUESTS, by="endpoint"), "{{endpoint}}"),),
-                    "reqps",
-                    stacked=True,
-                ),
-                Panel(
-                    "Latency of predictions",
-                    "From the first byte of a request to its answer; dashed: the objective. When "
-                    "p99 leaves p50 behind, look at the queue; when all rise together, at the "
-                    "engine.",
-                    tuple(
-                        Query(quantile(q, _SECONDS, _PREDICT), f"p{q * 100:g}")
-                        for q in (0.5, 0.95, 0.99)
-                    ),
-                    "s",
-                    (_SLOW_S,),
-                ),
+            lines(
+                "Requests by status",
+                "All routes. 429 is overload or a limit, 504 a deadline that passed while "
+                "waiting, 503 a replica that is not ready.",
+                rates(_REQUESTS, by="status_code"),
+                unit="reqps",
+                stacked=True,
+            ),
+            lines(
+                "Requests by route",
+                "The route of each request.",
+                rates(_REQUESTS, by="endpoint"),
+                unit="reqps",
+                stacked=True,
+            ),
+            lines(
+                "Latency of predictions",
+                "From the first byte of a request to its answer; dashed: the objective. When "
+                "p99 leaves p50 behind, look at the queue; when all rise together, at the "
+                "engine.",
+                *quantiles(_SECONDS, (0.5, 0.95, 0.99), _PREDICT),
+                unit="s",
+                limits=(_SLOW_S,),
             ),
         ),
-        Row(
+        row(
             "Where the time goes",
-            (
-                Panel(
-                    "Stages, 95th percentile",
-                    "Of a micro-batch, and queue of one text. rpc holds tokenize, window and "
-                    "infer. Queue alone high: more ingress or model replicas.",
-                    (Query(quantile(0.95, _STAGES, by="stage"), "{{stage}}"),),
-                    "s",
-                ),
-                Panel(
-                    "Waiting and in work",
-                    "Texts that wait in the ingresses and requests being answered. A queue that "
-                    "only grows ends in 429.",
-                    (
-                        Query(total("sentiment_queued_texts"), "texts waiting"),
-                        Query(total("sentiment_active_requests"), "requests in work"),
-                    ),
-                ),
-                Panel(
-                    "Predicted wait",
-                    "By which a text is admitted or refused: the longest of all replicas. Close "
-                    "to callers' deadlines, texts are about to be refused.",
-                    (Query(f"max({total('sentiment_predicted_wait_seconds', by='replica')})", ""),),
-                    "s",
-                    (0.5,),
-                ),
-                Panel(
-                    "Texts dropped before compute",
-                    "By reason. Deadline: callers wait less than the queue takes. Cancelled: "
-                    "callers hang up.",
-                    (
-                        Query(
-                            rate("sentiment_dropped_texts_total", by="reason"),
-                            "{{reason}}",
-                        ),
-                    ),
-                    "cps",
-                    (1.0,),
-                ),
-                Panel(
-                    "Micro-batches sent again",
-                    "Because a replica was lost. More than one now and then: replicas are killed; "
-                    "look for memory limits and spot nodes.",
-                    (Query(rate("sentiment_hop_retries_total"), "again"),),
-                    "cps",
-                    (0.2,),
-                ),
-                Panel(
-                    "Texts a request",
-                    "Predictions answered for each request; a jump means that a caller changed "
-                    "how it batches.",
-                    (
-                        Query(
-                            f"{rate('sentiment_predictions_total')} / {rate(_REQUESTS, _PREDICT)}",
-                            "texts",
-                        ),
-                    ),
+            lines(
+                "Stages, 95th percentile",
+                "Of a micro-batch, and queue of one text. rpc holds tokenize, window and "
+                "infer. Queue alone high: more ingress or model replicas.",
+                Query(quantile(0.95, _STAGES, by="stage"), "{{stage}}"),
+                unit="s",
+            ),
+            lines(
+                "Waiting and in work",
+                "Texts that wait in the ingresses and requests being answered. A queue that "
+                "only grows ends in 429.",
+                Query(total("sentiment_queued_texts"), "texts waiting"),
+                Query(total("sentiment_active_requests"), "requests in work"),
+            ),
+            lines(
+                "Predicted wait",
+                "By which a text is admitted or refused: the longest of all replicas. Close "
+                "to callers' deadlines, texts are about to be refused.",
+                Query(f"max({total('sentiment_predicted_wait_seconds', by='replica')})", ""),
+                unit="s",
+                limits=(0.5,),
+            ),
+            lines(
+                "Texts dropped before compute",
+                "By reason. Deadline: callers wait less than the queue takes. Cancelled: "
+                "callers hang up.",
+                rates("sentiment_dropped_texts_total", by="reason"),
+                unit="cps",
+                limits=(1.0,),
+            ),
+            lines(
+                "Micro-batches sent again",
+                "Because a replica was lost. More than one now and then: replicas are killed; "
+                "look for memory limits and spot nodes.",
+                Query(rate("sentiment_hop_retries_total"), "again"),
+                unit="cps",
+                limits=(0.2,),
+            ),
+            lines(
+                "Texts a request",
+                "Predictions answered for each request; a jump means that a caller changed "
+                "how it batches.",
+                Query(
+                    f"{rate('sentiment_predictions_total')} / {rate(_REQUESTS, _PREDICT)}", "texts"
                 ),
             ),
         ),
-        Row(
+        row(
             "What is asked",
-            (
-                Panel(
-                    "Length of texts",
-                    "In characters. Longer texts cost more; a jump explains latency before any "
-                    "other search.",
-                    (
-                        Query(mean("sentiment_text_length_characters"), "mean"),
-                        Query(quantile(0.95, "sentiment_text_length_characters"), "p95"),
-                    ),
-                ),
-                Panel(
-                    "Predictions by label",
-                    "Texts a second, over every door.",
-                    (Query(rate("sentiment_predictions_total", by="label"), "{{label}}"),),
-                    "cps",
-                    stacked=True,
-                ),
-                Panel(
-                    "Trace spans",
-                    "Exported, or lost: failed when the collector did not take them, dropped when "
-                    "too many waited. Requests do not notice either.",
-                    (Query(rate("sentiment_trace_spans_total", by="result"), "{{result}}"),),
-                    "cps",
-                ),
+            lines(
+                "Length of texts",
+                "In characters. Longer texts cost more; a jump explains latency before any "
+                "other search.",
+                Query(mean("sentiment_text_length_characters"), "mean"),
+                Query(quantile(0.95, "sentiment_text_length_characters"), "p95"),
+            ),
+            lines(
+                "Predictions by label",
+                "Texts a second, from HTTP, gRPC, Kafka and jobs.",
+                rates("sentiment_predictions_total", by="label"),
+                unit="cps",
+                stacked=True,
+            ),
+            lines(
+                "Trace spans",
+                "Exported, or lost: failed when the collector did not take them, dropped when "
+                "too many waited. Requests do not notice either.",
+                rates("sentiment_trace_spans_total", by="result"),
+                unit="cps",
             ),
         ),
     ),

@@ -1,7 +1,8 @@
 """Texts that come by Kafka and as batch jobs, and the log of predictions."""
 
-from monitoring.panels import Board, Panel, Query, Row, number
+from monitoring.panels import Board, Query, lines, number, row
 from monitoring.promql import mean, or_zero, quantile, rate, rose, total
+from monitoring.queries import quantiles, rates
 
 _SECONDS = "kafka_message_processing_duration_seconds"
 _CHUNK = "sentiment_job_chunk_duration_seconds"
@@ -10,7 +11,7 @@ _WAIT = "sentiment_job_wait_seconds"
 BOARD = Board(
     name="streams",
     title="sentigraph: Kafka and jobs",
-    says="Do streams and batch jobs keep up, and is every prediction logged?",
+    description="Do streams and batch jobs keep up, and is every prediction logged?",
     numbers=(
         number(
             "Consumer lag",
@@ -21,10 +22,7 @@ BOARD = Board(
             (1_000.0, 10_000.0),
         ),
         number(
-            "Messages answered",
-            "A second, lately.",
-            total("kafka_consumer_throughput_tps"),
-            "cps",
+            "Messages answered", "A second, lately.", total("kafka_consumer_throughput_tps"), "cps"
         ),
         number(
             "Dead letters",
@@ -35,13 +33,11 @@ BOARD = Board(
             (1.0,),
         ),
         number(
-            "Texts of jobs waiting",
-            "Over all priorities.",
-            total("sentiment_job_queued_texts"),
+            "Texts of jobs waiting", "Over all priorities.", total("sentiment_job_queued_texts")
         ),
         number(
             "Job webhooks given up",
-            "In the time shown: callers who were not told that their job ended.",
+            "In the time shown: callers that did not learn that their job ended.",
             or_zero(rose("sentiment_job_webhooks_total", 'result="given_up"')),
             "short",
             (1.0,),
@@ -55,132 +51,103 @@ BOARD = Board(
         ),
     ),
     rows=(
-        Row(
+        row(
             "Kafka",
-            (
-                Panel(
-                    "Messages",
-                    "consumed and processed run together; apart, they are in flight or fail.",
-                    (
-                        Query(rate("kafka_messages_consumed_total"), "consumed"),
-                        Query(rate("kafka_messages_processed_total"), "processed"),
-                        Query(or_zero(rate("kafka_dlq_messages_total")), "dead letters"),
-                    ),
-                    "cps",
-                ),
-                Panel(
-                    "Lag by partition",
-                    "One partition alone: its messages have one key, or its consumer hangs.",
-                    (Query(total("kafka_consumer_lag", by="partition"), "{{partition}}"),),
-                    stacked=True,
-                ),
-                Panel(
-                    "From poll to acknowledged result",
-                    "Follows the serving latency plus the broker's.",
-                    tuple(Query(quantile(q, _SECONDS), f"p{q * 100:g}") for q in (0.5, 0.95, 0.99)),
-                    "s",
-                ),
-                Panel(
-                    "Failures",
-                    "Attempts that failed, by error code; retried ones are tried again, the "
-                    "others become dead letters.",
-                    (
-                        Query(
-                            rate("kafka_messages_failed_total", by="error_type"),
-                            "{{error_type}}",
-                        ),
-                        Query(rate("kafka_messages_retried_total"), "retried"),
-                    ),
-                    "cps",
-                ),
-                Panel(
-                    "Batches and messages in flight",
-                    "In flight at its limit (`stream.max_in_flight`): the model is what is slow.",
-                    (
-                        Query(mean("kafka_batch_size"), "messages of one poll"),
-                        Query(total("kafka_messages_in_flight"), "in flight"),
-                    ),
-                ),
-                Panel(
-                    "Broker trouble",
-                    "Rebalances without a deployment, commits that fail, results sent again: "
-                    "the broker or the network.",
-                    (
-                        Query(rate("kafka_rebalances_total", by="kind"), "{{kind}}"),
-                        Query(rate("kafka_commit_failures_total"), "commit failed"),
-                        Query(rate("kafka_send_failures_total"), "sent again"),
-                    ),
-                    "cps",
-                ),
+            lines(
+                "Messages",
+                "consumed and processed run together; apart, they are in flight or fail.",
+                Query(rate("kafka_messages_consumed_total"), "consumed"),
+                Query(rate("kafka_messages_processed_total"), "processed"),
+                Query(or_zero(rate("kafka_dlq_messages_total")), "dead letters"),
+                unit="cps",
+            ),
+            lines(
+                "Lag by partition",
+                "One partition alone: its messages have one key, or its consumer hangs.",
+                Query(total("kafka_consumer_lag", by="partition"), "{{partition}}"),
+                stacked=True,
+            ),
+            lines(
+                "From poll to acknowledged result",
+                "Follows the serving latency plus the broker's.",
+                *quantiles(_SECONDS, (0.5, 0.95, 0.99)),
+                unit="s",
+            ),
+            lines(
+                "Failures",
+                "Attempts that failed, by error code; retried ones are tried again, the "
+                "others become dead letters.",
+                rates("kafka_messages_failed_total", by="error_type"),
+                Query(rate("kafka_messages_retried_total"), "retried"),
+                unit="cps",
+            ),
+            lines(
+                "Batches and messages in flight",
+                "In flight at its limit (`stream.max_in_flight`): the model is what is slow.",
+                Query(mean("kafka_batch_size"), "messages of one poll"),
+                Query(total("kafka_messages_in_flight"), "in flight"),
+            ),
+            lines(
+                "Broker trouble",
+                "Rebalances without a deployment, commits that fail, results sent again: "
+                "the broker or the network.",
+                rates("kafka_rebalances_total", by="kind"),
+                Query(rate("kafka_commit_failures_total"), "commit failed"),
+                Query(rate("kafka_send_failures_total"), "sent again"),
+                unit="cps",
             ),
         ),
-        Row(
+        row(
             "Batch jobs",
-            (
-                Panel(
-                    "Texts of jobs",
-                    "discarded: classified in vain, because a lease was lost.",
-                    (Query(rate("sentiment_job_texts_total", by="result"), "{{result}}"),),
-                    "cps",
-                    stacked=True,
-                ),
-                Panel(
-                    "Texts waiting",
-                    "By priority. low may wait for hours, high for seconds.",
-                    (Query(total("sentiment_job_queued_texts", by="priority"), "{{priority}}"),),
-                    stacked=True,
-                ),
-                Panel(
-                    "Chunks and waits",
-                    "A chunk: from its lease to stored results. The wait: from submission to the "
-                    "first chunk.",
-                    (
-                        Query(quantile(0.95, _CHUNK), "chunk, p95"),
-                        Query(quantile(0.95, _WAIT, by="priority"), "wait, {{priority}}, p95"),
-                    ),
-                    "s",
-                ),
-                Panel(
-                    "Webhooks",
-                    "Messages about ended jobs, a minute. failed ones are tried again.",
-                    (
-                        Query(
-                            f"60 * {rate('sentiment_job_webhooks_total', by='result')}",
-                            "{{result}}",
-                        ),
-                    ),
-                    "cpm",
-                    stacked=True,
-                ),
+            lines(
+                "Texts of jobs",
+                "discarded: classified in vain, because a lease was lost.",
+                rates("sentiment_job_texts_total", by="result"),
+                unit="cps",
+                stacked=True,
+            ),
+            lines(
+                "Texts waiting",
+                "By priority. low may wait for hours, high for seconds.",
+                Query(total("sentiment_job_queued_texts", by="priority"), "{{priority}}"),
+                stacked=True,
+            ),
+            lines(
+                "Chunks and waits",
+                "A chunk: from its lease to stored results. The wait: from submission to the "
+                "first chunk.",
+                Query(quantile(0.95, _CHUNK), "chunk, p95"),
+                Query(quantile(0.95, _WAIT, by="priority"), "wait, {{priority}}, p95"),
+                unit="s",
+            ),
+            lines(
+                "Webhooks",
+                "Messages about ended jobs, a minute. failed ones are tried again.",
+                Query(f"60 * {rate('sentiment_job_webhooks_total', by='result')}", "{{result}}"),
+                unit="cpm",
+                stacked=True,
             ),
         ),
-        Row(
+        row(
             "Prediction log",
-            (
-                Panel(
-                    "Rows",
-                    "kept: in the write-ahead file. stored: in Parquet. dropped: lost.",
-                    (
-                        Query(
-                            rate("sentiment_prediction_log_rows_total", by="result"),
-                            "{{result}}",
-                        ),
-                    ),
-                    "cps",
-                ),
-                Panel(
-                    "Not yet stored",
-                    "Write-ahead files, of all replicas. Rising for an hour: the store is away.",
-                    (Query(total("sentiment_prediction_log_buffer_bytes"), "bytes"),),
-                    "bytes",
-                ),
-                Panel(
-                    "Files that could not be written",
-                    "They are tried again; look at the store's credentials and quota.",
-                    (Query(rate("sentiment_prediction_log_failures_total"), "failed"),),
-                    "cps",
-                    (0.01,),
-                ),
+            lines(
+                "Rows",
+                "kept: in the write-ahead file. stored: in Parquet. dropped: lost.",
+                rates("sentiment_prediction_log_rows_total", by="result"),
+                unit="cps",
+            ),
+            lines(
+                "Not yet stored",
+                "Write-ahead files, of all replicas. Rising for an hour: the store is away.",
+                Query(total("sentiment_prediction_log_buffer_bytes"), "bytes"),
+                unit="bytes",
+            ),
+            lines(
+                "Files that could not be written",
+                "They are tried again; look at the store's credentials and quota.",
+                Query(rate("sentiment_prediction_log_failures_total"), "failed"),
+                unit="cps",
+                limits=(0.01,),
             ),
         ),
     ),

@@ -12,9 +12,7 @@ DOCUMENT = Path(__file__).parents[2] / "docs" / "settings.md"
 
 
 def test_the_committed_document_is_the_generated_one() -> None:
-    assert DOCUMENT.read_text(encoding="utf-8") == render(), (
-        "run: python -m configs.reference > docs/settings.md"
-    )
+    assert DOCUMENT.read_text(encoding="utf-8") == render(), "run `make docs`"
 
 
 def test_every_name_is_in_it() -> None:

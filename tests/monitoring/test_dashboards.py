@@ -29,13 +29,11 @@ def test_the_committed_files_are_the_generated_ones() -> None:
     made = dict(files())
     assert {path for path in FOLDER.rglob("*.json")} == set(made)
     for path, text in made.items():
-        assert path.read_text(encoding="utf-8") == text, "run: python -m monitoring.dashboards"
+        assert path.read_text(encoding="utf-8") == text, "run `make docs`"
 
 
 def test_the_committed_table_of_metrics_is_the_generated_one() -> None:
-    assert DOCUMENT.read_text(encoding="utf-8") == render(), (
-        "run: python -m monitoring.reference > docs/metrics.md"
-    )
+    assert DOCUMENT.read_text(encoding="utf-8") == render(), "run `make docs`"
 
 
 def test_every_declared_metric_is_in_a_rule_or_a_panel() -> None:
@@ -84,13 +82,13 @@ def test_a_dashboard_can_be_read_at_a_glance(board: Board) -> None:
     assert len(titles) == len(set(titles))
     for row in board.rows:
         assert len({panel.title for panel in row.panels}) == len(row.panels)
-    assert board.says.endswith("?")
+    assert board.description.endswith("?")
 
 
 @each_panel
 def test_a_panel_says_what_it_shows(board: Board, panel: Panel) -> None:
-    assert len(panel.says) > 4
-    assert panel.says.endswith(".")
+    assert len(panel.description) > 4
+    assert panel.description.endswith(".")
     assert panel.unit in UNITS
     assert list(panel.limits) == sorted(panel.limits)
     assert len(panel.limits) <= 2

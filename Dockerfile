@@ -26,6 +26,8 @@ COPY pipelines pipelines
 COPY operations operations
 COPY cli cli
 COPY monitoring monitoring
+COPY models models
+COPY serve_config.yaml serve_config.yaml
 RUN pip install --no-cache-dir --no-deps .
 
 FROM package AS package-train

@@ -1,6 +1,7 @@
 # Two commands matter: `make serve` and `make test`. `make help` lists the rest.
 PYTHON ?= python3
 PORT ?= 8000
+GRPC_PORT ?= 9000
 MLFLOW_PORT ?= 5000
 DASHBOARD_PORT ?= 8265
 VENV := .venv
@@ -14,7 +15,7 @@ help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
 serve: $(VENV)/.serve ## start MLflow, Ray and the application; Ctrl-C stops them
-	@exec $(BIN)/sentigraph serve --port $(PORT) --mlflow-port $(MLFLOW_PORT) --dashboard-port $(DASHBOARD_PORT)
+	@exec $(BIN)/sentigraph serve --port $(PORT) --grpc-port $(GRPC_PORT) --mlflow-port $(MLFLOW_PORT) --dashboard-port $(DASHBOARD_PORT)
 
 demo: $(VENV)/.serve ## send ten sentences to the running server
 	@$(BIN)/sentigraph demo --url http://127.0.0.1:$(PORT)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol, cast
 
 from configs.errors import ConfigError, SecretsError
+from configs.sources.shipped_files import checkout, shipped_file
 from operations.errors import OperationError
 from pipelines.errors import PipelineError
 from registry.errors import RegistryError
@@ -85,7 +86,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         extra = "score" if name == "score" else "train"
         print(
             f"sentigraph {name}: package {exc.name} is missing; install the {extra} extra: "
-            f"pip install --constraint constraints.txt '.[{extra}]'",
+            f"pip install --constraint {shipped_file('constraints.txt')} "
+            f"'{'.' if checkout() else 'sentigraph'}[{extra}]'",
             file=sys.stderr,
         )
         return REFUSED

@@ -16,10 +16,10 @@ from typing import Any
 import yaml
 
 from configs.errors import ConfigError
-from configs.load import find_home, load_config
+from configs.load import load_config
 from configs.schema.app import AppConfig
-from operations.doctor import check_machine as machine_checks
-from operations.doctor import check_servers as server_checks
+from configs.sources.shipped_files import shipped_file
+from operations.doctor import check_machine, check_servers
 from operations.doctor.findings import Finding, fail, ok
 from operations.doctor.machine import these_ports, this_machine
 from operations.doctor.manifests import check_environments, environments, serve_configs
@@ -34,7 +34,6 @@ from operations.doctor.servers import (
 )
 from operations.errors import OperationError
 from operations.lint import BUILDER, lint
-from operations.local_stack.stack import ROOT
 from operations.server_client import Server, add_server_arguments
 from registry.backend.sqlite_setup import sqlite_file
 
@@ -45,7 +44,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of `sentigraph doctor`."""
     add_server_arguments(parser)
     parser.add_argument(
-        "--config", type=Path, default=ROOT / "serve_config.yaml", help="another serve_config.yaml"
+        "--config",
+        type=Path,
+        default=shipped_file("serve_config.yaml"),
+        help="another serve_config.yaml",
     )
     parser.add_argument("--mlflow-port", type=int, default=5000, help="of the MLflow UI (5000)")
     parser.add_argument("--dashboard-port", type=int, default=8265, help="of Ray's (8265)")
@@ -94,7 +96,7 @@ def _findings(args: argparse.Namespace) -> Iterator[Finding]:
     if not problems and config is not None:
         yield ok("configuration", f"{args.config.name}, profile {config.profile}")
     running = ask_server(Server(args, _TIMEOUT_S))
-    yield from server_checks.check_running(running, args.url)
+    yield from check_servers.check_running(running, args.url)
     if config is not None:
         yield from _of_machine(config, document, args, ours=running is not None)
         yield from _of_servers(config, None if running is None else args.url)
@@ -121,30 +123,30 @@ def _of_machine(
 ) -> Iterator[Finding]:
     directory = config.registry.bundled_model_dir
     digest, error, size = look_at_bundle(directory)
-    yield from server_checks.check_bundle(directory, digest, error)
-    machine = this_machine(_folders(config), find_home() / "constraints.txt")
-    yield from machine_checks.check_cores(config, machine)
-    yield from machine_checks.check_gpus(config, machine, size)
-    yield from machine_checks.check_ports(these_ports(_ports(config, document, args), ours=ours))
-    yield from machine_checks.check_space(machine)
-    yield from machine_checks.check_open_files(machine)
-    yield from machine_checks.check_versions(machine)
+    yield from check_servers.check_bundle(directory, digest, error)
+    machine = this_machine(_folders(config), shipped_file("constraints.txt"))
+    yield from check_machine.check_cores(config, machine)
+    yield from check_machine.check_gpus(config, machine, size)
+    yield from check_machine.check_ports(these_ports(_ports(config, document, args), ours=ours))
+    yield from check_machine.check_space(machine)
+    yield from check_machine.check_open_files(machine)
+    yield from check_machine.check_versions(machine)
 
 
 def _of_servers(config: AppConfig, url: str | None) -> Iterator[Finding]:
     uri = config.registry.tracking_uri
-    yield from server_checks.check_mlflow(ask_mlflow(uri))
+    yield from check_servers.check_mlflow(ask_mlflow(uri))
     if config.cache.l2 == "redis" or config.access.rate_store == "redis":
-        yield from server_checks.check_redis(ask_redis(config.redis))
+        yield from check_servers.check_redis(ask_redis(config.redis))
     if config.stream.enabled:
-        yield from server_checks.check_kafka(config, ask_kafka(config.stream))
+        yield from check_servers.check_kafka(config, ask_kafka(config.stream))
     if config.vault.enabled:
-        yield from server_checks.check_vault(config, ask_vault(config))
+        yield from check_servers.check_vault(config, ask_vault(config))
     clocks = {"MLflow": uri if uri.startswith("http") else None, "the server": url}
     clocks["Vault"] = config.vault.address if config.vault.enabled else None
     for of, address in clocks.items():
         if address is not None:
-            yield from server_checks.check_clock(clock_ahead_s(address), of)
+            yield from check_servers.check_clock(clock_ahead_s(address), of)
 
 
 def _ports(

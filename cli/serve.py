@@ -13,8 +13,9 @@ import time
 from pathlib import Path
 from types import FrameType
 
+from configs.sources.shipped_files import shipped_file
 from operations.local_stack.monitoring import address, hook
-from operations.local_stack.stack import ROOT, Stack, StackSettings
+from operations.local_stack.stack import Stack, StackSettings
 
 _TEXT = "The delivery was late, but support was wonderful."
 
@@ -26,7 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--mlflow-port", type=int, default=5000, help="of the MLflow UI (5000)")
     parser.add_argument("--dashboard-port", type=int, default=8265, help="of Ray's (8265)")
     parser.add_argument(
-        "--config", type=Path, default=ROOT / "serve_config.yaml", help="another serve_config.yaml"
+        "--config",
+        type=Path,
+        default=shipped_file("serve_config.yaml"),
+        help="another serve_config.yaml",
     )
     parser.add_argument(
         "--state-dir", type=Path, help="registry, logs and bundles (.sentigraph in the home folder)"

@@ -24,6 +24,7 @@ from configs.schema.fields import sections, settings
 from configs.sources.environment import Layer, read_variables
 from configs.sources.environment_names import profile_name
 from configs.sources.paths import absolute_paths
+from configs.sources.shipped_files import checkout
 
 HOME_VARIABLE = "SENTIGRAPH_HOME"
 PROFILES = Path(__file__).parent / "profiles"
@@ -43,7 +44,7 @@ def load_config(
         overrides: Nested settings, as under ``args:`` in serve_config.yaml.
         environ: Environment to read; None reads the process's.
         home: Folder that relative paths start from and that holds ``.env``; None takes
-            ``SENTIGRAPH_HOME``, else the folder that holds the packages.
+            ``SENTIGRAPH_HOME``, else the checkout, else (for a wheel) the current folder.
 
     Returns:
         A configuration whose paths are absolute, so it means the same in every process of
@@ -79,7 +80,7 @@ def find_home(environ: Mapping[str, str] | None = None) -> Path:
     """
     environ = os.environ if environ is None else environ
     named = environ.get(HOME_VARIABLE, "").strip()
-    home = Path(named).resolve() if named else Path(__file__).resolve().parent.parent
+    home = Path(named).resolve() if named else checkout() or Path.cwd()
     if not home.is_dir():
         raise ConfigError(f"{HOME_VARIABLE}={shown(named)} is not a folder")
     return home

@@ -20,6 +20,7 @@ from configs.load import load_config
 from configs.messages import did_you_mean
 from configs.schema.app import AppConfig
 from configs.schema.fields import settings
+from configs.sources.shipped_files import shipped_file
 from configs.yaml_lint import Problem, check_keys, check_values, line_of, plain
 
 BUILDER = "deployments.app:build"
@@ -39,8 +40,13 @@ _RUNTIME_ENV = "runtime_env"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the verb's arguments."""
+    own = Path("serve_config.yaml")
     parser.add_argument(
-        "file", nargs="?", type=Path, default=Path("serve_config.yaml"), help="Serve config file"
+        "file",
+        nargs="?",
+        type=Path,
+        default=own if own.is_file() else shipped_file("serve_config.yaml"),
+        help="Serve config file (default: of this folder, else the one that came with sentigraph)",
     )
     parser.add_argument("--json", action="store_true", help="print the problems as JSON")
 

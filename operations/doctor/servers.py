@@ -20,7 +20,7 @@ from configs.schema.app import AppConfig
 from configs.schema.dependencies import RedisConfig
 from configs.schema.stream import StreamConfig
 from configs.sources.vault import VaultSecrets, secret_names
-from deployments.stream import client_options as options
+from deployments.stream import client_options
 from operations.doctor.facts import Kafka, Mlflow, Redis, Running
 from operations.errors import ServerAway, ServerRefused
 from operations.http_client import fetch
@@ -63,8 +63,8 @@ def ask_kafka(config: StreamConfig) -> Kafka:
     """The topics of ours that exist, with their partitions."""
     where = ", ".join(config.bootstrap_servers)
     try:
-        options.reach(config)
-        consumer = KafkaConsumer(**options.connection(config))
+        client_options.reach(config)
+        consumer = KafkaConsumer(**client_options.connection(config))
         try:
             names = (config.requests_topic, config.responses_topic, config.dlq_topic)
             # Asking for one by name would make it, where brokers make topics by themselves.

@@ -10,12 +10,13 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
 from configs.cpu_cores import available_cores
 from configs.schema.app import AppConfig
+from configs.sources.shipped_files import shipped_file
 from operations.errors import ServerAway, StackError
 from operations.http_client import fetch
 from operations.local_stack.first_version import first_version
@@ -29,6 +30,7 @@ from operations.local_stack.serve_config import ServeConfig, home_of
 from operations.local_stack.state_folder import StateFolder
 from operations.ray_dashboard import RayDashboard, last_line
 
+# Of the packages: the checkout, or where the wheel is installed.
 ROOT = Path(__file__).resolve().parents[2]
 _POLL_S = 0.3
 _ANSWER_S = 2.0
@@ -56,7 +58,7 @@ class StackSettings:
     """
 
     environ: Mapping[str, str]
-    config: Path = ROOT / "serve_config.yaml"
+    config: Path = field(default_factory=lambda: shipped_file("serve_config.yaml"))
     state_dir: Path | None = None
     port: int = 8000
     mlflow_port: int = 5000
@@ -178,7 +180,7 @@ class Stack:
             if not is_free(port):
                 raise StackError(
                     f"port {port} is taken by another program: end that program, or choose "
-                    f"another port with {option}"
+                    f"another port with {option} (make serve: {_variable(option)}=PORT)"
                 )
         self._step(f"state folder {self._state.path}, logs in {self.logs}")
 
@@ -300,3 +302,8 @@ def answers(url: str) -> bool:
     """Whether ``url`` answers 200."""
     found = fetch(url, _ANSWER_S)
     return found is not None and found.status_code == 200
+
+
+def _variable(option: str) -> str:
+    """The Makefile's variable for an option of `sentigraph serve`: ``GRPC_PORT``."""
+    return option.strip("-").replace("-", "_").upper()

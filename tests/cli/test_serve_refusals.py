@@ -45,21 +45,23 @@ def start(settings: StackSettings, **changes: object) -> str:
 
 
 @pytest.mark.parametrize(
-    ("field", "option"),
+    ("field", "option", "variable"),
     [
-        ("port", "--port"),
-        ("grpc_port", "--grpc-port"),
-        ("mlflow_port", "--mlflow-port"),
-        ("dashboard_port", "--dashboard-port"),
+        ("port", "--port", "PORT"),
+        ("grpc_port", "--grpc-port", "GRPC_PORT"),
+        ("mlflow_port", "--mlflow-port", "MLFLOW_PORT"),
+        ("dashboard_port", "--dashboard-port", "DASHBOARD_PORT"),
     ],
 )
-def test_a_port_that_is_taken(settings, field, option):
+def test_a_port_that_is_taken(settings, field, option, variable):
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         assert start(settings, **{field: port}) == (
             f"port {port} is taken by another program: end that program, or choose another "
-            f"port with {option}"
+            f"port with {option} (make serve: {variable}=PORT)"
         )
+    makefile = (Path(__file__).parents[2] / "Makefile").read_text()
+    assert f"{option} $({variable})" in makefile
 
 
 def test_a_second_start(settings):

@@ -47,7 +47,7 @@ EDGES = {
     "transformers": ("deployments/model/engines/*", "pipelines/*"),
     "mlflow": ("registry/backend/connection.py",),
     "redis": ("deployments/clients/redis.py", "deployments/cache/redis.py", "operations/*"),
-    "kafka": ("deployments/stream/*", "operations/*", "cli/dlq.py"),
+    "kafka": ("deployments/stream/*", "operations/*"),
     "sqlalchemy": ("deployments/jobs/*", "registry/backend/connection.py"),
     "opentelemetry": ("deployments/telemetry/otlp.py",),
     "fsspec": ("pipelines/scoring/*",),

@@ -1,0 +1,157 @@
+"""The topic of dead letters, read from its beginning or from the last full redrive, and sent again.
+
+Kafka keeps the end of the last full redrive as the offsets of the group ``GROUP-redrive``. A
+message that is sent again keeps its id, so its result is recognised.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Self
+
+from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
+from kafka.errors import KafkaError
+
+from configs.schema.stream import StreamConfig
+from deployments.stream import client_options
+from deployments.stream.client_patches import accept_any_header_names
+from deployments.stream.dead_letters import DeadLetter, NotADeadLetter, read_letter, restored
+from deployments.stream.messages import Message
+from deployments.stream.offsets import read_message
+
+_POLL_MS = 500
+_READ_S = 60.0
+
+
+class TopicUnavailable(Exception):
+    """Kafka does not answer, or not all letters could be read in time."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLetter:
+    """A dead letter and the message that holds it."""
+
+    message: Message
+    letter: DeadLetter
+
+    @property
+    def name(self) -> str:
+        """``PARTITION:OFFSET`` in the topic."""
+        return f"{self.message.partition}:{self.message.offset}"
+
+
+class DeadLetterTopic:
+    """A reader of the topic: ``with DeadLetterTopic(config, everything=True) as topic``.
+
+    Args:
+        config: Brokers and names of topics.
+        everything: From the beginning; else from where the last full redrive ended.
+
+    Attributes:
+        letters: All of them, in the order of each partition.
+        foreign: ``PARTITION:OFFSET`` of messages that are no dead letters.
+    """
+
+    def __init__(self, config: StreamConfig, *, everything: bool) -> None:
+        self._config = config
+        self._everything = everything
+        self._consumer: KafkaConsumer | None = None
+        self.letters: list[StoredLetter] = []
+        self.foreign: list[str] = []
+
+    def __enter__(self) -> Self:
+        """Reads to the present end.
+
+        Raises:
+            TopicUnavailable: Kafka does not answer, or reading takes longer than a minute.
+        """
+        accept_any_header_names()
+        group = {"group_id": f"{self._config.group}-redrive", "enable_auto_commit": False}
+        try:
+            self._consumer = KafkaConsumer(**client_options.connection(self._config), **group)
+            self._seek(self._consumer)
+            for message in _read(self._consumer):
+                try:
+                    self.letters.append(StoredLetter(message, read_letter(message)))
+                except NotADeadLetter:
+                    self.foreign.append(f"{message.partition}:{message.offset}")
+        except BaseException as error:
+            self.__exit__()
+            if isinstance(error, (KafkaError, OSError)):
+                raise self._unavailable(error) from error
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Closes the connection."""
+        if self._consumer is not None:
+            self._consumer.close()
+
+    def send_again(self, letters: Iterable[StoredLetter]) -> int:
+        """Sends the messages to the topics they came from; how many of them had a content.
+
+        Returns once the brokers have acknowledged all.
+
+        Raises:
+            TopicUnavailable: They do not.
+        """
+        again = [restored(found.message, found.letter) for found in letters]
+        try:
+            with KafkaProducer(**client_options.producer(self._config)) as producer:
+                sent = [
+                    producer.send(r.topic, key=r.key, value=r.value, headers=list(r.headers))
+                    for r in again
+                    if r is not None
+                ]
+                for acknowledgement in sent:
+                    acknowledgement.get(timeout=self._config.delivery_timeout_ms / 1_000)
+        except (KafkaError, OSError) as error:
+            raise self._unavailable(error) from error
+        return len(sent)
+
+    def mark_redriven(self) -> None:
+        """Records the end of what was read as the end of the last full redrive.
+
+        To be called after ``send_again``: a crash in between sends twice, never not at all.
+
+        Raises:
+            TopicUnavailable: Kafka does not take the offsets.
+        """
+        consumer = self._consumer
+        assert consumer is not None
+        try:
+            consumer.commit(
+                {p: OffsetAndMetadata(consumer.position(p), "", -1) for p in consumer.assignment()}
+            )
+        except (KafkaError, OSError) as error:
+            raise self._unavailable(error) from error
+
+    def _seek(self, consumer: KafkaConsumer) -> None:
+        topic = self._config.dlq_topic
+        numbers = consumer.partitions_for_topic(topic) or set()
+        partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
+        consumer.assign(partitions)
+        for partition in partitions:
+            done = None if self._everything else consumer.committed(partition)
+            if done is None:
+                consumer.seek_to_beginning(partition)
+            else:
+                consumer.seek(partition, done)
+
+    def _unavailable(self, error: Exception) -> TopicUnavailable:
+        servers = ", ".join(self._config.bootstrap_servers)
+        return TopicUnavailable(f"Kafka at {servers}: {type(error).__name__}")
+
+
+def _read(consumer: KafkaConsumer) -> Iterator[Message]:
+    """To the end: past the offsets that the broker names, and until a poll brings nothing."""
+    assigned = consumer.assignment()
+    ends = consumer.end_offsets(assigned) if assigned else {}
+    deadline_s = time.monotonic() + _READ_S
+    polled: dict[TopicPartition, list[Any]] = {}
+    while polled or any(consumer.position(p) < end for p, end in ends.items()):
+        if time.monotonic() > deadline_s:
+            raise TopicUnavailable(f"the dead letters could not be read in {_READ_S:g} s")
+        polled = consumer.poll(timeout_ms=_POLL_MS)
+        for records in polled.values():
+            yield from map(read_message, records)

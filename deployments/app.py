@@ -12,34 +12,26 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import ray
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
-from configs.cpu_cores import available_cores, share_cores
 from configs.load import load_config
 from configs.schema.app import AppConfig
 from configs.schema.replicas import ReplicaConfig
 from deployments.asgi.schemas import PREFIX
-from deployments.cache.deployment import RedisCache
-from deployments.cache.memory import CacheReplica
-from deployments.handles import (
-    IngressReplicas,
-    ReplicaSet,
-    bundle_cache,
-    live_digests,
-    ray_gauge,
-)
+from deployments.cache.deployment import bind as bind_cache
+from deployments.handles import bundle_cache, load_live
 from deployments.ingress.deployment import Ingress, SplitIngress
 from deployments.ingress.mounts import Mount
 from deployments.jobs.routes import BATCH, batch_routes
-from deployments.model.deployment import Model
+from deployments.model.deployment import bind as bind_model
+from deployments.model.deployment import gpu_share
 from deployments.model.replica import ModelReplica
 from deployments.payloads import ModelAnswer, Probe, TextBatch
-from deployments.rollout.deployment import Registry
+from deployments.rollout.deployment import bind as bind_registry
 from deployments.rollout.registry_routes import registry_routes
-from deployments.serve_options import by_engine, by_lag, deployment, fused
-from deployments.tokenizer.deployment import Tokenizer
+from deployments.serve_options import by_engine, by_lag, deployment, engine_counts, fused
+from deployments.tokenizer.deployment import bind as bind_tokenizer
 from deployments.tokenizer.replica import TokenizerReplica, token_ids
 
 # A hop inside a replica is a call: several fill the engine's window without costing RPCs.
@@ -59,12 +51,11 @@ class FusedIngress(Ingress):
             config.batching,
             threads=threads,
             encode=token_ids,
-            gpu_share=config.replicas.model.num_gpus if ray.get_gpu_ids() else 0,
+            gpu_share=gpu_share(config),
             replans=True,
         )
         self._tokenizer = TokenizerReplica(bundles, self._model.run)
-        for digest in await live_digests(registry):
-            await self.load(digest)
+        await load_live(registry, self.load)
         await super().__init__(
             config, run_texts=self._tokenizer.classify, registry=registry, **wiring
         )
@@ -107,26 +98,14 @@ def build(args: Mapping[str, object]) -> Application:
     """
     config = load_config(args)
     sizes = config.replicas
-    models, threads = share_cores(available_cores(), sizes.model.num_replicas)
-    threads = config.model.intra_op_threads or threads
-
-    registry = deployment(Registry, sizes.registry, replicas=1).bind(
-        config,
-        ReplicaSet(config.topology, stream=config.stream.enabled, jobs=config.jobs.enabled),
-        IngressReplicas(),
-        ray_gauge,
-    )
-    cache = _cache(config)
+    models, threads = engine_counts(config)
+    registry = bind_registry(config)
+    cache = bind_cache(config)
     scaling = config.autoscaling
+    tokenizer = None
     if config.topology == "split":
-        model = deployment(
-            Model, sizes.model, replicas=models, scaling=scaling, policy=by_engine(scaling)
-        ).bind(config, threads, registry, token_ids)
-        tokenizer = deployment(Tokenizer, sizes.tokenizer, scaling=scaling).bind(
-            config, registry, model
-        )
-    else:
-        tokenizer = None
+        model = bind_model(config, registry, token_ids)
+        tokenizer = bind_tokenizer(config, registry, model)
 
     most = max(models, sizes.model.max_replicas)
     stages: dict[str, Any] = {"tokenizer": tokenizer, "registry": registry, "cache": cache}
@@ -203,13 +182,3 @@ def _share(config: AppConfig, models: int, most: int, door: ReplicaConfig) -> di
     doors = max(1, door.num_replicas)
     hops = config.batching.max_hops_in_flight or max(2, math.ceil(1.5 * most / doors))
     return {"hops_in_flight": hops, "engines": models / doors}
-
-
-def _cache(config: AppConfig) -> Application | None:
-    size = config.replicas.cache
-    if config.cache.l2 == "redis":
-        return deployment(RedisCache, size, name="Cache").bind(config)
-    if config.cache.l2 == "memory":
-        memory = deployment(CacheReplica, size, name="Cache", replicas=1)
-        return memory.bind(config.cache.l2_max_bytes, config.cache.ttl_s)
-    return None

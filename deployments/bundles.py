@@ -1,19 +1,18 @@
-"""How a replica comes by a bundle: its node's cache first, else from the Registry deployment.
+"""How a replica gets a bundle: from its node's cache, or else from the Registry deployment.
 
 The cache is shared by all replicas of a node (``registry/bundles/node_cache.py``). What is missing
 is read through the graph, in chunks, so a replica needs neither MLflow nor a shared disk.
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Protocol
 
 from registry.bundles.bundle import MANIFEST
 from registry.bundles.node_cache import fetch_bundle
 from registry.records import Bundle
 
-# Bundles that a replica may hold at once, and some more: live versions and those just let go.
+# More than a replica may hold at once: the live versions and those that it has just unloaded.
 _REMEMBERED = 16
 # Well under Ray Serve's 4 MiB limit for one message between replicas.
 CHUNK_BYTES = 2 << 20
@@ -22,29 +21,24 @@ FileState = tuple[tuple[int, ...], ...]
 """Device, inode, size, modification and change time of each file."""
 
 
-class BundleSource(Protocol):
-    """The Registry deployment, seen from a replica."""
-
-    def read(self, digest: str, name: str, offset: int) -> Awaitable[bytes]:
-        """At most ``CHUNK_BYTES`` of a bundle's file from ``offset``; empty at its end."""
-        ...
+ReadBundle = Callable[[str, str, int], Awaitable[bytes]]
+"""Reads up to ``CHUNK_BYTES`` of a bundle's file from an offset, by digest and file name."""
 
 
 class BundleCache:
     """Verified bundles of this node, by digest.
 
-    Every process checks every digest itself, once: what it has checked it takes again without
-    hashing as long as the file system says that no file was written, replaced or touched since
-    (the change time cannot be set back by whoever may write the file). Nothing on disk is
-    trusted for that, so a changed model is never served.
+    Each process checks each digest once. It uses a checked bundle again without hashing as long
+    as the file system shows that no file was written, replaced or touched since; a program that
+    may write the files cannot set their change time back. So a changed model is never served.
 
     Attributes:
-        directory: Theirs; what is measured on this host is kept there too.
+        directory: The folder of the bundles, and of the costs measured on this host.
     """
 
-    def __init__(self, directory: Path, source: BundleSource) -> None:
+    def __init__(self, directory: Path, read: ReadBundle) -> None:
         self.directory = directory
-        self._source = source
+        self._read = read
         self._checked: dict[str, tuple[Bundle, FileState]] = {}
 
     async def get(self, digest: str) -> Bundle:
@@ -78,7 +72,7 @@ class BundleCache:
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as stream:
             offset = 0
-            while chunk := await self._source.read(digest, name, offset):
+            while chunk := await self._read(digest, name, offset):
                 stream.write(chunk)
                 offset += len(chunk)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,28 +107,17 @@ class RemoteRegistry(RemoteRoutes):
         return found
 
 
-class RemoteBundles:
-    """``BundleSource`` in the Registry deployment."""
-
-    def __init__(self, handle: DeploymentHandle) -> None:
-        self._handle = by_value(handle)
-
-    async def read(self, digest: str, name: str, offset: int) -> bytes:
-        """See ``BundleSource.read``."""
-        chunk: bytes = await self._handle.read.remote(digest, name, offset)
-        return chunk
-
-
 def bundle_cache(config: AppConfig, registry: DeploymentHandle) -> BundleCache:
     """The bundles on this node, filled from the Registry deployment."""
-    return BundleCache(Path(config.registry.bundle_cache_dir), RemoteBundles(registry))
+    return BundleCache(Path(config.registry.bundle_cache_dir), by_value(registry).read.remote)
 
 
-async def live_digests(registry: DeploymentHandle) -> list[str]:
-    """Bundles to hold, the champion's first."""
+async def load_live(registry: DeploymentHandle, load: Callable[[str], Awaitable[None]]) -> None:
+    """Loads the bundles of the routing table, the champion's first."""
     routes: RoutingTable = await registry.routes.remote()
     champion = routes.champion.digest
-    return [champion, *sorted(routes.digests - {champion})]
+    for digest in (champion, *sorted(routes.digests - {champion})):
+        await load(digest)
 
 
 def remote_model(handle: DeploymentHandle) -> RunModel:

@@ -1,10 +1,54 @@
-"""Serve's options of a deployment: how many replicas, of what size, and what changes that."""
+"""What every deployment gives Ray Serve: its options, and a constructor that can await."""
 
+import math
+from dataclasses import dataclass
 from typing import Any
 
 from ray import serve
 
+from configs.cpu_cores import available_cores, share_cores
+from configs.schema.app import AppConfig
 from configs.schema.replicas import AutoscalingConfig, ReplicaConfig
+
+
+class AsyncReplica:
+    """A replica whose ``setup`` awaits: other deployments, Vault, a bundle."""
+
+    async def __init__(self, *args: Any, **kwargs: Any) -> None:  # type: ignore[misc]
+        # Serve awaits what a constructor returns; Python's types know no such thing.
+        await self.setup(*args, **kwargs)
+
+    async def setup(self, *args: Any, **kwargs: Any) -> None:
+        """Makes the replica of the arguments that its deployment was bound with."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class EngineShare:
+    """What one replica that calls the model stage uses of it.
+
+    Attributes:
+        hops_in_flight: Micro-batches that it keeps in flight.
+        engines: Model replicas for each such replica, at the start.
+    """
+
+    hops_in_flight: int
+    engines: float
+
+
+def engine_counts(config: AppConfig) -> tuple[int, int]:
+    """Model replicas at the start, and the threads of each."""
+    models, threads = share_cores(available_cores(), config.replicas.model.num_replicas)
+    return models, config.model.intra_op_threads or threads
+
+
+def engine_share(config: AppConfig, caller: ReplicaConfig) -> EngineShare:
+    """The share of one replica of ``caller``; enough hops for all engines that there may be."""
+    models, _ = engine_counts(config)
+    callers = max(1, caller.num_replicas)
+    most = max(models, config.replicas.model.max_replicas)
+    hops = config.batching.max_hops_in_flight or max(2, math.ceil(1.5 * most / callers))
+    return EngineShare(hops, models / callers)
 
 
 def deployment(

@@ -1,19 +1,31 @@
 """The Cache deployment: the shared cache in this process's memory or in Redis."""
 
+from ray.serve import Application
+
 from configs.schema.app import AppConfig
+from deployments.cache.memory import CacheReplica
 from deployments.cache.redis import RedisCacheReplica
 from deployments.clients.redis import RedisCredentials
+from deployments.clients.vault import watch_secrets
+from deployments.serve_options import AsyncReplica, deployment
 
 
-class RedisCache(RedisCacheReplica):
-    """The Cache deployment with Redis; credentials that Vault changes are used from then on."""
+class RedisCache(AsyncReplica, RedisCacheReplica):
+    """The Cache deployment with Redis; uses the credentials that Vault has at the time."""
 
-    async def __init__(self, config: AppConfig) -> None:  # type: ignore[misc]  # Serve awaits it
+    async def setup(self, config: AppConfig) -> None:
+        """Reads the first credentials; opens no connection yet."""
         login = RedisCredentials(config.redis, leased=bool(config.vault.redis_role))
-        super().__init__(config, login)
-        if config.vault.enabled:
-            # Half a second of imports that replicas without Vault do not need.
-            from deployments.clients.vault import SecretWatch  # noqa: PLC0415
+        RedisCacheReplica.__init__(self, config, login)
+        self._secrets = await watch_secrets(config.vault, {}, login=login)
 
-            self._secrets = SecretWatch(config.vault, {}, login=login)
-            await self._secrets.start()
+
+def bind(config: AppConfig) -> Application | None:
+    """The deployment; None where the shared level is off."""
+    size = config.replicas.cache
+    if config.cache.l2 == "redis":
+        return deployment(RedisCache, size, name="Cache").bind(config)
+    if config.cache.l2 == "memory":
+        memory = deployment(CacheReplica, size, name="Cache", replicas=1)
+        return memory.bind(config.cache.l2_max_bytes, config.cache.ttl_s)
+    return None

@@ -92,7 +92,3 @@ class CacheReplica:
     async def flush(self, model: bytes) -> int:
         """See ``SharedCache.flush``."""
         return self._entries.forget(model)
-
-    async def stats(self) -> dict[str, int]:
-        """``entries`` and ``bytes`` held now."""
-        return {"entries": len(self._entries), "bytes": self._entries.size_bytes}

@@ -1,8 +1,7 @@
 """A client of the Redis server in ``RedisConfig``: pool, TLS, password, bounded waits.
 
-Every wait has an end: for a free connection, for a new one, for an answer. Nothing is tried
-again but a connection that the server has closed meanwhile, once; beyond that the breaker
-of the caller decides.
+Every wait is bounded: for a free connection, for a new one, for an answer. Only a connection
+that the server has closed is opened again, once; beyond that the caller's breaker decides.
 """
 
 from typing import Any
@@ -17,14 +16,14 @@ from configs.schema.dependencies import RedisConfig
 
 
 class RedisCredentials(CredentialProvider):
-    """Asked for at each new connection, so rotated credentials need no restart."""
+    """Read at each new connection, so rotated credentials need no restart."""
 
     def __init__(self, config: RedisConfig, *, leased: bool = False) -> None:
-        """Begins with the configured ones.
+        """Starts with the configured credentials.
 
         Args:
             config: Username and password, empty for none.
-            leased: There will be others before the first connection.
+            leased: Whether others will come before the first connection.
         """
         self._leased = leased
         self._username = config.username
@@ -33,12 +32,12 @@ class RedisCredentials(CredentialProvider):
     def __bool__(self) -> bool:
         return bool(self._leased or self._username or self._password)
 
-    def replace(self, password: str) -> None:
-        """Another password of the same user, from now on."""
+    def set_password(self, password: str) -> None:
+        """Uses another password of the same user for new connections."""
         self._password = password
 
-    def become(self, username: str, password: str) -> None:
-        """Another user, from now on."""
+    def set_credentials(self, username: str, password: str) -> None:
+        """Uses another user for new connections."""
         self._username, self._password = username, password
 
     def get_credentials(self) -> tuple[str] | tuple[str, str]:
@@ -51,8 +50,8 @@ def connect(config: RedisConfig, login: RedisCredentials | None = None) -> Redis
     """A client with its own pool; the first command opens the first connection.
 
     Args:
-        config: Where and how.
-        login: The credentials as they are now; None takes the configured ones.
+        config: Address, limits and TLS.
+        login: The present credentials; None takes the configured ones.
     """
     options: dict[str, Any] = {}
     if config.tls:

@@ -1,27 +1,24 @@
-"""Credentials that Vault makes for us and takes back: kept alive, replaced before they end."""
+"""Secrets and leased credentials from Vault: read again, renewed, replaced before they end."""
+
+from __future__ import annotations
 
 import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from configs.errors import ConfigError, SecretsError
 from configs.schema.dependencies import VaultConfig
-from configs.sources.vault import Credentials, VaultSecrets
 from deployments.telemetry.metrics import Metrics
 
+if TYPE_CHECKING:
+    # Half a second of imports that replicas without Vault or Redis do not need.
+    from configs.sources.vault import Credentials, VaultSecrets
+    from deployments.clients.redis import RedisCredentials
 
-class RedisLogin(Protocol):
-    """Who logs in to Redis."""
 
-    def replace(self, password: str) -> None:
-        """Another password of the same user, from now on."""
-        ...
-
-    def become(self, username: str, password: str) -> None:
-        """Another user, from now on."""
-        ...
+_log = logging.getLogger("ray.serve.sentigraph")
 
 
 class VaultLease:
@@ -31,15 +28,15 @@ class VaultLease:
         self,
         vault: VaultSecrets,
         role: str,
-        login: RedisLogin,
+        login: RedisCredentials,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Asks for nothing yet.
+        """Requests nothing yet.
 
         Args:
-            vault: Where they come from.
-            role: Of the database engine.
-            login: Is told of each new username and password.
+            vault: Gives the credentials.
+            role: A role of the database engine.
+            login: Gets each new username and password.
             clock: Seconds; for tests.
         """
         self._vault = vault
@@ -59,7 +56,7 @@ class VaultLease:
         """Renews in the second half of the lease's life; takes new ones where that is not enough.
 
         Raises:
-            SecretsError: Vault does not do it; those before are in use until they end.
+            SecretsError: Vault fails; the present credentials stay until they end.
         """
         now = self._clock()
         if self._given is None or now >= self._ends_s:
@@ -78,16 +75,13 @@ class VaultLease:
 
     def _take(self) -> None:
         given = self._vault.credentials(self._role)
-        self._login.become(given.username, given.password)
+        self._login.set_credentials(given.username, given.password)
         self._given = given
         self._note(given.duration_s)
 
     def _note(self, left_s: float) -> None:
         now = self._clock()
         self._ends_s, self._renew_s = now + left_s, now + left_s / 2
-
-
-_log = logging.getLogger("ray.serve.sentigraph")
 
 
 class SecretWatch:
@@ -98,16 +92,18 @@ class SecretWatch:
         config: VaultConfig,
         using: Mapping[str, Callable[[str], object]],
         metrics: Metrics | None = None,
-        login: RedisLogin | None = None,
+        login: RedisCredentials | None = None,
     ) -> None:
         """Reads nothing yet.
 
         Args:
             config: Where Vault is.
-            using: Who is told of a new value, by dotted setting; refuses one by ConfigError.
-            metrics: Where facts are counted, if anywhere.
-            login: To Redis: kept to ``redis.password``, or to what ``vault.redis_role`` gives.
+            using: What takes a new value, by dotted setting; it refuses one by ConfigError.
+            metrics: Counts reads and rotations, if given.
+            login: To Redis; gets ``redis.password``, or the credentials of ``vault.redis_role``.
         """
+        from configs.sources.vault import VaultSecrets  # noqa: PLC0415
+
         self._config = config
         self._using = using
         self._metrics = metrics
@@ -117,9 +113,9 @@ class SecretWatch:
         if login is not None and config.redis_role:
             self._lease = VaultLease(self._vault, config.redis_role, login)
         elif login is not None:
-            self._using = {**using, "redis.password": login.replace}
+            self._using = {**using, "redis.password": login.set_password}
         if metrics is not None:
-            # At 0 from the start: a first failure or rotation is a rise that can be seen.
+            # At 0 from the start, so that the first failure or rotation shows as a rise.
             for result in ("ok", "error"):
                 metrics.vault_reads.labels(result)
             for name in self._using:
@@ -133,17 +129,17 @@ class SecretWatch:
         return "ok" if self._well else "degraded: Vault does not answer, last values are in use"
 
     async def start(self) -> None:
-        """Reads, and begins to do so every ``vault.refresh_ms``."""
+        """Reads now, and from then on every ``vault.refresh_ms``."""
         await self.refresh()
-        self._running = asyncio.create_task(self._for_ever())
+        self._running = asyncio.create_task(self._repeat())
 
     def stop(self) -> None:
-        """Reads no more."""
+        """Stops reading."""
         if self._running is not None:
             self._running.cancel()
 
     async def refresh(self) -> None:
-        """Reads once and tells of what has changed; keeps what was when Vault fails."""
+        """Reads once and passes on what has changed; keeps the last values when Vault fails."""
         started = time.monotonic()
         try:
             found = await asyncio.to_thread(self._read)
@@ -157,7 +153,7 @@ class SecretWatch:
                 if self._metrics is not None and name in self._values:
                     self._metrics.vault_rotations.labels(name).inc()
                 self._values[name] = value
-                self._tell(name, value)
+                self._pass_on(name, value)
 
     def _read(self) -> dict[str, str]:
         found = self._vault.read(tuple(self._using))
@@ -165,7 +161,7 @@ class SecretWatch:
             self._lease.keep()
         return found
 
-    def _tell(self, name: str, value: str) -> None:
+    def _pass_on(self, name: str, value: str) -> None:
         try:
             self._using[name](value)
         except ConfigError as error:
@@ -173,7 +169,7 @@ class SecretWatch:
         else:
             _log.info("secret %s was read", name)
 
-    async def _for_ever(self) -> None:
+    async def _repeat(self) -> None:
         while True:
             await asyncio.sleep(self._config.refresh_ms / 1_000)
             await self.refresh()
@@ -188,3 +184,17 @@ class SecretWatch:
         self._metrics.vault_login_seconds.set(self._vault.login_ends_in_s)
         if self._lease is not None:
             self._metrics.vault_lease_seconds.set(self._lease.ends_in_s)
+
+
+async def watch_secrets(
+    config: VaultConfig,
+    using: Mapping[str, Callable[[str], object]],
+    metrics: Metrics | None = None,
+    login: RedisCredentials | None = None,
+) -> SecretWatch | None:
+    """A started ``SecretWatch``, after its first read; None where Vault is off."""
+    if not config.enabled:
+        return None
+    watch = SecretWatch(config, using, metrics, login)
+    await watch.start()
+    return watch

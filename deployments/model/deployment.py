@@ -1,37 +1,59 @@
-"""The Model deployment: ``replica.py`` on Ray Serve."""
+"""The Model deployment of the split topology: ``replica.py`` on Ray Serve."""
 
 import ray
+from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
 from configs.schema.app import AppConfig
-from deployments.handles import bundle_cache, live_digests
+from deployments.handles import bundle_cache, load_live
 from deployments.model.golden_probe import Encode
 from deployments.model.replica import ModelReplica
+from deployments.serve_options import AsyncReplica, by_engine, deployment, engine_counts
 from deployments.telemetry.log_context import add_log_fields
 
 
-class Model(ModelReplica):
-    """The Model deployment: a replica that loads what is live before it reports ready."""
+class Model(AsyncReplica, ModelReplica):
+    """A replica that loads the live models before it reports ready."""
 
-    async def __init__(  # type: ignore[misc]  # Serve awaits it
+    async def setup(
         self, config: AppConfig, threads: int, registry: DeploymentHandle, encode: Encode
     ) -> None:
+        """Loads and warms up the models of the live versions.
+
+        Raises:
+            RegistryError: A bundle cannot be fetched or fails its digest check.
+        """
         add_log_fields(config.server.service_name, "Model")
-        super().__init__(
+        ModelReplica.__init__(
+            self,
             bundle_cache(config, registry),
             config.model,
             config.batching,
             threads=threads,
             encode=encode,
-            gpu_share=config.replicas.model.num_gpus if ray.get_gpu_ids() else 0,
+            gpu_share=gpu_share(config),
         )
-        for digest in await live_digests(registry):
-            await self.load(digest)
+        await load_live(registry, self.load)
 
     async def check_health(self) -> None:
-        """Serve asks every few seconds; a replica whose engine fails is replaced."""
+        """Serve calls this every few seconds and replaces a replica whose engine fails."""
         await self.check()
 
     def record_autoscaling_stats(self) -> dict[str, float]:
-        """What ``ModelPolicy`` decides by."""
+        """The figures that ``ModelPolicy`` decides by."""
         return self.utilisation()
+
+
+def gpu_share(config: AppConfig) -> float:
+    """The share of a GPU that this replica has; 0 where it has none."""
+    return config.replicas.model.num_gpus if ray.get_gpu_ids() else 0
+
+
+def bind(config: AppConfig, registry: Application, encode: Encode) -> Application:
+    """The deployment; ``encode`` is the tokenizer stage's way from texts to ids."""
+    models, threads = engine_counts(config)
+    scaling = config.autoscaling
+    model = deployment(
+        Model, config.replicas.model, replicas=models, scaling=scaling, policy=by_engine(scaling)
+    )
+    return model.bind(config, threads, registry, encode)

@@ -14,9 +14,9 @@ import uuid
 from collections import deque
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Protocol
 
 from configs.schema.prediction_log import PredictionLogConfig
+from deployments.prediction_log.parquet import ParquetStore
 from deployments.prediction_log.rows import LoggedAnswer, RowWriter
 from deployments.prediction_log.write_ahead import Segment, orphans, size_bytes
 from deployments.telemetry.stream_metrics import PredictionLogMetrics
@@ -28,14 +28,6 @@ _RETRY_S = 5.0
 _ADOPT_S = 60.0
 
 
-class Store(Protocol):
-    """``ParquetStore``."""
-
-    def write(self, name: str, lines: bytes) -> list[str]:
-        """Writes rows under a name; the same name replaces them."""
-        ...
-
-
 class PredictionLog:
     """Takes rows from any thread of one replica."""
 
@@ -43,7 +35,7 @@ class PredictionLog:
         self,
         config: PredictionLogConfig,
         rows: RowWriter,
-        store: Store,
+        store: ParquetStore,
         metrics: PredictionLogMetrics,
         *,
         retry_s: float = _RETRY_S,

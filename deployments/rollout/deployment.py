@@ -15,9 +15,12 @@ from functools import partial
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
+from ray.serve import Application
 
 from configs.schema.app import AppConfig
 from deployments.asgi.proxy import Call, Part, ProxyServer
+from deployments.clients.vault import SecretWatch, watch_secrets
+from deployments.handles import IngressReplicas, ReplicaSet, ray_gauge
 from deployments.payloads import FeedbackResult
 from deployments.rollout.bundle_server import BundleServer
 from deployments.rollout.change_feed import ChangeFeed
@@ -26,6 +29,7 @@ from deployments.rollout.initial_version import InitialVersion
 from deployments.rollout.reconciler import ChangeSignal, RegistryReconciler
 from deployments.rollout.registry_routes import build_registry_app
 from deployments.rollout.release_driver import Ingresses, ReleaseDriver
+from deployments.serve_options import deployment
 from deployments.telemetry.log_context import add_log_fields
 from deployments.telemetry.ray_export import MakeGauge, RayMetricsExporter
 from deployments.telemetry.version_metrics import VersionMetrics
@@ -86,7 +90,7 @@ class Registry:
             feed=feed,
             metrics=VersionMetrics(shown),
         )
-        self._secrets: object = None
+        self._secrets: SecretWatch | None = None
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def routes(self) -> RoutingTable:
@@ -131,12 +135,15 @@ class Registry:
                 self._tasks[name] = asyncio.create_task(work())
 
     async def _reconcile(self) -> None:
-        if self._config.vault.enabled and self._config.registry.username:
-            # Half a second of imports that replicas without Vault do not need.
-            from deployments.clients.vault import SecretWatch  # noqa: PLC0415
-
+        if self._config.registry.username:
             use = partial(log_in, self._config.registry.username)
-            watch = SecretWatch(self._config.vault, {"registry.password": use})
-            self._secrets = watch
-            await watch.start()
+            using = {"registry.password": use}
+            self._secrets = await watch_secrets(self._config.vault, using)
         await self._reconciler.run()
+
+
+def bind(config: AppConfig) -> Application:
+    """The deployment; it finds the replicas that it changes when it first calls them."""
+    fleet = ReplicaSet(config.topology, stream=config.stream.enabled, jobs=config.jobs.enabled)
+    registry = deployment(Registry, config.replicas.registry, replicas=1)
+    return registry.bind(config, fleet, IngressReplicas(), ray_gauge)

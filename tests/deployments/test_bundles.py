@@ -21,7 +21,7 @@ class Node:
         self.bundle = bundle
         self.checks = 0
         self.reads = 0
-        self.cache = BundleCache(folder, self)
+        self.cache = BundleCache(folder, self.read)
         self.entry = folder / "sha256" / bundle.digest
         really = fetch.fetch_bundle
 

@@ -78,6 +78,5 @@ def test_level_two_answers_in_the_order_of_the_keys() -> None:
         cache = CacheReplica(max_bytes=10_000, ttl_s=60)
         await cache.put_many([(b"a", b"1"), (b"b", b"2")])
         assert await cache.get_many([b"b", b"x", b"a"]) == [b"2", None, b"1"]
-        assert (await cache.stats())["entries"] == 2
 
     asyncio.run(body())

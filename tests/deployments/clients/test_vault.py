@@ -132,7 +132,7 @@ def test_renewed_in_the_second_half_replaced_near_the_end_kept_while_sealed() ->
     class Users:
         names: list[str] = []  # noqa: RUF012
 
-        def become(self, username: str, password: str) -> None:
+        def set_credentials(self, username: str, password: str) -> None:
             self.names.append(username)
 
         def replace(self, password: str) -> None:

@@ -18,7 +18,7 @@ from jobs_front import jobs_config, until_ended, with_jobs
 
 from configs.schema.app import AppConfig
 from configs.schema.prediction_log import PredictionLogConfig
-from deployments.prediction_log.log import PredictionLog, Store
+from deployments.prediction_log.log import PredictionLog
 from deployments.prediction_log.parquet import SCHEMA, ParquetStore
 from deployments.prediction_log.rows import LoggedAnswer, RowWriter, redacted, text_policy
 from deployments.prediction_log.write_ahead import Segment, orphans
@@ -34,7 +34,7 @@ OUTCOME = Outcome(
 )
 
 
-class Away(Store):
+class Away(ParquetStore):
     """A bucket that does not answer."""
 
     def __init__(self) -> None:
@@ -56,7 +56,7 @@ def answered(prediction_id: str, text: str = "fine", at_ns: int = NOON_NS) -> Lo
 
 
 def open_test_log(
-    folder: Path, store: Store | None = None, **more: object
+    folder: Path, store: ParquetStore | None = None, **more: object
 ) -> tuple[PredictionLog, Metrics]:
     given = {"buffer_dir": str(folder / "buffer"), "uri": str(folder / "lake"), "flush_s": 0.1}
     config = PredictionLogConfig.model_validate(given | more)

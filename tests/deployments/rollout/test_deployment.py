@@ -155,11 +155,11 @@ def test_a_node_without_the_bundle_reads_it_through_the_graph(
                 reads.append(len(chunk))
                 return chunk
 
-        bundle = await BundleCache(tmp_path, Counted()).get(live.digest)
+        bundle = await BundleCache(tmp_path, Counted().read).get(live.digest)
         assert bundle.digest == live.digest
         assert max(reads) == CHUNK_BYTES
         count = len(reads)
-        await BundleCache(tmp_path, Counted()).get(live.digest)
+        await BundleCache(tmp_path, Counted().read).get(live.digest)
         assert len(reads) == count
 
     asyncio.run(body())
@@ -175,7 +175,7 @@ def test_bytes_changed_on_the_way_are_refused(registry: Registry, tmp_path: Path
                 return chunk if name == "bundle.json" else chunk[::-1]
 
         with pytest.raises(IntegrityError):
-            await BundleCache(tmp_path, Flipped()).get(live.digest)
+            await BundleCache(tmp_path, Flipped().read).get(live.digest)
         assert not (tmp_path / "sha256" / live.digest).exists()
 
     asyncio.run(body())

@@ -7,23 +7,16 @@ trace of the first.
 
 import time
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
+from deployments.batching.batcher import Ticket
 from deployments.payloads import Contexts
 from deployments.telemetry.spans import Span, done, rows_of
 
 _MODEL = "Model"
 
 
-class Waiting(Protocol):
-    """What is read of a ticket."""
-
-    item: Any  # with ``context``: the span of the RPC that brought it, if its request is sampled
-    queued_s: float
-    started_s: float | None
-
-
-def queue_spans(tickets: Sequence[Waiting], contexts: Contexts) -> list[Span]:
+def queue_spans(tickets: Sequence[Ticket[Any, Any]], contexts: Contexts) -> list[Span]:
     """For each sampled request, from its first text's arrival to its last one's start."""
     spans = []
     for context, rows in rows_of(contexts).items():
@@ -36,12 +29,12 @@ def queue_spans(tickets: Sequence[Waiting], contexts: Contexts) -> list[Span]:
 
 
 def engine_spans(
-    tickets: Sequence[Waiting], digest: str, facts: Sequence[float], started_s: float
+    tickets: Sequence[Ticket[Any, Any]], digest: str, facts: Sequence[float], started_s: float
 ) -> dict[int, tuple[Span, ...]]:
     """Spans of a batch that ran until now, by the first row of the request they belong to.
 
     Args:
-        tickets: The batch's rows.
+        tickets: The batch's rows; ``item.context`` is the span of the RPC that brought it, if any.
         digest: Of the bundle that ran.
         facts: As a row of ``ScoreBatch.batches``.
         started_s: When the engine began, on ``time.monotonic``.

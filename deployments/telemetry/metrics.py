@@ -239,4 +239,4 @@ class Metrics(MetricTable):
 def families() -> Iterator[Family]:
     """Every declared family of the graph."""
     for table in (Metrics, VersionMetrics, JobMetrics, StreamMetrics, PredictionLogMetrics):
-        yield from table.declared()
+        yield from table.declared.values()

@@ -36,5 +36,9 @@ def test_each_instance_counts_for_itself() -> None:
     assert second.get_sample_value("waiting") == 0.0
 
 
-def test_the_class_itself_tells_its_families() -> None:
-    assert [family.name for family in Table.declared()] == ["asked", "waiting", "seconds"]
+def test_the_class_keeps_its_declarations() -> None:
+    assert list(Table.declared) == ["asked", "waiting", "seconds"]
+    assert Table.declared["asked"].known == ("open", "closed")
+    # They are no attributes of the class: those would slow the reading of an instance's.
+    assert not {"asked", "waiting", "seconds"} & set(vars(Table))
+    assert Table.other == "no family"

@@ -1,13 +1,13 @@
 """How many replicas: one policy for the model, one for streams, one for the whole graph.
 
-Pure: they see what Ray Serve's ``AutoscalingContext`` tells and answer with wanted replicas;
-Serve applies bounds, delays and factors afterwards. Serve finds them by import path
-(``autoscaling`` in the settings, ``autoscaling_policy`` of an application).
+Pure: they read Ray Serve's ``AutoscalingContext`` and return the wanted replicas; Serve then
+applies bounds, delays and factors. Serve finds them by import path (``autoscaling`` in the
+settings, ``autoscaling_policy`` of an application).
 
-Requests in flight say little about a model that answers batches: the ingress keeps only so
-many RPCs in flight for each replica, and one RPC carries one text or sixty-four. So model
-replicas report how busy their engine was, and how long their queue would take by the
-measured cost surface. Stream replicas report how far behind Kafka they are.
+Requests in flight do not measure the load of a model that answers batches: the callers bound
+the RPCs in flight, and one RPC carries one text or sixty-four. So model replicas report the busy
+share of their engine and the time that their queue takes by the measured cost surface. Stream
+replicas report their lag behind Kafka.
 """
 
 import math
@@ -19,7 +19,7 @@ WAIT = "wait_s"
 LAG = "lag_messages"
 RATE = "messages_per_s"
 PARTITIONS = "partitions"
-# One decision at most multiplies the replicas by this: a queue says "more", not how much.
+# A queue shows that replicas are missing, not how many: one decision at most doubles them.
 _MOST_AT_ONCE = 2.0
 
 
@@ -35,7 +35,7 @@ class Context(Protocol):
 
     @property
     def aggregated_metrics(self) -> Mapping[str, Mapping[Any, float]] | None:
-        """What replicas report, by name and replica, over the look-back period."""
+        """The figures that replicas report, by name and replica, over the look-back period."""
         ...
 
 
@@ -72,20 +72,20 @@ class ModelPolicy:
         wanted = replicas * busy / self._busy
         wait_s = _mean(reported.get(WAIT)) or 0.0
         if wait_s > self._wait_s:
-            # Even engines that seem idle between windows: somebody waits.
+            # Texts wait, even if engines seem idle between windows.
             wanted = max(wanted, replicas * min(_MOST_AT_ONCE, wait_s / self._wait_s))
         return max(1.0, min(wanted, replicas * _MOST_AT_ONCE)), {}
 
 
 class LagPolicy:
-    """Keeps what waits in Kafka within a time that consumers can work off."""
+    """Keeps the lag of Kafka below what consumers can process in a given time."""
 
     def __init__(self, target_drain_s: float = 30.0, target_busy_ratio: float = 0.7) -> None:
         """Makes a policy.
 
         Args:
-            target_drain_s: Time to work off the lag at the present rate.
-            target_busy_ratio: Share of the messages that replicas may hold which they do hold.
+            target_drain_s: Time to process the lag at the present rate.
+            target_busy_ratio: Messages that replicas hold, of those that they may hold.
         """
         self._drain_s = target_drain_s
         self._busy = target_busy_ratio
@@ -93,8 +93,8 @@ class LagPolicy:
     def __call__(self, ctx: Context) -> Decision:
         """Wanted replicas of the stream deployment; never more than there are partitions.
 
-        Where the model is what is slow, consumers alone do not help; their texts wait in its
-        queue then, and ``ModelPolicy`` adds models.
+        More consumers do not help where the model is the bottleneck; their texts then wait in
+        its queue, and ``ModelPolicy`` adds models.
         """
         replicas = ctx.current_num_replicas
         reported = ctx.aggregated_metrics or {}
@@ -103,7 +103,7 @@ class LagPolicy:
         lag, rate, partitions = (
             sum(reported.get(name, {}).values()) for name in (LAG, RATE, PARTITIONS)
         )
-        # Without any rate a lag says "more", not how much.
+        # A lag without a rate does not show how many replicas are missing.
         drain_s = lag / rate if rate > 0 else (math.inf if lag else 0.0)
         busy = _mean(reported.get(BUSY)) or 0.0
         pressure = max(drain_s / self._drain_s, busy / self._busy)
@@ -142,8 +142,8 @@ class GraphPolicy:
             wanted[models], _ = self._model(contexts[models])
         for key, ctx in contexts.items():
             if key.name == "Tokenizer" and models is not None:
-                # Not fewer than the models that are there: where tokenizers are what is slow,
-                # models are idle, and who followed those would never grow again.
+                # At least for the present models: where tokenizers are the bottleneck, models are
+                # idle, and a count that follows them would never grow again.
                 fed = max(wanted[models], contexts[models].current_num_replicas)
                 wanted[key] = max(1, math.ceil(fed * self._ratio))
             elif key.name == "Stream":
@@ -157,7 +157,7 @@ class GraphPolicy:
 
 
 class Utilisation:
-    """What a model replica reports: counted in the engine thread, read in the event loop."""
+    """Load of a model replica: counted in the engine thread, read in the event loop."""
 
     def __init__(self, clock_s: float) -> None:
         """Starts to count at ``clock_s`` seconds."""

@@ -25,7 +25,7 @@ class AsyncReplica:
 
 @dataclass(frozen=True, slots=True)
 class EngineShare:
-    """What one replica that calls the model stage uses of it.
+    """The part of the model stage that one replica of a calling deployment uses.
 
     Attributes:
         hops_in_flight: Micro-batches that it keeps in flight.
@@ -67,7 +67,7 @@ def deployment(
         cls: The replica's class.
         size: Resources and bounds.
         name: Its name where that is not the class's.
-        replicas: Instead of ``size.num_replicas``.
+        replicas: Overrides ``size.num_replicas``.
         scaling: Targets; without them, or without room to grow, the number is fixed.
         policy: Serve's ``autoscaling_config.policy``; None is by ongoing requests.
         stop_s: Time to stop before a replica is killed.

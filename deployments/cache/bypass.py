@@ -1,18 +1,18 @@
-"""When looking into the shared cache is worth its price. Pure.
+"""When a lookup in the shared cache is worth its cost. Pure.
 
-A lookup costs every text something, a hit saves one text its inference. Below the hit rate
-where both are equal, level two only slows texts down; so it is then asked now and again,
-to notice when that changes, and left alone in between.
+A lookup costs every text some time, a hit saves one text its inference. Below the hit rate
+where both are equal, level two only adds latency; it is then bypassed, except for a regular
+probe that notices when this changes.
 """
 
 _KEEP = 0.8
 _PROBE_EVERY = 16
-# Lookups before history counts: level two may be warm from before, or slow to begin with.
+# Lookups before history counts: level two may be warm already, or slow at first.
 _PATIENCE = 16
 
 
 class BreakEven:
-    """Compares ``hit rate · inference`` with the price of a lookup, from recent history."""
+    """Compares ``hit rate · inference`` with the cost of a lookup, from recent history."""
 
     def __init__(self) -> None:
         """No history yet."""
@@ -24,7 +24,7 @@ class BreakEven:
 
     @property
     def ratio(self) -> float:
-        """Hit rate at which a lookup just pays; 0 before both prices are known."""
+        """Hit rate at which a lookup just pays; 0 before both costs are known."""
         return self._lookup_s / self._inference_s if self._inference_s else 0.0
 
     def pays(self) -> bool:
@@ -37,13 +37,13 @@ class BreakEven:
         return False
 
     def looked_up(self, texts: int, hits: int, elapsed_s: float) -> None:
-        """A lookup of ``texts`` above 0 took so long and found so many."""
+        """Records a lookup: its texts (more than 0), hits and seconds."""
         self._lookups += 1
         self._hit_ratio = _KEEP * self._hit_ratio + (1 - _KEEP) * hits / texts
         self._lookup_s = _blend(self._lookup_s, elapsed_s / texts)
 
     def inferred(self, cost_s: float) -> None:
-        """Engine seconds of a typical text."""
+        """Records the engine seconds of a typical text."""
         self._inference_s = _blend(self._inference_s, cost_s)
 
 

@@ -1,4 +1,4 @@
-"""Forgetting every prediction of one model version, in every cache of the application."""
+"""Removes every prediction of one model version from every cache of the application."""
 
 from dataclasses import dataclass
 from typing import Protocol
@@ -13,13 +13,13 @@ class Ingresses(Protocol):
     """All ingress replicas."""
 
     async def forget(self, model: bytes) -> int:
-        """Drops what they remember, and what they are about to write; how many entries."""
+        """Removes a model's entries and pending writes; returns how many entries."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Flushed:
-    """How many entries there were.
+    """How many entries were removed.
 
     Attributes:
         l1_entries: In all ingress replicas.
@@ -31,23 +31,23 @@ class Flushed:
 
 
 class Flush:
-    """Empties the levels in an order that leaves nothing behind."""
+    """Empties both levels, in an order that leaves nothing behind."""
 
     def __init__(self, ingresses: Ingresses, shared: SharedCache | None) -> None:
         self._ingresses = ingresses
         self._shared = shared
 
     async def run(self, digest: str) -> Flushed:
-        """Forgets what was remembered before the call.
+        """Removes the entries that were written before the call.
 
         Args:
             digest: Of the bundle, in hexadecimal.
 
         Raises:
-            NotReady: The shared cache does not answer; level one is empty nevertheless.
+            NotReady: The shared cache does not answer; level one is empty all the same.
         """
         model = bytes.fromhex(digest)[:_MODEL_BYTES]
-        # Writes that wait in an ingress would come back after the shared level is emptied.
+        # First, because an ingress's pending writes would refill the shared level.
         first = await self._ingresses.forget(model)
         if self._shared is None:
             return Flushed(first, 0)
@@ -55,5 +55,5 @@ class Flush:
             shared = await self._shared.flush(model)
         except Exception as error:
             raise NotReady("the shared cache does not answer, some entries may be left") from error
-        # What an ingress has read from the shared level meanwhile.
+        # Again, because an ingress may have read from the shared level in between.
         return Flushed(first + await self._ingresses.forget(model), shared)

@@ -1,12 +1,12 @@
 """Level two in Redis: the Cache deployment when ``cache.l2`` is ``redis``. Any number of replicas.
 
     namespace:prediction:<model, 16 hex>:<text, 32 hex>           a packed prediction, with a TTL
-    namespace:prediction:<model, 16 hex>:<text, 32 hex>:flight    somebody is classifying it now
+    namespace:prediction:<model, 16 hex>:<text, 32 hex>:flight    a replica is classifying it now
 
-Single flight across ingresses: the first to miss a key marks it for a moment, and who misses
-it then waits up to ``cache.flight_wait_ms`` for the value. A mark needs no owner and no
-fencing token: values are named by their content, so a late writer writes what is there
-already, and a mark that nobody lifts ends by itself.
+Single flight across ingresses: the first that misses a key marks it for a short time, and the
+others wait up to ``cache.flight_wait_ms`` for its value. A mark needs no owner and no fencing
+token: a value is named by its content, so a late writer repeats the same value, and a mark
+expires by itself.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ _SCAN_COUNT = 1_000
 
 
 class CacheUnavailable(Exception):
-    """Redis did not do what was asked. The message is the kind of failure, never a key."""
+    """Redis failed. The message is the kind of failure, never a key."""
 
 
 class RedisCacheReplica:
@@ -34,14 +34,14 @@ class RedisCacheReplica:
         """Opens nothing yet.
 
         Args:
-            config: Where Redis is, for how long entries live.
-            login: To Redis, as it is now; None takes the configured one.
+            config: Redis, and the life of entries.
+            login: The present credentials; None takes the configured ones.
         """
         self._redis = connect(config.redis, login)
         self._prefix = f"{config.redis.namespace}:prediction:"
         self._ttl_ms = config.cache.ttl_s * 1_000
         self._flight_wait_s = config.cache.flight_wait_ms / 1_000
-        # A mark outlives the wait, but not by much: who made it may be gone.
+        # A mark outlives the wait, but not by much, because its replica may have died.
         self._flight_ms = 4 * config.cache.flight_wait_ms
 
     async def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
@@ -91,13 +91,13 @@ class RedisCacheReplica:
         return removed
 
     async def close(self) -> None:
-        """Ends the connections; for who makes one outside a deployment."""
+        """Closes the connections; for use outside a deployment."""
         await self._redis.aclose()
 
     async def _join_flights(
         self, names: Sequence[str], values: list[bytes | None], missing: Sequence[int]
     ) -> None:
-        """Marks what nobody is classifying; waits for the rest and fills it into ``values``."""
+        """Marks keys without a mark; waits for the other keys and fills in their values."""
         async with self._redis.pipeline(transaction=False) as pipe:
             for i in missing:
                 pipe.set(names[i] + ":flight", b"", nx=True, px=self._flight_ms)
@@ -125,5 +125,5 @@ async def _converted() -> AsyncIterator[None]:
     try:
         yield
     except (RedisError, OSError) as error:
-        # By kind only: the message of a Redis error may repeat what was sent.
+        # The kind only, because the message of a Redis error may repeat keys and values.
         raise CacheUnavailable(type(error).__name__) from None

@@ -1,8 +1,8 @@
 """Remembered predictions: level one inside each ingress, level two shared.
 
 A key is 128 bits over the model's digest and the text behind the first 64 bits of that digest,
-so another version, or the same version number made anew, never answers for it, and a version's
-entries can be found. A value is a few bytes of numbers; nothing that is read back can execute.
+so an entry never answers for another version, not even one of the same number, and a version's
+entries can be found. A value is a few bytes of numbers; nothing read back can execute code.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ _GATHER_S = 0.05
 
 
 class SharedCache(Protocol):
-    """Level two, seen from an ingress. One call carries a whole micro-batch."""
+    """Level two as its callers see it. One call carries a whole micro-batch."""
 
     async def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """Values in the order of ``keys``."""
@@ -30,14 +30,14 @@ class SharedCache(Protocol):
         ...
 
     async def flush(self, model: bytes) -> int:
-        """Removes every entry of one model, by the first 8 bytes of its digest; how many."""
+        """Removes the entries of one model, by 8 bytes of its digest; returns how many."""
         ...
 
 
 class LevelTwo:
-    """The shared level as an ingress uses it: bounded in time, and never a reason to fail.
+    """The shared level for one replica: bounded in time; its failures are misses.
 
-    Lookups and writes have a breaker each: a full Redis refuses writes and still answers.
+    Lookups and writes have a breaker each, because a full Redis refuses only writes.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class LevelTwo:
         self._writing: asyncio.Task[None] | None = None
 
     async def find(self, keys: Sequence[bytes]) -> dict[bytes, Prediction] | None:
-        """What is known of ``keys``; None when the level fails, is slow, or is left alone."""
+        """The values known of ``keys``; None when the level fails, is slow, or is cut off."""
         try:
             with self._lookup.guard():
                 values = await asyncio.wait_for(self._shared.get_many(keys), self._timeout_s)
@@ -69,7 +69,7 @@ class LevelTwo:
                 if value is not None:
                     found[key] = Prediction.unpack(value)
             except ValueError:
-                foreign += 1  # somebody else's bytes: the model answers instead
+                foreign += 1  # not our bytes: the model answers instead
         lookups = self._metrics.cache_lookups
         lookups.labels("l2", "hit").inc(len(found))
         lookups.labels("l2", "error").inc(foreign)
@@ -77,10 +77,7 @@ class LevelTwo:
         return found
 
     def remember(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
-        """Writes beside the answers, never before them, and many at a time.
-
-        Drops entries when writing lags.
-        """
+        """Queues entries for one joint write, so that no answer waits; drops them when it lags."""
         if len(self._pending) >= _MAX_PENDING:
             self._metrics.cache_writes.labels("dropped").inc(len(entries))
             return
@@ -89,11 +86,11 @@ class LevelTwo:
             self._writing = asyncio.get_running_loop().create_task(self._write_all())
 
     def forget(self, model: bytes) -> None:
-        """Drops what waits to be written of one model."""
+        """Drops the pending writes of one model."""
         self._pending = [entry for entry in self._pending if not entry[0].startswith(model)]
 
     async def _write_all(self) -> None:
-        # One call for what a moment brings costs the shared level a tenth of a call each.
+        # One call for many entries costs the shared level a tenth of a call for each.
         while self._pending:
             await asyncio.sleep(_GATHER_S)
             entries, self._pending = self._pending, []
@@ -103,7 +100,7 @@ class LevelTwo:
         result = "stored"
         try:
             with self._store.guard():
-                # Nobody waits for it, so it may take longer than a lookup.
+                # No answer waits for it, so it may take longer than a lookup.
                 await asyncio.wait_for(self._shared.put_many(entries), 20 * self._timeout_s)
         except BreakerOpen:
             result = "breaker"

@@ -1,12 +1,11 @@
-"""A circuit breaker: a dependency that keeps failing is left alone for a while.
+"""A circuit breaker: a dependency that keeps failing is not called for a while.
 
     closed ──failure_threshold failures in a row──▶ open
       ▲                                              │ recovery_ms
       └──success_threshold successful trials── half_open ──a failed trial──▶ open
 
-One for each dependency and operation in each process. Own code, because the known packages
-either know no asyncio, or let every caller through while half open, or close after one
-success.
+One per dependency and operation in each process. Own code, because the known packages lack
+asyncio, let every caller through while half open, or close after one success.
 """
 
 import time
@@ -20,7 +19,7 @@ State = Literal["closed", "half_open", "open"]
 
 
 class BreakerOpen(Exception):
-    """The dependency is being left alone; nothing was tried."""
+    """The breaker is open; nothing was called."""
 
 
 class Breaker:
@@ -35,8 +34,8 @@ class Breaker:
         """Starts closed.
 
         Args:
-            config: When it opens and closes.
-            on_change: Told of every new state, and of ``closed`` at once.
+            config: Thresholds and recovery time.
+            on_change: Called with every new state, and with ``closed`` at once.
             clock: Seconds; for tests.
         """
         self._config = config
@@ -50,17 +49,17 @@ class Breaker:
 
     @property
     def state(self) -> State:
-        """As of the last call."""
+        """The state after the last call."""
         return self._state
 
     @contextmanager
     def guard(self) -> Iterator[None]:
-        """Around one call of the dependency; an exception of the body is a failed call.
+        """Wraps one call of the dependency; an exception in the body is a failure.
 
-        A cancelled call says nothing about the dependency and counts as neither.
+        A cancelled call counts neither as a failure nor as a success.
 
         Raises:
-            BreakerOpen: The call must not be tried.
+            BreakerOpen: The breaker is open.
         """
         self._admit()
         try:
@@ -77,7 +76,7 @@ class Breaker:
         if self._state == "open":
             if self._clock() - self._opened_s < self._config.recovery_ms / 1_000:
                 raise BreakerOpen
-            self._become("half_open")
+            self._change("half_open")
         if self._state == "half_open":
             if self._trial:
                 raise BreakerOpen
@@ -85,11 +84,11 @@ class Breaker:
 
     def _failed(self) -> None:
         if self._state == "open":
-            return  # a call that was under way when it opened
+            return  # the call began before the breaker opened
         self._count += 1
         if self._state == "half_open" or self._count >= self._config.failure_threshold:
             self._opened_s = self._clock()
-            self._become("open")
+            self._change("open")
 
     def _succeeded(self) -> None:
         if self._state == "closed":
@@ -97,9 +96,9 @@ class Breaker:
         elif self._state == "half_open":
             self._count += 1
             if self._count >= self._config.success_threshold:
-                self._become("closed")
+                self._change("closed")
 
-    def _become(self, state: State) -> None:
+    def _change(self, state: State) -> None:
         self._state = state
         self._count = 0
         self._on_change(state)

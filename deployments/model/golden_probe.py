@@ -1,6 +1,6 @@
 """Scores golden texts in a replica's engine thread, between the batches of requests.
 
-``model.py`` asks for it when ``controller.py`` probes a version; ``probe.py`` judges the result.
+``rollout/controller.py`` asks for it through ``replica.py``; ``rollout/acceptance.py`` judges it.
 """
 
 import asyncio
@@ -15,9 +15,9 @@ from deployments.payloads import FloatArray, IntArray, Probe
 from registry.records import Bundle
 
 Encode = Callable[[Bundle, Sequence[str]], list[IntArray]]
-"""Token ids of each text, by the bundle's own tokenizer. Takes a tenth of a second to open one."""
+"""Token ids of each text by the bundle's tokenizer; opening one takes a tenth of a second."""
 
-# Longest that golden texts keep the engine from requests at once; one text may take longer.
+# Longest that golden texts hold the engine at a time; a single text may take longer.
 _TURN_S = 0.02
 
 
@@ -25,14 +25,14 @@ class Golden:
     """Probes the models of one replica. For one event loop.
 
     Args:
-        engine_thread: Where models run, one batch or one turn of golden texts at a time.
-        encode: The tokenizer stage's way from texts to ids.
+        engine_thread: Runs one batch, or one turn of golden texts, at a time.
+        encode: Tokenizes the golden texts.
     """
 
     def __init__(self, engine_thread: Executor, encode: Encode) -> None:
         self._engine_thread = engine_thread
         self._encode = encode
-        # Kept, because each probe asks the champion as well.
+        # Kept, because each probe scores the champion as well.
         self._encoded: dict[str, tuple[tuple[str, ...], list[IntArray]]] = {}
 
     async def probe(self, loaded: LoadedModel, texts: Sequence[str]) -> Probe:
@@ -47,7 +47,7 @@ class Golden:
         return Probe(np.concatenate([scores for scores, _ in scored]), text_s)
 
     def forget(self, digest: str) -> None:
-        """The model is let go."""
+        """Drops what is kept of a model."""
         self._encoded.pop(digest, None)
 
     async def _token_ids(self, bundle: Bundle, texts: tuple[str, ...]) -> list[IntArray]:

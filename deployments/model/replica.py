@@ -1,8 +1,8 @@
 """Token ids to scores: the last stage, and the only one that computes.
 
-A replica holds every live model version, gathers the encodings of all RPCs in one
-window, cuts the window into the batches of least cost and runs them one after another in
-its engine thread, so the event loop stays free for the next window.
+A replica holds every live model version, collects the encodings of all RPCs in one window,
+cuts it into the batches of least cost and runs them one after another in its engine thread,
+so the event loop stays free for the next window.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from deployments.telemetry.spans import Span, SpanContext
 
 # A word, a sentence, a paragraph.
 _WARM_UP_TOKENS = (3, 24, 128)
-# A new plan is worth it once a quarter as many texts have come as are left of the present one.
+# A new plan pays once new texts are a quarter of those left of the present one.
 _WORTH_A_PLAN = 0.25
 
 
@@ -81,8 +81,9 @@ class ModelReplica:
     ) -> None:
         """Holds no model yet.
 
-        With ``replans`` a window is planned anew between its engine batches, with the texts that
-        have come: cheaper batches and earlier answers, but smaller hops; for where they are calls.
+        With ``replans`` a window is planned again between its engine batches, with the texts that
+        arrived since: cheaper batches and earlier answers, but smaller hops. It pays where a hop
+        is a call within one process.
         """
         self._bundles = bundles
         self._config = model
@@ -99,7 +100,7 @@ class ModelReplica:
             self._run_window,
             max_items=max(batching.max_hop_texts, batching.max_batch_texts),
             slots=1,
-            # Back-pressure is the ingress's: what its RPCs in flight carry always fits here.
+            # The callers bound the queue by their RPCs in flight.
             max_queued=1 << 30,
             bulk_ratio=batching.bulk_ratio,
         )
@@ -108,13 +109,13 @@ class ModelReplica:
         """Opens and warms up a bundle; does nothing when it is loaded already.
 
         Raises:
-            RegistryError: The bundle cannot be had or fails its digest check.
+            RegistryError: The bundle cannot be fetched or fails its digest check.
         """
         async with self._loading:
             if digest in self._models:
                 return
             bundle = await self._bundles.get(digest)
-            # Opening takes the longest and leaves the engine thread to the models that serve.
+            # In another thread, because opening is slow and the loaded models go on serving.
             engine = await asyncio.to_thread(
                 open_engine,
                 bundle,
@@ -122,19 +123,19 @@ class ModelReplica:
                 threads=self._threads,
                 gpu_share=self._gpu_share,
             )
-            # So does measuring a further model's costs.
+            # The same holds for measuring the costs of a further model.
             thread = self._engine_thread if not self._models else None
             self._models[digest] = await asyncio.get_running_loop().run_in_executor(
                 thread, self._warm_up, LoadedModel(bundle, engine)
             )
 
     async def probe(self, digest: str, texts: Sequence[str]) -> Probe:
-        """Scores texts one by one with a loaded model, between the batches of others."""
+        """Scores texts one by one with a model, between the batches of requests."""
         await self.load(digest)
         return await self._golden.probe(self._models[digest].loaded, texts)
 
     async def unload(self, digest: str) -> None:
-        """Frees a model that no request is routed to any more."""
+        """Frees a model that gets no requests any more."""
         self._models.pop(digest, None)
         self._golden.forget(digest)
 
@@ -167,7 +168,7 @@ class ModelReplica:
         return self._collect(batch, tickets, outcomes)
 
     async def check(self) -> None:
-        """Runs one text through every loaded model; raises what the engine raises."""
+        """Runs one text through every loaded model and raises what its engine raises."""
         for digest in tuple(self._models):
             ids = np.array([0, 1, 2], dtype=np.int32)
             lengths = np.array([3], dtype=np.int32)
@@ -176,7 +177,7 @@ class ModelReplica:
             await self.run(EncodingBatch(digest, ids, lengths, budget, bulk))
 
     def utilisation(self) -> dict[str, float]:
-        """How busy the engine was since the last call, and the predicted time of the queue."""
+        """Busy share of the engine since the last call, and the predicted time of the queue."""
         return self._utilisation.read(self._window.queued, time.monotonic())
 
     def _warm_up(self, loaded: LoadedModel) -> PlannedModel:
@@ -194,13 +195,13 @@ class ModelReplica:
 
     async def _run_window(self, tickets: list[_Ticket]) -> list[_Scored | Exception]:
         runs = self._plan(tickets)
-        # Bulk that overtakes has its turn by right; other bulk stops for whoever comes.
+        # Bulk that has its fair share due runs to its end; other bulk yields to interactive texts.
         yields = tickets[0].bulk and not self._window.interactive_queued
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._engine_thread, self._score, tickets, runs, yields)
 
     def _plan(self, tickets: Sequence[_Ticket]) -> list[_Run]:
-        """The window's batches, by deadline, then by arrival."""
+        """The window's batches, ordered by deadline, then by arrival."""
         groups: dict[str, list[int]] = {}
         for position, ticket in enumerate(tickets):
             groups.setdefault(ticket.item.digest, []).append(position)
@@ -216,10 +217,10 @@ class ModelReplica:
     def _score(
         self, tickets: Sequence[_Ticket], runs: Sequence[_Run], yields: bool
     ) -> list[_Scored | Exception]:
-        """Runs batches in the engine thread; what expired or was withdrawn is left out.
+        """Runs batches in the engine thread; leaves out expired and cancelled texts.
 
-        What is left of bulk is postponed as soon as an interactive text waits, with ``yields``;
-        of an interactive window, where that is allowed, when a new plan is worth it.
+        With ``yields`` the rest of a bulk window is postponed once an interactive text waits. The
+        rest of an interactive window is postponed, if the replica replans, once a new plan pays.
         """
         results: list[_Scored | Exception] = [Expired()] * len(tickets)
         left = len(tickets)

@@ -1,4 +1,4 @@
-"""One model version inside a replica: engine, padding, temperature, and what a batch costs."""
+"""One model version inside a replica: engine, padding, temperature, and the cost of a batch."""
 
 import time
 from collections.abc import Sequence
@@ -70,8 +70,8 @@ def with_surface(
 ) -> PlannedModel:
     """Recalls the cost surface of such a model on this kind of host, or measures and keeps it.
 
-    What a batch costs depends on the model's shape, not on the values of its weights: a version
-    that was trained anew has the surface of the one before, and goes live without a measurement.
+    Costs depend on the model's shape, not on the values of its weights: a retrained version has
+    the surface of its predecessor and goes live without a measurement.
     """
     alone = batching.reproducible_scores and loaded.rows_interact
     max_rows = 1 if alone else batching.max_batch_texts
@@ -92,7 +92,7 @@ def with_surface(
             max_tokens=bundle.max_tokens,
             max_cells=batching.max_batch_tokens,
             budget_s=model.surface_budget_ms / 1_000,
-            # What else the machine does while replicas start is not this engine's cost.
+            # Other work of the machine while replicas start is not this engine's cost.
             clock=time.thread_time if in_this_thread else time.perf_counter,
         )
         keep(folder, fingerprint, surface)

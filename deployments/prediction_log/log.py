@@ -1,7 +1,7 @@
-"""The prediction log of one replica: a queue, a thread that promises, a thread that delivers.
+"""The prediction log of one replica: a queue, a thread that buffers, a thread that stores.
 
     add ─▶ queue ─▶ write-ahead file ─▶ Parquet
-          (memory)   (promised)         (delivered)
+          (memory)   (buffered)         (stored)
 
 ``add`` costs a predictor one append and never waits. Where the queue or the disk is full,
 rows are dropped and counted: answers come before their record (ADR 0015).
@@ -40,13 +40,13 @@ class PredictionLog:
         *,
         retry_s: float = _RETRY_S,
     ) -> None:
-        """Starts, and finishes what replicas before have promised.
+        """Starts the threads; they also store what earlier replicas have buffered.
 
         Args:
             config: Sizes and times.
-            rows: How a prediction is written.
-            store: Where files go.
-            metrics: Where facts are counted.
+            rows: Writes a prediction as a line.
+            store: Takes the files.
+            metrics: Counts rows and failures.
             retry_s: Pause after a file that could not be written.
         """
         self._config = config
@@ -68,26 +68,26 @@ class PredictionLog:
         self._closed: SimpleQueue[Segment | None] = SimpleQueue()
         self._ending = threading.Event()
         self._threads = [
-            threading.Thread(target=self._promise, name="prediction-log", daemon=True),
-            threading.Thread(target=self._deliver, name="prediction-lake", daemon=True),
+            threading.Thread(target=self._buffer, name="prediction-log", daemon=True),
+            threading.Thread(target=self._store_segments, name="prediction-lake", daemon=True),
         ]
         for thread in self._threads:
             thread.start()
 
     def add(self, answered: LoggedAnswer) -> None:
-        """Notes a prediction; never waits."""
+        """Queues a prediction; never waits. Drops it when the queue is full."""
         if len(self._queue) < self._config.max_queued_rows:
             self._queue.append(answered)
         else:
             self._dropped.inc()
 
     def close(self, wait_s: float = 5.0) -> None:
-        """Promises what is queued and tries to deliver it; the rest is left to the next start."""
+        """Buffers the queue and tries to store it; the next start stores the rest."""
         self._ending.set()
         for thread in self._threads:
             thread.join(wait_s)
 
-    def _promise(self) -> None:
+    def _buffer(self) -> None:
         while not (self._ending.is_set() and not self._queue):
             lines: list[bytes] = []
             while self._queue and len(lines) < _BATCH_ROWS:
@@ -109,7 +109,7 @@ class PredictionLog:
                 self._dropped.inc(len(lines))
                 return
             if self._segment is None:
-                # Names of one replica sort by time, so files are delivered in order.
+                # Names of one replica sort by time, so files are stored in order.
                 name = f"{time.time_ns() // 1_000_000}-{self._name}-{self._number:06d}"
                 self._segment = Segment.create(self._folder, name)
                 self._number += 1
@@ -131,7 +131,7 @@ class PredictionLog:
             self._segment = None
             self._closed.put(segment)
 
-    def _deliver(self) -> None:
+    def _store_segments(self) -> None:
         next_adoption_s = 0.0
         while True:
             if time.monotonic() >= next_adoption_s:
@@ -147,7 +147,7 @@ class PredictionLog:
             self._write(segment)
 
     def _write(self, segment: Segment) -> None:
-        """Tries until it is written, or the replica ends: then the file stays for the next."""
+        """Tries until the file is stored; when the replica ends, the next one stores it."""
         while True:
             try:
                 self._store.write(segment.name, segment.read())

@@ -41,18 +41,18 @@ _LINES = pa.schema(
     ]
 )
 _TIME = pa.timestamp("us", "UTC")
-# What readers can rely on; the folders add ``date``, ``model`` and, if asked for, ``hour``.
+# The contract with readers; the folders add ``date``, ``model`` and, if asked for, ``hour``.
 SCHEMA = pa.schema([("timestamp", _TIME), *list(_LINES)[1:]])
 
 
 class ParquetStore:
-    """The folder or bucket that the files go to. For one thread."""
+    """A folder or bucket of Parquet files. For one thread."""
 
     def __init__(self, config: PredictionLogConfig) -> None:
         """Opens nothing yet.
 
         Args:
-            config: Where, how compressed, how partitioned.
+            config: Address, compression and partitions.
         """
         self._uri = config.uri
         self._compression = None if config.compression == "none" else config.compression
@@ -63,7 +63,7 @@ class ParquetStore:
         """Writes rows; returns the paths of the files.
 
         Raises:
-            OSError: The place does not take them; try again later.
+            OSError: The store does not answer or refuses; try again later.
         """
         if not lines:
             return []
@@ -92,10 +92,10 @@ class ParquetStore:
         path = f"{root}/{name}"
         system.create_dir(str(PurePosixPath(path).parent), recursive=True)
         if not isinstance(system, fs.LocalFileSystem):
-            # Object stores show a file when it is whole.
+            # An object store shows only complete files.
             pq.write_table(table, path, filesystem=system, compression=self._compression)
             return path
-        # Readers of a folder leave names alone that begin with an underscore.
+        # Readers of a folder skip names that begin with an underscore.
         folder, _, last = path.rpartition("/")
         unfinished = f"{folder}/_{last}"
         pq.write_table(table, unfinished, filesystem=system, compression=self._compression)

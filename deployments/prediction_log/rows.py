@@ -1,4 +1,4 @@
-"""One prediction as one row: what is kept, under which names, and what of the text.
+"""One prediction as one row: its columns, and how much of the text it keeps.
 
 The schema only grows: a column is never renamed, retyped or removed, new ones may be null.
 """
@@ -26,12 +26,12 @@ _MASKS = (
 
 
 Source = Literal["http", "kafka", "job"]
-"""Over what a text came."""
+"""The way that a text came."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoggedAnswer:
-    """A prediction that somebody was given."""
+    """A prediction that was returned."""
 
     at_ns: int
     prediction_id: str
@@ -44,7 +44,7 @@ class LoggedAnswer:
 
 
 def text_policy(config: PredictionLogConfig) -> Callable[[str], str | None]:
-    """What is kept of a text."""
+    """The text as it is logged."""
     if config.text == "none":
         return lambda text: None
     if config.text == "plain":

@@ -1,7 +1,7 @@
-"""Write-ahead files: rows that are promised, on a local disk, until they are Parquet.
+"""Write-ahead files: rows on a local disk, until they are stored as Parquet.
 
-A file is locked by the process that writes it, and the lock ends with the process. So a file
-that can be locked is one whose writer is gone, and whoever finds it finishes it.
+A process locks the file that it writes, and the lock ends with the process. So a file that can
+be locked has lost its writer, and the process that locks it stores it.
 """
 
 import fcntl
@@ -22,7 +22,7 @@ class Segment:
 
     @classmethod
     def create(cls, folder: Path, name: str) -> "Segment":
-        """A new, empty one."""
+        """Creates an empty file."""
         path = folder / f"{name}{_ENDING}"
         descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_APPEND, 0o600)
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -30,7 +30,7 @@ class Segment:
 
     @classmethod
     def adopt(cls, path: Path) -> "Segment | None":
-        """One whose writer is gone, or None; a line that was cut off is removed."""
+        """Takes a file without its incomplete last line; None if its writer is alive."""
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_APPEND)
         except FileNotFoundError:
@@ -47,11 +47,11 @@ class Segment:
 
     @property
     def name(self) -> str:
-        """The same for the same rows, in whatever process."""
+        """The name of the rows; the same in every process."""
         return self.path.name.removesuffix(_ENDING)
 
     def append(self, lines: list[bytes]) -> int:
-        """Adds rows; when it returns they outlive the process and the machine's power.
+        """Adds rows and syncs them to the disk.
 
         Returns:
             Bytes written.
@@ -69,17 +69,17 @@ class Segment:
         return self.path.read_bytes()
 
     def remove(self) -> None:
-        """The rows are elsewhere."""
+        """Deletes the file, once its rows are stored."""
         self.path.unlink(missing_ok=True)
         self.release()
 
     def release(self) -> None:
-        """Lets others have it."""
+        """Unlocks the file, so that another process can take it."""
         os.close(self._descriptor)
 
 
 def orphans(folder: Path) -> Iterator[Segment]:
-    """Files whose writers are gone, oldest first; they are this process's from now on."""
+    """Takes the files without a writer, oldest first."""
     for path in sorted(folder.glob(f"*{_ENDING}"), key=lambda path: path.name):
         segment = Segment.adopt(path)
         if segment is not None:
@@ -87,7 +87,7 @@ def orphans(folder: Path) -> Iterator[Segment]:
 
 
 def size_bytes(folder: Path) -> int:
-    """Bytes of all files in the folder, of whatever process."""
+    """Bytes of all files in the folder, of all processes."""
     total = 0
     for path in folder.glob(f"*{_ENDING}"):
         try:

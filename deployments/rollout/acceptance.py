@@ -1,7 +1,7 @@
-"""The last look at a version before it may answer: golden texts on every replica. Pure.
+"""Decides by golden texts, scored on every replica, whether a version may answer. Pure.
 
-A version that crashes, answers with other shapes or with no numbers, takes many times
-as long as the champion, or contradicts it on plain sentences never sees a request.
+A version that crashes, returns wrong shapes or NaN, is many times slower than the champion,
+or contradicts it on plain sentences never gets a request.
 """
 
 from collections.abc import Sequence
@@ -48,8 +48,8 @@ def rejection_reason(
         probes: Its golden scores, from every replica.
         champion: The version that answers now.
         references: The champion's golden scores from the same replicas.
-        limits: What is tolerated.
-        answers: Whether it shall answer requests, or only be asked in the shadow.
+        limits: Tolerances.
+        answers: Whether it is to answer requests; False for a shadow.
     """
     problem = _malformed(candidate, probes)
     if problem is not None or not answers:

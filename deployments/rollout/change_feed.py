@@ -1,4 +1,4 @@
-"""Tells everyone who waits that a model's places changed. Lives in the Registry deployment."""
+"""Lets clients wait for changes of any model's aliases. Lives in the Registry deployment."""
 
 import asyncio
 import uuid
@@ -10,10 +10,10 @@ from registry.lifecycle.alias_watcher import Places
 
 
 class ChangeFeed:
-    """The latest places of all models, and a revision that moves with them. One event loop."""
+    """The latest aliases of all models, and a revision that changes with them. One event loop."""
 
     def __init__(self) -> None:
-        # A revision of another process is never taken for one of ours.
+        # Tells revisions of this process from those of the one before.
         self._boot = uuid.uuid4().hex[:8]
         self._count = 0
         self._places: Places = {}
@@ -21,16 +21,16 @@ class ChangeFeed:
 
     @property
     def revision(self) -> str:
-        """Opaque; equal as long as nothing changed."""
+        """An opaque string; it stays the same until something changes."""
         return f"{self._boot}-{self._count}"
 
     @property
     def places(self) -> Places:
-        """Places as they were published last."""
+        """The aliases that were published last."""
         return self._places
 
     async def publish(self, places: Places) -> bool:
-        """Takes what the watcher saw; true (and a new revision) when it is something else."""
+        """Publishes aliases; True, and a new revision, when they differ from the last ones."""
         if places == self._places and self._count:
             return False
         async with self._changed:
@@ -40,7 +40,7 @@ class ChangeFeed:
         return True
 
     async def wait(self, since: str | None, timeout_s: float) -> tuple[str, Mapping[str, Any]]:
-        """The present revision and places; waits while ``since`` is still the present one."""
+        """The revision and aliases, once the revision is not ``since`` or the time is over."""
         try:
             async with asyncio.timeout(timeout_s), self._changed:
                 await self._changed.wait_for(lambda: since != self.revision)

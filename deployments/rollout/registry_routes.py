@@ -1,8 +1,7 @@
 """The registry's HTTP application: its routes, and its errors in the one error body.
 
-It runs in the Registry deployment; ``relay.py`` brings requests there. The ingress
-builds it too, without ever calling it, because its OpenAPI document describes these
-routes as well.
+It runs in the Registry deployment, behind ``asgi/proxy.py``. The ingress builds it as well, for
+its OpenAPI document only.
 """
 
 import logging
@@ -40,7 +39,7 @@ def build_registry_app(config: AppConfig, registry: ModelRegistry, changes: Chan
 
 
 def registry_routes(config: AppConfig) -> Sequence[BaseRoute]:
-    """The routes for the OpenAPI document; nothing is opened for them."""
+    """The routes for the OpenAPI document; opens nothing."""
     registry = ModelRegistry(config.registry.tracking_uri, config.registry.artifact_root)
     return build_registry_app(config, registry, ChangeFeed()).routes
 

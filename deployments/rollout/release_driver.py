@@ -30,7 +30,7 @@ _ACTOR = "rollout"
 
 
 class Ingresses(Protocol):
-    """All ingress replicas, each of which has seen a part of the traffic."""
+    """All ingress replicas, each of which observes a part of the traffic."""
 
     async def observed(self, digest: str) -> Sequence[Counts]:
         """What each has counted of a candidate since the last call."""

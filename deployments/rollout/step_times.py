@@ -1,7 +1,7 @@
-"""Where the seconds of a change go, from the look that sees it to the new table.
+"""The seconds of each step of a change, from reading MLflow to the new routing table.
 
-``rollout.py`` begins one with each look at MLflow, ``controller.py`` adds its own steps and logs
-all of them with the table. Plain Python.
+``reconciler.py`` starts one in each round; ``controller.py`` adds its own steps and logs all of
+them with the table. Plain Python.
 """
 
 import time
@@ -13,8 +13,8 @@ class StepTimes:
     """Seconds by step, in the order in which the steps began. For one event loop.
 
     Attributes:
-        began_at_s: Unix time when the look began.
-        seconds: Step to its seconds; steps that overlap count fully, each.
+        began_at_s: Unix time when the round began.
+        seconds: Seconds by step; overlapping steps count in full.
     """
 
     def __init__(self) -> None:

@@ -25,8 +25,8 @@ from deployments.telemetry.spans import Span, done, rows_of
 from registry.bundles.bundle import TOKENIZER_FILE
 from registry.records import Bundle
 
-# Encoding takes just under a millisecond for each thousand characters. Below this a thread
-# hand-over costs more than it is worth; above it, the event loop must stay free.
+# Encoding takes almost a millisecond per thousand characters. Below this a thread hand-over costs
+# more than it saves; above it, the event loop must stay free.
 _INLINE_CHARS = 4_096
 
 
@@ -81,14 +81,14 @@ class TokenizerReplica:
         """Opens the tokenizer of a bundle; does nothing when it is open already.
 
         Raises:
-            RegistryError: The bundle cannot be had or fails its digest check.
+            RegistryError: The bundle cannot be fetched or fails its digest check.
         """
         if digest not in self._tokenizers:
             bundle = await self._bundles.get(digest)
             self._tokenizers[digest] = LoadedTokenizer(bundle)
 
     async def unload(self, digest: str) -> None:
-        """Frees the tokenizer of a bundle that no request is routed to any more."""
+        """Frees the tokenizer of a bundle that gets no requests any more."""
         self._tokenizers.pop(digest, None)
 
     async def classify(self, batch: TextBatch) -> ModelAnswer:

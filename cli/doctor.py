@@ -23,15 +23,6 @@ from operations.doctor import check_machine, check_servers
 from operations.doctor.findings import Finding, fail, ok
 from operations.doctor.machine import these_ports, this_machine
 from operations.doctor.manifests import check_environments, environments, serve_configs
-from operations.doctor.servers import (
-    ask_kafka,
-    ask_mlflow,
-    ask_redis,
-    ask_server,
-    ask_vault,
-    clock_ahead_s,
-    look_at_bundle,
-)
 from operations.errors import OperationError
 from operations.lint import BUILDER, lint
 from operations.server_client import Server, add_server_arguments
@@ -95,11 +86,11 @@ def _findings(args: argparse.Namespace) -> Iterator[Finding]:
         config = None
     if not problems and config is not None:
         yield ok("configuration", f"{args.config.name}, profile {config.profile}")
-    running = ask_server(Server(args, _TIMEOUT_S))
-    yield from check_servers.check_running(running, args.url)
+    running, ours = check_servers.check_running(Server(args, _TIMEOUT_S))
+    yield from running
     if config is not None:
-        yield from _of_machine(config, document, args, ours=running is not None)
-        yield from _of_servers(config, None if running is None else args.url)
+        yield from _of_machine(config, document, args, ours=ours)
+        yield from _of_servers(config, args.url if ours else None)
     if args.manifests is not None:
         documents = _documents(args.manifests)
         for service, config_text in serve_configs(documents).items():
@@ -121,9 +112,8 @@ def _of_service(service: str, text: str, home: Path) -> Iterator[Finding]:
 def _of_machine(
     config: AppConfig, document: Mapping[str, Any], args: argparse.Namespace, *, ours: bool
 ) -> Iterator[Finding]:
-    directory = config.registry.bundled_model_dir
-    digest, error, size = look_at_bundle(directory)
-    yield from check_servers.check_bundle(directory, digest, error)
+    bundle, size = check_servers.check_bundle(config.registry.bundled_model_dir)
+    yield bundle
     machine = this_machine(_folders(config), shipped_file("constraints.txt"))
     yield from check_machine.check_cores(config, machine)
     yield from check_machine.check_gpus(config, machine, size)
@@ -135,24 +125,24 @@ def _of_machine(
 
 def _of_servers(config: AppConfig, url: str | None) -> Iterator[Finding]:
     uri = config.registry.tracking_uri
-    yield from check_servers.check_mlflow(ask_mlflow(uri))
+    yield from check_servers.check_mlflow(uri)
     if config.cache.l2 == "redis" or config.access.rate_store == "redis":
-        yield from check_servers.check_redis(ask_redis(config.redis))
+        yield from check_servers.check_redis(config.redis)
     if config.stream.enabled:
-        yield from check_servers.check_kafka(config, ask_kafka(config.stream))
+        yield from check_servers.check_kafka(config)
     if config.vault.enabled:
-        yield from check_servers.check_vault(config, ask_vault(config))
+        yield from check_servers.check_vault(config)
     clocks = {"MLflow": uri if uri.startswith("http") else None, "the server": url}
     clocks["Vault"] = config.vault.address if config.vault.enabled else None
     for of, address in clocks.items():
         if address is not None:
-            yield from check_servers.check_clock(clock_ahead_s(address), of)
+            yield from check_servers.check_clock(address, of)
 
 
 def _ports(
     config: AppConfig, document: Mapping[str, Any], args: argparse.Namespace
 ) -> dict[str, int]:
-    """Who wants to listen on this machine."""
+    """The ports of this machine by what listens there."""
     grpc = document.get("grpc_options") or {}
     wanted = {"HTTP": int((document.get("http_options") or {}).get("port", 8000))}
     if grpc.get("grpc_servicer_functions"):

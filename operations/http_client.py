@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 import httpx
 
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "::1")
+_ANSWER_S = 2.0
 
 
 def open_client(url: str, headers: dict[str, str], timeout_s: float) -> httpx.Client:
@@ -30,3 +31,9 @@ def fetch(url: str, timeout_s: float) -> httpx.Response | None:
             return client.get(url)
     except (httpx.HTTPError, httpx.InvalidURL, ValueError):
         return None
+
+
+def answers(url: str) -> bool:
+    """Whether ``url`` answers 200 within two seconds."""
+    found = fetch(url, _ANSWER_S)
+    return found is not None and found.status_code == 200

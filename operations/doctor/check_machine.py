@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from configs.cpu_cores import share_cores
 from configs.schema.app import AppConfig
 from configs.schema.replicas import ReplicaConfig
-from operations.doctor.facts import Card, Machine, Ports
-from operations.doctor.findings import Finding, fail, ok, warn
+from operations.doctor.findings import Finding, fail, graded, ok, warn
+from operations.doctor.machine import Card, Machine, Ports
 
 _MIB, _GIB = 1 << 20, 1 << 30
 # An engine holds its weights, their working copy and the activations of a full batch.
@@ -29,26 +29,22 @@ def check_cores(config: AppConfig, machine: Machine) -> Iterator[Finding]:
     said = f"{replicas} model replicas with {threads} threads on {machine.cores:g} cores"
     if sizes.model.num_gpus:
         yield ok("cores", f"{said}; models compute on GPUs")
-    elif wanted > machine.cores:
+    else:
         advice = (
             "lower replicas.model.num_replicas or model.intra_op_threads (0 shares the cores), "
             "unless the replicas are on several machines"
         )
-        bad = warn if wanted <= 2 * machine.cores else fail
-        yield bad("cores", said, advice)
-    else:
-        yield ok("cores", said)
+        cores = machine.cores
+        yield graded("cores", said, advice, fails=wanted > 2 * cores, warns=wanted > cores)
     reserved = sum(
         max(1, replicas if name == "model" else size.num_replicas) * size.num_cpus
         for name, size in _on(config)
     )
     # Ray counts whole cores.
     said = f"the graph reserves {reserved:g} CPUs, and this machine offers {int(machine.cores)}"
-    if reserved > max(1, int(machine.cores)):
-        advice = "replicas would wait for ever on this machine alone: lower replicas.*.num_cpus"
-        yield warn("reserved CPUs", said, advice)
-    else:
-        yield ok("reserved CPUs", said)
+    advice = "some replicas could never start on this machine alone: lower replicas.*.num_cpus"
+    too_many = reserved > max(1, int(machine.cores))
+    yield graded("reserved CPUs", said, advice, fails=False, warns=too_many)
 
 
 def check_gpus(config: AppConfig, machine: Machine, bundle_bytes: int) -> Iterator[Finding]:
@@ -60,16 +56,14 @@ def check_gpus(config: AppConfig, machine: Machine, bundle_bytes: int) -> Iterat
     cards = machine.cards
     share = f"{model.num_replicas} model replicas at {model.num_gpus:g} GPU"
     if cards is None:
-        said = f"{share}, and nothing here tells of GPUs"
+        said = f"{share}, and nothing here lists GPUs"
         yield warn("GPU", said, "run this on a GPU node; it needs nvidia-smi, or torch with CUDA")
         return
     per_card = int(1 / model.num_gpus + 1e-9) if model.num_gpus <= 1 else 0
     room = len(cards) * per_card if per_card else int(len(cards) / model.num_gpus)
-    if room < model.num_replicas:
-        said = f"{share}, and {len(cards)} cards have room for {room}"
-        yield fail("GPU", said, "lower replicas.model.num_replicas or num_gpus, or add cards")
-    else:
-        yield ok("GPU", f"{share}; {len(cards)} cards have room for {room}")
+    said = f"{share}, and {len(cards)} cards have room for {room}"
+    advice = "lower replicas.model.num_replicas or num_gpus, or add cards"
+    yield graded("GPU", said, advice, fails=room < model.num_replicas)
     yield from _memory(model, cards, per_card, bundle_bytes)
 
 
@@ -95,22 +89,23 @@ def _memory(
 
 
 def check_ports(ports: Ports) -> Iterator[Finding]:
-    """Two who want the same port, and ports that somebody else has."""
+    """Ports that two listeners want, and ports that another program has."""
     users: dict[int, list[str]] = defaultdict(list)
     for who, port in ports.wanted.items():
         users[port].append(who)
-    shared = {port: who for port, who in users.items() if len(who) > 1}
-    for port, several in shared.items():
-        said = f"{' and '.join(several)} both want {port}"
-        yield fail("ports", said, "give one another port")
-    taken = {port: several for port, several in users.items() if port in ports.taken}
-    if taken and not ports.ours:
-        for port, several in taken.items():
+    well = True
+    for port, several in users.items():
+        if len(several) > 1:
+            well = False
+            said = f"{' and '.join(several)} both want {port}"
+            yield fail("ports", said, "give one another port")
+        if port in ports.taken and not ports.ours:
+            well = False
             advice = "end that program, or give sentigraph another port"
             yield fail("ports", f"{port} ({several[0]}) is taken by another program", advice)
-    elif not shared:
+    if well:
         names = ", ".join(f"{who} {port}" for who, port in ports.wanted.items())
-        yield ok("ports", f"{names}{'; the server has them' if taken else ''}")
+        yield ok("ports", f"{names}{'; the server has them' if ports.taken else ''}")
 
 
 def check_space(machine: Machine) -> Iterator[Finding]:
@@ -118,24 +113,16 @@ def check_space(machine: Machine) -> Iterator[Finding]:
     for folder, free in machine.free_bytes.items():
         said = f"{folder}: {free / _GIB:.1f} GiB free"
         advice = "free some, or set the folder to another disk"
-        if free < _NO_SPACE:
-            yield fail("disk", said, advice)
-        elif free < _LITTLE_SPACE:
-            yield warn("disk", said, advice)
-        else:
-            yield ok("disk", said)
+        yield graded("disk", said, advice, fails=free < _NO_SPACE, warns=free < _LITTLE_SPACE)
 
 
 def check_open_files(machine: Machine) -> Iterator[Finding]:
     """HAProxy and every connection take a descriptor."""
-    said = f"this shell allows {machine.open_files} open files"
+    files = machine.open_files
     advice = f"ulimit -n {_OPEN_FILES} (LimitNOFILE= in a unit) before Ray starts"
-    if machine.open_files < _FEW_OPEN_FILES:
-        yield fail("open files", said, advice)
-    elif machine.open_files < _OPEN_FILES:
-        yield warn("open files", said, advice)
-    else:
-        yield ok("open files", said)
+    said = f"this shell allows {files} open files"
+    few = files < _FEW_OPEN_FILES
+    yield graded("open files", said, advice, fails=few, warns=files < _OPEN_FILES)
 
 
 def check_versions(machine: Machine) -> Iterator[Finding]:

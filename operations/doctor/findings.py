@@ -1,4 +1,4 @@
-"""What a check of ``sentigraph doctor`` says: how bad, what, and what to do about it."""
+"""A finding of ``sentigraph doctor``: how bad it is, what was found, and what to do about it."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -37,3 +37,10 @@ def warn(check: str, said: str, advice: str) -> Finding:
 def fail(check: str, said: str, advice: str) -> Finding:
     """It will not work."""
     return Finding(check, "FAIL", said, advice)
+
+
+def graded(check: str, said: str, advice: str, *, fails: bool, warns: bool = False) -> Finding:
+    """``FAIL`` or ``WARN`` with the advice, where one of them holds; else ``OK`` without."""
+    if fails:
+        return fail(check, said, advice)
+    return warn(check, said, advice) if warns else ok(check, said)

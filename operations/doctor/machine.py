@@ -1,4 +1,4 @@
-"""Facts of this machine, read once; nothing is judged here."""
+"""Facts of this machine: cores, GPUs, ports, space, packages. ``check_machine.py`` judges them."""
 
 import platform
 import re
@@ -6,11 +6,11 @@ import resource
 import shutil
 import subprocess
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from configs.cpu_cores import available_cores
-from operations.doctor.facts import Card, Machine, Ports
 from operations.local_stack.ports import is_free
 
 _MIB = 1 << 20
@@ -19,11 +19,58 @@ _PIN = re.compile(r"^([A-Za-z0-9_.-]+)(?:\[.*\])?==([^\s;]+)")
 _QUERY = ("--query-gpu=name,memory.total,memory.free", "--format=csv,noheader,nounits")
 
 
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One GPU."""
+
+    name: str
+    total_bytes: int
+    free_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """This machine, as this process may use it.
+
+    Attributes:
+        cores: By affinity and cgroup quota.
+        cards: None where neither nvidia-smi nor torch can list them.
+        open_files: Soft limit.
+        python: ``3.11.7``.
+        packages: Installed version by normalised name, of those that are pinned.
+        pinned: Version by normalised name in constraints.txt; empty where there is no such file.
+        free_bytes: Free space by the folder that needs it.
+    """
+
+    cores: float
+    cards: tuple[Card, ...] | None
+    open_files: int
+    python: str
+    packages: Mapping[str, str]
+    pinned: Mapping[str, str]
+    free_bytes: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """TCP ports of one machine.
+
+    Attributes:
+        wanted: By the name of the listener.
+        taken: Those on which something listens now.
+        ours: Whether the server answers, so that it holds its own ports.
+    """
+
+    wanted: Mapping[str, int]
+    taken: frozenset[int]
+    ours: bool
+
+
 def this_machine(folders: Iterable[str], constraints: Path) -> Machine:
     """The facts.
 
     Args:
-        folders: What needs space; of one that is not there yet, its parent is measured.
+        folders: What needs space. For one that does not exist yet, its parent is measured.
         constraints: The file with the pinned packages.
     """
     pinned = pins(constraints.read_text(encoding="utf-8")) if constraints.is_file() else {}

@@ -18,7 +18,7 @@ from configs.cpu_cores import available_cores
 from configs.schema.app import AppConfig
 from configs.sources.shipped_files import shipped_file
 from operations.errors import ServerAway, StackError
-from operations.http_client import fetch
+from operations.http_client import answers
 from operations.local_stack.first_version import first_version
 from operations.local_stack.monitoring import lay_out
 from operations.local_stack.ports import free_block, free_port, is_free
@@ -33,7 +33,6 @@ from operations.ray_dashboard import RayDashboard, last_line
 # Of the packages: the checkout, or where the wheel is installed.
 ROOT = Path(__file__).resolve().parents[2]
 _POLL_S = 0.3
-_ANSWER_S = 2.0
 _HALF_STARTED_WAIT_S = 1.0
 _FAILED = ("DEPLOY_FAILED", "UNHEALTHY")
 
@@ -178,9 +177,10 @@ class Stack:
             wanted.append(("--mlflow-port", self._mlflow_port))
         for option, port in wanted:
             if not is_free(port):
+                variable = option.strip("-").replace("-", "_").upper()
                 raise StackError(
                     f"port {port} is taken by another program: end that program, or choose "
-                    f"another port with {option} (make serve: {_variable(option)}=PORT)"
+                    f"another port with {option} (make serve: {variable}=PORT)"
                 )
         self._step(f"state folder {self._state.path}, logs in {self.logs}")
 
@@ -296,14 +296,3 @@ class Stack:
         left = end_all(mark, list(self._children.values()), grace_s)
         self._folder.remove(self.logs / "ray")
         self._step(f"could not end processes {sorted(left)}" if left else "stopped")
-
-
-def answers(url: str) -> bool:
-    """Whether ``url`` answers 200."""
-    found = fetch(url, _ANSWER_S)
-    return found is not None and found.status_code == 200
-
-
-def _variable(option: str) -> str:
-    """The Makefile's variable for an option of `sentigraph serve`: ``GRPC_PORT``."""
-    return option.strip("-").replace("-", "_").upper()

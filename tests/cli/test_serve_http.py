@@ -10,8 +10,8 @@ import pytest
 
 from cli import demo
 from operations.errors import ServerAway, StackError
+from operations.http_client import answers
 from operations.local_stack.ports import free_port
-from operations.local_stack.stack import answers
 from operations.ray_dashboard import RayDashboard
 
 DETAILS = {

@@ -1,18 +1,23 @@
 """Each check of ``sentigraph doctor``: a planted fault is found, and a sound system passes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from configs.load import load_config
 from configs.schema.app import AppConfig
+from configs.schema.dependencies import RedisConfig
 from operations.doctor import check_machine as of_machine
 from operations.doctor import check_servers as of_servers
-from operations.doctor.facts import Card, Kafka, Machine, Mlflow, Ports, Redis, Running
 from operations.doctor.findings import Finding
-from operations.doctor.machine import cards_of, pins
+from operations.doctor.machine import Card, Machine, Ports, cards_of, pins
 from operations.doctor.manifests import check_environments
+from operations.errors import ServerAway, ServerRefused
+from operations.server_client import Server
+
+ROOT = Path(__file__).parents[3]
 
 GIB = 1 << 30
 SOUND = Machine(
@@ -37,7 +42,30 @@ def model(**size: float) -> AppConfig:
     return config(model=provider | threads, replicas={"model": size})
 
 
-def worst(findings: Iterator[Finding]) -> Finding:
+def redis(version: str, maxmemory: int, policy: str) -> Finding:
+    return of_servers.judge_redis(
+        {"redis_version": version, "maxmemory": maxmemory, "maxmemory_policy": policy}
+    )
+
+
+def server(error: Exception | None = None, **dependencies: str | None) -> Server:
+    """A client whose server reports these errors of its dependencies."""
+
+    class Fake(Server):
+        def __init__(self) -> None:
+            self.url = "http://s"
+
+        def ask(self, method: str, path: str, body: object = None) -> object:
+            if error is not None:
+                raise error
+            found = dependencies.items()
+            states = [{"component_name": n, "details": {"error": e}} for n, e in found]
+            return {"dependencies": states}
+
+    return Fake()
+
+
+def worst(findings: Iterable[Finding]) -> Finding:
     found = list(findings)
     assert found, "nothing was said"
     for finding in found:
@@ -109,7 +137,7 @@ PLANTED = {
             model(num_replicas=1, num_gpus=1), replace(SOUND, cards=None), 0
         ),
         "WARN",
-        "nothing here tells",
+        "nothing here lists",
     ),
     "two on one port": (
         lambda: of_machine.check_ports(Ports({**PORTS, "gRPC": 8000}, frozenset(), ours=False)),
@@ -161,66 +189,83 @@ PLANTED = {
         "WARN",
         "no constraints.txt",
     ),
-    "Redis away": (lambda: of_servers.check_redis(Redis(error="refused")), "FAIL", "refused"),
+    "Redis away": (
+        lambda: of_servers.check_redis(RedisConfig(host="127.0.0.1", port=9)),
+        "FAIL",
+        "ConnectionError at 127.0.0.1:9",
+    ),
     "Redis of long ago": (
-        lambda: of_servers.check_redis(Redis("", "5.0.14", 1_000_000, "allkeys-lru")),
+        lambda: [redis("5.0.14", 1_000_000, "allkeys-lru")],
         "FAIL",
         "5.0.14",
     ),
     "Redis without a bound": (
-        lambda: of_servers.check_redis(Redis("", "7.0.15", 0, "noeviction")),
+        lambda: [redis("7.0.15", 0, "noeviction")],
         "WARN",
         "maxmemory 0",
     ),
     "Redis that cannot forget": (
-        lambda: of_servers.check_redis(Redis("", "7.0.15", 1_000_000, "noeviction")),
+        lambda: [redis("7.0.15", 1_000_000, "noeviction")],
         "FAIL",
         "noeviction",
     ),
     "Kafka away": (
-        lambda: of_servers.check_kafka(stream(), Kafka(error="no broker")),
+        lambda: of_servers.check_kafka(
+            config(stream={"enabled": True, "bootstrap_servers": ["127.0.0.1:9"]})
+        ),
         "FAIL",
-        "no broker",
+        "ConnectionError at 127.0.0.1:9",
     ),
     "topics missing": (
-        lambda: of_servers.check_kafka(stream(), Kafka(partitions={})),
+        lambda: of_servers.judge_kafka(stream(), {}),
         "FAIL",
         AppConfig().stream.requests_topic,
     ),
     "fewer partitions than replicas": (
-        lambda: of_servers.check_kafka(
-            stream(num_replicas=1, max_replicas=8), Kafka(partitions=TOPICS)
-        ),
+        lambda: of_servers.judge_kafka(stream(num_replicas=1, max_replicas=8), TOPICS),
         "WARN",
         "4 partitions for 8 stream replicas",
     ),
-    "MLflow away": (lambda: of_servers.check_mlflow(Mlflow("refused")), "FAIL", "refused"),
+    "MLflow away": (
+        lambda: of_servers.check_mlflow("http://me:secret@127.0.0.1:9"),
+        "FAIL",
+        "no answer at http://127.0.0.1:9",
+    ),
+    "MLflow's folder is a file": (
+        lambda: of_servers.check_mlflow(f"sqlite:///{__file__}/mlflow.db"),
+        "FAIL",
+        "is no folder",
+    ),
     "MLflow of another release": (
-        lambda: of_servers.check_mlflow(Mlflow("", "2.22.0", "3.17.2")),
+        lambda: [of_servers.judge_mlflow("2.22.0", "3.17.2")],
         "WARN",
         "2.22.0",
     ),
-    "Vault away": (lambda: of_servers.check_vault(config(), "sealed"), "WARN", "stand in"),
+    "Vault away": (lambda: [of_servers.judge_vault(config(), "sealed")], "WARN", "stand in"),
     "Vault away in production": (
-        lambda: of_servers.check_vault(config(profile="production"), "sealed"),
+        lambda: [of_servers.judge_vault(config(profile="production"), "sealed")],
         "FAIL",
         "nothing starts",
     ),
     "bundle changed": (
-        lambda: of_servers.check_bundle("models", "", "sha256 differs"),
+        lambda: [of_servers.check_bundle(str(ROOT / "models"))[0]],
         "FAIL",
-        "sha256 differs",
+        "bundle.json",
     ),
-    "clock a little off": (lambda: of_servers.check_clock(-9.0, "MLflow"), "WARN", "9 s behind"),
-    "clock off": (lambda: of_servers.check_clock(300.0, "MLflow"), "FAIL", "300 s ahead of"),
-    "no clock to compare": (lambda: of_servers.check_clock(None, "MLflow"), "WARN", "no server"),
+    "clock a little off": (lambda: [of_servers.judge_clock(-9.0, "MLflow")], "WARN", "9 s behind"),
+    "clock off": (lambda: [of_servers.judge_clock(300.0, "MLflow")], "FAIL", "300 s ahead of"),
+    "no clock to compare": (
+        lambda: of_servers.check_clock("http://127.0.0.1:9", "MLflow"),
+        "WARN",
+        "no server",
+    ),
     "server degraded": (
-        lambda: of_servers.check_running(Running({"cache": "degraded: away"}), "http://s"),
+        lambda: of_servers.check_running(server(cache="degraded: away"))[0],
         "WARN",
         "cache: degraded",
     ),
     "server refuses": (
-        lambda: of_servers.check_running(Running({}, "answered 500"), "http://s"),
+        lambda: of_servers.check_running(server(ServerRefused("answered 500", 500)))[0],
         "WARN",
         "answered 500",
     ),
@@ -247,15 +292,14 @@ WELL = {
     "space": lambda: of_machine.check_space(SOUND),
     "open files": lambda: of_machine.check_open_files(SOUND),
     "versions": lambda: of_machine.check_versions(SOUND),
-    "Redis": lambda: of_servers.check_redis(Redis("", "7.0.15", 1_000_000, "allkeys-lru")),
-    "Kafka": lambda: of_servers.check_kafka(stream(), Kafka(partitions=TOPICS)),
-    "MLflow": lambda: of_servers.check_mlflow(Mlflow("", "3.17.1", "3.17.2")),
-    "database": lambda: of_servers.check_mlflow(Mlflow(client="3.17.2")),
-    "Vault": lambda: of_servers.check_vault(config(), ""),
-    "bundle": lambda: of_servers.check_bundle("models", "ab" * 32, ""),
-    "clock": lambda: of_servers.check_clock(1.4, "MLflow"),
-    "server": lambda: of_servers.check_running(Running({"model": "ok"}), "http://s"),
-    "no server": lambda: of_servers.check_running(None, "http://s"),
+    "Redis": lambda: [redis("7.0.15", 1_000_000, "allkeys-lru")],
+    "Kafka": lambda: of_servers.judge_kafka(stream(), TOPICS),
+    "MLflow": lambda: [of_servers.judge_mlflow("3.17.1", "3.17.2")],
+    "database": lambda: of_servers.check_mlflow("sqlite:////tmp/mlflow.db"),
+    "bundle": lambda: [of_servers.check_bundle(str(ROOT / "models" / "sentiment"))[0]],
+    "clock": lambda: [of_servers.judge_clock(1.4, "MLflow")],
+    "server": lambda: of_servers.check_running(server(model=None))[0],
+    "no server": lambda: of_servers.check_running(server(ServerAway("away")))[0],
     "pods": lambda: check_environments({"head": WORKER, "gpu": WORKER}),
 }
 
@@ -270,6 +314,11 @@ def test_a_planted_fault_is_found_with_advice(what: str) -> None:
 @pytest.mark.parametrize("what", sorted(WELL))
 def test_what_is_sound_passes(what: str) -> None:
     assert worst(WELL[what]()).level == "OK"
+
+
+def test_secrets_that_can_be_read_are_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(of_servers.VaultSecrets, "read", lambda *_: {})
+    assert worst(of_servers.check_vault(config())).level == "OK"
 
 
 def test_cards_are_read_from_nvidia_smi() -> None:

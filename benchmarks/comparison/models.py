@@ -41,7 +41,8 @@ def make_distilbert(directory: Path) -> Bundle:
     import torch  # noqa: PLC0415
     from transformers import DistilBertConfig  # noqa: PLC0415
 
-    from pipelines.export.export import CALIBRATION_TEXTS, feeds  # noqa: PLC0415
+    from pipelines.export.bundles import feeds  # noqa: PLC0415
+    from pipelines.export.export import CALIBRATION_TEXTS  # noqa: PLC0415
     from pipelines.export.onnx_graph import INPUTS, export_fp32, quantise_int8  # noqa: PLC0415
     from pipelines.training.classifier import build  # noqa: PLC0415
 

@@ -34,7 +34,7 @@ from benchmarks.serving.cold_start_rung import RUNGS
 from configs.cpu_cores import available_cores
 from deployments.model.engines.onnx import SLOW_ON_CPU
 from pipelines.data.everyday_texts import NEGATIVE_SENTENCES, POSITIVE_SENTENCES
-from pipelines.export.export import feeds
+from pipelines.export.bundles import feeds
 from pipelines.export.onnx_graph import INPUTS, export_fp32, quantise_int8
 from pipelines.training.classifier import build
 from registry.bundles.bundle import open_bundle, write_bundle

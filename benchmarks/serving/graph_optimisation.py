@@ -28,7 +28,7 @@ from benchmarks.comparison.models import BUNDLED
 from benchmarks.harness.machine import machine, versions
 from deployments.model.engines.onnx import SLOW_ON_CPU, session_options
 from pipelines.data.everyday_texts import NEGATIVE_SENTENCES, POSITIVE_SENTENCES
-from pipelines.export.export import feeds
+from pipelines.export.bundles import feeds
 from pipelines.export.onnx_graph import export_fp32, quantise_int8
 from pipelines.training.classifier import build
 from registry.bundles.bundle import open_bundle

@@ -29,7 +29,8 @@ from pipelines.evaluation.report import (
     flat_metrics,
     report_system,
 )
-from pipelines.export.export import FIGURES, FP32, INT8
+from pipelines.export.bundles import FP32, INT8
+from pipelines.export.export import FIGURES
 from pipelines.export.serving_scores import ServedModel
 from pipelines.tracking import add_tracking_arguments, open_run
 from registry.bundles.bundle import open_bundle, write_bundle

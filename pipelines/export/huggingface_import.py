@@ -1,8 +1,8 @@
 """Turns a finished Hugging Face classifier into a bundle, without training: the verb `import`.
 
-Labels come from the model's own id2label, whatever their number. Weights must be safetensors and no
-code of the author is run. The two gates of `export` hold here too, on built-in sentences or on the
-user's texts; INT8 takes its activation scales from the same. `register` comes next.
+`finished_classifier` decides what is imported and with which limits. The two gates of `export` hold
+here too, on built-in sentences or on the user's texts, and FP32 must equal the library's own
+answers; INT8 takes its activation scales from the same texts. `register` comes next.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ import json
 from pathlib import Path
 
 from pipelines.data.everyday_texts import NEGATIVE_SENTENCES, POSITIVE_SENTENCES
-from pipelines.errors import DatasetError
-from pipelines.export.export import describe, export_bundles, figures_of
+from pipelines.errors import CheckpointError, DatasetError, ParityError, QuantisationError
+from pipelines.export.bundles import export_bundles
+from pipelines.export.export import describe, figures_of
+from pipelines.export.finished_classifier import DEFAULT_MAX_TOKENS, MIN_TOKENS, open_finished
 from pipelines.export.parity import MIN_AGREEMENT
-from pipelines.training.pretrained import open_pretrained, weights_digest
+from registry.bundles.bundle import check_name
 
 MAX_TEXTS = 2_000
 PRODUCTION_DEFAULT = "distilbert/distilbert-base-uncased-finetuned-sst-2-english"
@@ -36,8 +38,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--max-tokens",
         type=int,
-        default=512,
-        help="longest text in tokens; fewer where the model has fewer positions",
+        help="longest text in tokens; fewer where the model has fewer positions (default: the "
+        f"smaller of the model's and its tokenizer's own limit, at most {DEFAULT_MAX_TOKENS})",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=("both", "fp32"),
+        default="both",
+        help="fp32 leaves the 8-bit bundle out",
     )
     parser.add_argument(
         "--texts",
@@ -55,26 +63,40 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Runs the step and prints both gates' figures; returns the exit status."""
+    """Runs the step and prints what was found, what was chosen and both gates' figures; returns the
+    exit status.
+    """
+    check_name(args.name)
+    if args.max_tokens is not None and args.max_tokens < MIN_TOKENS:
+        raise CheckpointError(f"--max-tokens must be at least {MIN_TOKENS}")
     texts = _texts(args.texts)
-    pretrained = open_pretrained(args.model, labels=None, max_tokens=args.max_tokens)
-    facts = {
-        "base": Path(args.model).name,
-        "base_sha256": weights_digest(args.model),
-        "kind": "imported",
-    }
-    exported = export_bundles(
-        pretrained.model.eval(),
-        pretrained.spec,
-        pretrained.tokenizer,
-        args.out,
-        args.name,
-        texts=texts,
-        calibration=[*texts, *_paragraphs(texts)],
-        provenance=facts,
-        min_agreement=args.min_agreement,
-    )
-    print(json.dumps(figures_of(exported)) if args.json else describe(exported))
+    found = open_finished(args.model, max_tokens=args.max_tokens)
+    if not args.json:
+        print(found.describe(), flush=True)
+    facts = {"base": Path(args.model).name, "base_sha256": found.digest, "kind": "imported"}
+    try:
+        exported = export_bundles(
+            found.model,
+            found.spec,
+            found.tokenizer,
+            args.out,
+            args.name,
+            texts=texts,
+            calibration=[*texts, *_paragraphs(texts)],
+            provenance=facts,
+            min_agreement=args.min_agreement,
+            reference=found.reference,
+            with_int8=args.precision == "both",
+        )
+    except QuantisationError as error:
+        raise QuantisationError(
+            f"{args.model}: {error}; --precision fp32 imports it without INT8, and --texts "
+            "calibrates on texts of the model's own domain"
+        ) from error
+    except ParityError as error:
+        raise ParityError(f"{args.model}: {error}") from error
+    report = {**figures_of(exported), "model": found.facts()}
+    print(json.dumps(report, ensure_ascii=False) if args.json else describe(exported))
     return 0
 
 

@@ -27,6 +27,7 @@ from transformers import (
 )
 
 from pipelines.errors import CheckpointError
+from registry.records import TruncationSide
 
 Kind = Literal["mean-pool", "sequence-classification"]
 HEAD_DROPOUT = 0.1
@@ -41,12 +42,14 @@ class ClassifierSpec:
         labels: Class names in the order of the logits.
         max_tokens: Longest encoding that the model was trained for, special tokens included.
         pad_id: Token id that fills a batch's shorter rows.
+        truncation_side: End at which longer texts lose tokens.
     """
 
     kind: Kind
     labels: tuple[str, ...]
     max_tokens: int
     pad_id: int
+    truncation_side: TruncationSide = "right"
 
 
 class Classifier(nn.Module):  # type: ignore[misc]

@@ -28,7 +28,7 @@ from pipelines.tracking import Run, add_tracking_arguments, open_run
 from pipelines.training.batches import Augmentation, Batch, BatchSampler
 from pipelines.training.classifier import Classifier, logits_of, save_classifier
 from pipelines.training.optimiser import Recipe, averaging, optimiser_for, schedule_for
-from pipelines.training.pretrained import Pretrained, minilm_folder, open_pretrained, weights_digest
+from pipelines.training.pretrained import Pretrained, minilm_folder, open_pretrained
 
 BEST = "best"
 LEXICON_WEIGHT = 0.25
@@ -94,7 +94,7 @@ def main(args: argparse.Namespace) -> int:
             "dataset": read_manifest(args.data).origin,
             "dataset_digest": table.digest,
             "base": Path(base).name if args.base else MINILM.requirement,
-            "base_sha256": weights_digest(base),
+            "base_sha256": pretrained.digest,
             "kind": pretrained.spec.kind,
             "train_run": run.run_id,
             **training_facts(recipe, best),

@@ -8,6 +8,7 @@ a bundle checks each file's sha256, so a changed model is never served.
 import hashlib
 import json
 import math
+import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ MANIFEST = "bundle.json"
 ALLOWED_SUFFIXES = frozenset({".onnx", ".safetensors", ".json", ".txt"})
 MODEL_FILE = {"onnx": "model.onnx", "torch": "model.safetensors"}
 TOKENIZER_FILE = "tokenizer.json"
+_NAME = r"^[\w.\-]+$"
 _CHUNK_BYTES = 1 << 20
 
 
@@ -47,7 +49,7 @@ class _Manifest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     format: Literal[1]
-    name: str = Field(min_length=1, max_length=255, pattern=r"^[\w.\-]+$")
+    name: str = Field(min_length=1, max_length=255, pattern=_NAME)
     labels: tuple[str, ...] = Field(min_length=2, max_length=10_000)
     max_tokens: int = Field(ge=3, le=1_048_576)
     # Bundles older than the field were cut at the end of the text.
@@ -125,7 +127,7 @@ def write_bundle(
             "provenance": dict(provenance or {}),
             "files": entries,
         }
-        _parse(manifest, staging)
+        _parse(manifest, directory)
         text = json.dumps(manifest, indent=2, sort_keys=True, ensure_ascii=False)
         (staging / MANIFEST).write_text(text + "\n", encoding="utf-8")
         staging.chmod(0o755)  # Made private by mkdtemp; replicas may run as another user.
@@ -209,6 +211,18 @@ def _parse(raw: object, directory: Path) -> _Manifest:
         if required not in manifest.files:
             raise InvalidBundle(f"{directory / MANIFEST}: required file {required} is not listed")
     return manifest
+
+
+def check_name(name: str) -> None:
+    """Checks the name of a bundle.
+
+    Raises:
+        InvalidBundle: It is empty, too long, or has characters that no bundle's name has.
+    """
+    if len(name) > 255 or not re.fullmatch(_NAME, name):
+        raise InvalidBundle(
+            f"{name[:50]!r} cannot be the name of a bundle: 1 to 255 letters, digits and . _ -"
+        )
 
 
 def check_file_name(name: str) -> None:

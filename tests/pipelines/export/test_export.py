@@ -15,8 +15,9 @@ from onnxruntime.quantization import quantize_dynamic
 from cli.__main__ import main
 from pipelines.data.everyday_texts import NEGATIVE_SENTENCES, POSITIVE_SENTENCES
 from pipelines.errors import CheckpointError, ParityError
-from pipelines.export import export
-from pipelines.export.export import Exported, export_bundles, feeds, torch_logits
+from pipelines.export import bundles
+from pipelines.export.bundles import Exported, export_bundles, feeds, torch_logits
+from pipelines.export.finished_classifier import open_finished
 from pipelines.export.parity import batch_shift, require_agreement, require_equal
 from pipelines.export.serving_scores import ServedModel
 from pipelines.export.static_quantization import freeze_activations
@@ -29,9 +30,9 @@ TEXTS = [*POSITIVE_SENTENCES, *NEGATIVE_SENTENCES]
 
 
 def convert(folder: Path, out: Path, tolerance: float = 1e-4, agreement: float = 0.8) -> Exported:
-    found = open_pretrained(str(folder), labels=None, max_tokens=512)
+    found = open_finished(str(folder), max_tokens=512)
     return export_bundles(
-        found.model.eval(),
+        found.model,
         found.spec,
         found.tokenizer,
         out,
@@ -50,18 +51,21 @@ def exported(tiny_classifier: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 
 def test_an_imported_classifier_keeps_its_labels_and_limits(exported: Exported) -> None:
-    for bundle in (exported.fp32, exported.int8):
+    for bundle in (exported.fp32, exported.int8.bundle):
         assert bundle.labels == ("bug", "praise", "question")
         assert bundle.max_tokens == 64
         assert bundle.engine.inputs == ("input_ids", "attention_mask")
-    assert (exported.fp32.engine.precision, exported.int8.engine.precision) == ("fp32", "int8")
+    assert (exported.fp32.engine.precision, exported.int8.bundle.engine.precision) == (
+        "fp32",
+        "int8",
+    )
 
 
 def test_both_graphs_take_any_batch_and_length(exported: Exported) -> None:
-    graph = onnx.load(exported.int8.directory / "model.onnx")
+    graph = onnx.load(exported.int8.bundle.directory / "model.onnx")
     assert next(entry.version for entry in graph.opset_import if entry.domain == "") >= 17
     for texts in (["a"], ["a", "a much longer sentence than the first " * 20], TEXTS):
-        for bundle in (exported.fp32, exported.int8):
+        for bundle in (exported.fp32, exported.int8.bundle):
             logits = ServedModel(bundle, threads=1).logits(texts)
             assert logits.shape == (len(texts), 3)
             assert logits.dtype == np.float32
@@ -70,17 +74,17 @@ def test_both_graphs_take_any_batch_and_length(exported: Exported) -> None:
 def test_fp32_follows_torch_and_padding_changes_nothing(
     exported: Exported, tiny_classifier: Path
 ) -> None:
-    found = open_pretrained(str(tiny_classifier), labels=None, max_tokens=512)
+    found = open_finished(str(tiny_classifier), max_tokens=512)
     served = ServedModel(exported.fp32, threads=1)
     together = served.logits(TEXTS)
-    expected = torch_logits(found.model.eval(), exported.fp32, TEXTS)
+    expected = torch_logits(found.model, exported.fp32, TEXTS)
     assert np.abs(together - expected).max() < 1e-4
     alone = np.concatenate([served.logits([text]) for text in TEXTS])
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
 def test_embedding_tables_are_quantised_and_the_head_is_not(exported: Exported) -> None:
-    graph = onnx.load(exported.int8.directory / "model.onnx").graph
+    graph = onnx.load(exported.int8.bundle.directory / "model.onnx").graph
     wide = {item.name: item.data_type for item in graph.initializer if np.prod(item.dims) > 2000}
     assert wide
     assert onnx.TensorProto.FLOAT not in wide.values()
@@ -89,7 +93,7 @@ def test_embedding_tables_are_quantised_and_the_head_is_not(exported: Exported) 
 
 
 def test_int8_weights_use_seven_bits(exported: Exported) -> None:
-    graph = onnx.load(exported.int8.directory / "model.onnx").graph
+    graph = onnx.load(exported.int8.bundle.directory / "model.onnx").graph
     used = {
         name for node in graph.node if node.op_type == "MatMulIntegerToFloat" for name in node.input
     }
@@ -103,11 +107,11 @@ def test_int8_weights_use_seven_bits(exported: Exported) -> None:
 
 
 def test_int8_scores_do_not_depend_on_batch_mates(exported: Exported) -> None:
-    assert exported.int8.engine.batch_invariant
-    served = ServedModel(exported.int8, threads=1)
+    assert exported.int8.bundle.engine.batch_invariant
+    served = ServedModel(exported.int8.bundle, threads=1)
     together, alone = served.logits(TEXTS, 16), served.logits(TEXTS, 1)
     np.testing.assert_allclose(together, alone, atol=1e-6)
-    assert exported.batch_shift.flips == 0
+    assert exported.int8.batch_shift.flips == 0
 
 
 def test_a_product_that_is_not_understood_keeps_its_scale_and_is_told(
@@ -153,7 +157,7 @@ def test_a_broken_export_is_refused_and_leaves_the_last_good_one(
 ) -> None:
     convert(tiny_classifier, tmp_path)
     digest = open_bundle(tmp_path / "int8").digest
-    monkeypatch.setattr(export, "export_fp32", damaged(export.export_fp32, 1))
+    monkeypatch.setattr(bundles, "export_fp32", damaged(bundles.export_fp32, 1))
     with pytest.raises(ParityError, match="differs from torch"):
         convert(tiny_classifier, tmp_path)
     assert open_bundle(tmp_path / "int8").digest == digest
@@ -163,7 +167,7 @@ def test_a_broken_export_is_refused_and_leaves_the_last_good_one(
 def test_a_damaged_int8_model_is_refused(
     tiny_classifier: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(export, "quantise_int8", damaged(export.quantise_int8, 1))
+    monkeypatch.setattr(bundles, "quantise_int8", damaged(bundles.quantise_int8, 1))
     with pytest.raises(ParityError, match="INT8 keeps the label of"):
         convert(tiny_classifier, tmp_path, agreement=0.97)
     assert not list(tmp_path.iterdir())
@@ -196,12 +200,12 @@ def test_a_folder_with_code_of_its_own_is_refused(tiny_classifier: Path, tmp_pat
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "auto_map": {"AutoModel": "x.Y"}}))
     with pytest.raises(CheckpointError, match="trust_remote_code"):
-        open_pretrained(str(folder), labels=None, max_tokens=64)
+        open_finished(str(folder), max_tokens=64)
 
 
 def test_a_bare_encoder_cannot_be_imported_but_can_be_trained(tiny_base: Path) -> None:
     with pytest.raises(CheckpointError, match="no sequence classifier"):
-        open_pretrained(str(tiny_base), labels=None, max_tokens=64)
+        open_finished(str(tiny_base), max_tokens=64)
     assert (
         open_pretrained(str(tiny_base), labels=["a", "b"], max_tokens=64).spec.kind == "mean-pool"
     )

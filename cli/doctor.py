@@ -1,4 +1,4 @@
-"""``sentigraph doctor``: what is wrong with the configuration and the machine, and what to do.
+"""``sentigraph doctor``: what is wrong with configuration, machine and servers, and what to do.
 
 Reads the same configuration as ``sentigraph serve`` would here, asks the servers that it names, and
 needs no running sentigraph; where one answers, it is asked too. Exit status 1 when something will

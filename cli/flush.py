@@ -1,6 +1,6 @@
-"""``sentigraph flush``: a running server forgets what it remembers of a model version.
+"""``sentigraph flush``: a running server drops its cached predictions of a model version.
 
-Of the live version unless another bundle's digest is given. Needs a key with the role `admin`
+That is the live version unless another bundle's digest is given. Needs a key with the role `admin`
 where the server asks for keys.
 """
 
@@ -16,7 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Prints how many predictions were forgotten, returns the exit status.
+    """Prints how many predictions were dropped, returns the exit status.
 
     Raises:
         StackError: The server does not do it.

@@ -1,6 +1,6 @@
 """``sentigraph serve``: everything on this machine with one command, until Ctrl-C.
 
-Parses the options, shows progress on stderr and the addresses on stdout; ``local/stack.py``
+Parses the options, shows progress on stderr and the addresses on stdout; ``local_stack/stack.py``
 does the work.
 """
 
@@ -23,7 +23,7 @@ _TEXT = "The delivery was late, but support was wonderful."
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of `sentigraph serve`."""
     parser.add_argument("--port", type=int, default=8000, help="of the application (8000)")
-    parser.add_argument("--grpc-port", type=int, default=9000, help="of its gRPC door (9000)")
+    parser.add_argument("--grpc-port", type=int, default=9000, help="of its gRPC server (9000)")
     parser.add_argument("--mlflow-port", type=int, default=5000, help="of the MLflow UI (5000)")
     parser.add_argument("--dashboard-port", type=int, default=8265, help="of Ray's (8265)")
     parser.add_argument(

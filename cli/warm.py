@@ -1,7 +1,7 @@
 """``sentigraph warm``: sends the texts of a file to a running server, which remembers them.
 
-One text a line, or JSON lines with a field ``text``. Sent in batches through the front door,
-so what is remembered is what a request finds: the live version, this server's limits.
+One text a line, or JSON lines with a field ``text``. They are sent in batches as ordinary
+requests, so the live version answers them, and the server's limits hold.
 """
 
 import argparse

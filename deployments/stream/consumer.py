@@ -16,7 +16,7 @@ from kafka.errors import KafkaConfigurationError, KafkaError
 from configs.schema.dependencies import BreakerConfig
 from configs.schema.stream import StreamConfig
 from deployments.clients.circuit_breaker import Breaker, BreakerOpen
-from deployments.stream import client_options as options
+from deployments.stream import client_options
 from deployments.stream.client_patches import SaslLogin, accept_any_header_names, make
 from deployments.stream.offsets import Delivery, OffsetTracker
 from deployments.telemetry.stream_metrics import StreamMetrics
@@ -99,8 +99,10 @@ class Consumer:
         while not self._closing.is_set():
             try:
                 with self._breaker.guard():
-                    options.reach(self._config)
-                    consumer = make(KafkaConsumer, options.consumer(self._config), self._login)
+                    client_options.reach(self._config)
+                    consumer = make(
+                        KafkaConsumer, client_options.consumer(self._config), self._login
+                    )
                 self._session(consumer)
             except BreakerOpen:
                 self._closing.wait(_POLL_MS / 1_000)

@@ -16,7 +16,7 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaConfigurationError, KafkaError
 
 from configs.schema.stream import StreamConfig
-from deployments.stream import client_options as options
+from deployments.stream import client_options
 from deployments.stream.client_patches import SaslLogin, make
 from deployments.stream.messages import Outgoing
 
@@ -91,8 +91,10 @@ class Producer:
     def _send(self, record: Outgoing, settle: "partial[None]") -> None:
         try:
             if self._producer is None:
-                options.reach(self._config)
-                self._producer = make(KafkaProducer, options.producer(self._config), self._login)
+                client_options.reach(self._config)
+                self._producer = make(
+                    KafkaProducer, client_options.producer(self._config), self._login
+                )
             future = self._producer.send(
                 record.topic, value=record.value, key=record.key, headers=list(record.headers)
             )

@@ -1,1 +1,1 @@
-"""`sentigraph doctor`: collects facts and says what is wrong."""
+"""`sentigraph doctor`: collects facts and reports what is wrong."""

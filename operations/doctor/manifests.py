@@ -1,8 +1,7 @@
-"""Ray pods in Kubernetes manifests → whether Ray Serve finds the same settings in all, and what it
-is told to deploy. Pure.
+"""Kubernetes manifests: the settings of their Ray pods, compared, and their Serve configs. Pure.
 
 Takes what ``helm template`` renders (a RayService or RayCluster) and what ``kubectl get pods
---output yaml`` tells of running ones.
+--output yaml`` prints of running ones.
 """
 
 from collections.abc import Iterable, Iterator, Mapping

@@ -1,4 +1,4 @@
-"""What lets Prometheus and Grafana on this machine see a local stack, and Ray's dashboard them.
+"""Files and environment that connect Prometheus, Grafana, Ray's dashboard and a local stack.
 
 The folder is the same at every start: a Prometheus with its ``prometheus.yml`` follows the
 stack's ports by Ray's discovery file, a Grafana with its ``grafana/grafana.ini`` has the
@@ -25,7 +25,8 @@ UNPREFIX = {
 
 
 def lay_out(folder: Path, ray_temp_dir: Path) -> dict[str, str]:
-    """Writes what is ours into ``folder``; the environment that makes Ray write there as well.
+    """Writes configuration and dashboards into ``folder``; returns the environment that makes Ray
+    write there as well.
 
     Args:
         folder: Made when missing; dashboards of an earlier start are replaced.
@@ -57,7 +58,7 @@ def lay_out(folder: Path, ray_temp_dir: Path) -> dict[str, str]:
 
 
 def hook(grafana: str | None, prometheus: str | None) -> dict[str, str]:
-    """The environment by which Ray's dashboard finds both; what is None is not set."""
+    """The environment by which Ray's dashboard finds Grafana and Prometheus; None is left out."""
     found: dict[str, str] = {}
     if grafana:
         # Asked by Ray's server, and by the browser for the panels.

@@ -51,14 +51,14 @@ class Child:
             self._process.terminate()
 
     def why_ended(self) -> str:
-        """The signal that killed it, or else what it said last."""
+        """The signal that killed it, else the last line of its output."""
         status = self._process.poll()
         if status is not None and status < 0:
             return f"killed by {signal.Signals(-status).name}"
         return self.last_line()
 
     def last_line(self) -> str:
-        """What it said last, for a message."""
+        """The last line of its output, for a message."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").split("\n")
         return next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
 
@@ -68,7 +68,7 @@ def belonging(mark: str, sessions: set[int]) -> set[int]:
 
     Args:
         mark: Value of the environment variable ``MARK``.
-        sessions: Sessions known to be ours; those found are added, so that a second call
+        sessions: Sessions known to belong; those found are added, so that a second call
             still finds what is left in them.
     """
     wanted = f"{MARK}={mark}".encode()

@@ -1,7 +1,7 @@
 """Ray's token: a private one for each state folder, unless the user has chosen.
 
-Ray's own port is open on every network address of the machine, and whoever may talk to it
-may run code. So the local stack never runs without a token by itself.
+Ray's own port is open on every network address of the machine, and a client that may use
+it may run code. So the local stack never runs without a token by itself.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ _DEFAULT_FILE = Path(".ray") / "auth_token"
 
 
 def auth_environment(environ: Mapping[str, str], state: StateFolder) -> dict[str, str]:
-    """Variables to add to ``environ``: none when it already says how to authenticate."""
+    """Variables to add to ``environ``; none if it already configures authentication."""
     if any(environ.get(name) for name in _CHOICES):
         return {}
     return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(state.token_file())}

@@ -34,7 +34,7 @@ class RayFolder:
         """Makes it empty.
 
         Raises:
-            StackError: It belongs to someone else, or cannot be made.
+            StackError: It belongs to another user, or cannot be made.
         """
         shutil.rmtree(self.path, ignore_errors=True)
         try:

@@ -1,6 +1,6 @@
 """The local stack: registry, MLflow server, Ray with its dashboard, and the application.
 
-``serve.py`` runs one for a person, the integration tests one on private ports. Start-up
+``sentigraph serve`` runs one on fixed ports, the integration tests one on private ports. Start-up
 reads from top to bottom in ``Stack._start``; leaving the ``with`` block, however it is
 left, ends every process that was started and nothing else.
 """
@@ -48,7 +48,7 @@ class StackSettings:
         port: Of the application; 0 is any free one, here and below.
         mlflow_port: Of the MLflow server and its UI.
         dashboard_port: Of the Ray dashboard.
-        grpc_port: Of the application's gRPC door, where the configuration opens one.
+        grpc_port: Of the application's gRPC server, where the configuration has one.
         num_gpus: GPUs that Ray hands out; None lets Ray count them.
         ready_path: Answers 200 once the application is ready.
         start_wait_s: Longest start-up of Ray, and then of the application.
@@ -75,11 +75,11 @@ class Stack:
 
     Attributes:
         url: Of the application.
-        grpc_address: Host and port of its gRPC door.
+        grpc_address: Host and port of its gRPC server.
         mlflow_url: Of the MLflow server; the configured one when the registry is a server.
         dashboard_url: Of the Ray dashboard.
         ray_address: For ``ray.init(address=…)`` in a process with ``environ``.
-        environ: Environment of Ray's processes, with the way to its token.
+        environ: Environment of Ray's processes; names its token or the token's file.
         logs: Folder of all logs.
         config: The application's configuration.
     """

@@ -1,7 +1,7 @@
 """The folder that a stack keeps its state in, and the claim that one process has on it.
 
-Holds the registry's file, artifacts and bundles, logs, and a note of who runs here. The
-claim is a file lock, so it ends with its process, however that dies.
+It holds the registry's file, artifacts, bundles, logs, and a note of the running process. The
+claim is a file lock, so it ends with its process.
 """
 
 import fcntl
@@ -18,7 +18,7 @@ from operations.errors import StackError
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """Who runs in a state folder.
+    """The process that runs in a state folder.
 
     Attributes:
         pid: The process that holds the claim.

@@ -25,9 +25,9 @@ from configs.cpu_cores import available_cores
 from configs.load import load_config
 from configs.schema.app import AppConfig
 from pipelines.errors import ScoreError
-from pipelines.scoring import plan as plans
 from pipelines.scoring.output import Columns, csv_header, merge
 from pipelines.scoring.partitions import SUFFIXES, Kind, Partition, cut, header_of, kind_of
+from pipelines.scoring.plan import Plan, check_same, file_facts, finished, is_kept, keep, recall
 from pipelines.scoring.rows import RAW
 from pipelines.scoring.scorer import Scorer, Task
 from pipelines.scoring.storage import FileInfo, Location
@@ -85,7 +85,7 @@ def main(args: argparse.Namespace) -> int:
     source = _source(args.source, args.text_column)
     target, written, is_folder = _target(args.target, args.format, source.kind)
     parts_place = target if is_folder else target.beside(".parts")
-    kept = None if args.restart else plans.recall(parts_place)
+    kept = None if args.restart else recall(parts_place)
     if kept is None:
         _make_room(target, parts_place, restart=args.restart, is_folder=is_folder)
     with _pinned(args, config, kept) as model:
@@ -93,9 +93,9 @@ def main(args: argparse.Namespace) -> int:
         _check_columns(source, columns)
         plan = _plan(args, config, source, written, model)
         if kept is None:
-            plans.keep(parts_place, plan)
+            keep(parts_place, plan)
         else:
-            plans.check_same(kept, plan)
+            check_same(kept, plan)
         facts: dict[str, object] = {
             "model_name": model.name,
             "model_version": model.version or None,
@@ -117,9 +117,9 @@ def main(args: argparse.Namespace) -> int:
             batching=config.batching,
             model=config.model,
         )
-        before = plans.finished(parts_place)
+        before = finished(parts_place)
         _run(task, parts, set(before), model.bundle, args)
-    done = plans.finished(parts_place)
+    done = finished(parts_place)
     if missing := len(parts) - len(done):
         raise ScoreError(f"{missing} parts were not scored; give the same command again")
     ordered = [done[number] for number in range(len(parts))]
@@ -173,16 +173,14 @@ def _target(uri: str, given: Kind | None, source: Kind) -> tuple[Location, Kind,
 
 
 def _make_room(target: Location, parts: Location, *, restart: bool, is_folder: bool) -> None:
-    if restart and plans.is_kept(parts):
+    if restart and is_kept(parts):
         parts.remove()
     if (is_folder and target.names()) or (not is_folder and target.exists()):
         raise ScoreError(f"{target.uri} is there already; remove it, or name another")
 
 
 @contextmanager
-def _pinned(
-    args: argparse.Namespace, config: AppConfig, kept: plans.Plan | None
-) -> Iterator[Pinned]:
+def _pinned(args: argparse.Namespace, config: AppConfig, kept: Plan | None) -> Iterator[Pinned]:
     """The model, with its files here as long as the block runs."""
     if args.bundle is not None:
         bundle = open_bundle(args.bundle)
@@ -200,12 +198,12 @@ def _pinned(
 
 def _plan(
     args: argparse.Namespace, config: AppConfig, source: Source, written: Kind, model: Pinned
-) -> plans.Plan:
+) -> Plan:
     if args.part_rows < 1:
         raise ScoreError("--part-rows must be at least 1")
-    return plans.Plan(
+    return Plan(
         source=args.source,
-        files=plans.file_facts(source.files),
+        files=file_facts(source.files),
         column=args.text_column,
         part_rows=args.part_rows,
         written=written,

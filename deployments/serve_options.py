@@ -30,10 +30,12 @@ class EngineShare:
     Attributes:
         hops_in_flight: Micro-batches that it keeps in flight.
         engines: Model replicas for each such replica, at the start.
+        threads: Threads of one engine.
     """
 
     hops_in_flight: int
     engines: float
+    threads: int = 1
 
 
 def engine_counts(config: AppConfig) -> tuple[int, int]:
@@ -44,11 +46,11 @@ def engine_counts(config: AppConfig) -> tuple[int, int]:
 
 def engine_share(config: AppConfig, caller: ReplicaConfig) -> EngineShare:
     """The share of one replica of ``caller``; enough hops for all engines that there may be."""
-    models, _ = engine_counts(config)
+    models, threads = engine_counts(config)
     callers = max(1, caller.num_replicas)
     most = max(models, config.replicas.model.max_replicas)
     hops = config.batching.max_hops_in_flight or max(2, math.ceil(1.5 * most / callers))
-    return EngineShare(hops, models / callers)
+    return EngineShare(hops, models / callers, threads)
 
 
 def deployment(

@@ -14,8 +14,9 @@ from ray.serve import Application
 from starlette.types import Receive, Scope, Send
 
 from deployments import app
+from deployments.ingress import deployment as ingress
 from deployments.ingress.access_log import AccessLog
-from deployments.ingress.deployment import SplitIngress
+from deployments.ingress.deployment import Ingress
 from deployments.telemetry.ray_export import RayMetricsExporter
 from deployments.telemetry.tracer import Tracer
 
@@ -30,7 +31,7 @@ def _nothing(*_: object, **__: object) -> None:
     """What a metric does that is off."""
 
 
-class SwitchedIngress(SplitIngress):
+class SwitchedIngress(Ingress):
     """The ingress of the split topology, with a switch."""
 
     _parts: tuple[AccessLog | None, Tracer | None] | None = None
@@ -61,6 +62,6 @@ _METHODS: list[tuple[type, str, Callable[..., Any]]] = [
 def build(args: Mapping[str, object]) -> Application:
     """See ``deployments.app.build``."""
     with contextlib.ExitStack() as undo:
-        undo.callback(setattr, app, "SplitIngress", SplitIngress)
-        app.SplitIngress = SwitchedIngress  # type: ignore[attr-defined]
+        undo.callback(setattr, ingress, "Ingress", Ingress)
+        ingress.Ingress = SwitchedIngress  # type: ignore[misc]
         return app.build(args)

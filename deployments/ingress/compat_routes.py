@@ -5,16 +5,18 @@ Plain FastAPI, nothing of its own: every fact comes from where ``routes.py`` get
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.asgi.schemas import ErrorBody
 from deployments.errors import NotFound, NotReady
-from deployments.ingress.state import Service
 from deployments.payloads import StreamStatus
 from deployments.versions import BACKENDS
+
+if TYPE_CHECKING:
+    from deployments.ingress.deployment import Ingress
 
 METRICS_TYPE = "text/plain; version=1.0.0; charset=utf-8"
 
@@ -90,7 +92,7 @@ class KafkaFigures(_Answer):
 
 
 def compatible_routes(
-    prefix: str, name: str, release: str, *, max_text_chars: int, service: Service
+    prefix: str, name: str, release: str, *, max_text_chars: int, ingress: "Ingress"
 ) -> APIRouter:
     """The routes, with and without the prefix."""
     api = APIRouter(tags=["compatibility"])
@@ -98,19 +100,19 @@ def compatible_routes(
 
     async def health() -> HealthSummary:
         """Whether predictions can be made now."""
-        checks = await _checks(service)
+        checks = await _checks(ingress)
         return HealthSummary(
             status="healthy" if checks else "unhealthy",
             service=name,
             model_status="available" if checks else "unavailable",
             version=release,
-            backend=BACKENDS[service.routes().champion.kind],
+            backend=BACKENDS[ingress.routes().champion.kind],
             timestamp=datetime.now(UTC),
         )
 
     async def details() -> HealthDetails:
         """Each component that predictions need or use."""
-        checks = await _checks(service) or {"model": "the model stage does not answer"}
+        checks = await _checks(ingress) or {"model": "the model stage does not answer"}
         return HealthDetails(
             status="healthy" if checks.get("model") == "ok" else "unhealthy",
             version=release,
@@ -129,12 +131,12 @@ def compatible_routes(
 
     async def ready() -> Readiness:
         """200 when a text can be classified now."""
-        await service.ready()
+        await ingress.ready()
         return Readiness(status="ready")
 
     async def model_info() -> ModelFacts:
         """What is known of the live version."""
-        live = service.routes().champion
+        live = ingress.routes().champion
         return ModelFacts(
             model_name=live.name,
             model_version=live.version,
@@ -150,7 +152,7 @@ def compatible_routes(
 
     async def kafka() -> KafkaFigures:
         """What comes and goes over Kafka."""
-        replicas = await service.streams()
+        replicas = await ingress.streams()
         if replicas is None:
             raise NotFound("streams are off: set stream.enabled")
         return _figures(replicas)
@@ -167,22 +169,22 @@ def compatible_routes(
     return api
 
 
-def metrics_routes(prefix: str, service: Service) -> APIRouter:
+def metrics_routes(prefix: str, ingress: "Ingress") -> APIRouter:
     """The metrics page, with and without the prefix."""
     api = APIRouter(tags=["service"], default_response_class=Response)
 
     async def metrics() -> Response:
         """Prometheus text page of the ingress replica that answers."""
-        return Response(service.metrics_page(), media_type=METRICS_TYPE)
+        return Response(ingress.metrics_page(), media_type=METRICS_TYPE)
 
     api.add_api_route(f"{prefix}/metrics", metrics)
     api.add_api_route("/metrics", metrics, include_in_schema=False)
     return api
 
 
-async def _checks(service: Service) -> dict[str, str]:
+async def _checks(ingress: "Ingress") -> dict[str, str]:
     try:
-        return await service.ready()
+        return await ingress.ready()
     except NotReady:
         return {}
 

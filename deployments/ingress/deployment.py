@@ -2,17 +2,17 @@
 
 Predictions take the short way (``predict.py``, raw ASGI), everything else goes through
 FastAPI (``routes.py``). Around both: correlation id, metrics, one access line, one error
-body. The outgoing side, to Cache and Registry, is Ray Serve handles, wrapped so that the
-classes behind know nothing of Ray; whether the Tokenizer is one, too, ``app.py`` decides.
+body. The outgoing side, to Tokenizer, Cache and Registry, is Ray Serve handles, wrapped so that
+the classes behind know nothing of Ray; ``fused.py`` has the Tokenizer in the same process.
 """
 
 import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from ray import serve
+from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -44,6 +44,7 @@ from deployments.oip.grpc_service import GrpcDoor, GrpcMethods
 from deployments.oip.routes import OIP, OpenInference
 from deployments.payloads import Counts, FeedbackResult, RunTexts, StreamStatus
 from deployments.prediction_log import Log, open_log
+from deployments.serve_options import AsyncReplica, EngineShare, deployment, engine_share
 from deployments.telemetry.log_context import REQUEST, add_log_fields
 from deployments.telemetry.metrics import Metrics
 from deployments.telemetry.tracer import Tracer, open_tracer
@@ -54,25 +55,36 @@ _log = logging.getLogger("ray.serve.sentigraph")
 
 
 @serve.ingress()
-class Ingress(GrpcMethods):
+class Ingress(AsyncReplica, GrpcMethods):
     """The ingress deployment. Any number of replicas; each has its own level-one cache."""
 
     _access: AccessLog | None = None
     _log: Log | None = None
     _tracer: Tracer | None = None
 
-    async def __init__(  # type: ignore[misc]  # Serve awaits it
+    async def setup(
         self,
         config: AppConfig,
+        share: EngineShare,
         *,
-        hops_in_flight: int,
-        engines: float,
-        run_texts: RunTexts,
         registry: DeploymentHandle,
+        tokenizer: DeploymentHandle | None,
         cache: DeploymentHandle | None,
         stream: DeploymentHandle | None = None,
         mounts: Sequence[tuple[Mount, DeploymentHandle | None]] = (),
     ) -> None:
+        """Makes the replica.
+
+        Args:
+            config: Settings.
+            share: Its part of the model stage.
+            registry: The Registry deployment.
+            tokenizer: The Tokenizer deployment; None in the fused topology.
+            cache: The Cache deployment, if there is one.
+            stream: The Stream deployment, if there is one.
+            mounts: Routes of other deployments, and None for a deployment that is off.
+        """
+        run_texts = await self.open_stages(config, share, registry, tokenizer)
         _log.setLevel(config.server.log_level)
         map_large_pieces()
         logged = config.server.access_log and _log.isEnabledFor(logging.INFO)
@@ -91,8 +103,8 @@ class Ingress(GrpcMethods):
             self._run_texts,
             self._shared,
             self._metrics,
-            hops_in_flight=hops_in_flight,
-            engines=engines,
+            hops_in_flight=share.hops_in_flight,
+            engines=share.engines,
             is_lost=is_lost,
         )
         self._readiness = Readiness(
@@ -140,6 +152,16 @@ class Ingress(GrpcMethods):
         self._beside = [asyncio.create_task(work) for work in beside]
         self._metrics.model_loaded.set(1)
         self._metrics.versions.serve(self._routes)
+
+    async def open_stages(
+        self,
+        config: AppConfig,
+        share: EngineShare,
+        registry: DeploymentHandle,
+        tokenizer: DeploymentHandle | None,
+    ) -> RunTexts:
+        """The tokenizer stage; here a deployment."""
+        return remote_tokenizer(tokenizer)
 
     def __serve_build_asgi_app__(self) -> object:
         """Serve calls this for the ASGI application, once the replica is made."""
@@ -202,7 +224,11 @@ class Ingress(GrpcMethods):
         return await self._readiness.checks()
 
     async def streams(self) -> list[StreamStatus] | None:
-        """See ``Service.streams``."""
+        """The status of each replica that reads Kafka; None where none does.
+
+        Raises:
+            NotReady: They do not answer.
+        """
         return None if self._stream is None else await self._stream.status()
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -277,8 +303,23 @@ class Ingress(GrpcMethods):
                 part.close()
 
 
-class SplitIngress(Ingress):
-    """The Ingress deployment of the split topology; the Tokenizer is one RPC away."""
-
-    async def __init__(self, config: AppConfig, *, tokenizer: DeploymentHandle, **wiring: Any):  # type: ignore[misc]  # Serve awaits it
-        await super().__init__(config, run_texts=remote_tokenizer(tokenizer), **wiring)
+def bind(
+    config: AppConfig,
+    *,
+    registry: Application,
+    tokenizer: Application | None,
+    cache: Application | None,
+    stream: Application | None,
+    mounts: Sequence[tuple[Mount, Application | None]],
+) -> Application:
+    """The deployment of the split topology; the arguments are those of ``Ingress.setup``."""
+    size = config.replicas.ingress
+    return deployment(Ingress, size, name="Ingress", scaling=config.autoscaling).bind(
+        config,
+        engine_share(config, size),
+        registry=registry,
+        tokenizer=tokenizer,
+        cache=cache,
+        stream=stream,
+        mounts=mounts,
+    )

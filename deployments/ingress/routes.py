@@ -6,7 +6,7 @@ ingress answers itself.
 
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Path
 from pydantic import BaseModel, Field
@@ -27,8 +27,10 @@ from deployments.asgi.schemas import (
 from deployments.errors import InvalidInput, UnknownPrediction
 from deployments.ingress.compat_routes import compatible_routes, metrics_routes
 from deployments.ingress.openapi import openapi_document
-from deployments.ingress.state import Service
 from deployments.versions import BACKENDS, ServedVersion
+
+if TYPE_CHECKING:
+    from deployments.ingress.deployment import Ingress
 
 PREDICT = f"{PREFIX}/predict"
 PREDICT_BATCH = f"{PREFIX}/predict/batch"
@@ -38,7 +40,7 @@ def build_app(
     config: ServerConfig,
     limits: LimitsConfig,
     topology: str,
-    service: Service,
+    ingress: "Ingress",
     documented: Sequence[BaseRoute] = (),
 ) -> FastAPI:
     """The FastAPI application of everything but predicting.
@@ -47,7 +49,7 @@ def build_app(
         config: Names and switches.
         limits: Stated in the OpenAPI document.
         topology: Shown with the live versions.
-        service: The ingress.
+        ingress: The replica that the routes belong to.
         documented: Routes that are answered elsewhere and belong into the OpenAPI document.
     """
     docs = f"{PREFIX}/docs" if config.docs_enabled else None
@@ -69,13 +71,13 @@ def build_app(
             health_url=f"{PREFIX}/health/ready",
         )
 
-    app.include_router(_routes(topology, service))
+    app.include_router(_routes(topology, ingress))
     if config.metrics_enabled:
-        app.include_router(metrics_routes(PREFIX, service))
-    app.include_router(cache_routes(PREFIX, service))
+        app.include_router(metrics_routes(PREFIX, ingress))
+    app.include_router(cache_routes(PREFIX, ingress))
     app.include_router(
         compatible_routes(
-            PREFIX, config.app_name, release, max_text_chars=limits.max_text_chars, service=service
+            PREFIX, config.app_name, release, max_text_chars=limits.max_text_chars, ingress=ingress
         )
     )
     app.openapi = lambda: openapi_document(  # type: ignore[method-assign]
@@ -84,13 +86,13 @@ def build_app(
     return app
 
 
-def _routes(topology: str, service: Service) -> APIRouter:
+def _routes(topology: str, ingress: "Ingress") -> APIRouter:
     api = APIRouter(prefix=PREFIX)
 
     @api.get("/models/live", tags=["models"])
     async def models_live() -> LiveModels:
         """The model versions that serve now."""
-        routes = service.routes()
+        routes = ingress.routes()
         challenger, shadow = routes.challenger, routes.shadow
         return LiveModels(
             champion=_live_version(routes.champion),
@@ -105,7 +107,7 @@ def _routes(topology: str, service: Service) -> APIRouter:
     @api.post("/feedback", tags=["predict"], status_code=201, responses={404: {"model": ErrorBody}})
     async def feedback(body: FeedbackRequest) -> FeedbackReceipt:
         """Says what would have been right; releases measure live accuracy by it."""
-        found = await service.feedback(str(body.prediction_id), body.corrected_label)
+        found = await ingress.feedback(str(body.prediction_id), body.corrected_label)
         if found is None:
             raise UnknownPrediction(
                 f"no answer {body.prediction_id} is remembered; only the latest ones are"
@@ -131,7 +133,7 @@ def _routes(topology: str, service: Service) -> APIRouter:
     @api.get("/health/ready", tags=["health"], responses={503: {"model": ErrorBody}})
     async def health_ready() -> Health:
         """200 when a text can be classified now, tried on the real tokenizer and model."""
-        return Health(status="ready", checks=await service.ready())
+        return Health(status="ready", checks=await ingress.ready())
 
     return api
 
@@ -156,7 +158,7 @@ class FlushedEntries(BaseModel):
     l2_entries: int = Field(ge=0, description="Removed from the shared cache.")
 
 
-def cache_routes(prefix: str, service: Service) -> APIRouter:
+def cache_routes(prefix: str, ingress: "Ingress") -> APIRouter:
     """The route; it needs the role `admin`."""
     api = APIRouter(prefix=prefix, tags=["cache"])
     unready: dict[int | str, dict[str, Any]] = {503: {"model": ErrorBody}}
@@ -165,7 +167,7 @@ def cache_routes(prefix: str, service: Service) -> APIRouter:
     @api.delete("/cache/{digest}", responses=unready)
     async def flush(digest: Annotated[str, digest_of_bundle]) -> FlushedEntries:
         """Forgets every remembered prediction of one bundle; the model answers again."""
-        flushed = await service.flush(digest)
+        flushed = await ingress.flush(digest)
         return FlushedEntries(l1_entries=flushed.l1_entries, l2_entries=flushed.l2_entries)
 
     return api

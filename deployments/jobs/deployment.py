@@ -3,32 +3,35 @@
 import asyncio
 from collections.abc import Coroutine
 
+from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
 from configs.schema.app import AppConfig
+from deployments.clients.vault import watch_secrets
 from deployments.handles import is_lost, ray_gauge, remote_tokenizer
 from deployments.inference.classifier import Classifier
 from deployments.jobs.database_login import DatabaseLogin
 from deployments.jobs.replica import JobsReplica
+from deployments.serve_options import AsyncReplica, EngineShare, deployment, engine_share
 from deployments.telemetry.log_context import add_log_fields
 from deployments.telemetry.metrics import Metrics
 from deployments.versions import RoutingTable
 
 
-class Jobs(JobsReplica):
+class Jobs(AsyncReplica, JobsReplica):
     """Takes its texts to the same stages as the ingress, after interactive ones."""
 
     _stopped = True  # there is nothing to stop before it was made
 
-    async def __init__(  # type: ignore[misc]  # Serve awaits it
+    async def setup(
         self,
         config: AppConfig,
+        share: EngineShare,
         *,
-        hops_in_flight: int,
-        engines: float,
-        tokenizer: DeploymentHandle | None,
         registry: DeploymentHandle,
+        tokenizer: DeploymentHandle | None,
     ) -> None:
+        """Opens the database and starts to work; without ``tokenizer`` the ingresses tokenize."""
         add_log_fields(config.server.service_name, "Jobs")
         metrics = Metrics()
         classifier = Classifier(
@@ -36,22 +39,18 @@ class Jobs(JobsReplica):
             remote_tokenizer(tokenizer),
             None,
             metrics,
-            hops_in_flight=hops_in_flight,
-            engines=engines,
+            hops_in_flight=share.hops_in_flight,
+            engines=share.engines,
             is_lost=is_lost,
         )
         routes: RoutingTable = await registry.routes.remote()
         uri = config.jobs.database.get_secret_value()
         login = None
-        self._secrets = None
         if config.vault.enabled and not uri.startswith("sqlite"):
-            # Half a second of imports that replicas without Vault do not need.
-            from deployments.clients.vault import SecretWatch  # noqa: PLC0415
-
             login = DatabaseLogin(uri)
-            self._secrets = SecretWatch(config.vault, {"jobs.database": login.replace}, metrics)
-            await self._secrets.start()
-        super().__init__(config, classifier, metrics, routes, login)
+            using = {"jobs.database": login.replace}
+            self._secrets = await watch_secrets(config.vault, using, metrics)
+        JobsReplica.__init__(self, config, classifier, metrics, routes, login)
         self._mirroring = asyncio.create_task(metrics.mirror(ray_gauge).run())
         self.start()
         self._stopped = False
@@ -67,3 +66,10 @@ class Jobs(JobsReplica):
         self._stopped = True
         self._mirroring.cancel()
         return self.stop()
+
+
+def bind(config: AppConfig, *, registry: Application, tokenizer: Application | None) -> Application:
+    """The deployment: one replica, because it alone works on its database."""
+    size = config.replicas.jobs
+    jobs = deployment(Jobs, size, replicas=1)
+    return jobs.bind(config, engine_share(config, size), registry=registry, tokenizer=tokenizer)

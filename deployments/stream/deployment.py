@@ -13,16 +13,19 @@ import logging
 import time
 from collections.abc import Coroutine
 
+from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
 from configs.schema.app import AppConfig
 from deployments.autoscaling import BUSY, LAG, PARTITIONS, RATE
+from deployments.clients.vault import watch_secrets
 from deployments.handles import RemoteCache, is_lost, ray_gauge, remote_tokenizer
 from deployments.inference.classifier import Classifier
 from deployments.payloads import StreamStatus
 from deployments.prediction_log import open_log
 from deployments.prediction_log.rows import LoggedAnswer
 from deployments.predictions import Outcome
+from deployments.serve_options import AsyncReplica, EngineShare, by_lag, deployment, engine_share
 from deployments.stream.client_patches import SaslLogin
 from deployments.stream.consumer import Consumer
 from deployments.stream.messages import StreamRequest, prediction_id, scores_of
@@ -38,21 +41,21 @@ _log = logging.getLogger("ray.serve.sentigraph")
 STOP_S = 10.0
 
 
-class Stream:
+class Stream(AsyncReplica):
     """The Stream deployment: one member of the consumer group in each replica."""
 
     _stopped = True  # there is nothing to stop before it was made
 
-    async def __init__(  # type: ignore[misc]  # Serve awaits it
+    async def setup(
         self,
         config: AppConfig,
+        share: EngineShare,
         *,
-        hops_in_flight: int,
-        engines: float,
-        tokenizer: DeploymentHandle | None,
         registry: DeploymentHandle,
+        tokenizer: DeploymentHandle | None,
         cache: DeploymentHandle | None,
     ) -> None:
+        """Joins the consumer group; without ``tokenizer`` the ingress replicas tokenize."""
         _log.setLevel(config.server.log_level)
         # It warns of every attempt to reach a broker; the breaker's state says it once.
         logging.getLogger("kafka").setLevel(logging.CRITICAL)
@@ -68,8 +71,8 @@ class Stream:
             remote_tokenizer(tokenizer),
             RemoteCache(cache) if cache is not None else None,
             self._metrics,
-            hops_in_flight=hops_in_flight,
-            engines=engines,
+            hops_in_flight=share.hops_in_flight,
+            engines=share.engines,
             is_lost=is_lost,
         )
         login = SaslLogin(stream)
@@ -95,14 +98,8 @@ class Stream:
             tracer=self._tracer,
         )
         self._log = open_log(config, self._metrics)
-        self._secrets = None
-        if config.vault.enabled:
-            # Half a second of imports that replicas without Vault do not need.
-            from deployments.clients.vault import SecretWatch  # noqa: PLC0415
-
-            using = {"stream.password": login.replace}
-            self._secrets = SecretWatch(config.vault, using, self._metrics)
-            await self._secrets.start()
+        using = {"stream.password": login.replace}
+        self._secrets = await watch_secrets(config.vault, using, self._metrics)
         self._reader.start()
         self._stopped = False
         self._mirroring = asyncio.create_task(self._metrics.mirror(ray_gauge).run())
@@ -198,3 +195,18 @@ class Stream:
                     scores,
                 )
             )
+
+
+def bind(
+    config: AppConfig,
+    *,
+    registry: Application,
+    tokenizer: Application | None,
+    cache: Application | None,
+) -> Application:
+    """The deployment; Serve gives a replica time to drain before it stops."""
+    size, scaling = config.replicas.stream, config.autoscaling
+    stop_s = config.stream.drain_ms / 1_000 + STOP_S
+    stream = deployment(Stream, size, scaling=scaling, policy=by_lag(scaling), stop_s=stop_s)
+    share = engine_share(config, size)
+    return stream.bind(config, share, registry=registry, tokenizer=tokenizer, cache=cache)

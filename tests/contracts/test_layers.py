@@ -20,6 +20,7 @@ PACKAGES = ("configs", "registry", "deployments", "pipelines", "operations", "cl
 EDGES = {
     "ray": (
         "deployments/app.py",
+        "deployments/fused.py",
         "deployments/handles.py",
         "deployments/serve_options.py",
         "deployments/*/deployment.py",

@@ -17,6 +17,7 @@ from deployments.app import mounts
 from deployments.cache.memory import CacheReplica
 from deployments.ingress.deployment import Ingress
 from deployments.payloads import FeedbackResult, ModelAnswer, ScoreBatch, TextBatch
+from deployments.serve_options import EngineShare
 from deployments.versions import RoutingTable, ServedVersion
 
 LIVE = ServedVersion("m", 3, "ab" * 32, ("NEG", "POS"), "onnx", "int8", 128, "registry")
@@ -123,9 +124,8 @@ async def made_ingress(
     await written.__init__(  # type: ignore[misc]
         ingress,
         config,
-        hops_in_flight=hops,
-        engines=1.0,
-        run_texts=stages.classify,
+        EngineShare(hops, 1.0),
+        tokenizer=LocalHandle(stages),
         registry=LocalHandle(stages),
         cache=LocalHandle(cache) if cache is not None else None,
         mounts=mounts(config, LocalHandle(stages), None),

@@ -17,6 +17,7 @@ from deployments.app import mounts
 from deployments.inference.classifier import Classifier
 from deployments.ingress.deployment import Ingress
 from deployments.jobs.replica import JobsReplica
+from deployments.serve_options import EngineShare
 from deployments.telemetry.metrics import Metrics
 
 Body = Callable[[httpx.AsyncClient, JobsReplica], Awaitable[None]]
@@ -48,9 +49,8 @@ async def jobs_front(
     await written.__init__(  # type: ignore[misc]
         ingress,
         config,
-        hops_in_flight=1,
-        engines=1.0,
-        run_texts=stages.classify,
+        EngineShare(1, 1.0),
+        tokenizer=LocalHandle(stages),
         registry=LocalHandle(stages),
         cache=None,
         mounts=mounts(config, LocalHandle(stages), StreamHandle(replica)),

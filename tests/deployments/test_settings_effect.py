@@ -390,9 +390,9 @@ def test_the_cache_deployment_is_sized_or_left_out() -> None:
 @shows("batching.max_hops_in_flight", "model.intra_op_threads")
 def test_hops_and_threads_reach_their_replicas() -> None:
     four = graph({"replicas": {"model": {"num_replicas": 4}}})
-    assert four["Ingress"].init_kwargs["hops_in_flight"] == 6
+    assert four["Ingress"].init_args[1].hops_in_flight == 6
     chosen = graph({"batching": {"max_hops_in_flight": 3}, "model": {"intra_op_threads": 5}})
-    assert chosen["Ingress"].init_kwargs["hops_in_flight"] == 3
+    assert chosen["Ingress"].init_args[1].hops_in_flight == 3
     assert chosen["Model"].init_args[1] == 5
 
 
@@ -454,7 +454,7 @@ def test_bounds_and_policy_reach_ray(topology: str) -> None:
         "target_ongoing_requests": 11,
     }
     # As many RPCs may be in flight as the most replicas can use.
-    hops = deployments["Ingress"].init_kwargs["hops_in_flight"]
+    hops = deployments["Ingress"].init_args[1].hops_in_flight
     assert hops == (7 if topology == "split" else 6)
 
 

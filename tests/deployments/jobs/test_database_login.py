@@ -16,6 +16,7 @@ from configs.errors import ConfigError
 from configs.schema.app import AppConfig
 from deployments.jobs.database_login import DatabaseLogin
 from deployments.jobs.deployment import Jobs
+from deployments.serve_options import EngineShare
 
 pytestmark = pytest.mark.slow
 NAME = "jobs.database"
@@ -69,7 +70,7 @@ def bao(tmp_path: Path) -> Iterator[Bao]:
 async def started(config: AppConfig) -> Any:
     jobs: Any = Jobs.__new__(Jobs)
     handle: Any = LocalHandle(Stages())
-    await jobs.__init__(config, hops_in_flight=1, engines=1.0, tokenizer=handle, registry=handle)
+    await jobs.__init__(config, EngineShare(1, 1.0), tokenizer=handle, registry=handle)
     return jobs
 
 

@@ -22,6 +22,7 @@ from deployments.jobs.deployment import Jobs
 from deployments.jobs.records import NewJob
 from deployments.jobs.replica import JobsReplica
 from deployments.payloads import ModelAnswer, TextBatch
+from deployments.serve_options import EngineShare
 
 
 def code(answer: httpx.Response) -> tuple[int, str]:
@@ -539,7 +540,7 @@ def test_the_deployment_ends_its_work_when_serve_stops_it(tmp_path: Path) -> Non
         assert replica.__del__() is None  # one that was never made
         handle: Any = LocalHandle(Stages())
         await replica.__init__(  # type: ignore[misc]
-            jobs_config(tmp_path), hops_in_flight=1, engines=1.0, tokenizer=handle, registry=handle
+            jobs_config(tmp_path), EngineShare(1, 1.0), tokenizer=handle, registry=handle
         )
         await replica.check_health()
         stopping = replica.__del__()

@@ -14,6 +14,7 @@ from configs.schema.stream import StreamConfig
 from deployments.app import build
 from deployments.autoscaling import BUSY, LAG, PARTITIONS, RATE
 from deployments.payloads import StreamStatus, check
+from deployments.serve_options import EngineShare
 from deployments.stream import client_options as options
 from deployments.stream.deployment import STOP_S, Stream
 from deployments.versions import RoutingTable
@@ -142,8 +143,8 @@ def test_the_deployment_is_there_when_it_is_asked_for() -> None:
     assert stream.max_ongoing_requests == 7
     # Serve waits as long as the replica may drain.
     assert stream._deployment_config.graceful_shutdown_timeout_s == 4 + STOP_S
-    assert stream.init_kwargs["hops_in_flight"] == 3
-    assert stream.init_kwargs["engines"] == 2
+    share = stream.init_args[1]
+    assert (share.hops_in_flight, share.engines) == (3, 2)
 
 
 def test_its_replicas_follow_the_lag() -> None:
@@ -169,7 +170,7 @@ async def make(config: AppConfig) -> Stream:
     stream = Stream.__new__(Stream)
     handle: Any = LocalHandle(Stages())
     await stream.__init__(  # type: ignore[misc]
-        config, hops_in_flight=1, engines=1.0, tokenizer=handle, registry=handle, cache=None
+        config, EngineShare(1, 1.0), tokenizer=handle, registry=handle, cache=None
     )
     return stream
 

@@ -23,6 +23,7 @@ from configs.schema.app import AppConfig
 from configs.schema.dependencies import VaultConfig
 from configs.schema.stream import StreamConfig
 from deployments.clients.vault import SecretWatch
+from deployments.serve_options import EngineShare
 from deployments.stream import client_options as options
 from deployments.stream.client_patches import SaslLogin, make
 from deployments.stream.deployment import Stream
@@ -156,7 +157,7 @@ def test_the_deployment_asks_vault(bao: Bao) -> None:
         stream = Stream.__new__(Stream)
         handle: Any = LocalHandle(Stages())
         await stream.__init__(  # type: ignore[misc]
-            config, hops_in_flight=1, engines=1.0, tokenizer=handle, registry=handle, cache=None
+            config, EngineShare(1, 1.0), tokenizer=handle, registry=handle, cache=None
         )
         login = stream._reader._login
         assert login.password == "one"

@@ -10,9 +10,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol, cast
+from collections.abc import Mapping, Sequence
 
 from configs.errors import ConfigError, SecretsError
 from configs.sources.shipped_files import checkout, shipped_file
@@ -23,54 +21,41 @@ from registry.errors import RegistryError
 DONE, REFUSED = 0, 1
 
 
-class Verb(Protocol):
-    """What a verb's module offers."""
-
-    add_arguments: Callable[[argparse.ArgumentParser], None]
-    main: Callable[[argparse.Namespace], int]
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """Where a verb lives and what it does."""
-
-    module: str
-    summary: str
-
-
-VERBS = {
-    "serve": Entry("cli.serve", "start MLflow, Ray and the application here; Ctrl-C stops them"),
-    "status": Entry(
-        "cli.status", "what runs where, which version answers, what waits, what went wrong"
+# Verb → its module, which has ``add_arguments(parser)`` and ``main(args)``, and a summary.
+VERBS: Mapping[str, tuple[str, str]] = {
+    "serve": ("cli.serve", "start MLflow, Ray and the application here; Ctrl-C stops them"),
+    "status": ("cli.status", "what runs where, which version answers, what waits, what went wrong"),
+    "doctor": ("cli.doctor", "check configuration, machine and servers; advise what to do"),
+    "lint": ("operations.lint", "check serve_config.yaml strictly"),
+    "demo": ("cli.demo", "send ten sentences to a running server"),
+    "pipeline": (
+        "pipelines.pipeline",
+        "data, train, export, evaluate and register with one command",
     ),
-    "doctor": Entry("cli.doctor", "check configuration, machine and servers; says what to do"),
-    "lint": Entry("operations.lint", "check serve_config.yaml strictly"),
-    "demo": Entry("cli.demo", "send ten sentences to a running server"),
-    "pipeline": Entry(
-        "pipelines.pipeline", "data, train, export, evaluate and register with one command"
+    "data": ("pipelines.data.prepare", "read texts, remove near duplicates, split"),
+    "train": ("pipelines.training.train", "fine-tune a base model"),
+    "export": ("pipelines.export.export", "convert to ONNX, FP32 and INT8, and compare"),
+    "evaluate": (
+        "pipelines.evaluation.evaluate",
+        "measure on the test split, write the bundle and its card",
     ),
-    "data": Entry("pipelines.data.prepare", "read texts, remove near duplicates, split"),
-    "train": Entry("pipelines.training.train", "fine-tune a base model"),
-    "export": Entry("pipelines.export.export", "convert to ONNX, FP32 and INT8, and compare"),
-    "evaluate": Entry(
-        "pipelines.evaluation.evaluate", "measure on the test split, write the bundle and its card"
+    "register": ("pipelines.register", "put a bundle into the registry"),
+    "models": ("cli.models", "the registry: list, show, promote, shadow, canary, roll back, audit"),
+    "release": (
+        "cli.release",
+        "bring a version to production by itself: shadow, canary, promotion",
     ),
-    "register": Entry("pipelines.register", "put a bundle into the registry"),
-    "models": Entry(
-        "cli.models", "the registry: list, show, promote, shadow, canary, roll back, audit"
+    "secrets": ("cli.vault_secrets", "API keys and other secrets in Vault"),
+    "dlq": ("cli.dlq", "Kafka messages that could not be answered: list, show, redrive"),
+    "score": (
+        "pipelines.scoring.score",
+        "classify the rows of files with a pool of engines on Ray Data",
     ),
-    "release": Entry(
-        "cli.release", "bring a version to production by itself: shadow, canary, promotion"
-    ),
-    "secrets": Entry("cli.vault_secrets", "API keys and other secrets in Vault"),
-    "dlq": Entry("cli.dlq", "Kafka messages that could not be answered: list, show, redrive"),
-    "score": Entry(
-        "pipelines.scoring.score", "classify the rows of files with a pool of engines on Ray Data"
-    ),
-    "warm": Entry("cli.warm", "have the texts of a file remembered by a running server"),
-    "flush": Entry("cli.flush", "have a running server forget a version's predictions"),
-    "import": Entry(
-        "pipelines.export.huggingface_import", "turn a Hugging Face classifier into a bundle"
+    "warm": ("cli.warm", "put the answers to a file's texts into a running server's cache"),
+    "flush": ("cli.flush", "drop a version's predictions from a running server's cache"),
+    "import": (
+        "pipelines.export.huggingface_import",
+        "turn a Hugging Face classifier into a bundle",
     ),
 }
 
@@ -83,6 +68,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = _parser(name).parse_args(arguments)
         status: int = args.run(args)
     except ModuleNotFoundError as exc:
+        if "." in str(exc.name):
+            raise  # a part of an installed package: no extra brings it
         extra = "score" if name == "score" else "train"
         print(
             f"sentigraph {name}: package {exc.name} is missing; install the {extra} extra: "
@@ -102,10 +89,10 @@ def _parser(name: str | None) -> argparse.ArgumentParser:
         prog="sentigraph", description="Serve, train, evaluate and register text classifiers."
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
-    for verb, entry in VERBS.items():
-        subparser = verbs.add_parser(verb, help=entry.summary, description=entry.summary)
+    for verb, (place, summary) in VERBS.items():
+        subparser = verbs.add_parser(verb, help=summary, description=summary)
         if verb == name:
-            module = cast(Verb, importlib.import_module(entry.module))
+            module = importlib.import_module(place)
             module.add_arguments(subparser)
             subparser.set_defaults(run=module.main)
     return parser

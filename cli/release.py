@@ -64,7 +64,7 @@ def _followed(registry: ModelRegistry, args: argparse.Namespace, start: Event) -
     steps = len(start.after["release"]["steps"])
     with tqdm(total=steps, unit="step", desc=f"version {start.version}") as bar:
         while True:
-            release, _, policy = registry.releases.look(args.name)
+            release, _, policy = registry.releases.status(args.name)
             if release is None or release.id != start.seq or release.held:
                 break
             progress = registry.releases.progress(args.name).at(release)
@@ -80,7 +80,7 @@ def _followed(registry: ModelRegistry, args: argparse.Namespace, start: Event) -
 
 
 def _shown(registry: ModelRegistry, args: argparse.Namespace) -> int:
-    release, problem, policy = registry.releases.look(args.name)
+    release, problem, policy = registry.releases.status(args.name)
     if release is None:
         raise IllegalTransition(f"no release of model {args.name!r} is under way; see its audit")
     progress = registry.releases.progress(args.name).at(release)

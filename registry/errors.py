@@ -10,6 +10,7 @@ RegistryError
 ├── GateFailed 409 E8007
 ├── ApprovalRequired 403 E8007
 ├── Conflict 409 E8007
+│   ├── EntryTaken 409 E8007
 │   └── StaleRevision 412 E8007
 ├── TooLarge 413 E2008
 ├── UnsupportedFormat 415 E2008
@@ -70,6 +71,10 @@ class ApprovalRequired(RegistryError, status=403):
 
 class Conflict(RegistryError, status=409):
     """The same thing was changed at the same time, or the caller has an old state."""
+
+
+class EntryTaken(Conflict):
+    """Another writer took the ledger's next entry; the same change may be tried again."""
 
 
 class StaleRevision(Conflict, status=412):

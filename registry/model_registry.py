@@ -1,10 +1,11 @@
-"""The whole registry of one store, put together. Everything outside starts here."""
+"""The whole registry of one store, put together. Other packages start here."""
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
+from registry.backend.retries import retried
 from registry.backend.store import RegistryStore
+from registry.backend.tags import SERVED_TAG
 from registry.bundles.bundle import open_bundle
 from registry.catalog.catalog import Catalog
 from registry.catalog.evaluations import Evaluations
@@ -15,10 +16,8 @@ from registry.lifecycle.transitions import Lifecycle
 from registry.records import ModelVersion
 from registry.releases.releases import Releases
 
-SERVED_TAG = "rollout.served"
 _BOOTSTRAP = "bootstrap"
 _ATTEMPTS = 50
-_PAUSE_S = 0.1
 
 
 class ModelRegistry:
@@ -34,10 +33,10 @@ class ModelRegistry:
 
     Attributes:
         store: Registers, resolves and fetches bundles.
-        ledger: What was done, by whom and why.
-        lifecycle: Changes of place.
+        ledger: Every change, its actor and reason.
+        lifecycle: Stages and aliases.
         releases: Automatic releases.
-        evaluations: Figures.
+        evaluations: Evaluations and their metrics.
         catalog: Models and versions with their descriptions.
     """
 
@@ -70,30 +69,28 @@ class ModelRegistry:
             return self.store.resolve(name, alias)
         except ModelNotFound:
             digest = open_bundle(bundle_dir).digest
-            # The bundle alone is what a start that was interrupted before the alias left.
+            # A start that was interrupted before the alias leaves the bundle alone.
             for known in self.store.list_versions(name):
                 if known.digest != digest or known.stage == "archived":
                     raise
         made = self.store.register(name, bundle_dir, actor=_BOOTSTRAP, description="Bundled model.")
-        for _ in range(_ATTEMPTS):
+
+        def point() -> ModelVersion:
             try:
                 return self.store.resolve(name, alias)
             except ModelNotFound:
-                pass
-            try:
                 reason = "the registry was empty"
                 return self.point(name, alias, made.version, actor=_BOOTSTRAP, reason=reason)
-            except (Conflict, IllegalTransition):
-                # Another process that starts at the same time is in the middle of it.
-                time.sleep(_PAUSE_S)
-        return self.store.resolve(name, alias)
+
+        # Fails while another process that starts at the same time is in the middle of it.
+        return retried(point, on=(Conflict, IllegalTransition), attempts=_ATTEMPTS)
 
     def has_served(self, version: ModelVersion) -> bool:
         """Whether a graph has probed and served these files of the version."""
         return bool(version.digest) and version.tags.get(SERVED_TAG) == version.digest
 
-    def note_served(self, name: str, version: int, digest: str) -> None:
-        """Notes that replicas have probed these files and serve them.
+    def mark_served(self, name: str, version: int, digest: str) -> None:
+        """Records that replicas have probed these files and serve them.
 
         Raises:
             BackendUnavailable: The store cannot be written.

@@ -1,7 +1,7 @@
 """What a model's owner demands of a version before it may serve.
 
 Kept as JSON in the registered model's tag ``policy``, so it can be read and changed in
-the MLflow UI as well. ``gates.py`` judges by it.
+the MLflow UI as well. ``lifecycle/gate.py`` applies it.
 """
 
 from typing import Self
@@ -9,8 +9,6 @@ from typing import Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from registry.errors import InvalidValue
-
-POLICY_TAG = "policy"
 
 
 class MetricRule(BaseModel):
@@ -48,10 +46,10 @@ class MetricRule(BaseModel):
 
 
 class ReleasePolicy(BaseModel):
-    """How an automatic release goes, and when it goes on, waits or goes back.
+    """The steps of an automatic release, and when it advances, waits or is rolled back.
 
     The shares are of texts that the candidate and the champion both answered (shadow), or of
-    pairs of texts that one of them answered (canary); see ``trial.py`` for what the rates mean.
+    pairs of texts that one of them answered (canary); ``releases/decision.py`` explains the rates.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -151,7 +149,7 @@ def parse_policy(text: str) -> Policy:
     """The policy in a tag; the default one when the tag is empty.
 
     Raises:
-        InvalidValue: It is no policy. Nothing is promoted until somebody corrects it.
+        InvalidValue: It is no policy. Nothing is promoted until it is corrected.
     """
     if not text:
         return Policy()

@@ -156,6 +156,11 @@ class GateReport:
     passed: bool
     checks: tuple[Check, ...]
 
+    @property
+    def reasons(self) -> str:
+        """Why it failed: the checks that do not hold, in one line; empty when it passed."""
+        return "; ".join(f"{c.name}: {c.reason}" for c in self.checks if not c.passed)
+
 
 @dataclass(frozen=True, slots=True)
 class Release:

@@ -63,15 +63,15 @@ def release(registry: ModelRegistry, version: int) -> None:
     releases = registry.releases
     releases.start(NAME, version, actor="ana", reason="better on reviews")
     good = version == 2
-    while (under_way := releases.look(NAME)[0]) is not None:
+    while (under_way := releases.status(NAME)[0]) is not None:
         agreement = PairedCount(38, 962) if good else PairedCount(8, 0)
         texts = 1_000 if good else 8
         tests = {test: PairedCount(0, texts) for test in ("errors", "latency", "drift")}
         seen = ReleaseProgress(under_way.id, under_way.step, {**tests, "agreement": agreement})
-        verdict = decide(seen, releases.look(NAME)[2], under_way.steps, 3_600)
+        verdict = decide(seen, releases.status(NAME)[2], under_way.steps, 3_600)
         if good:
             assert verdict.action == "go_on", verdict
-            releases.go_on(NAME, under_way, verdict)
+            releases.advance(NAME, under_way, verdict)
         else:
             assert verdict.action == "roll_back", verdict
             releases.roll_back(NAME, under_way, verdict.reason, verdict)

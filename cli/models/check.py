@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from cli.models.show import show
 from pipelines.errors import DatasetError
-from registry.backend.store import FORMAT_TAG
+from registry.backend.tags import FORMAT_TAG
 from registry.bundles.formats import BUNDLE
 from registry.catalog.evaluations import logged_model_id
 from registry.catalog.uploads import Uploads

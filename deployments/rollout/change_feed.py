@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from registry.lifecycle.alias_watcher import Places
+from registry.lifecycle.alias_watcher import Aliases
 
 
 class ChangeFeed:
@@ -16,7 +16,7 @@ class ChangeFeed:
         # Tells revisions of this process from those of the one before.
         self._boot = uuid.uuid4().hex[:8]
         self._count = 0
-        self._places: Places = {}
+        self._places: Aliases = {}
         self._changed = asyncio.Condition()
 
     @property
@@ -25,11 +25,11 @@ class ChangeFeed:
         return f"{self._boot}-{self._count}"
 
     @property
-    def places(self) -> Places:
+    def places(self) -> Aliases:
         """The aliases that were published last."""
         return self._places
 
-    async def publish(self, places: Places) -> bool:
+    async def publish(self, places: Aliases) -> bool:
         """Publishes aliases; True, and a new revision, when they differ from the last ones."""
         if places == self._places and self._count:
             return False

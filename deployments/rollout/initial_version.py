@@ -83,7 +83,7 @@ class InitialVersion:
         last = self._remembered()
         if last is not None and (last.version, last.digest) == (live.version, live.digest):
             return
-        self._models.note_served(live.name, live.version, live.digest)
+        self._models.mark_served(live.name, live.version, live.digest)
         self._noted(live)
 
     def _known_good(self, champion: int) -> Iterator[ServedVersion]:

@@ -18,7 +18,7 @@ from deployments.rollout.release_driver import ReleaseDriver
 from deployments.rollout.step_times import StepTimes
 from deployments.telemetry.version_metrics import VersionMetrics
 from registry.errors import RegistryError
-from registry.lifecycle.alias_watcher import AliasAssignment, Watcher
+from registry.lifecycle.alias_watcher import AliasAssignment, AliasWatcher
 from registry.lifecycle.state import CHAMPION, GOVERNED, SLOTS
 from registry.model_registry import ModelRegistry
 
@@ -86,7 +86,7 @@ class RegistryReconciler:
         self._name, self._alias = config.model.name, config.model.alias
         self._interval_s = config.registry.watch_interval_ms / 1_000
         self._models = models
-        self._watcher = Watcher(models.store)
+        self._watcher = AliasWatcher(models.store)
         self._changed = changed
         self._controller = controller
         self._driver = driver
@@ -102,7 +102,7 @@ class RegistryReconciler:
         while True:
             now = time.monotonic()
             try:
-                written = await asyncio.to_thread(self._watcher.written)
+                written = await asyncio.to_thread(self._watcher.may_have_changed)
                 resync = now - synced_s > _FULL_RESYNC_S
                 if written or resync or changed:
                     synced_s = now if resync else synced_s
@@ -138,7 +138,7 @@ class RegistryReconciler:
         before = self._feed.places
         steps = self._controller.steps = StepTimes()
         with steps.step("look"):
-            places = await asyncio.to_thread(self._watcher.look)
+            places = await asyncio.to_thread(self._watcher.observe)
         changed = [name for name in places if places[name] != before.get(name)]
         if every_model or self._name in changed:
             self._driver.look_again()
@@ -149,7 +149,7 @@ class RegistryReconciler:
                 for name in judged:
                     await asyncio.to_thread(self._models.lifecycle.state, name)
                 if judged:
-                    places = await asyncio.to_thread(self._watcher.look)
+                    places = await asyncio.to_thread(self._watcher.observe)
             await self._feed.publish(places)
             self._metrics.register(self._name, self._alias, places.get(self._name, {}))
         finally:
@@ -164,7 +164,7 @@ class RegistryReconciler:
         """Whether the audit ledger records the model's aliases as they are."""
         found = {alias: held.version for alias, held in aliases.items() if alias in GOVERNED}
         weights = {slot: aliases[slot].weight for slot in SLOTS if slot in aliases}
-        return await asyncio.to_thread(self._models.lifecycle.says, name, found, weights)
+        return await asyncio.to_thread(self._models.lifecycle.is_desired, name, found, weights)
 
     async def _repeat(self) -> None:
         try:

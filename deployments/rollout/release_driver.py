@@ -89,7 +89,7 @@ class ReleaseDriver:
         verdict = decide(progress, self._policy, release.steps, in_step_s)
         acts = verdict.action != "wait" and not (release.held and verdict.action != "roll_back")
         if acts or (changed and now - self._kept_s > _LOOK_S):
-            await asyncio.to_thread(self._releases.keep, self._name, progress)
+            await asyncio.to_thread(self._releases.save_progress, self._name, progress)
             self._kept_s = now
         if acts:
             await self._act(release, verdict)
@@ -109,7 +109,7 @@ class ReleaseDriver:
             RegistryError: MLflow does not answer.
         """
         reason = f"version {version}: {reason}"[:500]
-        release, _, _ = await asyncio.to_thread(self._releases.look, self._name)
+        release, _, _ = await asyncio.to_thread(self._releases.status, self._name)
         if release is not None and release.version == version:
             await asyncio.to_thread(self._releases.roll_back, self._name, release, reason, None)
             self.look_again()
@@ -121,7 +121,7 @@ class ReleaseDriver:
             await asyncio.to_thread(change, actor=_ACTOR, reason=reason)
 
     async def _look(self) -> None:
-        found = await asyncio.to_thread(self._releases.look, self._name)
+        found = await asyncio.to_thread(self._releases.status, self._name)
         release, problem, self._policy = found
         if release is not None and problem:
             await asyncio.to_thread(self._releases.abort, self._name, actor=ACTOR, reason=problem)
@@ -141,7 +141,7 @@ class ReleaseDriver:
                 reason = verdict.reason
                 await asyncio.to_thread(releases.hold, name, actor=ACTOR, reason=reason)
             else:
-                await asyncio.to_thread(releases.go_on, name, release, verdict)
+                await asyncio.to_thread(releases.advance, name, release, verdict)
         except Conflict as conflict:
             # A person was faster; the next tick reads the change.
             _log.info("release not moved on: %s", conflict.message)

@@ -12,7 +12,8 @@ from starlette.formparsers import MultiPartException
 
 from registry.api.dependencies import ANONYMOUS, PREFIX, Actor, Backend, Name, Reference
 from registry.api.schemas import ArtifactBody, utc
-from registry.catalog.uploads import SIZE_TAG, StoredUpload
+from registry.backend.tags import SIZE_TAG
+from registry.catalog.uploads import StoredUpload
 from registry.errors import InvalidValue
 
 _UPLOAD: dict[str, Any] = {

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Response
 
 from registry.api.dependencies import ANONYMOUS, PREFIX, Actor, Backend, Name
 from registry.api.schemas import ModelBody, ModelCreate, ModelUpdate, SearchPage
-from registry.catalog import search as finding
+from registry.catalog import search
 from registry.catalog.compare import with_declared
 from registry.catalog.evaluations import logged_model_id
 from registry.catalog.metadata import metadata_of
@@ -68,7 +68,7 @@ def model_routes(backend: Backend) -> APIRouter:
         cursor: Annotated[str | None, Query(max_length=600)] = None,
     ) -> SearchPage:
         """Versions of all models. `metric` is like `accuracy>=0.9` and may be repeated."""
-        query = finding.Query(
+        query = search.Query(
             text=text,
             tags=_words(tags),
             every_tag=tags_mode == "all",
@@ -81,7 +81,7 @@ def model_routes(backend: Backend) -> APIRouter:
             sort=sort,
         )
         candidates = _candidates(backend, with_figures=bool(metric) or "metric:" in sort)
-        page, total, following = finding.search(candidates, query, limit=limit, cursor=cursor)
+        page, total, following = search.search(candidates, query, limit=limit, cursor=cursor)
         items = [backend.version(candidate.version) for candidate in page]
         return SearchPage(items=items, total=total, next_cursor=following)
 
@@ -126,17 +126,17 @@ def _words(text: str) -> list[str]:
 
 
 def _any_version_tagged(body: ModelBody, wanted: list[str], *, every: bool) -> bool:
-    tagged = (finding.has_tags(v.metadata.tags, wanted, every=every) for v in body.versions)
+    tagged = (search.has_tags(v.metadata.tags, wanted, every=every) for v in body.versions)
     return not wanted or any(tagged)
 
 
-def _candidates(backend: Backend, *, with_figures: bool) -> list[finding.Candidate]:
+def _candidates(backend: Backend, *, with_figures: bool) -> list[search.Candidate]:
     registry = backend.registry
     infos = {info.name: info for info in registry.catalog.models()}
     figures = registry.evaluations.measurements_by_model() if with_figures else {}
     aliases = {name: info.aliases for name, info in infos.items()}
     return [
-        finding.Candidate(
+        search.Candidate(
             version,
             metadata_of(version),
             infos[version.name].description,

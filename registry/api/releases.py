@@ -67,7 +67,7 @@ def release_routes(backend: Backend) -> APIRouter:
     @api.get("/release")
     def status(model_id: Name) -> ReleaseBody:
         """The release that is under way, with every test's state; 404 when there is none."""
-        release, problem, policy = releases.look(model_id)
+        release, problem, policy = releases.status(model_id)
         if release is None:
             raise ModelNotFound(f"no release of model {model_id!r} is under way; see its audit")
         progress = releases.progress(model_id).at(release)

@@ -5,10 +5,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from registry.backend.store import FORMAT_TAG, ROLLED_BACK_TAG
+from registry.backend.tags import FORMAT_TAG, ROLLED_BACK_TAG, SIZE_TAG
 from registry.catalog.evaluations import Evaluation
 from registry.catalog.metadata import Finite, Metadata, Word, label_of, metadata_of
-from registry.catalog.uploads import SIZE_TAG
 from registry.policy import Policy
 from registry.records import Event, GateReport, ModelInfo, ModelVersion
 

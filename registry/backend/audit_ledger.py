@@ -17,7 +17,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from registry.backend.connection import Connection
-from registry.errors import BackendUnavailable, Conflict, IntegrityError, InvalidValue
+from registry.backend.retries import retried
+from registry.backend.tags import INDEX_RUN_TAG, MODEL_TAG, SEGMENT_TAG
+from registry.errors import BackendUnavailable, EntryTaken, IntegrityError, InvalidValue
 from registry.records import Event
 
 EXPERIMENT = "registry-audit"
@@ -26,12 +28,11 @@ MAX_REASON_CHARS = 500
 MAX_ACTOR_CHARS = 255
 # MLflow's own limit of a parameter is 6000.
 _MAX_ENTRY_CHARS = 5_900
-_ATTEMPTS = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a writer wants to put into the ledger; the rest of an ``Event`` is the ledger's."""
+    """The writer's part of an ``Event``; the ledger adds the rest."""
 
     action: str
     actor: str
@@ -79,15 +80,16 @@ class Ledger:
         """Writes entry ``after + 1``; exactly one of several writers at once succeeds.
 
         Raises:
-            Conflict: That number is taken.
+            EntryTaken: That number is taken.
             InvalidValue: The actor is missing, or a text is too long.
             BackendUnavailable: The store cannot be written, or the ledger was deleted.
         """
         _check(entry)
-        standing = self._entries(name)
-        if len(standing) != after:
-            raise Conflict(f"model {name!r} was changed meanwhile: look again")
-        previous = _sha256(standing[-1]) if standing else ""
+        entries = self._entries(name)
+        taken = f"model {name!r} is being changed by others: try again"
+        if len(entries) != after:
+            raise EntryTaken(taken)
+        previous = _sha256(entries[-1]) if entries else ""
         event = Event(
             model=name,
             seq=after + 1,
@@ -105,25 +107,20 @@ class Ledger:
             run_id = self._run(name, after // SEGMENT, make=True)
             assert run_id is not None
             if self._mlflow.write_once(run_id, _key(event.seq), text) != text:
-                raise Conflict(f"model {name!r} was changed meanwhile: look again")
+                raise EntryTaken(taken)
         return event
 
     def record(self, name: str, entry: Entry) -> Event:
         """Writes an entry whose place in the order does not matter.
 
         Raises:
-            Conflict: Others wrote faster twenty times in a row.
+            EntryTaken: Others wrote faster twenty times in a row.
             BackendUnavailable: The store cannot be written, or the ledger was deleted.
         """
-        for _ in range(_ATTEMPTS - 1):
-            try:
-                return self.append(name, entry, after=len(self._entries(name)))
-            except Conflict:
-                continue
-        return self.append(name, entry, after=len(self._entries(name)))
+        return retried(lambda: self.append(name, entry, after=len(self._entries(name))))
 
     def _entries(self, name: str) -> tuple[str, ...]:
-        """The stored texts; only the segment that still grows is read from MLflow again."""
+        """The stored texts; full segments are cached, the last one is read from MLflow."""
         found = self._full.get(name, ())
         with self._mlflow.translated(f"audit ledger of model {name!r}"):
             while True:
@@ -152,7 +149,7 @@ class Ledger:
         if run_id is None:
             if not make:
                 return None
-            tags = {"registry.model": name, "registry.segment": str(segment)}
+            tags = {MODEL_TAG: name, SEGMENT_TAG: str(segment)}
             made = client.create_run(experiment_id, run_name=f"{name} {segment}", tags=tags)
             client.set_terminated(made.info.run_id)
             run_id = self._mlflow.write_once(index, key, str(made.info.run_id))
@@ -162,7 +159,7 @@ class Ledger:
         return run_id
 
     def _index(self) -> tuple[str, str]:
-        """The experiment's id and the index run, whose id is a tag that is born with it."""
+        """The ids of the experiment and of its index run, a tag that is created with it."""
         with self._lock:
             if self._experiment is None:
                 client = self._mlflow.client()
@@ -170,9 +167,9 @@ class Ledger:
                     home = self._mlflow.experiment_id()
                     run = client.create_run(home, run_name="audit index")
                     client.set_terminated(run.info.run_id)
-                    self._mlflow.make_experiment(EXPERIMENT, {"index_run": run.info.run_id})
+                    self._mlflow.make_experiment(EXPERIMENT, {INDEX_RUN_TAG: run.info.run_id})
                 found = client.get_experiment_by_name(EXPERIMENT)
-                self._experiment = (str(found.experiment_id), str(found.tags["index_run"]))
+                self._experiment = (str(found.experiment_id), str(found.tags[INDEX_RUN_TAG]))
             return self._experiment
 
 

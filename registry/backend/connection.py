@@ -117,11 +117,6 @@ class Connection:
             repository.delete_artifacts(item.path)
         self.client().delete_logged_model(logged_model.model_id)
 
-    @property
-    def has_lock(self) -> bool:
-        """Whether ``exclusive`` keeps anybody out."""
-        return self._file is not None
-
     def exclusive(self) -> AbstractContextManager[None]:
         """Keeps other processes out of a sqlite file; other stores rely on unique names."""
         if self._file is None:
@@ -136,6 +131,21 @@ class Connection:
         with _PROCESS_ADDRESS:
             mlflow.set_tracking_uri(self.uri)
             yield
+
+    def pages(self, what: str, search: Callable[..., Any], *args: Any, **query: Any) -> list[Any]:
+        """All results of one of the client's searches, which gives them page by page.
+
+        Raises:
+            BackendUnavailable: The store cannot be reached or read; ``what`` is what was asked for.
+        """
+        found: list[Any] = []
+        token = None
+        with self.translated(what):
+            while True:
+                page = search(*args, page_token=token, **query)
+                found.extend(page)
+                if not (token := page.token):
+                    return found
 
     def make(self, create: Callable[[], object]) -> None:
         """Creates something with a unique name, or finds that another process just did."""

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from registry.backend.tags import DIGEST_TAG, EVALUATION_OF_TAG, EVALUATION_TAG, MODEL_TAG
 from registry.bundles.bundle import MANIFEST
 from registry.records import Bundle
 
 # MLflow stores at most 36 characters of a dataset's digest.
-_DATASET_DIGEST_CHARS = 32
+DATASET_DIGEST_CHARS = 32
 
 
 def publish(
@@ -42,7 +43,7 @@ def publish(
         experiment_id,
         name=name,
         source_run_id=run_id,
-        tags={"digest": bundle.digest, "registry.model": name},
+        tags={DIGEST_TAG: bundle.digest, MODEL_TAG: name},
         params={
             "engine": bundle.engine.kind,
             "precision": bundle.engine.precision,
@@ -53,8 +54,8 @@ def publish(
     model_id = str(model.model_id)
     if own_run:
         # Makes the run one of the version's evaluations, see ``evaluations.py``.
-        client.set_tag(run_id, "registry.evaluation_of", model_id)
-        client.set_tag(run_id, "registry.evaluation", "registration")
+        client.set_tag(run_id, EVALUATION_OF_TAG, model_id)
+        client.set_tag(run_id, EVALUATION_TAG, "registration")
     log_bundle(client, model_id, bundle)
     dataset = _dataset(bundle)
     timestamp_ms = int(time.time() * 1000)
@@ -90,4 +91,4 @@ def _dataset(bundle: Bundle) -> dict[str, str]:
     if not digest:
         return {}
     name = bundle.provenance.get("dataset", bundle.name)
-    return {"dataset_name": name, "dataset_digest": digest[:_DATASET_DIGEST_CHARS]}
+    return {"dataset_name": name, "dataset_digest": digest[:DATASET_DIGEST_CHARS]}

@@ -10,23 +10,26 @@ it, because importing MLflow takes seconds and 160 MB.
 import json
 import logging
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from registry.backend.audit_ledger import Entry, Ledger
 from registry.backend.connection import Connection
 from registry.backend.publish import publish
+from registry.backend.tags import (
+    DIGEST_TAG,
+    FORMAT_TAG,
+    LABELS_TAG,
+    REGISTERED_BY_TAG,
+    STAGE_TAG,
+    VERSIONS_TAG,
+)
 from registry.bundles.bundle import open_bundle
 from registry.bundles.node_cache import fetch_bundle
 from registry.errors import InvalidBundle, InvalidValue, ModelNotFound
 from registry.records import Bundle, ModelVersion
 
-DIGEST_TAG = "digest"
-STAGE_TAG = "lifecycle"
-ROLLED_BACK_TAG = "registry.rolled_back"
-LABELS_TAG = "labels"
-FORMAT_TAG = "artifact_format"
 _MAX_TAG_CHARS = 100_000
 _NAME = re.compile(r"[\w.\-]{1,255}")
 _ALIAS = re.compile(r"[\w\-]{1,255}")
@@ -106,11 +109,11 @@ class RegistryStore:
             DIGEST_TAG: bundle.digest,
             STAGE_TAG: "draft",
             LABELS_TAG: labels,
-            "registered_by": actor,
+            REGISTERED_BY_TAG: actor,
         }
         client = self.mlflow.client()
         with self.mlflow.exclusive(), self.mlflow.translated(f"model {name!r}"):
-            if (known := self._by_digest(client, name, bundle.digest)) is not None:
+            if (known := self.first_with(name, **{DIGEST_TAG: bundle.digest})) is not None:
                 return known
             model_id, run_id = publish(
                 client,
@@ -133,10 +136,10 @@ class RegistryStore:
                 )
             # A server links the two by itself; a store that we open directly does not.
             link = json.dumps([{"name": name, "version": int(created.version)}])
-            client.set_logged_model_tags(model_id, {"mlflow.modelVersions": link})
-            first = self._by_digest(client, name, bundle.digest)
+            client.set_logged_model_tags(model_id, {VERSIONS_TAG: link})
+            first = self.first_with(name, **{DIGEST_TAG: bundle.digest})
             if first is not None and first.version < int(created.version):
-                # Someone else registered the same bundle meanwhile, through a server.
+                # Another caller registered the same bundle meanwhile, through a server.
                 client.delete_model_version(name, str(created.version))
                 return first
             self.ledger.record(
@@ -185,7 +188,7 @@ class RegistryStore:
         try:
             with self.mlflow.translated(f"model {name!r}"):
                 targets = client.get_registered_model(name).aliases
-                found = list(version_pages(client, f"name='{name}'"))
+            found = self.search(name)
         except ModelNotFound:
             return []
         return [
@@ -199,13 +202,25 @@ class RegistryStore:
         Raises:
             BackendUnavailable: The store cannot be reached or read.
         """
-        with self.mlflow.translated("versions"):
-            found = list(version_pages(self.mlflow.client(), ""))
         return [
             record_of(item, (a for a, v in aliases[item.name].items() if v == int(item.version)))
-            for item in found
+            for item in self.search()
             if item.name in aliases
         ]
+
+    def search(self, name: str = "", **tags: str) -> list[Any]:
+        """MLflow's versions of a model (of all without a name) with these tags; without aliases.
+
+        Raises:
+            BackendUnavailable: The store cannot be reached or read.
+        """
+        client = self.mlflow.client()
+        terms = [f"name='{name}'"] if name else []
+        terms += [f"tags.{key}='{value}'" for key, value in tags.items()]
+        what = f"model {name!r}" if name else "versions"
+        return self.mlflow.pages(
+            what, client.search_model_versions, " and ".join(terms), max_results=1000
+        )
 
     def fetch(self, version: ModelVersion, cache_dir: Path) -> Bundle:
         """The version's bundle from this node's cache, filled from the store when missing.
@@ -235,10 +250,9 @@ class RegistryStore:
         with self.mlflow.translated(f"{what} in {cache_dir}"):
             return fetch_bundle(version.digest, cache_dir, download)
 
-    def _by_digest(self, client: Any, name: str, digest: str) -> ModelVersion | None:
-        """The lowest version with that digest."""
-        found = version_pages(client, f"name='{name}' and tags.{DIGEST_TAG}='{digest}'")
-        numbers = [int(item.version) for item in found]
+    def first_with(self, name: str, **tags: str) -> ModelVersion | None:
+        """The lowest version with these tags; None when there is none."""
+        numbers = [int(item.version) for item in self.search(name, **tags)]
         return self.resolve(name, min(numbers)) if numbers else None
 
 
@@ -250,16 +264,6 @@ def check_name(name: str) -> None:
     """
     if not _NAME.fullmatch(name):
         raise InvalidValue(f"model name {name!r} is not allowed: use letters, digits, _ . -")
-
-
-def version_pages(client: Any, query: str) -> Iterator[Any]:
-    """MLflow's versions that match a search, page by page; without their aliases."""
-    token = None
-    while True:
-        page = client.search_model_versions(query, max_results=1000, page_token=token)
-        yield from page
-        if not (token := page.token):
-            return
 
 
 def record_of(version: Any, aliases: Iterable[str]) -> ModelVersion:

@@ -1,7 +1,7 @@
 """Models and versions with their descriptions: made, read, changed, deleted.
 
 A version made here has a label that its author chose (``1.0.0``) beside MLflow's number;
-both find it. It starts as a draft without files; ``uploads.py`` gives it some once.
+both find it. It starts as a draft without files; ``uploads.py`` stores them once.
 """
 
 import json
@@ -9,17 +9,24 @@ from collections.abc import Mapping
 from typing import Any
 
 from registry.backend.audit_ledger import Entry
-from registry.backend.store import STAGE_TAG, RegistryStore, check_name, version_pages
-from registry.catalog.metadata import LABEL_TAG, Metadata, metadata_tags
+from registry.backend.store import RegistryStore, check_name
+from registry.backend.tags import (
+    MODEL_TAG,
+    POLICY_TAG,
+    REGISTERED_BY_TAG,
+    STAGE_TAG,
+    VERSION_LABEL_TAG,
+    VERSIONS_TAG,
+)
+from registry.catalog.metadata import Metadata, metadata_tags
 from registry.errors import AlreadyExists, Conflict, InvalidValue
 from registry.lifecycle.decision_summary import own_description
 from registry.lifecycle.transitions import Lifecycle
-from registry.policy import POLICY_TAG, Policy, parse_policy
+from registry.policy import Policy, parse_policy
 from registry.records import ModelInfo, ModelVersion
 
 # They are words of the REST paths.
 RESERVED = frozenset({"live", "search", "watch", "releases"})
-_NAME_TAG = "registry.model"
 
 
 class Catalog:
@@ -58,17 +65,9 @@ class Catalog:
 
     def models(self) -> list[ModelInfo]:
         """All models, by name."""
-        client = self._mlflow.client()
-        found: list[ModelInfo] = []
-        token = None
-        with self._mlflow.translated("models"):
-            while True:
-                page = client.search_registered_models(
-                    max_results=1000, order_by=["name ASC"], page_token=token
-                )
-                found.extend(_info(model) for model in page)
-                if not (token := page.token):
-                    return found
+        search = self._mlflow.client().search_registered_models
+        found = self._mlflow.pages("models", search, max_results=1000, order_by=["name ASC"])
+        return [_info(model) for model in found]
 
     def update_model(
         self,
@@ -106,7 +105,7 @@ class Catalog:
         return self.model(name)
 
     def delete_model(self, name: str, *, actor: str) -> None:
-        """Deletes a model that nobody serves; its audit ledger stays.
+        """Deletes a model that is not served; its audit ledger stays.
 
         Raises:
             ModelNotFound: There is no such model.
@@ -140,21 +139,21 @@ class Catalog:
         client = self._mlflow.client()
         with self._mlflow.exclusive(), self._mlflow.translated(f"model {name!r}"):
             made = client.create_logged_model(
-                self._mlflow.experiment_id(), name=name, tags={_NAME_TAG: name}, model_type="bundle"
+                self._mlflow.experiment_id(), name=name, tags={MODEL_TAG: name}, model_type="bundle"
             )
-            tags = {**metadata_tags(metadata), LABEL_TAG: label, STAGE_TAG: "draft"}
+            tags = {**metadata_tags(metadata), VERSION_LABEL_TAG: label, STAGE_TAG: "draft"}
             with self._mlflow.process_address():
                 created = client.create_model_version(
                     name,
                     f"models:/{made.model_id}",
-                    tags={**tags, "registered_by": actor},
+                    tags={**tags, REGISTERED_BY_TAG: actor},
                     description=metadata.description,
                     await_creation_for=0,
                     model_id=made.model_id,
                 )
             number = int(created.version)
             link = json.dumps([{"name": name, "version": number}])
-            client.set_logged_model_tags(made.model_id, {"mlflow.modelVersions": link})
+            client.set_logged_model_tags(made.model_id, {VERSIONS_TAG: link})
             problem = self._label_problem(name, label, number)
             if problem is not None:
                 client.delete_model_version(name, str(number))
@@ -200,7 +199,7 @@ class Catalog:
         return self._store.resolve(name, version.version)
 
     def delete_version(self, version: ModelVersion, *, actor: str) -> None:
-        """Deletes a version that holds no place; its number is never used again.
+        """Deletes a version without aliases; its number is never used again.
 
         Raises:
             Conflict: An alias points at it.
@@ -216,11 +215,7 @@ class Catalog:
     def _labelled(self, name: str, label: str) -> ModelVersion | None:
         if not label or "'" in label:
             return None
-        client = self._mlflow.client()
-        with self._mlflow.translated(f"model {name!r}"):
-            query = f"name='{name}' and tags.{LABEL_TAG}='{label}'"
-            found = [int(v.version) for v in version_pages(client, query)]
-        return self._store.resolve(name, min(found)) if found else None
+        return self._store.first_with(name, **{VERSION_LABEL_TAG: label})
 
     def _label_problem(self, name: str, label: str, number: int) -> Exception | None:
         first = self._labelled(name, label)

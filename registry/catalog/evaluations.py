@@ -1,7 +1,7 @@
 """Figures of versions: evaluations as MLflow runs, metrics on the version's LoggedModel.
 
 The LoggedModel's metrics carry the dataset and its digest, so two versions are compared
-only where they were measured on the same texts. ``gates.py`` judges by them; the MLflow
+only where they were measured on the same texts. ``lifecycle/gate.py`` uses them; the MLflow
 UI shows them beside the version and the dataset.
 """
 
@@ -13,13 +13,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from registry.backend.audit_ledger import Entry
+from registry.backend.publish import DATASET_DIGEST_CHARS
 from registry.backend.store import RegistryStore
+from registry.backend.tags import (
+    DATASET_DIGEST_TAG,
+    DATASET_TAG,
+    EVALUATED_VERSION_TAG,
+    EVALUATION_OF_TAG,
+    EVALUATION_TAG,
+    METADATA_TAG,
+)
 from registry.errors import InvalidValue
 from registry.lifecycle.gate import Evidence
 from registry.records import Measurement, ModelVersion
 
-# MLflow stores at most 36 characters of a dataset's digest.
-DATASET_DIGEST_CHARS = 32
 MAX_METRICS = 100
 _MAX_EVALUATIONS = 1_000
 
@@ -32,7 +39,7 @@ class Evaluation:
         id: MLflow's run id.
         name: What it was called.
         dataset: Name of the dataset.
-        dataset_digest: First 32 hex digits of its digest; empty when not told.
+        dataset_digest: First 32 hex digits of its digest; empty when unknown.
         metrics: Figures by name.
         metadata: Further facts.
         created_s: Unix time, seconds.
@@ -55,7 +62,7 @@ class Evaluations:
         self._mlflow = store.mlflow
 
     def evidence(self, name: str, version: int) -> Evidence:
-        """What a gate wants to know of a version."""
+        """The evidence that the gate uses of a version."""
         found = self._store.resolve(name, version)
         return Evidence(found.version, found.labels, found.digest, self.measurements(found))
 
@@ -70,16 +77,9 @@ class Evaluations:
 
     def measurements_by_model(self) -> dict[str, tuple[Measurement, ...]]:
         """All figures of all LoggedModels of this registry, by their id."""
-        client, found = self._mlflow.client(), {}
-        token = None
-        with self._mlflow.translated("figures"):
-            while True:
-                page = client.search_logged_models(
-                    [self._mlflow.experiment_id()], max_results=100, page_token=token
-                )
-                found.update({m.model_id: tuple(_measurements(m.metrics or ())) for m in page})
-                if not (token := page.token):
-                    return found
+        search, home = self._mlflow.client().search_logged_models, self._mlflow.experiment_id()
+        found = self._mlflow.pages("figures", search, [home], max_results=100)
+        return {model.model_id: tuple(_measurements(model.metrics or ())) for model in found}
 
     def add(
         self,
@@ -107,14 +107,12 @@ class Evaluations:
         digest = dataset_digest[:DATASET_DIGEST_CHARS]
         with self._mlflow.translated(f"evaluation {name!r}"):
             tags = {
-                "registry.evaluation_of": model_id,
-                "registry.evaluation": name,
-                "registry.dataset": dataset,
-                "registry.dataset_digest": digest,
-                "registry.catalog.metadata": json.dumps(
-                    metadata, ensure_ascii=False, allow_nan=False
-                ),
-                "registry.version": f"{version.name}/{version.version}",
+                EVALUATION_OF_TAG: model_id,
+                EVALUATION_TAG: name,
+                DATASET_TAG: dataset,
+                DATASET_DIGEST_TAG: digest,
+                METADATA_TAG: json.dumps(metadata, ensure_ascii=False, allow_nan=False),
+                EVALUATED_VERSION_TAG: f"{version.name}/{version.version}",
             }
             run = client.create_run(self._mlflow.experiment_id(), run_name=name, tags=tags)
             run_id = str(run.info.run_id)
@@ -139,16 +137,9 @@ class Evaluations:
 
     def by_logged_model(self) -> dict[str, list[Evaluation]]:
         """The newest 1,000 evaluations of the whole registry, by LoggedModel, newest first."""
-        with self._mlflow.translated("evaluations"):
-            runs = self._mlflow.client().search_runs(
-                [self._mlflow.experiment_id()],
-                "tags.`registry.evaluation_of` LIKE 'm-%'",
-                max_results=_MAX_EVALUATIONS,
-                order_by=["attributes.start_time DESC"],
-            )
         found: dict[str, list[Evaluation]] = {}
-        for run in runs:
-            found.setdefault(run.data.tags["registry.evaluation_of"], []).append(_evaluation(run))
+        for run in self._runs("LIKE 'm-%'"):
+            found.setdefault(run.data.tags[EVALUATION_OF_TAG], []).append(_evaluation(run))
         return found
 
     def of(self, version: ModelVersion) -> list[Evaluation]:
@@ -156,14 +147,18 @@ class Evaluations:
         model_id = logged_model_id(version)
         if model_id is None:
             return []
-        with self._mlflow.translated(f"evaluations of version {version.version}"):
-            runs = self._mlflow.client().search_runs(
+        return [_evaluation(run) for run in self._runs(f"= '{model_id}'")]
+
+    def _runs(self, logged_model: str) -> list[Any]:
+        """Evaluation runs, newest first; ``logged_model`` is the filter's comparison."""
+        with self._mlflow.translated("evaluations"):
+            found: list[Any] = self._mlflow.client().search_runs(
                 [self._mlflow.experiment_id()],
-                f"tags.`registry.evaluation_of` = '{model_id}'",
+                f"tags.`{EVALUATION_OF_TAG}` {logged_model}",
                 max_results=_MAX_EVALUATIONS,
                 order_by=["attributes.start_time DESC"],
             )
-        return [_evaluation(run) for run in runs]
+        return found
 
 
 def check_metrics(metrics: Mapping[str, float]) -> None:
@@ -207,14 +202,14 @@ def _measurements(metrics: Iterable[Any]) -> Iterator[Measurement]:
 def _evaluation(run: Any) -> Evaluation:
     tags = run.data.tags
     try:
-        metadata = json.loads(tags.get("registry.catalog.metadata", "{}"))
+        metadata = json.loads(tags.get(METADATA_TAG, "{}"))
     except ValueError:
         metadata = {}
     return Evaluation(
         id=str(run.info.run_id),
-        name=tags.get("registry.evaluation", run.info.run_name),
-        dataset=tags.get("registry.dataset", ""),
-        dataset_digest=tags.get("registry.dataset_digest", ""),
+        name=tags.get(EVALUATION_TAG, run.info.run_name),
+        dataset=tags.get(DATASET_TAG, ""),
+        dataset_digest=tags.get(DATASET_DIGEST_TAG, ""),
         metrics={k: v for k, v in run.data.metrics.items() if math.isfinite(v)},
         metadata=metadata if isinstance(metadata, dict) else {},
         created_s=run.info.start_time / 1000,

@@ -1,4 +1,4 @@
-"""What an author says of a version, and how MLflow's tags keep it."""
+"""A version's metadata by its author, and the MLflow tags that keep it."""
 
 import json
 from collections.abc import Mapping
@@ -6,10 +6,10 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
+from registry.backend.tags import REGISTERED_BY_TAG, VERSION_LABEL_TAG
 from registry.lifecycle.decision_summary import own_description
 from registry.records import ModelVersion
 
-LABEL_TAG = "version_label"
 _FIELDS = ("author", "framework", "algorithm", "dataset_name")
 _JSON_FIELDS = ("tags", "hyperparameters", "performance_metrics")
 Word = Annotated[str, StringConstraints(strip_whitespace=True, max_length=255)]
@@ -46,10 +46,10 @@ def metadata_tags(metadata: Metadata) -> dict[str, str]:
 
 
 def metadata_of(version: ModelVersion) -> Metadata:
-    """What is known of a version; one from the pipeline has its registrar as author."""
+    """A version's metadata; the author of one from the pipeline is its registrar."""
     tags = version.tags
     return Metadata.model_construct(
-        author=tags.get("author") or tags.get("registered_by", "unknown"),
+        author=tags.get("author") or tags.get(REGISTERED_BY_TAG, "unknown"),
         description=own_description(version.description),
         tags=[str(tag) for tag in _json(tags, "tags", list)],
         framework=tags.get("framework", ""),
@@ -62,11 +62,11 @@ def metadata_of(version: ModelVersion) -> Metadata:
 
 def label_of(version: ModelVersion) -> str:
     """The author's name for a version; its number when there is none."""
-    return version.tags.get(LABEL_TAG) or str(version.version)
+    return version.tags.get(VERSION_LABEL_TAG) or str(version.version)
 
 
 def _json(tags: Mapping[str, str], key: str, kind: type[Any]) -> Any:
-    """A JSON tag's value; empty when a person has put something else there."""
+    """A JSON tag's value; empty when a person wrote something else there."""
     try:
         value = json.loads(tags.get(key, ""))
     except ValueError:

@@ -1,4 +1,4 @@
-"""Finds versions by what is known of them. Pure: records in, a page of records out."""
+"""Finds versions by their metadata, stage, aliases and figures. Pure: records in, a page out."""
 
 import base64
 import json
@@ -35,7 +35,7 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is looked for; empty values match everything.
+    """The conditions of a search; empty values match everything.
 
     Attributes:
         text: Part of the model's name, of its or the version's description, or of the label;
@@ -49,7 +49,7 @@ class Query:
         metrics: Conditions such as ``accuracy>=0.9`` on the newest figure; all must hold.
         dataset: Only figures on this dataset count.
         sort: ``name``, ``version``, ``created_at``, ``updated_at`` or ``metric:NAME``; ``-``
-            before it turns it round. Versions without the figure come last.
+            before it reverses the order. Versions without the figure come last.
     """
 
     text: str = ""
@@ -78,10 +78,12 @@ def search(
     start = 0
     if cursor is not None:
         name, number = _read_cursor(cursor, query.sort)
-        places = [(c.version.name, c.version.version) for c in ordered]
-        if (name, number) not in places:
-            raise InvalidValue("what the cursor stood on is gone: start again without one")
-        start = places.index((name, number)) + 1
+        keys = [(c.version.name, c.version.version) for c in ordered]
+        if (name, number) not in keys:
+            raise InvalidValue(
+                "the version that the cursor names is gone: start again without a cursor"
+            )
+        start = keys.index((name, number)) + 1
     page = ordered[start : start + limit]
     more = start + limit < len(ordered)
     return page, len(ordered), _cursor(page[-1].version, query.sort) if more and page else None
@@ -136,8 +138,8 @@ def _order(query: Query) -> Any:
 
     def figure(candidate: Candidate) -> tuple[Any, ...]:
         value = _figure(candidate, name.removeprefix("metric:"), query.dataset)
-        place = (candidate.version.name, candidate.version.version)
-        return (value is None, sign * (value or 0.0), *place)
+        version = candidate.version
+        return (value is None, sign * (value or 0.0), version.name, version.version)
 
     def plain(candidate: Candidate) -> tuple[Any, ...]:
         version = candidate.version

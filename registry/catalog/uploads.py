@@ -1,4 +1,4 @@
-"""Files of versions: stored once, verified, handed out unchanged.
+"""Files of versions: stored once, verified, returned unchanged.
 
 The server chooses every path. A bundle is unpacked, verified and stored file by file; a
 single model file is stored under its format's name. The ledger records the digest
@@ -15,7 +15,9 @@ from typing import BinaryIO
 
 from registry.backend.audit_ledger import Entry
 from registry.backend.publish import log_bundle
-from registry.backend.store import DIGEST_TAG, FORMAT_TAG, LABELS_TAG, RegistryStore
+from registry.backend.retries import retried
+from registry.backend.store import RegistryStore
+from registry.backend.tags import DIGEST_TAG, FORMAT_TAG, LABELS_TAG, SIZE_TAG
 from registry.bundles.archive import pack, unpack
 from registry.bundles.bundle import MANIFEST, open_bundle
 from registry.bundles.formats import BUNDLE, STORED, check_content, check_format
@@ -33,8 +35,6 @@ from registry.lifecycle.state import DRAFT
 from registry.lifecycle.transitions import Lifecycle
 from registry.records import Bundle, ModelVersion
 
-SIZE_TAG = "artifact_bytes"
-_ATTEMPTS = 20
 _CHUNK_BYTES = 1 << 20
 
 
@@ -44,7 +44,7 @@ class StoredUpload:
 
     Attributes:
         path: Where it is.
-        sha256: Digest of its bytes; the same for the same version, for ever.
+        sha256: Digest of its bytes; the same version always has the same.
         name: What a client should call it.
     """
 
@@ -58,8 +58,8 @@ class Uploads:
 
     Args:
         store: Where they go.
-        lifecycle: Says which versions may still change.
-        cache_dir: Folder of this machine for what is handed out.
+        lifecycle: The stages, which decide whether files may still change.
+        cache_dir: Folder of this machine for downloads.
         max_bytes: Largest upload, and largest content of an archive.
     """
 
@@ -104,7 +104,7 @@ class Uploads:
             else:
                 (folder / STORED[kind]).hardlink_to(file)
                 digest, bundle = file_sha256(file), None
-            self._claim(version, digest, actor)
+            retried(lambda: self._claim(version, digest, actor))
             client = self._mlflow.client()
             with self._mlflow.translated(f"files of version {version.version}"):
                 if bundle is not None:
@@ -112,7 +112,7 @@ class Uploads:
                 else:
                     client.log_model_artifacts(model_id, str(folder))
                 client.finalize_logged_model(model_id, "READY")
-                client.set_logged_model_tags(model_id, {"digest": digest})
+                client.set_logged_model_tags(model_id, {DIGEST_TAG: digest})
                 # The digest last: with it the version counts as having files.
                 for key, value in {**tags, DIGEST_TAG: digest}.items():
                     client.set_model_version_tag(version.name, str(version.version), key, value)
@@ -217,23 +217,17 @@ class Uploads:
         return path
 
     def _claim(self, version: ModelVersion, digest: str, actor: str) -> None:
-        for _ in range(_ATTEMPTS):
-            state = self._lifecycle.state(version.name)
-            recorded = state.digests.get(version.version)
-            if recorded == digest and not version.digest:
-                return  # An upload of the same bytes that was interrupted.
-            if recorded or version.digest:
-                raise AlreadyExists(
-                    f"version {version.version} has files already, and they never change: "
-                    f"make a new version"
-                )
-            entry = Entry("upload_artifact", actor, "", version.version, digest=digest)
-            try:
-                self._store.ledger.append(version.name, entry, after=state.seq)
-            except Conflict:
-                continue
-            return
-        raise Conflict(f"model {version.name!r} is changed by others without a pause")
+        state = self._lifecycle.state(version.name)
+        recorded = state.digests.get(version.version)
+        if recorded == digest and not version.digest:
+            return  # An upload of the same bytes that was interrupted.
+        if recorded or version.digest:
+            raise AlreadyExists(
+                f"version {version.version} has files already, and they never change: "
+                f"make a new version"
+            )
+        entry = Entry("upload_artifact", actor, "", version.version, digest=digest)
+        self._store.ledger.append(version.name, entry, after=state.seq)
 
     def _require_files(self, version: ModelVersion) -> None:
         if not version.digest:
@@ -250,12 +244,12 @@ def file_sha256(path: Path) -> str:
 
 
 def _opened(folder: Path) -> Bundle:
-    """The unpacked bundle; what is wrong with it is the upload's fault, not the store's."""
+    """The unpacked bundle; its errors name no path of this machine."""
     try:
         return open_bundle(folder)
     except InvalidBundle as error:
-        told = error.message.replace(f"{folder}/", "").replace(str(folder), "the archive")
-        raise InvalidBundle(told) from error
+        message = error.message.replace(f"{folder}/", "").replace(str(folder), "the archive")
+        raise InvalidBundle(message) from error
 
 
 def _stem(version: ModelVersion) -> str:

@@ -1,7 +1,8 @@
-"""What MLflow says about every model's places, looked at again and again by one watcher.
+"""Watches the aliases of every model in MLflow; one watcher polls for the whole graph.
 
-MLflow has no change feed, and moving an alias touches no timestamp, so contents are
-compared. A sqlite file tells cheaply that somebody wrote to it; a server is just asked.
+MLflow has no change feed, and moving an alias changes no timestamp, so contents are
+compared. For a sqlite file a cheap counter says whether anything was written; a server
+is polled.
 """
 
 import sqlite3
@@ -12,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from registry.backend.sqlite_setup import sqlite_file
-from registry.backend.store import DIGEST_TAG, RegistryStore
-from registry.lifecycle.reconciler import weight_tag
+from registry.backend.store import RegistryStore
+from registry.backend.tags import DIGEST_TAG, weight_tag
+from registry.lifecycle.reconciler import parse_weight
 from registry.lifecycle.state import SLOTS
 
 _SERVER_PAUSE_S = 0.4
@@ -21,7 +23,7 @@ _SERVER_PAUSE_S = 0.4
 
 @dataclass(frozen=True, slots=True)
 class AliasAssignment:
-    """Who holds an alias.
+    """The version that an alias names.
 
     Attributes:
         version: MLflow's number.
@@ -34,12 +36,12 @@ class AliasAssignment:
     weight: float
 
 
-Places = Mapping[str, Mapping[str, AliasAssignment]]
-"""Model to alias to who holds it."""
+Aliases = Mapping[str, Mapping[str, AliasAssignment]]
+"""Model to alias to version."""
 
 
-class Watcher:
-    """Looks at one store. For one thread at a time."""
+class AliasWatcher:
+    """Reads the aliases of one store. For one thread at a time."""
 
     def __init__(self, store: RegistryStore) -> None:
         self._store = store
@@ -47,13 +49,13 @@ class Watcher:
         self._reader: sqlite3.Connection | None = None
         self._seen_writes = -1
         self._asked_s = -_SERVER_PAUSE_S
-        # A number can come again when a model is deleted and made anew; its birth cannot.
+        # A deleted model's number can be given again; its creation time cannot.
         self._digests: dict[tuple[str, int, int], str] = {}
 
-    def written(self) -> bool:
-        """Whether anybody may have written since the last call; of a server it cannot be told.
+    def may_have_changed(self) -> bool:
+        """Whether anything was written since the last call; of a server this is unknown.
 
-        Asking a server costs it 25 ms, so it is asked twice a second at most.
+        Reading costs a server 25 ms, so for one it is true twice a second at most.
         """
         if self._file is None:
             now = time.monotonic()
@@ -69,46 +71,31 @@ class Watcher:
         self._seen_writes = writes
         return changed
 
-    def look(self) -> Places:
-        """The places of all models.
+    def observe(self) -> Aliases:
+        """The aliases of all models.
 
         Raises:
             BackendUnavailable: The store cannot be reached or read.
         """
-        client = self._store.mlflow.client()
-        found: dict[str, dict[str, AliasAssignment]] = {}
-        token = None
-        with self._store.mlflow.translated("models"):
-            while True:
-                page = client.search_registered_models(max_results=1000, page_token=token)
-                for model in page:
-                    found[model.name] = self._places(client, model)
-                if not (token := page.token):
-                    break
-        return found
+        mlflow = self._store.mlflow
+        client = mlflow.client()
+        models = mlflow.pages("models", client.search_registered_models, max_results=1000)
+        with mlflow.translated("models"):
+            return {model.name: self._assignments(client, model) for model in models}
 
-    def _places(self, client: Any, model: Any) -> dict[str, AliasAssignment]:
-        places = {}
+    def _assignments(self, client: Any, model: Any) -> dict[str, AliasAssignment]:
+        found = {}
         for alias, version in model.aliases.items():
             key = (model.name, int(model.creation_timestamp), int(version))
             if not self._digests.get(key):
                 tags = client.get_model_version(model.name, str(version)).tags
                 self._digests[key] = tags.get(DIGEST_TAG, "")
-            weight = model.tags.get(weight_tag(alias), "1") if alias in SLOTS else "1"
-            places[alias] = AliasAssignment(int(version), self._digests[key], _share(weight))
-        return places
+            weight = parse_weight(model.tags.get(weight_tag(alias), "1")) if alias in SLOTS else 1.0
+            found[alias] = AliasAssignment(int(version), self._digests[key], weight)
+        return found
 
     def _count_writes(self, file: Path) -> int:
-        """sqlite's own counter of commits by others; asking takes microseconds."""
+        """sqlite's own counter of commits by others; reading it takes microseconds."""
         if self._reader is None:
             self._reader = sqlite3.connect(file, check_same_thread=False, timeout=1)
         return int(self._reader.execute("PRAGMA data_version").fetchone()[0])
-
-
-def _share(text: str) -> float:
-    """A weight that a person may have typed; none when it is no share."""
-    try:
-        weight = float(text)
-    except ValueError:
-        return 0.0
-    return weight if 0 < weight <= 1 else 0.0

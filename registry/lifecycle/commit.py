@@ -1,28 +1,34 @@
-"""How a change of places is made: judged, written to the ledger once, then to MLflow.
+"""How aliases and stages are changed: checked, written to the ledger once, then to MLflow.
 
-``lifecycle.py`` and ``release.py`` decide what shall be; both change it only through
-``ChangeWriter.commit``, so of several callers at once exactly one succeeds.
+``transitions.py`` and ``releases.py`` decide what shall be; both begin a ``Change`` and commit
+it, so of several callers at once exactly one succeeds.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from registry.backend.audit_ledger import Entry, Ledger
+from registry.backend.audit_ledger import Ledger
 from registry.backend.connection import Connection
-from registry.errors import ApprovalRequired, Conflict, GateFailed, ModelNotFound
+from registry.backend.retries import retried
+from registry.errors import (
+    ApprovalRequired,
+    Conflict,
+    EntryTaken,
+    GateFailed,
+    IllegalTransition,
+    ModelNotFound,
+)
 from registry.lifecycle.external_changes import ExternalChanges
-from registry.lifecycle.gate import Evidence, judge
-from registry.lifecycle.reconciler import ObservedState, Reconciler
-from registry.lifecycle.state import DesiredState, approved, fold, is_placing
-from registry.policy import parse_policy
+from registry.lifecycle.gate import Evidence, evaluate_gate
+from registry.lifecycle.reconciler import Reconciler, Snapshot
+from registry.lifecycle.state import DesiredState, changes_aliases, is_approved
+from registry.policy import Policy, parse_policy
 from registry.records import Event, GateReport
-
-_ATTEMPTS = 5
 
 
 class ChangeWriter:
-    """Judges and writes changes of one store's models. Threads may share it.
+    """Begins changes of one store's models. Threads may share it.
 
     Args:
         mlflow: The store.
@@ -40,107 +46,130 @@ class ChangeWriter:
     ) -> None:
         self.ledger = ledger
         self._evidence = evidence
-        outside = ExternalChanges(self.judge, self._is_approved)
-        self._settler = Reconciler(mlflow, ledger, outside.answer, on_move)
+        external = ExternalChanges(self.evaluate_gate, self.is_approved)
+        self.reconciler = Reconciler(mlflow, ledger, external.resolve, on_move)
 
-    def settle(self, name: str) -> tuple[DesiredState, ObservedState]:
-        """The model's state; completes what a crash left and records moves made outside.
-
-        Raises:
-            ModelNotFound: No such model.
-            IntegrityError: The ledger's chain is broken.
-        """
-        return self._settler.settle(name)
-
-    def known(self, name: str, version: int) -> tuple[DesiredState, ObservedState]:
-        """The same for a version that must exist.
+    def begin(self, name: str, version: int | None = None) -> "Change":
+        """The model's reconciled state, from which a change of ``version`` can be committed.
 
         Raises:
             ModelNotFound: No such model or version.
+            IntegrityError: The ledger's chain is broken.
         """
-        state, seen = self.settle(name)
-        if version not in seen.stages:
+        found = self.reconciler.reconcile(name)
+        if version is not None and version not in found.observed.stages:
             raise ModelNotFound(f"no version {version} of model {name!r}")
-        return state, seen
+        return Change(name, found.desired, found.observed, self, version)
 
-    def judge(
-        self, name: str, version: int, state: DesiredState, seen: ObservedState
-    ) -> GateReport:
-        """The gate's verdict by the model's policy."""
-        policy = parse_policy(seen.policy)
-        champion = state.champion
-        theirs = None
-        if champion is not None and champion != version and champion in seen.stages:
-            theirs = self._evidence(name, champion)
-        return judge(self._evidence(name, version), theirs, policy)
+    def evaluate_gate(self, snapshot: Snapshot, version: int) -> GateReport:
+        """The gate's verdict on a version by the model's policy."""
+        champion = snapshot.desired.champion
+        compared = champion != version and champion in snapshot.observed.stages
+        return evaluate_gate(
+            self._evidence(snapshot.name, version),
+            self._evidence(snapshot.name, champion) if compared and champion is not None else None,
+            parse_policy(snapshot.observed.policy),
+        )
 
-    def check_promotion(
-        self, name: str, version: int, state: DesiredState, seen: ObservedState, actor: str
-    ) -> Mapping[str, Any]:
+    def is_approved(self, snapshot: Snapshot, version: int, actor: str) -> bool:
+        """Whether the policy wants no approval, or someone other than ``actor`` gave it."""
+        if parse_policy(snapshot.observed.policy).approvals == 0:
+            return True
+        events = self.ledger.events(snapshot.name)
+        return is_approved(events, version, snapshot.observed.digests[version], actor)
+
+
+@dataclass(frozen=True, slots=True)
+class Change(Snapshot):
+    """A model's state when a change began, and the way to commit it."""
+
+    _writer: ChangeWriter
+    version: int | None
+
+    @property
+    def policy(self) -> Policy:
+        """The model's policy.
+
+        Raises:
+            InvalidValue: The tag holds none.
+        """
+        return parse_policy(self.observed.policy)
+
+    def check_files(self) -> None:
+        """Refuses a version without files.
+
+        Raises:
+            IllegalTransition: It has none.
+        """
+        assert self.version is not None
+        if not self.observed.digests[self.version]:
+            raise IllegalTransition(
+                f"version {self.version} has no stored files: upload them first"
+            )
+
+    def check_promotion(self, actor: str) -> Mapping[str, Any]:
         """The passed gate's report as plain values.
 
         Raises:
             GateFailed: The evidence does not satisfy the model's policy.
             ApprovalRequired: The policy wants a second person to approve first.
         """
-        report = self.judge(name, version, state, seen)
+        assert self.version is not None
+        report = self._writer.evaluate_gate(self, self.version)
         if not report.passed:
-            reasons = "; ".join(f"{c.name}: {c.reason}" for c in report.checks if not c.passed)
-            raise GateFailed(f"version {version} does not pass the gate: {reasons}")
-        if not self._is_approved(name, version, seen, actor):
+            raise GateFailed(f"version {self.version} does not pass the gate: {report.reasons}")
+        if not self._writer.is_approved(self, self.version, actor):
             raise ApprovalRequired(
-                f"version {version} needs the approval of someone other than {actor} first"
+                f"version {self.version} needs the approval of someone other than {actor} first"
             )
         return asdict(report)
 
     def commit(
         self,
-        name: str,
-        state: DesiredState,
-        seen: ObservedState,
         after: DesiredState,
         *,
         action: str,
-        version: int | None,
         actor: str,
         reason: str,
+        version: int | None = None,
         gate: Mapping[str, Any] | None = None,
     ) -> Event:
-        """Makes ``after`` of ``state``, unless somebody moved a version meanwhile.
+        """Makes ``after`` the desired state and MLflow follow it; the rest goes into the ledger.
+
+        ``version`` is the one that the change is about, where it began without one.
 
         Raises:
-            Conflict: Someone else changed the model's places meanwhile.
+            Conflict: Someone else changed the model's aliases or stages since it began.
         """
-        changed = {v for v in after.stages if after.stages[v] != state.stages.get(v)}
-        entry = Entry(
-            action,
-            actor,
-            reason,
-            version,
-            before={**state.places(), "stages": {str(v): state.stage(v) for v in changed}},
-            after={**after.places(), "stages": {str(v): after.stages[v] for v in changed}},
-            gate=gate or {},
-            digest=seen.digests.get(version, "") if version is not None else "",
+        name, writer = self.name, self._writer
+        entry = self.entry(
+            after,
+            action=action,
+            actor=actor,
+            reason=reason,
+            version=self.version if version is None else version,
+            gate=gate,
         )
-        for _ in range(_ATTEMPTS):
+        seq = self.desired.seq
+
+        def write() -> Event:
+            nonlocal seq
             try:
-                return self._settler.commit(name, entry, after=state.seq)
-            except Conflict:
-                events = self.ledger.events(name)
-                self._check_untouched(name, events[state.seq :])
-                state = fold(events)
-        raise Conflict(f"model {name!r} is changed by others without a pause")
+                return writer.reconciler.commit(name, entry, after=seq)
+            except EntryTaken:
+                events = writer.ledger.events(name)
+                _check_untouched(name, events[seq:])
+                seq = len(events)
+                raise
 
-    def _is_approved(self, name: str, version: int, seen: ObservedState, actor: str) -> bool:
-        if parse_policy(seen.policy).approvals == 0:
-            return True
-        return approved(self.ledger.events(name), version, seen.digests[version], actor)
+        return retried(write)
 
-    def _check_untouched(self, name: str, since: Sequence[Event]) -> None:
-        """Entries that move nobody, such as an evaluation, do not spoil a decision."""
-        for event in since:
-            if is_placing(event) or event.action in ("delete_model", "delete_version"):
-                raise Conflict(
-                    f"model {name!r} was changed meanwhile: {event.action} of version "
-                    f"{event.version} by {event.actor} (audit entry {event.seq})"
-                )
+
+def _check_untouched(name: str, since: Sequence[Event]) -> None:
+    """Refuses when one of the entries spoils the decision; an evaluation, for example, does not."""
+    for event in since:
+        if changes_aliases(event) or event.action in ("delete_model", "delete_version"):
+            raise Conflict(
+                f"model {name!r} was changed meanwhile: {event.action} of version "
+                f"{event.version} by {event.actor} (audit entry {event.seq})"
+            )

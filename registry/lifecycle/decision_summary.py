@@ -16,33 +16,33 @@ def own_description(text: str) -> str:
 
 
 def with_summary(text: str, event: Event) -> str:
-    """A description whose last part tells of ``event``; what a person wrote stays."""
+    """A description that ends with a summary of ``event``; the part that a person wrote stays."""
     when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(event.at_s))
-    told = f"{event.action} by {_plain(event.actor)}, {when} (audit entry {event.seq})"
+    summary = f"{event.action} by {_plain(event.actor)}, {when} (audit entry {event.seq})"
     if event.reason:
-        told += f": {_plain(event.reason)}"
+        summary += f": {_plain(event.reason)}"
     rows: Sequence[Mapping[str, Any]] = event.gate.get("checks", ())
     if rows:
-        told += "\n\n| gate | | |\n|---|---|---|"
+        summary += "\n\n| gate | | |\n|---|---|---|"
     for row in rows:
         verdict = "passed" if row["passed"] else "**failed**"
-        told += f"\n| {_plain(row['name'])} | {verdict} | {_plain(row['reason'])} |"
-    room = _MAX_CHARS - len(_MARK) - len(told)
-    return f"{own_description(text)[: max(0, room)]}{_MARK}{told}"[:_MAX_CHARS]
+        summary += f"\n| {_plain(row['name'])} | {verdict} | {_plain(row['reason'])} |"
+    left = _MAX_CHARS - len(_MARK) - len(summary)
+    return f"{own_description(text)[: max(0, left)]}{_MARK}{summary}"[:_MAX_CHARS]
 
 
-def told_release(event: Event) -> str | None:
-    """One line about the release that an entry leaves under way; None when there is none."""
+def release_summary(event: Event) -> str | None:
+    """One line about the release after an entry; None when none is under way."""
     release = event.after.get("release")
     if release is None:
         return None
     step, weight = release["step"], release["steps"][release["step"]]
-    doing = f"{'shadow of' if step == 0 else 'answers'} {weight:.4g} of the traffic"
+    traffic = f"{'shadow of' if step == 0 else 'answers'} {weight:.4g} of the traffic"
     held = f"; held: {release['held']}" if release["held"] else ""
     where = f"step {step + 1} of {len(release['steps'])}"
-    return f"version {release['version']}, {where}: {doing}{held}"
+    return f"version {release['version']}, {where}: {traffic}{held}"
 
 
 def _plain(text: str) -> str:
-    """Text that neither ends a table cell nor is read as Markdown or HTML."""
+    """Text escaped for a cell of a Markdown table."""
     return "".join(f"\\{c}" if c in "\\`*_[]<>|#" else c for c in text.replace("\n", " "))

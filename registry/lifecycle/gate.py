@@ -13,7 +13,7 @@ from registry.records import Check, GateReport, Measurement
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of one version.
+    """What is known of a version.
 
     Attributes:
         version: Its number, for the reasons.
@@ -28,7 +28,7 @@ class Evidence:
     measurements: Sequence[Measurement]
 
 
-def judge(candidate: Evidence, champion: Evidence | None, policy: Policy) -> GateReport:
+def evaluate_gate(candidate: Evidence, champion: Evidence | None, policy: Policy) -> GateReport:
     """Whether ``candidate`` may become the champion; without a champion only thresholds count."""
     checks = [_has_files(candidate)]
     if champion is not None and policy.same_labels:
@@ -87,15 +87,17 @@ def _against(
         yield Check(f"{rule.metric} against champion", False, reason)
         return
     gain = sign * (pair[0].value - pair[1].value)
-    told = f"{pair[0].value:.4g} against {pair[1].value:.4g} of champion {champion.version}"
+    compared = f"{pair[0].value:.4g} against {pair[1].value:.4g} of champion {champion.version}"
     # Figures such as 0.91 - 0.90 carry rounding errors far below any meant difference.
     slack = 1e-9
     if rule.min_gain is not None:
         passed = gain >= rule.min_gain - slack
-        yield Check(f"{rule.metric} gain", passed, f"{told}, gain of {rule.min_gain:.4g} is asked")
+        yield Check(
+            f"{rule.metric} gain", passed, f"{compared}, gain of {rule.min_gain:.4g} is asked"
+        )
     if rule.max_regression is not None:
         passed = -gain <= rule.max_regression + slack
-        reason = f"{told}, regression of {rule.max_regression:.4g} is allowed"
+        reason = f"{compared}, regression of {rule.max_regression:.4g} is allowed"
         yield Check(f"{rule.metric} regression", passed, reason)
 
 

@@ -1,19 +1,28 @@
-"""Makes MLflow follow the audit ledger, and the ledger follow a person in the MLflow UI.
+"""Reconciles MLflow with the audit ledger: the ledger is desired, MLflow shows what is observed.
 
-A change is first an entry in the ledger (one winner), then written to aliases and tags.
-Whoever looks next completes what a crash interrupted. What differs although everything
-was written is a move made outside: it is judged like any other and recorded, or undone.
+A change is first an entry in the ledger (one winner), then written to aliases and tags. The
+next reader of the model completes what a crash interrupted. A difference that remains was
+made outside the registry, in the MLflow UI; ``external_changes.py`` accepts or undoes it.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from registry.backend.audit_ledger import Entry, Ledger
 from registry.backend.connection import Connection
-from registry.backend.store import ROLLED_BACK_TAG, STAGE_TAG
-from registry.errors import Conflict, ModelNotFound
-from registry.lifecycle.decision_summary import told_release, with_summary
+from registry.backend.retries import retried
+from registry.backend.tags import (
+    APPLIED_TAG,
+    DIGEST_TAG,
+    POLICY_TAG,
+    RELEASE_TAG,
+    ROLLED_BACK_TAG,
+    STAGE_TAG,
+    weight_tag,
+)
+from registry.errors import EntryTaken, ModelNotFound
+from registry.lifecycle.decision_summary import release_summary, with_summary
 from registry.lifecycle.state import (
     ARCHIVED,
     CHAMPION,
@@ -26,10 +35,8 @@ from registry.lifecycle.state import (
 )
 from registry.records import Event
 
-APPLIED_TAG = "registry.applied"
-RELEASE_TAG = "release"
 _ROLLBACKS = ("rollback", "release_rollback")
-_ATTEMPTS = 10
+_MAX_ENTRIES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,58 +60,84 @@ class ObservedState:
     policy: str
 
 
-Answer = Callable[[str, DesiredState, ObservedState], Entry | None]
-"""What the ledger shall say to a move made outside; None when there is nothing to say."""
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A model's desired state, by its ledger, and what MLflow showed right after."""
+
+    name: str
+    desired: DesiredState
+    observed: ObservedState
+
+    def entry(
+        self,
+        after: DesiredState,
+        *,
+        action: str,
+        actor: str,
+        reason: str,
+        version: int | None,
+        gate: Mapping[str, Any] | None = None,
+        also: Iterable[int] = (),
+    ) -> Entry:
+        """The ledger entry that turns the desired state into ``after``; see ``Entry``.
+
+        It also writes the stages of the versions in ``also``, although they do not change.
+        """
+        before = self.desired
+        changed = {v for v, stage in after.stages.items() if stage != before.stages.get(v)}
+        stages = sorted(changed | set(also))
+        return Entry(
+            action,
+            actor,
+            reason,
+            version,
+            before={**before.alias_fields(), "stages": {str(v): before.stage(v) for v in stages}},
+            after={**after.alias_fields(), "stages": {str(v): after.stage(v) for v in stages}},
+            gate=gate or {},
+            digest=self.observed.digests.get(version, "") if version is not None else "",
+        )
 
 
 class Reconciler:
-    """Keeps ledger and MLflow in step. Threads may share it.
+    """Keeps ledger and MLflow equal. Threads may share it.
 
     Args:
         mlflow: The store.
-        ledger: What shall be.
-        answer: What the ledger says to moves made outside.
+        ledger: The desired state.
+        resolve: The entry that accepts or undoes what was changed outside; None without changes.
         on_move: Called when aliases and weights are written and the rest is still to come.
     """
 
     def __init__(
-        self, mlflow: Connection, ledger: Ledger, answer: Answer, on_move: Callable[[], None]
+        self,
+        mlflow: Connection,
+        ledger: Ledger,
+        resolve: Callable[[Snapshot], Entry | None],
+        on_move: Callable[[], None],
     ) -> None:
         self._mlflow = mlflow
         self._ledger = ledger
-        self._answer = answer
+        self._resolve = resolve
         self._on_move = on_move
 
-    def settle(self, name: str) -> tuple[DesiredState, ObservedState]:
-        """The model's state, after completing or recording what was found undone.
+    def reconcile(self, name: str) -> Snapshot:
+        """The model's state, after interrupted and external changes were completed or undone.
 
         Raises:
             ModelNotFound: No such model.
-            Conflict: Others change it without a pause.
+            Conflict: Other writers change it all the time.
         """
-        state, seen = self._look(name)
-        due = self._due(name, state, seen)
-        if due is None:
-            return state, seen
+        snapshot = self._observe(name)
+        if self._due(snapshot) is None:
+            return snapshot
         with self._mlflow.exclusive():
-            for attempt in range(_ATTEMPTS):
-                # Whoever held the lock meanwhile may have done it; a server has none.
-                if attempt or self._mlflow.has_lock:
-                    state, seen = self._look(name)
-                    due = self._due(name, state, seen)
-                if due is None:
-                    return state, seen
-                if isinstance(due, Event):
-                    self.apply(name, due)
-                else:
-                    self._append(name, due, state.seq)
-        raise Conflict(f"model {name!r} is changed by others without a pause")
+            return retried(lambda: self._reconciled(name))
 
     def commit(self, name: str, entry: Entry, *, after: int) -> Event:
         """Writes an entry and makes MLflow follow; one of several writers at once succeeds.
 
         Raises:
-            Conflict: Another entry came first.
+            EntryTaken: Another entry came first.
         """
         with self._mlflow.exclusive():
             event = self._ledger.append(name, entry, after=after)
@@ -112,20 +145,31 @@ class Reconciler:
         return event
 
     def apply(self, name: str, event: Event) -> None:
-        """Writes an entry's places to MLflow; only what differs, so again does no harm."""
+        """Writes an entry's aliases and stages to MLflow where they differ; may be repeated."""
         client = self._mlflow.client()
         with self._mlflow.translated(f"model {name!r}"):
             model = client.get_registered_model(name)
             if self._is_past(name, event, model):
                 return
-            _apply_places(client, model, event)
+            _apply_aliases(client, model, event)
         self._on_move()
         stages: Mapping[str, str] = event.after["stages"]
-        about = {} if event.version is None else {str(event.version): None}
-        for version, stage in {**about, **stages}.items():
+        subject = {} if event.version is None else {str(event.version): None}
+        for version, stage in {**subject, **stages}.items():
             self._apply_version(client, name, version, stage, event)
         with self._mlflow.translated(f"model {name!r}"):
             client.set_registered_model_tag(name, APPLIED_TAG, str(event.seq))
+
+    def _reconciled(self, name: str) -> Snapshot:
+        for _ in range(_MAX_ENTRIES):
+            snapshot = self._observe(name)
+            due = self._due(snapshot)
+            if due is None:
+                return snapshot
+            if isinstance(due, Entry):
+                due = self._ledger.append(name, due, after=snapshot.desired.seq)
+            self.apply(name, due)
+        raise EntryTaken(f"model {name!r} is being changed by others: try again")
 
     def _apply_version(
         self, client: Any, name: str, version: str, stage: str | None, event: Event
@@ -144,94 +188,73 @@ class Reconciler:
                     text = with_summary(found.description or "", event)
                     client.update_model_version(name, version, text)
         except ModelNotFound:
-            pass  # Deleted since: it holds no place that could be wrong.
+            pass  # Deleted since: it has no alias that could be wrong.
 
     def _is_past(self, name: str, event: Event, model: Any) -> bool:
-        """Whether later entries were written while this writer was held up; the ledger knows.
+        """Whether later entries were applied while this writer was delayed; the ledger decides.
 
-        It is asked only when MLflow shows what neither this entry nor the one before says.
+        It is read only when MLflow's champion is neither this entry's nor the one before.
         """
         found = int(model.aliases.get(CHAMPION, 0))
         known = (event.before["aliases"].get(CHAMPION), event.after["aliases"].get(CHAMPION), 0)
         if found in known and _number(model.tags.get(APPLIED_TAG)) <= event.seq:
             return False
-        latest = fold(self._ledger.events(name)).changed
+        latest = fold(self._ledger.events(name)).last_change
         return latest is not None and latest.seq > event.seq
 
-    def _append(self, name: str, entry: Entry, after: int) -> None:
-        try:
-            event = self._ledger.append(name, entry, after=after)
-        except Conflict:
-            return  # Someone else was faster: look again.
-        self.apply(name, event)
-
-    def _due(self, name: str, state: DesiredState, seen: ObservedState) -> Event | Entry | None:
-        """An entry that is not yet written to MLflow, else what the ledger shall say."""
-        event = state.changed
-        if event is not None and seen.applied < event.seq:
+    def _due(self, snapshot: Snapshot) -> Event | Entry | None:
+        """An entry that is not yet written to MLflow, else the answer to an external change."""
+        event = snapshot.desired.last_change
+        if event is not None and snapshot.observed.applied < event.seq:
             return event
-        return self._answer(name, state, seen)
+        return self._resolve(snapshot)
 
-    def _look(self, name: str) -> tuple[DesiredState, ObservedState]:
+    def _observe(self, name: str) -> Snapshot:
         client = self._mlflow.client()
-        # The ledger first: what happens between the two reads then fails at its number.
-        state = fold(self._ledger.events(name))
+        # The ledger first: a change between the two reads then fails at its entry's number.
+        desired = fold(self._ledger.events(name))
         with self._mlflow.translated(f"model {name!r}"):
             model = client.get_registered_model(name)
-            versions: list[Any] = []
-            token = None
-            while True:
-                page = client.search_model_versions(f"name='{name}'", 1000, page_token=token)
-                versions.extend(page)
-                if not (token := page.token):
-                    break
-        tags = model.tags
-        return state, ObservedState(
-            aliases={a: int(v) for a, v in model.aliases.items() if a in GOVERNED},
-            weights={s: w for s in SLOTS if (w := _weight(tags.get(weight_tag(s)))) is not None},
-            stages={int(v.version): v.tags.get(STAGE_TAG, "") for v in versions},
-            digests={int(v.version): v.tags.get("digest", "") for v in versions},
-            applied=_number(tags.get(APPLIED_TAG)),
-            policy=tags.get("policy", ""),
+        versions = self._mlflow.pages(
+            f"model {name!r}", client.search_model_versions, f"name='{name}'", max_results=1000
         )
+        tags = model.tags
+        observed = ObservedState(
+            aliases={a: int(v) for a, v in model.aliases.items() if a in GOVERNED},
+            weights={s: w for s in SLOTS if (w := parse_weight(tags.get(weight_tag(s))))},
+            stages={int(v.version): v.tags.get(STAGE_TAG, "") for v in versions},
+            digests={int(v.version): v.tags.get(DIGEST_TAG, "") for v in versions},
+            applied=_number(tags.get(APPLIED_TAG)),
+            policy=tags.get(POLICY_TAG, ""),
+        )
+        return Snapshot(name, desired, observed)
 
 
-def _apply_places(client: Any, model: Any, event: Event) -> None:
-    """Aliases, weights and what is said of a release, as far as MLflow shows others."""
+def _apply_aliases(client: Any, model: Any, event: Event) -> None:
+    """Writes aliases, weights and the release's summary where MLflow shows others."""
     name = model.name
-    aliases: Mapping[str, Any] = event.after["aliases"]
-    weights: Mapping[str, Any] = event.after["weights"]
     for alias in GOVERNED:
-        wanted, found = aliases.get(alias), model.aliases.get(alias)
-        if wanted is None and found is not None:
+        desired, observed = event.after["aliases"].get(alias), model.aliases.get(alias)
+        if desired is None and observed is not None:
             client.delete_registered_model_alias(name, alias)
-        elif wanted is not None and (found is None or int(found) != int(wanted)):
-            client.set_registered_model_alias(name, alias, str(wanted))
-    for slot in SLOTS:
-        wanted, key = weights.get(slot), weight_tag(slot)
-        if wanted is None and key in model.tags:
+        elif desired is not None and (observed is None or int(observed) != int(desired)):
+            client.set_registered_model_alias(name, alias, str(desired))
+    weights: Mapping[str, Any] = event.after["weights"]
+    tags = {weight_tag(slot): f"{weights[slot]:g}" if slot in weights else None for slot in SLOTS}
+    for key, value in {**tags, RELEASE_TAG: release_summary(event)}.items():
+        if value is None and key in model.tags:
             client.delete_registered_model_tag(name, key)
-        elif wanted is not None and model.tags.get(key) != f"{wanted:g}":
-            client.set_registered_model_tag(name, key, f"{wanted:g}")
-    told = told_release(event)
-    if told is None and RELEASE_TAG in model.tags:
-        client.delete_registered_model_tag(name, RELEASE_TAG)
-    elif told is not None and model.tags.get(RELEASE_TAG) != told:
-        client.set_registered_model_tag(name, RELEASE_TAG, told)
+        elif value is not None and model.tags.get(key) != value:
+            client.set_registered_model_tag(name, key, value)
 
 
-def weight_tag(slot: str) -> str:
-    """The registered model's tag that holds a slot's share of traffic."""
-    return f"serve.{slot}_weight"
-
-
-def _weight(text: str | None) -> float | None:
-    """A weight that a person may have typed; None when it is none."""
+def parse_weight(text: str | None) -> float:
+    """A weight tag, which a person may have typed; 0 when it is no share in (0, 1]."""
     try:
         weight = float(text or "")
     except ValueError:
-        return None
-    return weight if 0 < weight <= 1 else None
+        return 0.0
+    return weight if 0 < weight <= 1 else 0.0
 
 
 def _number(text: str | None) -> int:

@@ -1,7 +1,7 @@
-"""What the audit ledger says about a model: which version holds which place.
+"""The desired state of a model by its audit ledger: aliases, stages, weights and release.
 
-Pure: entries in, state out. ``settle.py`` makes MLflow's aliases and tags follow it;
-``lifecycle.py`` decides the next entry.
+Pure: entries in, state out. ``transitions.py`` decides the next entry; ``reconciler.py``
+makes MLflow's aliases and tags follow it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,16 +15,15 @@ DRAFT, STAGING, PRODUCTION, ARCHIVED = "draft", "staging", "production", "archiv
 STAGES = (DRAFT, STAGING, PRODUCTION, ARCHIVED)
 CHAMPION, CHALLENGER, SHADOW, PREVIOUS = "champion", "challenger", "shadow", "previous"
 SLOTS = (CHALLENGER, SHADOW)
-# Champion last: whoever sees it moved finds everything else in place.
+# Champion last: a reader that sees it moved finds the other aliases written.
 GOVERNED = (PREVIOUS, CHALLENGER, SHADOW, CHAMPION)
 
-LEGAL: Mapping[str, tuple[str, ...]] = {
+TRANSITIONS: Mapping[str, tuple[str, ...]] = {
     DRAFT: (STAGING, ARCHIVED),
     STAGING: (PRODUCTION, DRAFT, ARCHIVED),
     PRODUCTION: (ARCHIVED,),
     ARCHIVED: (STAGING,),
 }
-
 
 # What an entry says of a release; its number and times are the entries' own.
 _RELEASE_KEYS = ("version", "champion", "actor", "steps", "step", "held")
@@ -36,23 +35,23 @@ class DesiredState:
 
     Attributes:
         seq: Entries so far; 0 without any.
-        changed: The last entry that changed places; None when none did.
+        last_change: The last entry that changed aliases or stages; None when none did.
         aliases: Governed alias to version.
         stages: Version to stage; versions that are not named are drafts.
         weights: Slot to its share of traffic, in (0, 1].
         digests: Version to the digest that was recorded when its files were stored.
-        reigns: Champions in order; the last is the present one, the one before is where a
+        champions: Champions in order; the last is the present one, the one before is where a
             rollback goes.
         release: The automatic release that is under way.
     """
 
     seq: int = 0
-    changed: Event | None = None
+    last_change: Event | None = None
     aliases: Mapping[str, int] = field(default_factory=dict)
     stages: Mapping[int, str] = field(default_factory=dict)
     weights: Mapping[str, float] = field(default_factory=dict)
     digests: Mapping[int, str] = field(default_factory=dict)
-    reigns: tuple[int, ...] = ()
+    champions: tuple[int, ...] = ()
     release: Release | None = None
 
     @property
@@ -64,8 +63,8 @@ class DesiredState:
         """A version's stage."""
         return self.stages.get(version, DRAFT)
 
-    def places(self) -> dict[str, Any]:
-        """The part of an entry that says which version holds which place."""
+    def alias_fields(self) -> dict[str, Any]:
+        """An entry's fields for aliases, weights and the release."""
         release = None
         if self.release is not None:
             release = {key: getattr(self.release, key) for key in _RELEASE_KEYS}
@@ -80,27 +79,27 @@ def fold(events: Sequence[Event]) -> DesiredState:
     return state
 
 
-def is_placing(event: Event) -> bool:
-    """Whether an entry changes places (aliases, stages, weights)."""
+def changes_aliases(event: Event) -> bool:
+    """Whether an entry changes aliases, stages, weights or the release."""
     return "aliases" in event.after
 
 
-def approved(events: Sequence[Event], version: int, digest: str, promoter: str) -> bool:
+def is_approved(events: Sequence[Event], version: int, digest: str, promoter: str) -> bool:
     """Whether someone other than ``promoter`` approved these files of the version.
 
     A later rejection, return to draft or archiving takes the approval back.
     """
-    standing = False
+    approved = False
     for event in events:
         if event.action == "delete_model":
-            standing = False
+            approved = False
         elif event.version == version and event.action == "approve":
-            standing = standing or (event.actor != promoter and event.digest == digest)
+            approved = approved or (event.actor != promoter and event.digest == digest)
         elif event.version == version and (
             event.action == "reject" or event.after.get("stages", {}).get(str(version)) is not None
         ):
-            standing = False
-    return standing
+            approved = False
+    return approved
 
 
 def check_legal(version: int, stage: str, to: str) -> None:
@@ -109,10 +108,10 @@ def check_legal(version: int, stage: str, to: str) -> None:
     Raises:
         IllegalTransition: There is no such step; the legal ones are named.
     """
-    if to not in LEGAL[stage]:
+    if to not in TRANSITIONS[stage]:
         raise IllegalTransition(
             f"version {version} is in {stage} and cannot go to {to}; "
-            f"from {stage} it can go to {', '.join(LEGAL[stage])}"
+            f"from {stage} it can go to {', '.join(TRANSITIONS[stage])}"
         )
 
 
@@ -147,49 +146,49 @@ def _after(state: DesiredState, event: Event) -> DesiredState:
         digests.pop(event.version, None)
     if event.action == "delete_model":
         return DesiredState(seq=event.seq)
-    if not is_placing(event):
+    if not changes_aliases(event):
         return replace(state, seq=event.seq, digests=digests)
     aliases = {str(alias): int(version) for alias, version in event.after["aliases"].items()}
     stages = {int(version): str(stage) for version, stage in event.after["stages"].items()}
     weights = {str(slot): float(weight) for slot, weight in event.after["weights"].items()}
     return DesiredState(
         seq=event.seq,
-        changed=event,
+        last_change=event,
         aliases=aliases,
         stages={**state.stages, **stages},
         weights=weights,
         digests=digests,
-        reigns=_reigns(state.reigns, aliases.get(CHAMPION), event.action),
+        champions=_champions(state.champions, aliases.get(CHAMPION), event.action),
         release=_release(state.release, event),
     )
 
 
 def _release(before: Release | None, event: Event) -> Release | None:
-    # Entries of earlier versions of sentigraph say nothing of releases.
-    told = event.after.get("release", None)
-    if told is None:
+    # Entries of earlier versions of sentigraph have no release.
+    fields = event.after.get("release")
+    if fields is None:
         return None
     if event.action == "release_start" or before is None:
         number, since_s = event.seq, event.at_s
     else:
         number = before.id
-        goes_on = (told["step"], told["held"]) == (before.step, before.held)
-        since_s = before.since_s if goes_on else event.at_s
+        same_step = (fields["step"], fields["held"]) == (before.step, before.held)
+        since_s = before.since_s if same_step else event.at_s
     return Release(
         id=number,
-        version=int(told["version"]),
-        champion=int(told["champion"]),
-        actor=str(told["actor"]),
-        steps=tuple(float(weight) for weight in told["steps"]),
-        step=int(told["step"]),
-        held=str(told["held"]),
+        version=int(fields["version"]),
+        champion=int(fields["champion"]),
+        actor=str(fields["actor"]),
+        steps=tuple(float(weight) for weight in fields["steps"]),
+        step=int(fields["step"]),
+        held=str(fields["held"]),
         since_s=since_s,
     )
 
 
-def _reigns(reigns: tuple[int, ...], champion: int | None, action: str) -> tuple[int, ...]:
-    if champion is None or (reigns and reigns[-1] == champion):
-        return reigns
-    if action == "rollback" and champion in reigns:
-        return reigns[: len(reigns) - reigns[::-1].index(champion)]
-    return (*reigns, champion)
+def _champions(before: tuple[int, ...], champion: int | None, action: str) -> tuple[int, ...]:
+    if champion is None or before[-1:] == (champion,):
+        return before
+    if action == "rollback" and champion in before:
+        return before[: len(before) - before[::-1].index(champion)]
+    return (*before, champion)

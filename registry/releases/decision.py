@@ -1,10 +1,10 @@
-"""What a release has seen of its candidate, and what follows from it. Pure.
+"""What a release has counted of its candidate, and the decision that follows. Pure.
 
-Two error rates are stated by the policy. A candidate within all limits is rolled back
+The policy states two error rates. A candidate within all limits is rolled back
 with a chance of at most ``false_alarm_rate`` over the whole release: every test gets its part
 of it. A candidate that is beyond a limit of a step passes that step with a chance of at
-most ``miss_rate``: going on needs proof of every limit, not just no alarm. What stays
-between goes to a person. Accuracy can only raise the alarm, because proof of half a point takes
+most ``miss_rate``: advancing needs proof of every limit, not just no alarm. What stays
+undecided goes to a person. Accuracy can only raise the alarm, because proof of half a point takes
 tens of thousands of answers; ``min_feedback`` asks for some of them.
 """
 
@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from typing import Literal
 
 from registry.policy import ReleasePolicy
 from registry.records import Check, Release
@@ -25,10 +25,10 @@ CHALLENGER_TESTS = ("errors", "latency")
 
 @dataclass(frozen=True, slots=True)
 class ReleaseProgress:
-    """What was seen so far.
+    """Counts so far.
 
     Attributes:
-        release: Whose; see ``Release.id``.
+        release: The release's id.
         step: In which step the tests were made.
         tests: Test to its counts since the step began.
         accuracy: Counts of judged answers since the release began.
@@ -39,43 +39,43 @@ class ReleaseProgress:
     tests: Mapping[str, PairedCount] = field(default_factory=dict)
     accuracy: PairedCount = field(default_factory=PairedCount)
 
-    def plus(self, slot: str, seen: Mapping[str, PairedCount]) -> "ReleaseProgress":
-        """With what was seen more; names are ``slot.test``, those of another slot are late."""
+    def plus(self, slot: str, added: Mapping[str, PairedCount]) -> "ReleaseProgress":
+        """With further counts by ``slot.test``; those of another slot are late and dropped."""
         tests = dict(self.tests)
         accuracy = self.accuracy
-        for name, tally in seen.items():
+        for name, counts in added.items():
             where, _, test = name.partition(".")
             if test == ACCURACY:
-                accuracy += tally
+                accuracy += counts
             elif where == slot:
-                tests[test] = tests.get(test, PairedCount()) + tally
+                tests[test] = tests.get(test, PairedCount()) + counts
         return replace(self, tests=tests, accuracy=accuracy)
 
     def at(self, release: Release) -> "ReleaseProgress":
-        """The same in the release's present step, where the tests begin anew."""
+        """The progress in the release's present step; a new step begins its tests anew."""
         if self.release != release.id:
             return ReleaseProgress(release.id, release.step)
         return self if self.step == release.step else replace(self, step=release.step, tests={})
 
     def text(self) -> str:
-        """For MLflow."""
-        tests = {name: _plain(tally) for name, tally in self.tests.items()}
-        return json.dumps([self.release, self.step, tests, _plain(self.accuracy)])
+        """As text, for a tag."""
+        tests = {name: _as_list(counts) for name, counts in self.tests.items()}
+        return json.dumps([self.release, self.step, tests, _as_list(self.accuracy)])
 
 
 def parse_progress(text: str) -> ReleaseProgress:
-    """What ``ReleaseProgress.text`` gave; nothing seen yet when it is something else."""
+    """The progress of ``ReleaseProgress.text``; empty when the text is something else."""
     try:
         number, step, tests, accuracy = json.loads(text)
-        counts = {str(name): PairedCount(*map(int, tally)) for name, tally in tests.items()}
-        return ReleaseProgress(int(number), int(step), counts, PairedCount(*map(int, accuracy)))
+        by_test = {str(name): PairedCount(*map(int, counts)) for name, counts in tests.items()}
+        return ReleaseProgress(int(number), int(step), by_test, PairedCount(*map(int, accuracy)))
     except (ValueError, TypeError, AttributeError):
         return ReleaseProgress(0, 0)
 
 
 @dataclass(frozen=True, slots=True)
 class ReleaseDecision:
-    """What shall happen now, why, and every test's state in one sentence."""
+    """What to do now, why, and every test's state in one sentence."""
 
     action: Literal["wait", "go_on", "hold", "roll_back"]
     reason: str
@@ -85,7 +85,7 @@ class ReleaseDecision:
 def decide(
     progress: ReleaseProgress, policy: ReleasePolicy, steps: tuple[float, ...], in_step_s: float
 ) -> ReleaseDecision:
-    """What follows from what was seen.
+    """The decision that follows from the counts.
 
     Args:
         progress: The counts.
@@ -96,33 +96,33 @@ def decide(
     alarm = math.log(count_tests(steps) / policy.false_alarm_rate)
     proof = math.log(1 / policy.miss_rate)
     checks, beyond, open_tests = [], [], []
-    for name, tally, limit, paired in _tests(progress, policy):
-        against = evidence_beyond(tally, limit, paired=paired)
-        told = f"{tally.mean:.4f} of {tally.total}, limit {limit:.4g}"
+    for name, counts, limit, paired in _tests(progress, policy):
+        against = evidence_beyond(counts, limit, paired=paired)
+        measured = f"{counts.mean:.4f} of {counts.total}, limit {limit:.4g}"
         if against >= alarm:
-            beyond.append(f"{name} {told}")
-            checks.append(Check(name, False, f"{told}: beyond, odds e^{against:.1f}"))
+            beyond.append(f"{name} {measured}")
+            checks.append(Check(name, False, f"{measured}: beyond, odds e^{against:.1f}"))
             continue
         if name == ACCURACY:
-            checks.append(Check(name, True, f"{told}: no alarm"))
+            checks.append(Check(name, True, f"{measured}: no alarm"))
             continue
-        within = evidence_within(tally, limit)
+        within = evidence_within(counts, limit)
         if within >= proof:
-            checks.append(Check(name, True, f"{told}: within, odds e^{within:.1f}"))
+            checks.append(Check(name, True, f"{measured}: within, odds e^{within:.1f}"))
         else:
             open_tests.append(name)
-            checks.append(Check(name, True, f"{told}: open, e^{within:.1f} of e^{proof:.1f}"))
-    found = tuple(checks)
+            checks.append(Check(name, True, f"{measured}: open, e^{within:.1f} of e^{proof:.1f}"))
+    done = tuple(checks)
     if beyond:
-        return ReleaseDecision("roll_back", f"beyond the limit: {'; '.join(beyond)}", found)
+        return ReleaseDecision("roll_back", f"beyond the limit: {'; '.join(beyond)}", done)
     missing = _missing(progress, policy, open_tests)
     if missing and in_step_s >= policy.max_step_s:
-        return ReleaseDecision("hold", f"undecided after {in_step_s:.0f} s: {missing}", found)
+        return ReleaseDecision("hold", f"undecided after {in_step_s:.0f} s: {missing}", done)
     if missing or in_step_s < policy.min_step_s:
         return ReleaseDecision(
-            "wait", missing or f"{in_step_s:.0f} s of {policy.min_step_s:g} s", found
+            "wait", missing or f"{in_step_s:.0f} s of {policy.min_step_s:g} s", done
         )
-    return ReleaseDecision("go_on", "every test of this step is within its limit", found)
+    return ReleaseDecision("go_on", "every test of this step is within its limit", done)
 
 
 def count_tests(steps: tuple[float, ...]) -> int:
@@ -157,5 +157,5 @@ def _missing(progress: ReleaseProgress, policy: ReleasePolicy, open_tests: list[
     return f"not yet proven: {', '.join(open_tests)}" if open_tests else ""
 
 
-def _plain(tally: PairedCount) -> list[Any]:
-    return [tally.worse, tally.same, tally.better]
+def _as_list(counts: PairedCount) -> list[int]:
+    return [counts.worse, counts.same, counts.better]

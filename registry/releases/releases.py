@@ -1,15 +1,15 @@
 """Automatic releases: a candidate's way through shadow and canary to production, or back.
 
-Each step is a change of places like any other: judged, written to the ledger by exactly
-one of several callers, then to MLflow. Who takes the steps is
-``deployments/rollout/release_driver.py``; what was seen meanwhile is kept in a tag, so that a
-restart of everything goes on from there.
+Each step is a ``Change`` like any other: written to the ledger by exactly one of several
+callers, then to MLflow. ``deployments/rollout/release_driver.py`` takes the steps; progress
+is saved in a tag, so that a restart continues with it.
 """
 
 from dataclasses import asdict, replace
 from typing import Any
 
 from registry.backend.connection import Connection
+from registry.backend.tags import PROGRESS_TAG
 from registry.errors import Conflict, IllegalTransition, InvalidValue
 from registry.lifecycle.commit import ChangeWriter
 from registry.lifecycle.state import (
@@ -22,12 +22,11 @@ from registry.lifecycle.state import (
     check_legal,
     moved,
 )
-from registry.policy import ReleasePolicy, parse_policy
+from registry.policy import ReleasePolicy
 from registry.records import Event, GateReport, Release
 from registry.releases.decision import ReleaseDecision, ReleaseProgress, parse_progress
 
 ACTOR = "release"
-PROGRESS_TAG = "release.progress"
 
 
 class Releases:
@@ -42,12 +41,13 @@ class Releases:
 
         Raises:
             ModelNotFound: No such model or version.
-            Conflict: Another release is under way, or someone was faster.
+            Conflict: Another release is under way, or another caller was faster.
             IllegalTransition: The version cannot go to production, or there is no champion.
             GateFailed: A promotion would be refused now.
             ApprovalRequired: The policy wants a second person to approve first.
         """
-        state, seen = self._changes.known(name, version)
+        change = self._changes.begin(name, version)
+        state = change.desired
         if state.release is not None:
             raise Conflict(
                 f"version {state.release.version} of model {name!r} is being released since audit "
@@ -64,58 +64,34 @@ class Releases:
                 )
         stage = state.stage(version)
         check_legal(version, STAGING if stage == DRAFT else stage, PRODUCTION)
-        if not seen.digests[version]:
-            raise IllegalTransition(f"version {version} has no stored files: upload them first")
-        gate = self._changes.check_promotion(name, version, state, seen, actor)
-        policy = parse_policy(seen.policy).release
+        change.check_files()
+        gate = change.check_promotion(actor)
+        policy = change.policy.release
         steps = (policy.shadow_weight, *policy.canary_weights)
         release = Release(0, version, state.champion, actor, steps, 0 if steps[0] else 1)
-        after = _placed(moved(state, version, STAGING), release)
-        return self._changes.commit(
-            name,
-            state,
-            seen,
-            after,
-            action="release_start",
-            version=version,
-            actor=actor,
-            reason=reason,
-            gate=gate,
-        )
+        after = _in_step(moved(state, version, STAGING), release)
+        return change.commit(after, action="release_start", actor=actor, reason=reason, gate=gate)
 
-    def go_on(self, name: str, release: Release, verdict: ReleaseDecision) -> Event:
-        """The next step, or the promotion after the last one.
+    def advance(self, name: str, release: Release, decision: ReleaseDecision) -> Event:
+        """Takes the next step, or promotes after the last one.
 
         Raises:
             Conflict: The release is not in that step any more.
             GateFailed: The gate's verdict has changed since the start.
             ApprovalRequired: So has the approval.
         """
-        state, seen = self._changes.known(name, release.version)
-        _check_same(state, release)
-        following = release.step + 1
-        if following < len(release.steps):
-            moved_on = replace(release, step=following)
-            return self._changes.commit(
-                name,
-                state,
-                seen,
-                _placed(state, moved_on),
-                action="release_step",
-                version=release.version,
-                actor=ACTOR,
-                reason=verdict.reason,
-                gate=_shown(verdict),
+        change = self._changes.begin(name, release.version)
+        _check_same(change.desired, release)
+        tests = _as_gate(decision)
+        if release.step + 1 < len(release.steps):
+            after = _in_step(change.desired, replace(release, step=release.step + 1))
+            return change.commit(
+                after, action="release_step", actor=ACTOR, reason=decision.reason, gate=tests
             )
-        gate = self._changes.check_promotion(name, release.version, state, seen, release.actor)
-        tests = _shown(verdict)
-        return self._changes.commit(
-            name,
-            state,
-            seen,
-            moved(state, release.version, PRODUCTION),
+        gate = change.check_promotion(release.actor)
+        return change.commit(
+            moved(change.desired, release.version, PRODUCTION),
             action="promote",
-            version=release.version,
             actor=release.actor,
             reason=f"automatic release {release.id}: all {len(release.steps)} steps passed",
             # The policy's checks and the tests of the last step are both why.
@@ -123,26 +99,22 @@ class Releases:
         )
 
     def roll_back(
-        self, name: str, release: Release, reason: str, verdict: ReleaseDecision | None
+        self, name: str, release: Release, reason: str, decision: ReleaseDecision | None
     ) -> Event:
-        """Takes the candidate's places away and archives it, with the reason.
+        """Empties the candidate's slots and archives it, with the reason.
 
         Raises:
-            Conflict: The release is over, or someone changed it meanwhile.
+            Conflict: The release is over, or another caller changed it.
         """
-        state, seen = self._changes.known(name, release.version)
-        if state.release is None or state.release.id != release.id:
+        change = self._changes.begin(name, release.version)
+        if change.desired.release is None or change.desired.release.id != release.id:
             raise Conflict(f"release {release.id} of model {name!r} is over")
-        return self._changes.commit(
-            name,
-            state,
-            seen,
-            moved(state, release.version, ARCHIVED),
+        return change.commit(
+            moved(change.desired, release.version, ARCHIVED),
             action="release_rollback",
-            version=release.version,
             actor=ACTOR,
             reason=reason[:500],
-            gate=_shown(verdict) if verdict is not None else {},
+            gate=_as_gate(decision) if decision is not None else {},
         )
 
     def hold(self, name: str, *, actor: str, reason: str) -> Event:
@@ -157,7 +129,7 @@ class Releases:
         return self._set_held(name, reason[:300], "release_hold", actor, reason)
 
     def resume(self, name: str, *, actor: str, reason: str = "") -> Event:
-        """Goes on with the step; its shortest and longest time begin anew.
+        """Continues the step; its shortest and longest time begin anew.
 
         Raises:
             IllegalTransition: No release is under way.
@@ -170,60 +142,50 @@ class Releases:
         Raises:
             IllegalTransition: No release is under way.
         """
-        state, seen = self._changes.settle(name)
-        release = _under_way(name, state)
-        return self._changes.commit(
-            name,
-            state,
-            seen,
-            _without_slots(state, release.version),
+        change = self._changes.begin(name)
+        version = _under_way(name, change.desired).version
+        return change.commit(
+            _without_slots(change.desired, version),
             action="release_abort",
-            version=release.version,
+            version=version,
             actor=actor,
             reason=reason[:500],
         )
 
-    def look(self, name: str) -> tuple[Release | None, str, ReleasePolicy]:
-        """The release under way, what has become of its places, and the present policy.
+    def status(self, name: str) -> tuple[Release | None, str, ReleasePolicy]:
+        """The release under way and the present policy.
 
         Returns:
-            The release; why it cannot go on because somebody changed places by hand, or ``""``.
+            The release; why it cannot continue because aliases were changed by hand, or ``""``;
+            the policy.
         """
-        state, seen = self._changes.settle(name)
-        policy = parse_policy(seen.policy).release
+        change = self._changes.begin(name)
+        state, policy, problem = change.desired, change.policy.release, ""
         release = state.release
-        if release is None:
-            return None, "", policy
-        if state.champion != release.champion:
-            return release, f"version {state.champion} became champion meanwhile", policy
-        if state.aliases.get(release.slot) != release.version:
-            return release, f"the alias {release.slot} was taken from the version", policy
-        return release, "", policy
+        if release is not None and state.champion != release.champion:
+            problem = f"version {state.champion} became champion meanwhile"
+        elif release is not None and state.aliases.get(release.slot) != release.version:
+            problem = f"the alias {release.slot} was taken from the version"
+        return release, problem, policy
 
     def progress(self, name: str) -> ReleaseProgress:
-        """What the release has seen, as it was kept last."""
+        """The progress that was saved last."""
         with self._mlflow.translated(f"model {name!r}"):
             tags = self._mlflow.client().get_registered_model(name).tags
         return parse_progress(tags.get(PROGRESS_TAG, ""))
 
-    def keep(self, name: str, progress: ReleaseProgress) -> None:
-        """Keeps what was seen, for a restart and for whoever asks."""
+    def save_progress(self, name: str, progress: ReleaseProgress) -> None:
+        """Saves progress, for a restart and for readers."""
         with self._mlflow.translated(f"model {name!r}"):
             client = self._mlflow.client()
             client.set_registered_model_tag(name, PROGRESS_TAG, progress.text())
 
     def _set_held(self, name: str, held: str, action: str, actor: str, reason: str) -> Event:
-        state, seen = self._changes.settle(name)
-        release = _under_way(name, state)
-        return self._changes.commit(
-            name,
-            state,
-            seen,
-            replace(state, release=replace(release, held=held)),
-            action=action,
-            version=release.version,
-            actor=actor,
-            reason=reason[:500],
+        change = self._changes.begin(name)
+        release = _under_way(name, change.desired)
+        after = replace(change.desired, release=replace(release, held=held))
+        return change.commit(
+            after, action=action, actor=actor, reason=reason[:500], version=release.version
         )
 
 
@@ -236,7 +198,7 @@ def _under_way(name: str, state: DesiredState) -> Release:
 def _check_same(state: DesiredState, release: Release) -> None:
     now = state.release
     if now is None or (now.id, now.step, now.held) != (release.id, release.step, release.held):
-        raise Conflict(f"release {release.id} was changed meanwhile: look again")
+        raise Conflict(f"release {release.id} was changed meanwhile: read it again")
 
 
 def _without_slots(state: DesiredState, version: int) -> DesiredState:
@@ -245,17 +207,17 @@ def _without_slots(state: DesiredState, version: int) -> DesiredState:
     return replace(state, aliases=aliases, weights=weights, release=None)
 
 
-def _placed(state: DesiredState, release: Release) -> DesiredState:
+def _in_step(state: DesiredState, release: Release) -> DesiredState:
     """The state in which the candidate holds the slot of its step and no other."""
-    bare = _without_slots(state, release.version)
+    without = _without_slots(state, release.version)
     return replace(
-        bare,
-        aliases={**bare.aliases, release.slot: release.version},
-        weights={**bare.weights, release.slot: release.weight},
+        without,
+        aliases={**without.aliases, release.slot: release.version},
+        weights={**without.weights, release.slot: release.weight},
         release=release,
     )
 
 
-def _shown(verdict: ReleaseDecision) -> dict[str, Any]:
-    passed = all(check.passed for check in verdict.checks)
-    return asdict(GateReport(passed, verdict.checks))
+def _as_gate(decision: ReleaseDecision) -> dict[str, Any]:
+    passed = all(check.passed for check in decision.checks)
+    return asdict(GateReport(passed, decision.checks))

@@ -1,12 +1,12 @@
-"""Sequential tests by betting: look whenever you like, the error rates still hold. Pure.
+"""Sequential tests by betting: the error rates hold however often the counts are read. Pure.
 
 An observation says that the candidate did worse (+1), the same (0) or better (-1) than the
-champion. Whoever believes that it is worse on average than ``limit`` bets on it. Against a
+champion. A bettor stakes capital on it being worse on average than ``limit``. Against a
 candidate within the limit that is a losing game: the capital is a non-negative supermartingale,
 so the chance that it *ever* reaches ``1 / a`` is at most ``a`` (Ville 1939), however often and
-for whatever reason somebody looks. No independence is assumed, only that each observation's
+for whatever reason it is read. No independence is assumed, only that each observation's
 mean, given those before, is within the limit. The capital of a fixed stake depends on counts
-alone, so it does not matter in which order replicas are heard. The best stake is not known
+alone, so the order in which replicas report does not matter. The best stake is not known
 beforehand: the capital is spread over a grid of them.
 
 Waudby-Smith and Ramdas, "Estimating means of bounded random variables by betting", Journal of
@@ -45,31 +45,31 @@ class PairedCount:
         return (self.worse - self.better) / max(1, self.total)
 
 
-def evidence_beyond(tally: PairedCount, limit: float, *, paired: bool) -> float:
+def evidence_beyond(counts: PairedCount, limit: float, *, paired: bool) -> float:
     """Logarithm of the capital that was won by betting that the mean is above ``limit``.
 
     Args:
-        tally: The counts so far.
+        counts: The counts so far.
         limit: In (0, 1).
         paired: Whether the candidate can do better at all; if not, stakes may be higher.
 
     Returns:
         At most 0 on average, as its exponential, while the mean is ``limit`` or less.
     """
-    lowest = -1.0 if paired or tally.better else 0.0
-    return _mixture(_capital(tally, limit, 1.0 / (limit - lowest)))
+    lowest = -1.0 if paired or counts.better else 0.0
+    return _mixture(_capital(counts, limit, 1.0 / (limit - lowest)))
 
 
-def evidence_within(tally: PairedCount, limit: float) -> float:
+def evidence_within(counts: PairedCount, limit: float) -> float:
     """The same for the opposite bet, that the mean is below ``limit``."""
-    return _mixture(_capital(tally, limit, -1.0 / (1.0 - limit)))
+    return _mixture(_capital(counts, limit, -1.0 / (1.0 - limit)))
 
 
-def _capital(tally: PairedCount, limit: float, largest: float) -> Iterator[float]:
-    counts = ((tally.worse, 1.0), (tally.same, 0.0), (tally.better, -1.0))
+def _capital(counts: PairedCount, limit: float, largest: float) -> Iterator[float]:
+    values = ((counts.worse, 1.0), (counts.same, 0.0), (counts.better, -1.0))
     for part in _STAKES:
         stake = part * largest
-        yield sum(n * math.log1p(stake * (value - limit)) for n, value in counts if n)
+        yield sum(n * math.log1p(stake * (value - limit)) for n, value in values if n)
 
 
 def _mixture(logs: Iterator[float]) -> float:

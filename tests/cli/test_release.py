@@ -73,13 +73,13 @@ def test_followed_to_its_end(
     status: int,
 ) -> None:
     def graph() -> None:
-        while (release := registry.releases.look("mood")[0]) is None:
+        while (release := registry.releases.status("mood")[0]) is None:
             pass
         if not good:
             registry.releases.roll_back("mood", release, "too slow", None)
         while good and release is not None:
-            registry.releases.go_on("mood", release, ReleaseDecision("go_on", "well", ()))
-            release = registry.releases.look("mood")[0]
+            registry.releases.advance("mood", release, ReleaseDecision("go_on", "well", ()))
+            release = registry.releases.status("mood")[0]
 
     playing = threading.Thread(target=graph)
     playing.start()

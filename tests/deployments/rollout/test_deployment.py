@@ -17,7 +17,7 @@ from deployments.rollout.deployment import Registry
 from deployments.versions import RoutingTable, ServedVersion
 from registry.bundles.bundle import open_bundle, write_bundle
 from registry.errors import BackendUnavailable, IntegrityError, ModelNotFound
-from registry.lifecycle.alias_watcher import Places
+from registry.lifecycle.alias_watcher import Aliases
 from registry.lifecycle.state import DesiredState
 from registry.model_registry import ModelRegistry
 from registry.records import EngineHints
@@ -309,10 +309,10 @@ def test_mlflow_that_hangs_is_told_once_it_is_given_up_and_again_when_it_is_back
         hung = 0
         away = False
 
-        def written(self) -> bool:
+        def may_have_changed(self) -> bool:
             return True
 
-        def look(self) -> Places:
+        def observe(self) -> Aliases:
             if self.away:
                 self.hung += 1
                 time.sleep(2.1)

@@ -3,7 +3,7 @@
 import pytest
 
 from registry.errors import InvalidValue
-from registry.lifecycle.gate import Evidence, judge
+from registry.lifecycle.gate import Evidence, evaluate_gate
 from registry.policy import MetricRule, Policy, parse_policy
 from registry.records import Measurement
 
@@ -24,7 +24,7 @@ def evidence(
 
 def failed(candidate: Evidence, champion: Evidence | None, **rule: object) -> list[str]:
     rules = (MetricRule.model_validate({"metric": "accuracy", **rule}),) if rule else ()
-    report = judge(candidate, champion, Policy(rules=rules))
+    report = evaluate_gate(candidate, champion, Policy(rules=rules))
     assert report.passed == all(check.passed for check in report.checks)
     return [check.name for check in report.checks if not check.passed]
 
@@ -75,7 +75,7 @@ def test_the_newest_figure_counts_and_a_common_dataset_is_found():
 def test_the_label_set_stays():
     assert failed(evidence(2, labels=("POS", "NEG")), CHAMPION) == []
     assert failed(evidence(2, labels=("NEG", "POS", "NEUTRAL")), CHAMPION) == ["labels"]
-    free = judge(evidence(2, labels=("A", "B")), CHAMPION, Policy(same_labels=False))
+    free = evaluate_gate(evidence(2, labels=("A", "B")), CHAMPION, Policy(same_labels=False))
     assert free.passed
     assert failed(evidence(2, labels=("A", "B")), None) == []
 

@@ -215,7 +215,7 @@ def test_a_move_in_the_mlflow_ui_is_recorded(registry, name, fill):
     promote(registry, name, 1)
     move(registry, name, "champion", 2)
     state = registry.lifecycle.state(name)
-    assert (state.champion, state.reigns) == (2, (1, 2))
+    assert (state.champion, state.champions) == (2, (1, 2))
     assert shown(registry, name) == (
         {"champion": 2, "previous": 1},
         {1: "archived", 2: "production", 3: "staging"},

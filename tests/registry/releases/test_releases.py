@@ -41,7 +41,7 @@ def fill(registry: ModelRegistry, name: str, make_bundle: Any) -> Fill:
 
 
 def under_way(registry: ModelRegistry, name: str) -> Release:
-    release, problem, _ = registry.releases.look(name)
+    release, problem, _ = registry.releases.status(name)
     assert release is not None
     assert problem == ""
     return release
@@ -58,7 +58,7 @@ def test_from_draft_to_production(registry: ModelRegistry, name: str, fill: Fill
     start = releases.start(name, 2, actor="ana", reason="better")
     assert places(registry, name) == ({"champion": 1, "shadow": 2}, {"shadow": 1.0})
     for slot, weight in (("challenger", 0.1), ("challenger", 0.5)):
-        releases.go_on(name, under_way(registry, name), PASSED)
+        releases.advance(name, under_way(registry, name), PASSED)
         release = under_way(registry, name)
         assert (release.id, release.slot, release.weight) == (start.seq, slot, weight)
         assert places(registry, name) == ({"champion": 1, slot: 2}, {slot: weight})
@@ -67,7 +67,7 @@ def test_from_draft_to_production(registry: ModelRegistry, name: str, fill: Fill
             f"version 2, step {release.step + 1} of 3: answers {weight} of the traffic"
         )
     tests = (Check("errors", True, "0.0000 of 900, limit 0.02: within"),)
-    event = releases.go_on(name, under_way(registry, name), replace(PASSED, checks=tests))
+    event = releases.advance(name, under_way(registry, name), replace(PASSED, checks=tests))
     assert (event.action, event.actor) == ("promote", "ana")
     # What the policy asks for and what the release measured, in the audit and in MLflow's UI.
     assert [check["name"] for check in event.gate["checks"]] == ["files", "labels", "errors"]
@@ -75,7 +75,7 @@ def test_from_draft_to_production(registry: ModelRegistry, name: str, fill: Fill
     assert "| files | passed | digest" in described
     assert "| errors | passed | 0.0000 of 900, limit 0.02: within |" in described
     assert places(registry, name) == ({"champion": 2, "previous": 1}, {})
-    assert releases.look(name)[0] is None
+    assert releases.status(name)[0] is None
     assert "release" not in registry.store.mlflow.client().get_registered_model(name).tags
 
 
@@ -111,10 +111,10 @@ def test_a_restart_of_everything_goes_on(
 ) -> None:
     fill()
     registry.releases.start(name, 2, actor="ana")
-    registry.releases.go_on(name, under_way(registry, name), PASSED)
+    registry.releases.advance(name, under_way(registry, name), PASSED)
     release = under_way(registry, name)
     progress = ReleaseProgress(release.id, 1, {"errors": PairedCount(1, 50)}, PairedCount(1, 2, 3))
-    registry.releases.keep(name, progress)
+    registry.releases.save_progress(name, progress)
     again = ModelRegistry(sqlite_uri, "unused")
     assert under_way(again, name) == release
     assert again.releases.progress(name).at(release) == progress
@@ -146,9 +146,9 @@ def test_one_release_at_a_time_whoever_races(
         racer.join()
     assert sorted(results) == ["Conflict"] * 3 + ["won"]
     release = under_way(registry, name)
-    registry.releases.go_on(name, release, PASSED)
+    registry.releases.advance(name, release, PASSED)
     with pytest.raises(Conflict, match="changed meanwhile"):
-        registry.releases.go_on(name, release, PASSED)
+        registry.releases.advance(name, release, PASSED)
 
 
 @on_sqlite
@@ -163,7 +163,7 @@ def test_hold_resume_abort(registry: ModelRegistry, name: str, fill: Fill) -> No
     held = under_way(registry, name)
     assert (held.held, held.step) == ("holidays", 0)
     with pytest.raises(Conflict):
-        releases.go_on(name, before, PASSED)
+        releases.advance(name, before, PASSED)
     releases.resume(name, actor="ben")
     resumed = under_way(registry, name)
     assert resumed.held == ""
@@ -178,15 +178,15 @@ def test_a_person_who_moves_places_ends_it(registry: ModelRegistry, name: str, f
     fill()
     registry.releases.start(name, 2, actor="ana")
     registry.lifecycle.set_slot(name, "shadow", None, actor="ben")
-    assert "taken from the version" in registry.releases.look(name)[1]
+    assert "taken from the version" in registry.releases.status(name)[1]
     registry.releases.abort(name, actor="release", reason="taken")
     registry.releases.start(name, 2, actor="ana")
     registry.point(name, "champion", 3, actor="ben", reason="faster")
-    assert "version 3 became champion" in registry.releases.look(name)[1]
+    assert "version 3 became champion" in registry.releases.status(name)[1]
     registry.releases.abort(name, actor="release", reason="superseded")
     registry.releases.start(name, 2, actor="ana")
     registry.lifecycle.transition(name, 2, "production", actor="ben")
-    assert registry.releases.look(name)[0] is None
+    assert registry.releases.status(name)[0] is None
 
 
 @on_sqlite

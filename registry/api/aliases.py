@@ -1,4 +1,4 @@
-"""Routes of places and their history: slots, rollback, audit."""
+"""Routes of aliases and their history: slots, rollback, audit."""
 
 import re
 from datetime import UTC, datetime
@@ -15,7 +15,6 @@ from registry.api.schemas import (
     Rollback,
     SlotUpdate,
     VersionBody,
-    event_body,
     utc,
 )
 from registry.backend.audit_ledger import champion_at
@@ -34,8 +33,8 @@ def _written_out(value: object) -> object:
 Moment = Annotated[datetime, BeforeValidator(_written_out)]
 
 
-def place_routes(backend: Backend) -> APIRouter:
-    """The routes of places."""
+def alias_routes(backend: Backend) -> APIRouter:
+    """The routes of slots, rollback and audit."""
     api = APIRouter(prefix=f"{PREFIX}/{{model_id}}")
     registry = backend.registry
 
@@ -60,18 +59,20 @@ def place_routes(backend: Backend) -> APIRouter:
         event = registry.lifecycle.set_slot(
             model_id, slot, found.version, actor=actor, reason=body.reason, weight=body.weight
         )
-        return event_body(event)
+        return EventBody.model_validate(event)
 
     @api.delete(SLOT_PATH)
     def clear_slot(model_id: Name, slot: str, actor: Actor = ANONYMOUS) -> EventBody:
         """Empties a slot."""
-        return event_body(registry.lifecycle.set_slot(model_id, slot, None, actor=actor))
+        return EventBody.model_validate(
+            registry.lifecycle.set_slot(model_id, slot, None, actor=actor)
+        )
 
     @api.post("/rollback")
     def rollback(model_id: Name, body: Rollback, actor: Actor = ANONYMOUS) -> EventBody:
         """Makes the champion before champion again; repeated, it goes back further."""
         to = None if body.to_version is None else backend.find(model_id, body.to_version).version
-        return event_body(
+        return EventBody.model_validate(
             registry.lifecycle.rollback(model_id, actor=actor, reason=body.reason, to=to)
         )
 
@@ -104,7 +105,7 @@ def place_routes(backend: Backend) -> APIRouter:
             model_id=model_id,
             verified=True,
             total=len(found),
-            entries=[event_body(event) for event in found[skip : skip + limit]],
+            entries=[EventBody.model_validate(event) for event in found[skip : skip + limit]],
         )
 
     @api.get("/audit/champion")

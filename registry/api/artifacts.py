@@ -40,7 +40,7 @@ _UPLOAD: dict[str, Any] = {
 IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match", max_length=1_000)]
 
 
-def file_routes(backend: Backend) -> APIRouter:
+def artifact_routes(backend: Backend) -> APIRouter:
     """The routes of files."""
     api = APIRouter(prefix=f"{PREFIX}/{{model_id}}/versions/{{version}}")
     uploads = backend.uploads
@@ -87,7 +87,7 @@ def file_routes(backend: Backend) -> APIRouter:
 
     @api.delete("/artifact", status_code=204)
     def delete(model_id: Name, version: Reference, actor: Actor = ANONYMOUS) -> None:
-        """Takes a draft's files away; later stages keep theirs for ever."""
+        """Takes a draft's files away; later stages keep theirs."""
         uploads.delete(backend.find(model_id, version), actor=actor)
 
     return api

@@ -1,4 +1,4 @@
-"""What all routes of the registry share: the registry behind them, who asks, and bodies."""
+"""Dependencies of all routes: the registry, path parameters, the actor, bodies of models."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,21 +36,21 @@ Reference = Annotated[
 
 
 class Changes(Protocol):
-    """Tells when a model's places changed."""
+    """Notifies of changed aliases."""
 
     async def wait(self, since: str | None, timeout_s: float) -> tuple[str, Mapping[str, Any]]:
-        """The present revision and every model's places, at once when ``since`` is older."""
+        """The present revision and every model's aliases; waits while ``since`` is present."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """What the routes work on.
+    """The registry behind the routes.
 
     Attributes:
-        registry: Models, versions, places, figures.
+        registry: Models, versions, aliases, evaluations.
         uploads: Files.
-        changes: News for those who wait.
+        changes: Notifies of changed aliases.
     """
 
     registry: ModelRegistry

@@ -1,4 +1,4 @@
-"""Routes of figures: evaluations, comparisons, trends as data and as PNG."""
+"""Routes of metrics: evaluations, comparisons, trends as data and as PNG."""
 
 from typing import Annotated, Any, Literal
 
@@ -22,8 +22,8 @@ Metric = Annotated[str, Query(min_length=1, max_length=100)]
 Dataset = Annotated[str, Query(max_length=255, description="Only figures on this dataset count.")]
 
 
-def figure_routes(backend: Backend) -> APIRouter:
-    """The routes of figures."""
+def evaluation_routes(backend: Backend) -> APIRouter:
+    """The routes of evaluations, comparisons and trends."""
     api = APIRouter(prefix=f"{PREFIX}/{{model_id}}")
     evaluations, store = backend.registry.evaluations, backend.registry.store
 

@@ -91,8 +91,8 @@ def model_routes(backend: Backend) -> APIRouter:
         timeout_s: Annotated[float, Query(ge=0, le=60)] = 25,
     ) -> dict[str, Any]:
         """Waits until an alias or weight changed since revision `since`, at most `timeout_s`."""
-        revision, places = await backend.changes.wait(since, timeout_s)
-        return {"revision": revision, "models": places}
+        revision, aliases = await backend.changes.wait(since, timeout_s)
+        return {"revision": revision, "models": aliases}
 
     @api.get("/{model_id}")
     def get_model(model_id: Name, response: Response) -> ModelBody:
@@ -115,7 +115,7 @@ def model_routes(backend: Backend) -> APIRouter:
 
     @api.delete("/{model_id}", status_code=204)
     def delete_model(model_id: Name, actor: Actor = ANONYMOUS) -> None:
-        """Deletes a model that nobody serves, with its versions; the audit ledger stays."""
+        """Deletes a model that is not served, with its versions; the audit ledger stays."""
         catalog.delete_model(model_id, actor=actor)
 
     return api

@@ -1,37 +1,34 @@
-"""Routes of automatic releases: start, look, hold, resume, abort."""
+"""Routes of automatic releases: start, status, hold, resume, abort."""
 
 import time
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from registry.api.dependencies import ANONYMOUS, PREFIX, Actor, Backend, Name, Reference
-from registry.api.schemas import EventBody, Reason, event_body, gate_body, utc
+from registry.api.schemas import Answer, EventBody, Reason, Request, utc
 from registry.errors import ModelNotFound
-from registry.records import GateReport, Release
+from registry.records import Check, Release
 from registry.releases.decision import ReleaseDecision, decide
 
 
-class ReleaseChange(BaseModel):
+class ReleaseChange(Request):
     """Begins or resumes a release."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
     reason: Reason = ""
 
 
-class ReleaseEnd(BaseModel):
+class ReleaseEnd(Request):
     """Holds or aborts a release."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
     reason: Annotated[Reason, Field(min_length=1)]
 
 
-class ReleaseBody(BaseModel):
+class ReleaseBody(Answer):
     """A release under way."""
 
-    model_config = ConfigDict(frozen=True, protected_namespaces=())
     model_id: str
     id: int = Field(description="Audit entry that began it.")
     version: int
@@ -41,11 +38,11 @@ class ReleaseBody(BaseModel):
     step: int = Field(description="Position in `steps`.")
     slot: str
     weight: float
-    since: datetime = Field(description="When the step began, or went on.")
+    since: datetime = Field(description="When the step began, or was resumed.")
     held: str | None = Field(description="Why it waits for a person.")
     verdict: str = Field(description="`wait`, `go_on`, `hold` or `roll_back`, by the tests.")
     reason: str
-    tests: list[dict[str, Any]]
+    tests: list[Check]
 
 
 def release_routes(backend: Backend) -> APIRouter:
@@ -62,7 +59,9 @@ def release_routes(backend: Backend) -> APIRouter:
         409 when another one is under way, or the gate would refuse the promotion now.
         """
         found = backend.find(model_id, version)
-        return event_body(releases.start(model_id, found.version, actor=actor, reason=body.reason))
+        return EventBody.model_validate(
+            releases.start(model_id, found.version, actor=actor, reason=body.reason)
+        )
 
     @api.get("/release")
     def status(model_id: Name) -> ReleaseBody:
@@ -71,29 +70,29 @@ def release_routes(backend: Backend) -> APIRouter:
         if release is None:
             raise ModelNotFound(f"no release of model {model_id!r} is under way; see its audit")
         progress = releases.progress(model_id).at(release)
-        verdict = decide(progress, policy, release.steps, time.time() - release.since_s)
-        return _body(model_id, release, verdict, problem)
+        decision = decide(progress, policy, release.steps, time.time() - release.since_s)
+        return _body(model_id, release, decision, problem)
 
     @api.post("/release/hold")
     def hold(model_id: Name, body: ReleaseEnd, actor: Actor = ANONYMOUS) -> EventBody:
         """Stays in the present step; the tests go on and may still roll back."""
-        return event_body(releases.hold(model_id, actor=actor, reason=body.reason))
+        return EventBody.model_validate(releases.hold(model_id, actor=actor, reason=body.reason))
 
     @api.post("/release/resume")
     def resume(model_id: Name, body: ReleaseChange, actor: Actor = ANONYMOUS) -> EventBody:
-        """Goes on with a release that is held."""
-        return event_body(releases.resume(model_id, actor=actor, reason=body.reason))
+        """Continues a release that is held."""
+        return EventBody.model_validate(releases.resume(model_id, actor=actor, reason=body.reason))
 
     @api.post("/release/abort")
     def abort(model_id: Name, body: ReleaseEnd, actor: Actor = ANONYMOUS) -> EventBody:
         """Ends the release; the version loses its slots and stays in staging."""
-        return event_body(releases.abort(model_id, actor=actor, reason=body.reason))
+        return EventBody.model_validate(releases.abort(model_id, actor=actor, reason=body.reason))
 
     return api
 
 
-def _body(model: str, release: Release, verdict: ReleaseDecision, problem: str) -> ReleaseBody:
-    """A release as its body; ``problem`` is what keeps it from going on, if anything does."""
+def _body(model: str, release: Release, decision: ReleaseDecision, problem: str) -> ReleaseBody:
+    """A release as its body; ``problem`` is why it cannot continue, empty when it can."""
     return ReleaseBody(
         model_id=model,
         id=release.id,
@@ -106,7 +105,7 @@ def _body(model: str, release: Release, verdict: ReleaseDecision, problem: str) 
         weight=release.weight,
         since=utc(release.since_s),
         held=release.held or None,
-        verdict=verdict.action,
-        reason=problem or verdict.reason,
-        tests=gate_body(GateReport(not problem, verdict.checks)).checks,
+        verdict=decision.action,
+        reason=problem or decision.reason,
+        tests=list(decision.checks),
     )

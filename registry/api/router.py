@@ -2,10 +2,10 @@
 
 from fastapi import APIRouter
 
-from registry.api.aliases import place_routes
-from registry.api.artifacts import file_routes
+from registry.api.aliases import alias_routes
+from registry.api.artifacts import artifact_routes
 from registry.api.dependencies import Backend
-from registry.api.evaluations import figure_routes
+from registry.api.evaluations import evaluation_routes
 from registry.api.models import model_routes
 from registry.api.releases import release_routes
 from registry.api.stages import stage_routes
@@ -20,9 +20,9 @@ def build_router(backend: Backend) -> APIRouter:
         version_routes,
         stage_routes,
         release_routes,
-        place_routes,
-        figure_routes,
-        file_routes,
+        alias_routes,
+        evaluation_routes,
+        artifact_routes,
     )
     for routes in parts:
         api.include_router(routes(backend))

@@ -9,7 +9,7 @@ from registry.backend.tags import FORMAT_TAG, ROLLED_BACK_TAG, SIZE_TAG
 from registry.catalog.evaluations import Evaluation
 from registry.catalog.metadata import Finite, Metadata, Word, label_of, metadata_of
 from registry.policy import Policy
-from registry.records import Event, GateReport, ModelInfo, ModelVersion
+from registry.records import Check, ModelInfo, ModelVersion
 
 Stage = Literal["draft", "staging", "production", "archived"]
 Label = Annotated[
@@ -18,22 +18,26 @@ Label = Annotated[
 Reason = Annotated[str, Field(max_length=500, description="Why; kept in the audit ledger.")]
 
 
-class _Request(BaseModel):
+class Request(BaseModel):
+    """A body that callers send: unknown fields are refused."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
 
-class _Answer(BaseModel):
-    model_config = ConfigDict(frozen=True, protected_namespaces=())
+class Answer(BaseModel):
+    """A body that is sent to callers; can be made of the record whose fields it has."""
+
+    model_config = ConfigDict(frozen=True, protected_namespaces=(), from_attributes=True)
 
 
-class ModelCreate(_Request):
+class ModelCreate(Request):
     """A new model."""
 
     name: str = Field(min_length=1, max_length=255, pattern=r"^[\w.\-]+$")
     description: str = Field(default="", max_length=3_000)
 
 
-class ModelUpdate(_Request):
+class ModelUpdate(Request):
     """What changes; the rest stays."""
 
     name: str | None = Field(default=None, min_length=1, max_length=255, pattern=r"^[\w.\-]+$")
@@ -41,7 +45,7 @@ class ModelUpdate(_Request):
     policy: Policy | None = None
 
 
-class VersionCreate(_Request):
+class VersionCreate(Request):
     """A new draft without files. Paths of files are the server's business."""
 
     version: Label
@@ -49,20 +53,20 @@ class VersionCreate(_Request):
     metadata: Metadata
 
 
-class StatusUpdate(_Request):
+class StatusUpdate(Request):
     """The next stage; the lifecycle's rules hold here as everywhere."""
 
     status: Stage
     reason: Reason = ""
 
 
-class MetadataUpdate(_Request):
+class MetadataUpdate(Request):
     """Replaces all metadata."""
 
     metadata: Metadata
 
 
-class Promotion(_Request):
+class Promotion(Request):
     """Where a version shall go."""
 
     to_status: Stage
@@ -72,7 +76,7 @@ class Promotion(_Request):
     )
 
 
-class EvaluationCreate(_Request):
+class EvaluationCreate(Request):
     """Figures of one evaluation; NaN and infinity are refused."""
 
     evaluation_name: Annotated[Word, Field(min_length=1)]
@@ -84,14 +88,14 @@ class EvaluationCreate(_Request):
     metadata: dict[str, Any] = Field(default_factory=dict, max_length=100)
 
 
-class Rollback(_Request):
+class Rollback(Request):
     """Back to the champion before, or to an earlier one."""
 
     reason: Annotated[Reason, Field(min_length=1)]
     to_version: str | None = None
 
 
-class SlotUpdate(_Request):
+class SlotUpdate(Request):
     """Who holds a slot, with which share of traffic."""
 
     version: str
@@ -99,14 +103,14 @@ class SlotUpdate(_Request):
     reason: Reason = ""
 
 
-class Decision(_Request):
+class Decision(Request):
     """Approval or rejection of a version's present files."""
 
     approve: bool
     reason: Reason = ""
 
 
-class EvaluationBody(_Answer):
+class EvaluationBody(Answer):
     """An evaluation."""
 
     id: str
@@ -119,7 +123,7 @@ class EvaluationBody(_Answer):
     created_at: datetime
 
 
-class VersionBody(_Answer):
+class VersionBody(Answer):
     """A version."""
 
     id: str
@@ -140,7 +144,7 @@ class VersionBody(_Answer):
     evaluations: list[EvaluationBody]
 
 
-class ModelBody(_Answer):
+class ModelBody(Answer):
     """A model with its versions, newest first."""
 
     id: str
@@ -153,7 +157,7 @@ class ModelBody(_Answer):
     versions: list[VersionBody]
 
 
-class ArtifactBody(_Answer):
+class ArtifactBody(Answer):
     """Files that were stored."""
 
     artifact_path: str
@@ -163,18 +167,18 @@ class ArtifactBody(_Answer):
     uploaded_at: datetime
 
 
-class GateBody(_Answer):
+class GateBody(Answer):
     """A gate's verdict."""
 
     passed: bool
-    checks: list[dict[str, Any]]
+    checks: list[Check]
 
 
-class EventBody(_Answer):
+class EventBody(Answer):
     """One audit entry."""
 
     seq: int
-    at: datetime
+    at: datetime = Field(validation_alias="at_s")
     action: str
     version: int | None
     actor: str
@@ -186,7 +190,7 @@ class EventBody(_Answer):
     previous: str
 
 
-class AuditPage(_Answer):
+class AuditPage(Answer):
     """Audit entries, newest first."""
 
     model_id: str
@@ -195,7 +199,7 @@ class AuditPage(_Answer):
     entries: list[EventBody]
 
 
-class ChampionAt(_Answer):
+class ChampionAt(Answer):
     """Who was champion at a time."""
 
     model_id: str
@@ -206,7 +210,7 @@ class ChampionAt(_Answer):
     actor: str | None
 
 
-class SearchPage(_Answer):
+class SearchPage(Answer):
     """Versions that match."""
 
     items: list[VersionBody]
@@ -269,29 +273,6 @@ def model_body(found: ModelInfo, versions: list[VersionBody]) -> ModelBody:
         policy=found.policy,
         versions=sorted(versions, key=lambda body: -body.number),
     )
-
-
-def event_body(event: Event) -> EventBody:
-    """An audit entry as its body."""
-    return EventBody(
-        seq=event.seq,
-        at=utc(event.at_s),
-        action=event.action,
-        version=event.version,
-        actor=event.actor,
-        reason=event.reason,
-        before=dict(event.before),
-        after=dict(event.after),
-        gate=dict(event.gate),
-        digest=event.digest,
-        previous=event.previous,
-    )
-
-
-def gate_body(report: GateReport) -> GateBody:
-    """A gate's verdict as its body."""
-    checks = [{"name": c.name, "passed": c.passed, "reason": c.reason} for c in report.checks]
-    return GateBody(passed=report.passed, checks=checks)
 
 
 def _stage(stage: str) -> Stage:

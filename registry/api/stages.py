@@ -12,8 +12,6 @@ from registry.api.schemas import (
     Promotion,
     StatusUpdate,
     VersionBody,
-    event_body,
-    gate_body,
 )
 
 IfMatch = Annotated[
@@ -74,7 +72,7 @@ def stage_routes(backend: Backend) -> APIRouter:
         """The verdict that a promotion to production would get now; changes nothing."""
         found = backend.find(model_id, version)
         response.headers["Cache-Control"] = "no-store"
-        return gate_body(lifecycle.gate(model_id, found.version))
+        return GateBody.model_validate(lifecycle.gate(model_id, found.version))
 
     @api.post("/approval")
     def decide(
@@ -85,6 +83,6 @@ def stage_routes(backend: Backend) -> APIRouter:
         event = lifecycle.decide(
             model_id, found.version, approve=body.approve, actor=actor, reason=body.reason
         )
-        return event_body(event)
+        return EventBody.model_validate(event)
 
     return api

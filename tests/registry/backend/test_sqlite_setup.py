@@ -21,7 +21,7 @@ from registry.model_registry import ModelRegistry
 uri, folder, bundle = sys.argv[1:]
 registry = ModelRegistry(uri, Path(folder))
 made = registry.ensure_bundled("raced", Path(bundle), "champion")
-cached = registry.backend.store.fetch(made, Path(folder) / "cache")
+cached = registry.store.fetch(made, Path(folder) / "cache")
 print(made.version, made.aliases, cached.digest == made.digest)
 """
 

@@ -144,6 +144,24 @@ class Policy(BaseModel):
     )
     release: ReleasePolicy = ReleasePolicy()
 
+    def merged(self, update: "Policy") -> "Policy":
+        """This policy with the fields that ``update`` sets; a list replaces the whole list."""
+        fields = {name: getattr(update, name) for name in update.model_fields_set}
+        if "release" in fields:
+            release = update.release
+            changed = {name: getattr(release, name) for name in release.model_fields_set}
+            fields["release"] = self.release.model_copy(update=changed)
+        return self.model_copy(update=fields)
+
+    def changed_fields(self, after: "Policy") -> list[str]:
+        """Names of the fields in which ``after`` differs, those of the release after a dot."""
+        mine, others = self.model_dump(), after.model_dump()
+        before, now = mine.pop("release"), others.pop("release")
+        return [
+            *(f"policy.{key}" for key in mine if mine[key] != others[key]),
+            *(f"policy.release.{key}" for key in before if before[key] != now[key]),
+        ]
+
 
 def parse_policy(text: str) -> Policy:
     """The policy in a tag; the default one when the tag is empty.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
 from cli.models.show import show
 from registry.bundles.bundle import open_bundle
+from registry.catalog.metadata import approval_note
 from registry.model_registry import ModelRegistry
 from registry.records import Event
 
@@ -44,10 +46,12 @@ def canary_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
 
 def approve_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
     """Approves the version's present files."""
-    version = registry.catalog.version(args.name, args.version).version
+    version = registry.catalog.version(args.name, args.version)
     event = registry.lifecycle.decide(
-        args.name, version, approve=True, actor=args.actor, reason=args.reason
+        args.name, version.version, approve=True, actor=args.actor, reason=args.reason
     )
+    if note := approval_note(version, args.actor):
+        print(note, file=sys.stderr)
     return _told(args, event)
 
 

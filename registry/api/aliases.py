@@ -59,20 +59,18 @@ def alias_routes(backend: Backend) -> APIRouter:
         event = registry.lifecycle.set_slot(
             model_id, slot, found.version, actor=actor, reason=body.reason, weight=body.weight
         )
-        return EventBody.model_validate(event)
+        return EventBody.of(event)
 
     @api.delete(SLOT_PATH)
     def clear_slot(model_id: Name, slot: str, actor: Actor = ANONYMOUS) -> EventBody:
         """Empties a slot."""
-        return EventBody.model_validate(
-            registry.lifecycle.set_slot(model_id, slot, None, actor=actor)
-        )
+        return EventBody.of(registry.lifecycle.set_slot(model_id, slot, None, actor=actor))
 
     @api.post("/rollback")
     def rollback(model_id: Name, body: Rollback, actor: Actor = ANONYMOUS) -> EventBody:
         """Makes the champion before champion again; repeated, it goes back further."""
         to = None if body.to_version is None else backend.find(model_id, body.to_version).version
-        return EventBody.model_validate(
+        return EventBody.of(
             registry.lifecycle.rollback(model_id, actor=actor, reason=body.reason, to=to)
         )
 
@@ -105,7 +103,7 @@ def alias_routes(backend: Backend) -> APIRouter:
             model_id=model_id,
             verified=True,
             total=len(found),
-            entries=[EventBody.model_validate(event) for event in found[skip : skip + limit]],
+            entries=[EventBody.of(event) for event in found[skip : skip + limit]],
         )
 
     @api.get("/audit/champion")

@@ -1,17 +1,19 @@
 """Routes of files: upload, download with ETag and ranges, delete. Streamed both ways."""
 
 import time
+from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Header, Request, Response
 from fastapi.responses import FileResponse
+from pydantic import Field
 from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException
 
 from registry.api.dependencies import ANONYMOUS, PREFIX, Actor, Backend, Name, Reference
-from registry.api.schemas import ArtifactBody, utc
+from registry.api.schemas import Answer, utc
 from registry.backend.tags import SIZE_TAG
 from registry.catalog.uploads import StoredUpload
 from registry.errors import InvalidValue
@@ -38,6 +40,16 @@ _UPLOAD: dict[str, Any] = {
     }
 }
 IfNoneMatch = Annotated[str | None, Header(alias="If-None-Match", max_length=1_000)]
+
+
+class ArtifactBody(Answer):
+    """Files that were stored."""
+
+    artifact_path: str
+    size: int
+    format: str
+    sha256: str = Field(description="Digest of the bundle, or of the single file.")
+    uploaded_at: datetime
 
 
 def artifact_routes(backend: Backend) -> APIRouter:

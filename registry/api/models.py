@@ -61,13 +61,18 @@ def model_routes(backend: Backend) -> APIRouter:
         alias: Annotated[str, Query(max_length=255)] = "",
         author: Annotated[str, Query(max_length=255)] = "",
         framework: Annotated[str, Query(max_length=100)] = "",
+        algorithm: Annotated[str, Query(max_length=100)] = "",
+        dataset_name: Annotated[str, Query(max_length=255)] = "",
+        hyperparameter: Annotated[list[str] | None, Query(max_length=10)] = None,
         metric: Annotated[list[str] | None, Query(max_length=10)] = None,
         dataset: Annotated[str, Query(max_length=255)] = "",
         sort: Annotated[str, Query(max_length=120)] = "name",
         limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
         cursor: Annotated[str | None, Query(max_length=600)] = None,
     ) -> SearchPage:
-        """Versions of all models. `metric` is like `accuracy>=0.9` and may be repeated."""
+        """Versions of all models. `metric` is like `accuracy>=0.9`, on `dataset` if that is given;
+        `hyperparameter` is like `epochs>=3` or `optimizer==adam`; both may be repeated.
+        """
         query = search.Query(
             text=text,
             tags=_words(tags),
@@ -76,6 +81,9 @@ def model_routes(backend: Backend) -> APIRouter:
             alias=alias,
             author=author,
             framework=framework,
+            algorithm=algorithm,
+            dataset_name=dataset_name,
+            hyperparameters=hyperparameter or (),
             metrics=metric or (),
             dataset=dataset,
             sort=sort,

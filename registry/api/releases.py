@@ -59,7 +59,7 @@ def release_routes(backend: Backend) -> APIRouter:
         409 when another one is under way, or the gate would refuse the promotion now.
         """
         found = backend.find(model_id, version)
-        return EventBody.model_validate(
+        return EventBody.of(
             releases.start(model_id, found.version, actor=actor, reason=body.reason)
         )
 
@@ -76,17 +76,17 @@ def release_routes(backend: Backend) -> APIRouter:
     @api.post("/release/hold")
     def hold(model_id: Name, body: ReleaseEnd, actor: Actor = ANONYMOUS) -> EventBody:
         """Stays in the present step; the tests go on and may still roll back."""
-        return EventBody.model_validate(releases.hold(model_id, actor=actor, reason=body.reason))
+        return EventBody.of(releases.hold(model_id, actor=actor, reason=body.reason))
 
     @api.post("/release/resume")
     def resume(model_id: Name, body: ReleaseChange, actor: Actor = ANONYMOUS) -> EventBody:
         """Continues a release that is held."""
-        return EventBody.model_validate(releases.resume(model_id, actor=actor, reason=body.reason))
+        return EventBody.of(releases.resume(model_id, actor=actor, reason=body.reason))
 
     @api.post("/release/abort")
     def abort(model_id: Name, body: ReleaseEnd, actor: Actor = ANONYMOUS) -> EventBody:
         """Ends the release; the version loses its slots and stays in staging."""
-        return EventBody.model_validate(releases.abort(model_id, actor=actor, reason=body.reason))
+        return EventBody.of(releases.abort(model_id, actor=actor, reason=body.reason))
 
     return api
 

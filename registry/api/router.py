@@ -4,6 +4,7 @@ from fastapi import APIRouter
 
 from registry.api.aliases import alias_routes
 from registry.api.artifacts import artifact_routes
+from registry.api.comparisons import comparison_routes
 from registry.api.dependencies import Backend
 from registry.api.evaluations import evaluation_routes
 from registry.api.models import model_routes
@@ -22,6 +23,7 @@ def build_router(backend: Backend) -> APIRouter:
         release_routes,
         alias_routes,
         evaluation_routes,
+        comparison_routes,
         artifact_routes,
     )
     for routes in parts:

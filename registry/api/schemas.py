@@ -1,13 +1,21 @@
 """Bodies of the registry's REST interface, as pydantic models."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from registry.backend.tags import FORMAT_TAG, ROLLED_BACK_TAG, SIZE_TAG
 from registry.catalog.evaluations import Evaluation
-from registry.catalog.metadata import Finite, Metadata, Word, label_of, metadata_of
+from registry.catalog.metadata import (
+    Finite,
+    Metadata,
+    Word,
+    broken_fields,
+    label_of,
+    metadata_of,
+)
+from registry.catalog.plain_json import PlainJson
 from registry.policy import Policy
 from registry.records import Check, ModelInfo, ModelVersion
 
@@ -28,6 +36,11 @@ class Answer(BaseModel):
     """A body that is sent to callers; can be made of the record whose fields it has."""
 
     model_config = ConfigDict(frozen=True, protected_namespaces=(), from_attributes=True)
+
+    @classmethod
+    def of(cls, record: object) -> Self:
+        """The body of a record that has its fields."""
+        return cls.model_validate(record)
 
 
 class ModelCreate(Request):
@@ -85,7 +98,7 @@ class EvaluationCreate(Request):
         default="", max_length=64, description="Digest of the texts; gates compare equal ones."
     )
     metrics: dict[str, Finite] = Field(min_length=1, max_length=100)
-    metadata: dict[str, Any] = Field(default_factory=dict, max_length=100)
+    metadata: PlainJson = Field(default_factory=dict, max_length=100)
 
 
 class Rollback(Request):
@@ -120,6 +133,7 @@ class EvaluationBody(Answer):
     dataset_digest: str
     metrics: dict[str, float]
     metadata: dict[str, Any]
+    broken: list[str] = Field(description="Stored fields that cannot be shown, with the reasons.")
     created_at: datetime
 
 
@@ -139,6 +153,7 @@ class VersionBody(Answer):
     artifact_bytes: int | None
     rolled_back: str | None = Field(description="Why it was taken back, if it was.")
     metadata: Metadata
+    broken: list[str] = Field(description="Stored fields that cannot be shown, with the reasons.")
     created_at: datetime
     updated_at: datetime
     evaluations: list[EvaluationBody]
@@ -155,16 +170,6 @@ class ModelBody(Answer):
     aliases: dict[str, int]
     policy: Policy
     versions: list[VersionBody]
-
-
-class ArtifactBody(Answer):
-    """Files that were stored."""
-
-    artifact_path: str
-    size: int
-    format: str
-    sha256: str = Field(description="Digest of the bundle, or of the single file.")
-    uploaded_at: datetime
 
 
 class GateBody(Answer):
@@ -188,6 +193,12 @@ class EventBody(Answer):
     gate: dict[str, Any]
     digest: str
     previous: str
+
+
+class DecisionBody(EventBody):
+    """The audit entry of an approval or rejection."""
+
+    note: str | None = Field(default=None, description="Why the approval may not count.")
 
 
 class AuditPage(Answer):
@@ -233,6 +244,7 @@ def evaluation_body(version: ModelVersion, found: Evaluation) -> EvaluationBody:
         dataset_digest=found.dataset_digest,
         metrics=dict(found.metrics),
         metadata=dict(found.metadata),
+        broken=list(found.broken),
         created_at=utc(found.created_s),
     )
 
@@ -255,6 +267,7 @@ def version_body(version: ModelVersion, evaluations: list[Evaluation], prefix: s
         artifact_bytes=int(size) if size.isdecimal() and version.digest else None,
         rolled_back=version.tags.get(ROLLED_BACK_TAG),
         metadata=metadata_of(version),
+        broken=broken_fields(version),
         created_at=utc(version.created_s),
         updated_at=utc(version.updated_s),
         evaluations=[evaluation_body(version, found) for found in evaluations],

@@ -7,12 +7,13 @@ from fastapi import APIRouter, Header, Response
 from registry.api.dependencies import ANONYMOUS, PREFIX, Actor, Backend, Name, Reference
 from registry.api.schemas import (
     Decision,
-    EventBody,
+    DecisionBody,
     GateBody,
     Promotion,
     StatusUpdate,
     VersionBody,
 )
+from registry.catalog.metadata import approval_note
 
 IfMatch = Annotated[
     str | None,
@@ -72,17 +73,18 @@ def stage_routes(backend: Backend) -> APIRouter:
         """The verdict that a promotion to production would get now; changes nothing."""
         found = backend.find(model_id, version)
         response.headers["Cache-Control"] = "no-store"
-        return GateBody.model_validate(lifecycle.gate(model_id, found.version))
+        return GateBody.of(lifecycle.gate(model_id, found.version))
 
     @api.post("/approval")
     def decide(
         model_id: Name, version: Reference, body: Decision, actor: Actor = ANONYMOUS
-    ) -> EventBody:
-        """Approves or rejects the version's present files."""
+    ) -> DecisionBody:
+        """Approves or rejects the version's present files; `note` says when it may not count."""
         found = backend.find(model_id, version)
         event = lifecycle.decide(
             model_id, found.version, approve=body.approve, actor=actor, reason=body.reason
         )
-        return EventBody.model_validate(event)
+        note = approval_note(found, actor) if body.approve else ""
+        return DecisionBody.of(event).model_copy(update={"note": note or None})
 
     return api

@@ -31,6 +31,8 @@ from registry.errors import InvalidBundle, InvalidValue, ModelNotFound
 from registry.records import Bundle, ModelVersion
 
 _MAX_TAG_CHARS = 100_000
+# MLflow keeps the number in an INTEGER column, 32 bits in PostgreSQL.
+_MAX_VERSION = 2**31 - 1
 _NAME = re.compile(r"[\w.\-]{1,255}")
 _ALIAS = re.compile(r"[\w\-]{1,255}")
 _log = logging.getLogger(__name__)
@@ -166,7 +168,7 @@ class RegistryStore:
             BackendUnavailable: The store cannot be reached or read.
         """
         wanted = str(alias_or_version)
-        if not _ALIAS.fullmatch(wanted):
+        if not _ALIAS.fullmatch(wanted) or (wanted.isdecimal() and int(wanted) > _MAX_VERSION):
             raise ModelNotFound(f"no model {name!r} with alias {wanted[:100]!r} in the registry")
         client = self.mlflow.client()
         if wanted.isdecimal():

@@ -28,6 +28,7 @@ EVALUATED_VERSION_TAG = "registry.version"
 DATASET_TAG = "registry.dataset"
 DATASET_DIGEST_TAG = "registry.dataset_digest"
 METADATA_TAG = "registry.catalog.metadata"
+DELETED_EVALUATIONS_TAG = "registry.deleted_evaluations"
 
 
 def weight_tag(slot: str) -> str:

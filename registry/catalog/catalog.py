@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from registry.backend.audit_ledger import Entry
+from registry.backend.audit_ledger import MAX_REASON_CHARS, Entry
 from registry.backend.store import RegistryStore, check_name
 from registry.backend.tags import (
     MODEL_TAG,
@@ -21,6 +21,7 @@ from registry.backend.tags import (
 from registry.catalog.metadata import Metadata, metadata_tags
 from registry.errors import AlreadyExists, Conflict, InvalidValue
 from registry.lifecycle.decision_summary import own_description
+from registry.lifecycle.state import STAGING
 from registry.lifecycle.transitions import Lifecycle
 from registry.policy import Policy, parse_policy
 from registry.records import ModelInfo, ModelVersion
@@ -78,7 +79,7 @@ class Catalog:
         new_name: str | None = None,
         policy: Policy | None = None,
     ) -> ModelInfo:
-        """Changes what is not None.
+        """Changes what is not None; of the policy, the fields that are set.
 
         Raises:
             ModelNotFound: There is no such model.
@@ -88,16 +89,21 @@ class Catalog:
         found = self.model(name)
         client = self._mlflow.client()
         change: dict[str, Any] = {}
+        changed: list[str] = []
         with self._mlflow.translated(f"model {name!r}"):
             if description is not None:
                 client.update_registered_model(name, description)
                 change["description"] = description[:200]
+                changed.append("description")
             if policy is not None:
+                policy = found.policy.merged(policy)
                 client.set_registered_model_tag(name, POLICY_TAG, policy.model_dump_json())
                 change["policy"] = policy.model_dump()
+                changed += found.policy.changed_fields(policy)
         if change:
             before = {"policy": found.policy.model_dump()} if policy is not None else {}
-            entry = Entry("update_model", actor, "", before=before, after=change)
+            what = f"changed: {', '.join(changed) or 'nothing'}"[:MAX_REASON_CHARS]
+            entry = Entry("update_model", actor, what, before=before, after=change)
             self._store.ledger.record(name, entry)
         if new_name is not None and new_name != name:
             self._rename(found, new_name, actor)
@@ -202,11 +208,17 @@ class Catalog:
         """Deletes a version without aliases; its number is never used again.
 
         Raises:
-            Conflict: An alias points at it.
+            Conflict: An alias points at it, or it is in staging.
         """
         state = self._lifecycle.state(version.name)
         held = {a: v for a, v in state.aliases.items() if v == version.version}
         _check_unused(f"{version.name} version {version.version}", held)
+        if state.stage(version.version) == STAGING:
+            raise Conflict(
+                f"version {version.version} is in staging: archive it first (promote it with "
+                f"to_status archived, or `sentigraph models promote {version.name} "
+                f"{version.version} --to archived`)"
+            )
         entry = Entry("delete_version", actor, "", version.version, digest=version.digest)
         self._store.ledger.record(version.name, entry)
         with self._mlflow.translated(f"version {version.version} of model {version.name!r}"):
@@ -259,7 +271,7 @@ class Catalog:
 def _check_unused(what: str, aliases: Mapping[str, int]) -> None:
     held = sorted(a for a in aliases if a != "previous")
     if held:
-        raise Conflict(f"{what} holds {', '.join(held)}: give them up first")
+        raise Conflict(f"{what} holds {', '.join(held)}: move or empty them first")
 
 
 def _info(model: Any) -> ModelInfo:

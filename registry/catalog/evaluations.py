@@ -18,12 +18,14 @@ from registry.backend.store import RegistryStore
 from registry.backend.tags import (
     DATASET_DIGEST_TAG,
     DATASET_TAG,
+    DELETED_EVALUATIONS_TAG,
     EVALUATED_VERSION_TAG,
     EVALUATION_OF_TAG,
     EVALUATION_TAG,
     METADATA_TAG,
 )
-from registry.errors import InvalidValue
+from registry.catalog.metadata import parse_stored
+from registry.errors import InvalidValue, ModelNotFound
 from registry.lifecycle.gate import Evidence
 from registry.records import Measurement, ModelVersion
 
@@ -43,6 +45,7 @@ class Evaluation:
         metrics: Figures by name.
         metadata: Further facts.
         created_s: Unix time, seconds.
+        broken: Stored fields that cannot be shown, with the reasons.
     """
 
     id: str
@@ -52,6 +55,7 @@ class Evaluation:
     metrics: Mapping[str, float]
     metadata: Mapping[str, Any]
     created_s: float
+    broken: tuple[str, ...] = ()
 
 
 class Evaluations:
@@ -73,13 +77,13 @@ class Evaluations:
             return ()
         with self._mlflow.translated(f"figures of version {version.version}"):
             model = self._mlflow.client().get_logged_model(model_id)
-        return tuple(_measurements(model.metrics or ()))
+        return tuple(_measurements(model))
 
     def measurements_by_model(self) -> dict[str, tuple[Measurement, ...]]:
         """All figures of all LoggedModels of this registry, by their id."""
         search, home = self._mlflow.client().search_logged_models, self._mlflow.experiment_id()
         found = self._mlflow.pages("figures", search, [home], max_results=100)
-        return {model.model_id: tuple(_measurements(model.metrics or ())) for model in found}
+        return {model.model_id: tuple(_measurements(model)) for model in found}
 
     def add(
         self,
@@ -135,6 +139,34 @@ class Evaluations:
         )
         return Evaluation(run_id, name, dataset, digest, metrics, metadata, now_ms / 1000)
 
+    def delete(self, version: ModelVersion, evaluation_id: str, *, actor: str) -> None:
+        """Deletes an evaluation; its figures are no longer evidence.
+
+        Raises:
+            ModelNotFound: The version has no such evaluation.
+        """
+        model_id = logged_model_id(version)
+        if model_id is None or evaluation_id not in [found.id for found in self.of(version)]:
+            raise ModelNotFound(
+                f"version {version.version} of model {version.name!r} has no evaluation "
+                f"{evaluation_id[:100]!r}"
+            )
+        entry = Entry(
+            "delete_evaluation",
+            actor,
+            "",
+            version.version,
+            before={"evaluation": evaluation_id},
+            digest=version.digest,
+        )
+        self._store.ledger.record(version.name, entry)
+        client = self._mlflow.client()
+        with self._mlflow.translated(f"evaluation {evaluation_id!r}"):
+            deleted = client.get_logged_model(model_id).tags.get(DELETED_EVALUATIONS_TAG, "")
+            tags = {DELETED_EVALUATIONS_TAG: f"{deleted} {evaluation_id}".strip()}
+            client.set_logged_model_tags(model_id, tags)
+            client.delete_run(evaluation_id)
+
     def by_logged_model(self) -> dict[str, list[Evaluation]]:
         """The newest 1,000 evaluations of the whole registry, by LoggedModel, newest first."""
         found: dict[str, list[Evaluation]] = {}
@@ -186,9 +218,11 @@ def latest(measurements: Iterable[Measurement], metric: str) -> Measurement | No
     return max(found, key=lambda m: m.measured_s, default=None)
 
 
-def _measurements(metrics: Iterable[Any]) -> Iterator[Measurement]:
-    for metric in metrics:
-        if math.isfinite(metric.value):
+def _measurements(model: Any) -> Iterator[Measurement]:
+    """A LoggedModel's figures; MLflow keeps those of deleted evaluations, so they are left out."""
+    deleted = model.tags.get(DELETED_EVALUATIONS_TAG, "").split()
+    for metric in model.metrics or ():
+        if math.isfinite(metric.value) and metric.run_id not in deleted:
             digest = metric.dataset_digest or ""
             yield Measurement(
                 metric.key,
@@ -201,10 +235,7 @@ def _measurements(metrics: Iterable[Any]) -> Iterator[Measurement]:
 
 def _evaluation(run: Any) -> Evaluation:
     tags = run.data.tags
-    try:
-        metadata = json.loads(tags.get(METADATA_TAG, "{}"))
-    except ValueError:
-        metadata = {}
+    metadata, problem = parse_stored(tags.get(METADATA_TAG, "{}"))
     return Evaluation(
         id=str(run.info.run_id),
         name=tags.get(EVALUATION_TAG, run.info.run_name),
@@ -213,4 +244,5 @@ def _evaluation(run: Any) -> Evaluation:
         metrics={k: v for k, v in run.data.metrics.items() if math.isfinite(v)},
         metadata=metadata if isinstance(metadata, dict) else {},
         created_s=run.info.start_time / 1000,
+        broken=(f"metadata: {problem}",) if problem else (),
     )

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from registry.backend.tags import REGISTERED_BY_TAG, VERSION_LABEL_TAG
+from registry.catalog.plain_json import PlainJson, json_problem
 from registry.lifecycle.decision_summary import own_description
 from registry.records import ModelVersion
 
@@ -26,7 +27,7 @@ class Metadata(BaseModel):
     framework: Annotated[Word, Field(max_length=100)] = ""
     algorithm: Annotated[Word, Field(max_length=100)] = ""
     dataset_name: Word = ""
-    hyperparameters: dict[str, Any] = Field(default_factory=dict, max_length=200)
+    hyperparameters: PlainJson = Field(default_factory=dict, max_length=200)
     performance_metrics: dict[str, Finite] = Field(default_factory=dict, max_length=100)
 
     @field_validator("tags")
@@ -51,12 +52,22 @@ def metadata_of(version: ModelVersion) -> Metadata:
     return Metadata.model_construct(
         author=tags.get("author") or tags.get(REGISTERED_BY_TAG, "unknown"),
         description=own_description(version.description),
-        tags=[str(tag) for tag in _json(tags, "tags", list)],
+        tags=[str(tag) for tag in _stored(tags, "tags", list)],
         framework=tags.get("framework", ""),
         algorithm=tags.get("algorithm", ""),
         dataset_name=tags.get("dataset_name", ""),
-        hyperparameters=_json(tags, "hyperparameters", dict),
-        performance_metrics=_json(tags, "performance_metrics", dict),
+        hyperparameters=_stored(tags, "hyperparameters", dict),
+        performance_metrics=_stored(tags, "performance_metrics", dict),
+    )
+
+
+def approval_note(version: ModelVersion, actor: str) -> str:
+    """A warning for an approval by the version's own author or registrar; empty for others."""
+    if actor not in (version.tags.get("author"), version.tags.get(REGISTERED_BY_TAG)):
+        return ""
+    return (
+        f"{actor} made this version: the approval does not count for a promotion by {actor}; "
+        f"someone else has to approve it too, or promote it"
     )
 
 
@@ -65,10 +76,22 @@ def label_of(version: ModelVersion) -> str:
     return version.tags.get(VERSION_LABEL_TAG) or str(version.version)
 
 
-def _json(tags: Mapping[str, str], key: str, kind: type[Any]) -> Any:
-    """A JSON tag's value; empty when a person wrote something else there."""
+def broken_fields(version: ModelVersion) -> list[str]:
+    """Stored fields that cannot be shown, each with the reason; ``metadata_of`` leaves them out."""
+    problems = ((key, parse_stored(version.tags.get(key, ""))[1]) for key in _JSON_FIELDS)
+    return [f"{key}: {problem}" for key, problem in problems if problem]
+
+
+def parse_stored(text: str) -> tuple[Any, str]:
+    """A JSON tag's value, and why it cannot be shown; a person may have written anything."""
     try:
-        value = json.loads(tags.get(key, ""))
-    except ValueError:
-        return kind()
+        value = json.loads(text or "null")
+    except (ValueError, RecursionError):
+        return None, "is no JSON"
+    problem = json_problem(value)
+    return (None, problem) if problem else (value, "")
+
+
+def _stored(tags: Mapping[str, str], key: str, kind: type[Any]) -> Any:
+    value, _ = parse_stored(tags.get(key, ""))
     return value if isinstance(value, kind) else kind()

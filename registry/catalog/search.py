@@ -13,6 +13,7 @@ from registry.errors import InvalidValue
 from registry.records import Measurement, ModelVersion
 
 _CONDITION = re.compile(r"([\w.\-/ ]{1,100}?)(>=|<=|==|>|<)(-?\d+(?:\.\d+)?(?:[eE]-?\d+)?)")
+_PARAMETER = re.compile(r"([\w.\-/ ]{1,100}?)(>=|<=|==|>|<)(.{1,200})")
 _COMPARE = {
     ">=": lambda a, b: a >= b,
     "<=": lambda a, b: a <= b,
@@ -46,6 +47,9 @@ class Query:
         alias: An alias that points at it.
         author: Its author, exactly.
         framework: Its framework, exactly.
+        algorithm: Its algorithm, exactly.
+        dataset_name: Its dataset by its author, exactly.
+        hyperparameters: Conditions such as ``epochs>=3`` or ``optimizer==adam``; all must hold.
         metrics: Conditions such as ``accuracy>=0.9`` on the newest figure; all must hold.
         dataset: Only figures on this dataset count.
         sort: ``name``, ``version``, ``created_at``, ``updated_at`` or ``metric:NAME``; ``-``
@@ -59,6 +63,9 @@ class Query:
     alias: str = ""
     author: str = ""
     framework: str = ""
+    algorithm: str = ""
+    dataset_name: str = ""
+    hyperparameters: Sequence[str] = ()
     metrics: Sequence[str] = field(default=())
     dataset: str = ""
     sort: str = "name"
@@ -73,7 +80,14 @@ def search(
         InvalidValue: A condition, the sort or the cursor cannot be read.
     """
     conditions = [_condition(text) for text in query.metrics]
-    found = [c for c in candidates if _matches(c, query) and _measures(c, query, conditions)]
+    parameters = [_parameter_condition(text) for text in query.hyperparameters]
+    found = [
+        candidate
+        for candidate in candidates
+        if _matches(candidate, query)
+        and _measures(candidate, query, conditions)
+        and all(_has_parameter(candidate, *parameter) for parameter in parameters)
+    ]
     ordered = sorted(found, key=_order(query))
     start = 0
     if cursor is not None:
@@ -106,6 +120,8 @@ def _matches(candidate: Candidate, query: Query) -> bool:
         and (not query.alias or query.alias in version.aliases)
         and query.author in ("", metadata.author)
         and query.framework in ("", metadata.framework)
+        and query.algorithm in ("", metadata.algorithm)
+        and query.dataset_name in ("", metadata.dataset_name)
     )
 
 
@@ -119,6 +135,20 @@ def _measures(
     return True
 
 
+def _has_parameter(candidate: Candidate, name: str, comparison: str, bound: str) -> bool:
+    """Whether a hyperparameter compares so: as numbers where both are, else only as equal text."""
+    value = candidate.metadata.hyperparameters.get(name)
+    if value is None:
+        return False
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        try:
+            return bool(_COMPARE[comparison](value, float(bound)))
+        except ValueError:
+            return False
+    text = value if isinstance(value, str) else json.dumps(value)
+    return comparison == "==" and text == bound
+
+
 def _figure(candidate: Candidate, metric: str, dataset: str) -> float | None:
     measured = [m for m in candidate.measurements if dataset in ("", m.dataset)]
     newest = latest(measured, metric)
@@ -130,6 +160,13 @@ def _condition(text: str) -> tuple[str, str, float]:
     if match is None:
         raise InvalidValue(f"condition {text[:100]!r} is not like accuracy>=0.9")
     return match[1].strip(), match[2], float(match[3])
+
+
+def _parameter_condition(text: str) -> tuple[str, str, str]:
+    match = _PARAMETER.fullmatch(text.strip())
+    if match is None:
+        raise InvalidValue(f"condition {text[:100]!r} is not like epochs>=3 or optimizer==adam")
+    return match[1].strip(), match[2], match[3].strip()
 
 
 def _order(query: Query) -> Any:

@@ -4,153 +4,18 @@ import asyncio
 import io
 import tempfile
 import zipfile
-from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import pytest
+from registry_api import META, MODELS, Api, bundle_zip, promote, ready, upload, version, zipped
 
 from configs.schema.app import AppConfig
-from configs.schema.registry import RegistryConfig
-from deployments.asgi.exchange import Exchange
-from deployments.asgi.proxy import ProxyClient, ProxyServer
-from deployments.errors import RequestError
 from deployments.rollout.change_feed import ChangeFeed
-from deployments.rollout.registry_routes import build_registry_app
-from registry.bundles.bundle import write_bundle
 from registry.lifecycle.alias_watcher import AliasAssignment
-from registry.model_registry import ModelRegistry
-from registry.records import EngineHints
 
 pytestmark = pytest.mark.slow
-MODELS = "/api/v1/models"
-ANA = {"X-Actor": "ana"}
-META = {"author": "ana", "tags": ["nlp", "prod"], "framework": "onnx"}
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> AppConfig:
-    folder = tmp_path_factory.mktemp("api")
-    return AppConfig(
-        registry=RegistryConfig(
-            tracking_uri=f"sqlite:///{folder / 'mlflow.db'}",
-            artifact_root=str(folder / "artifacts"),
-            bundle_cache_dir=str(folder / "bundles"),
-            max_artifact_bytes=3_000_000,
-        )
-    )
-
-
-@pytest.fixture(scope="module")
-def registry(config: AppConfig) -> ModelRegistry:
-    return ModelRegistry(config.registry.tracking_uri, config.registry.artifact_root)
-
-
-@pytest.fixture(scope="module")
-def news() -> ChangeFeed:
-    return ChangeFeed()
-
-
-class Api:
-    """Calls the routes through both halves of the relay."""
-
-    def __init__(self, config: AppConfig, registry: ModelRegistry, news: ChangeFeed) -> None:
-        end = ProxyServer(build_registry_app(config, registry, news))
-        relay = ProxyClient(end)
-
-        async def front(scope: Any, receive: Any, send: Any) -> None:
-            exchange = Exchange(scope, receive, send)
-            try:
-                await relay.forward(exchange, max_bytes=config.registry.max_artifact_bytes + 65_536)
-            except RequestError as error:
-                await exchange.fail(error)
-
-        self._front = front
-        self.parts_held = end._bodies
-
-    def run(self, body: Callable[[httpx.AsyncClient], Awaitable[Any]]) -> Any:
-        async def go() -> Any:
-            transport = httpx.ASGITransport(self._front)
-            async with httpx.AsyncClient(
-                transport=transport, base_url="http://test", headers=ANA, timeout=60
-            ) as client:
-                return await body(client)
-
-        return asyncio.run(go())
-
-    def __call__(self, method: str, path: str, **more: Any) -> httpx.Response:
-        answer: httpx.Response = self.run(
-            lambda client: client.request(method, f"{MODELS}{path}", **more)
-        )
-        return answer
-
-
-@pytest.fixture(scope="module")
-def api(config: AppConfig, registry: ModelRegistry, news: ChangeFeed) -> Iterator[Api]:
-    api = Api(config, registry, news)
-    yield api
-    assert not api.parts_held
-
-
-@pytest.fixture
-def model(api: Api) -> str:
-    name = f"m-{uuid4().hex[:8]}"
-    made = api("POST", "", json={"name": name, "description": "Tells moods apart."})
-    assert made.status_code == 201, made.text
-    return name
-
-
-def version(api: Api, model: str, label: str = "1.0.0", **metadata: Any) -> dict[str, Any]:
-    body = {"version": label, "metadata": {**META, **metadata}}
-    made = api("POST", f"/{model}/versions", json=body)
-    assert made.status_code == 201, made.text
-    return made.json()  # type: ignore[no-any-return]
-
-
-def bundle_zip(folder: Path, weights: bytes = b"weights", compress: bool = False) -> bytes:
-    (folder / "model.onnx").write_bytes(weights)
-    (folder / "tokenizer.json").write_text("{}")
-    made = write_bundle(
-        folder / "bundle",
-        name="tiny",
-        labels=("NEG", "POS"),
-        files={n: folder / n for n in ("model.onnx", "tokenizer.json")},
-        max_tokens=16,
-        engine=EngineHints("onnx", "fp32", ("input_ids",), 0),
-    )
-    return zipped({p.name: p.read_bytes() for p in made.directory.iterdir()}, compress=compress)
-
-
-def zipped(files: dict[str, bytes], *, compress: bool = False) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(
-        out, "w", zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
-    ) as pack:
-        for name, content in files.items():
-            pack.writestr(name, content)
-    return out.getvalue()
-
-
-def upload(api: Api, model: str, content: bytes, kind: str = "bundle", label: str = "1.0.0") -> Any:
-    return api(
-        "POST",
-        f"/{model}/versions/{label}/artifact",
-        files={"file": ("../../evil.zip", content)},
-        data={"format": kind},
-    )
-
-
-def promote(api: Api, model: str, label: str, to: str, **more: Any) -> httpx.Response:
-    body = {"to_status": to, "reason": "because"}
-    return api("POST", f"/{model}/versions/{label}/promote", json=body, **more)
-
-
-def ready(api: Api, model: str, label: str, folder: Path, weights: bytes) -> None:
-    version(api, model, label)
-    assert upload(api, model, bundle_zip(folder, weights), label=label).status_code == 200
-    assert promote(api, model, label, "staging").status_code == 200
 
 
 def test_a_model_is_made_listed_changed_and_deleted(api: Api, model: str) -> None:

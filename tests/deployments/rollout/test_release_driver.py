@@ -217,7 +217,7 @@ def test_counts_are_kept_while_mlflow_is_away(
 
         table = routes(registry)
         with monkeypatch.context() as patched:
-            patched.setattr(registry.releases, "keep", away)
+            patched.setattr(registry.releases, "save_progress", away)
             with pytest.raises(BackendUnavailable):
                 await driver.tick(table)
         await driver.tick(table)

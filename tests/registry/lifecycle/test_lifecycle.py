@@ -316,14 +316,14 @@ def test_a_writer_that_was_paused_does_not_undo_what_others_did_since(
     """Through a server no lock keeps writers apart: this one stops after its entry."""
     fill(3)
     promote(registry, name, 1)
-    settler = registry.lifecycle._changes._settler
+    reconciler = registry.lifecycle._changes.reconciler
     paused = promote(registry, name, 2)
     promote(registry, name, 3)
-    settler.apply(name, paused)
+    reconciler.apply(name, paused)
     client = registry.store.mlflow.client()
     # Nor when the others have moved aliases and have not yet noted it.
     client.set_registered_model_tag(name, "registry.applied", str(paused.seq))
-    settler.apply(name, paused)
+    reconciler.apply(name, paused)
     assert client.get_registered_model(name).aliases["champion"] == "3"
     assert registry.lifecycle.state(name).champion == 3
     assert shown(registry, name)[0] == {"champion": 3, "previous": 2}

@@ -9,7 +9,6 @@ Ingress ─▶ Cache
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 from ray.serve import Application
 
@@ -19,7 +18,7 @@ from deployments.asgi.schemas import PREFIX
 from deployments.cache.deployment import bind as bind_cache
 from deployments.fused import bind as bind_fused
 from deployments.ingress.deployment import bind as bind_ingress
-from deployments.ingress.mounts import Mount
+from deployments.ingress.mounts import D, Mount, Upstreams
 from deployments.jobs.routes import BATCH, batch_routes
 from deployments.model.deployment import bind as bind_model
 from deployments.rollout.deployment import bind as bind_registry
@@ -55,20 +54,13 @@ def build(args: Mapping[str, object]) -> Application:
         from deployments.jobs.deployment import bind as bind_jobs  # noqa: PLC0415
 
         jobs = bind_jobs(config, registry=registry, tokenizer=tokenizer)
-    mounted = mounts(config, registry, jobs)
+    upstreams = Upstreams(registry, tokenizer, cache, stream, mounts(config, registry, jobs))
     if config.topology == "fused":
-        return bind_fused(config, registry=registry, cache=cache, stream=stream, mounts=mounted)
-    return bind_ingress(
-        config,
-        registry=registry,
-        tokenizer=tokenizer,
-        cache=cache,
-        stream=stream,
-        mounts=mounted,
-    )
+        return bind_fused(config, upstreams)
+    return bind_ingress(config, upstreams)
 
 
-def mounts(config: AppConfig, registry: Any, jobs: Any) -> list[tuple[Mount, Any]]:
+def mounts(config: AppConfig, registry: D, jobs: D | None) -> list[tuple[Mount, D | None]]:
     """The routes that other deployments answer below the ingress, each with its deployment."""
     models = Mount(
         prefix=f"{PREFIX}/models",

@@ -8,7 +8,7 @@ from ray.serve.handle import DeploymentHandle
 from configs.schema.app import AppConfig
 from deployments.handles import bundle_cache, load_live
 from deployments.ingress.deployment import Ingress
-from deployments.ingress.mounts import Mount
+from deployments.ingress.mounts import Upstreams
 from deployments.model.deployment import gpu_share
 from deployments.model.replica import ModelReplica
 from deployments.payloads import ModelAnswer, Probe, RunTexts, TextBatch
@@ -23,14 +23,10 @@ class FusedIngress(Ingress):
     """An ingress replica that tokenizes and scores by itself."""
 
     async def open_stages(
-        self,
-        config: AppConfig,
-        share: EngineShare,
-        registry: DeploymentHandle,
-        tokenizer: DeploymentHandle | None,
+        self, config: AppConfig, share: EngineShare, upstreams: Upstreams[DeploymentHandle]
     ) -> RunTexts:
         """Loads the live models and tokenizers; there is no Tokenizer deployment."""
-        bundles = bundle_cache(config, registry)
+        bundles = bundle_cache(config, upstreams.registry)
         self._model = ModelReplica(
             bundles,
             config.model,
@@ -41,7 +37,7 @@ class FusedIngress(Ingress):
             replans=True,
         )
         self._tokenizer = TokenizerReplica(bundles, self._model.run)
-        await load_live(registry, self.load)
+        await load_live(upstreams.registry, self.load)
         return self._tokenizer.classify
 
     async def load(self, digest: str) -> None:
@@ -71,15 +67,8 @@ class FusedIngress(Ingress):
         return self._model.utilisation()
 
 
-def bind(
-    config: AppConfig,
-    *,
-    registry: Application,
-    cache: Application | None,
-    stream: Application | None,
-    mounts: Sequence[tuple[Mount, Application | None]],
-) -> Application:
-    """The deployment, with one replica per engine; the arguments are those of ``setup``."""
+def bind(config: AppConfig, upstreams: Upstreams[Application]) -> Application:
+    """The deployment, with one replica per engine."""
     sizes, scaling = config.replicas, config.autoscaling
     models, threads = engine_counts(config)
     ingress = deployment(
@@ -91,12 +80,4 @@ def bind(
         policy=by_engine(scaling),
     )
     hops = config.batching.max_hops_in_flight or _FUSED_HOPS
-    return ingress.bind(
-        config,
-        EngineShare(hops, 1, threads),
-        registry=registry,
-        tokenizer=None,
-        cache=cache,
-        stream=stream,
-        mounts=mounts,
-    )
+    return ingress.bind(config, EngineShare(hops, 1, threads), upstreams)

@@ -37,7 +37,7 @@ from deployments.inference.predictor import Predictor
 from deployments.ingress.access_log import AccessLog, beside_the_replica_log
 from deployments.ingress.health import Readiness
 from deployments.ingress.malloc import map_large_pieces, trim_for_ever, trimmer
-from deployments.ingress.mounts import Mount, MountedRoutes
+from deployments.ingress.mounts import MountedRoutes, Upstreams
 from deployments.ingress.routes import PREDICT, PREDICT_BATCH, build_app
 from deployments.ingress.spans import end_request
 from deployments.oip.grpc_service import GrpcDoor, GrpcMethods
@@ -63,28 +63,11 @@ class Ingress(AsyncReplica, GrpcMethods):
     _tracer: Tracer | None = None
 
     async def setup(
-        self,
-        config: AppConfig,
-        share: EngineShare,
-        *,
-        registry: DeploymentHandle,
-        tokenizer: DeploymentHandle | None,
-        cache: DeploymentHandle | None,
-        stream: DeploymentHandle | None = None,
-        mounts: Sequence[tuple[Mount, DeploymentHandle | None]] = (),
+        self, config: AppConfig, share: EngineShare, upstreams: Upstreams[DeploymentHandle]
     ) -> None:
-        """Makes the replica.
-
-        Args:
-            config: Settings.
-            share: Its part of the model stage.
-            registry: The Registry deployment.
-            tokenizer: The Tokenizer deployment; None in the fused topology.
-            cache: The Cache deployment, if there is one.
-            stream: The Stream deployment, if there is one.
-            mounts: Routes of other deployments, and None for a deployment that is off.
-        """
-        run_texts = await self.open_stages(config, share, registry, tokenizer)
+        """Makes the replica; ``share`` is its part of the model stage."""
+        cache, stream, registry = upstreams.cache, upstreams.stream, upstreams.registry
+        run_texts = await self.open_stages(config, share, upstreams)
         _log.setLevel(config.server.log_level)
         map_large_pieces()
         logged = config.server.access_log and _log.isEnabledFor(logging.INFO)
@@ -134,9 +117,9 @@ class Ingress(AsyncReplica, GrpcMethods):
                 None if handle is None else RemoteRoutes(handle, mount.name),
                 config.limits.max_body_bytes,
             )
-            for mount, handle in mounts
+            for mount, handle in upstreams.mounts
         ]
-        documented = [route for mount, _ in mounts for route in mount.routes(config)]
+        documented = [route for mount, _ in upstreams.mounts for route in mount.routes(config)]
         self._app = build_app(config.server, config.limits, config.topology, self, documented)
         self._serve: Route = self._route
         if config.access.required:
@@ -154,14 +137,10 @@ class Ingress(AsyncReplica, GrpcMethods):
         self._metrics.versions.serve(self._routes)
 
     async def open_stages(
-        self,
-        config: AppConfig,
-        share: EngineShare,
-        registry: DeploymentHandle,
-        tokenizer: DeploymentHandle | None,
+        self, config: AppConfig, share: EngineShare, upstreams: Upstreams[DeploymentHandle]
     ) -> RunTexts:
         """The tokenizer stage; here a deployment."""
-        return remote_tokenizer(tokenizer)
+        return remote_tokenizer(upstreams.tokenizer)
 
     def __serve_build_asgi_app__(self) -> object:
         """Serve calls this for the ASGI application, once the replica is made."""
@@ -303,23 +282,8 @@ class Ingress(AsyncReplica, GrpcMethods):
                 part.close()
 
 
-def bind(
-    config: AppConfig,
-    *,
-    registry: Application,
-    tokenizer: Application | None,
-    cache: Application | None,
-    stream: Application | None,
-    mounts: Sequence[tuple[Mount, Application | None]],
-) -> Application:
-    """The deployment of the split topology; the arguments are those of ``Ingress.setup``."""
+def bind(config: AppConfig, upstreams: Upstreams[Application]) -> Application:
+    """The deployment of the split topology."""
     size = config.replicas.ingress
-    return deployment(Ingress, size, name="Ingress", scaling=config.autoscaling).bind(
-        config,
-        engine_share(config, size),
-        registry=registry,
-        tokenizer=tokenizer,
-        cache=cache,
-        stream=stream,
-        mounts=mounts,
-    )
+    ingress = deployment(Ingress, size, name="Ingress", scaling=config.autoscaling)
+    return ingress.bind(config, engine_share(config, size), upstreams)

@@ -1,4 +1,4 @@
-"""Routes that another deployment answers: what the ingress knows about them.
+"""The other deployments as the ingress sees them: what it calls, and whose routes it forwards.
 
 ``app.py`` decides what is mounted; the ingress forwards by prefix and describes the routes in its
 OpenAPI document.
@@ -6,6 +6,7 @@ OpenAPI document.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from starlette.routing import BaseRoute
 
@@ -13,6 +14,8 @@ from configs.schema.app import AppConfig
 from deployments.asgi.exchange import Exchange
 from deployments.asgi.proxy import ProxyClient, Upstream
 from deployments.errors import FeatureOff
+
+D = TypeVar("D")
 
 # Space for the form around an upload.
 _FORM_BYTES = 64 << 10
@@ -37,6 +40,25 @@ class Mount:
     routes: Callable[[AppConfig], Sequence[BaseRoute]]
     off: str = ""
     own: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Upstreams(Generic[D]):
+    """What an ingress calls: applications in the graph's builder, handles in a replica.
+
+    Attributes:
+        registry: The Registry deployment.
+        tokenizer: The Tokenizer deployment; None in the fused topology.
+        cache: The Cache deployment, if there is one.
+        stream: The Stream deployment, if there is one.
+        mounts: Routes of other deployments; None for a deployment that is off.
+    """
+
+    registry: D
+    tokenizer: D | None
+    cache: D | None = None
+    stream: D | None = None
+    mounts: Sequence[tuple[Mount, D | None]] = ()
 
 
 class MountedRoutes:

@@ -16,6 +16,7 @@ from configs.schema.app import AppConfig
 from deployments.app import mounts
 from deployments.cache.memory import CacheReplica
 from deployments.ingress.deployment import Ingress
+from deployments.ingress.mounts import Upstreams
 from deployments.payloads import FeedbackResult, ModelAnswer, ScoreBatch, TextBatch
 from deployments.serve_options import EngineShare
 from deployments.versions import RoutingTable, ServedVersion
@@ -125,10 +126,12 @@ async def made_ingress(
         ingress,
         config,
         EngineShare(hops, 1.0),
-        tokenizer=LocalHandle(stages),
-        registry=LocalHandle(stages),
-        cache=LocalHandle(cache) if cache is not None else None,
-        mounts=mounts(config, LocalHandle(stages), None),
+        Upstreams(
+            registry=LocalHandle(stages),
+            tokenizer=LocalHandle(stages),
+            cache=LocalHandle(cache) if cache is not None else None,
+            mounts=mounts(config, LocalHandle(stages), None),
+        ),
     )
     yield ingress
     if config.access.required:

@@ -16,6 +16,7 @@ from configs.schema.app import AppConfig
 from deployments.app import mounts
 from deployments.inference.classifier import Classifier
 from deployments.ingress.deployment import Ingress
+from deployments.ingress.mounts import Upstreams
 from deployments.jobs.replica import JobsReplica
 from deployments.serve_options import EngineShare
 from deployments.telemetry.metrics import Metrics
@@ -50,10 +51,11 @@ async def jobs_front(
         ingress,
         config,
         EngineShare(1, 1.0),
-        tokenizer=LocalHandle(stages),
-        registry=LocalHandle(stages),
-        cache=None,
-        mounts=mounts(config, LocalHandle(stages), StreamHandle(replica)),
+        Upstreams(
+            registry=LocalHandle(stages),
+            tokenizer=LocalHandle(stages),
+            mounts=mounts(config, LocalHandle(stages), StreamHandle(replica)),
+        ),
     )
     if start:
         replica.start()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from configs.schema.app import AppConfig
 from configs.schema.fields import settings
 from deployments.app import build
 from deployments.cache.memory import CacheReplica
+from deployments.ingress.mounts import Upstreams
 
 PREDICT = "/api/v1/predict"
 BATCH = "/api/v1/predict/batch"
@@ -370,8 +372,11 @@ def graph(args: dict[str, Any]) -> dict[str, Deployment]:
     def walk(application: Any) -> None:
         deployment = application._bound_deployment
         found[deployment.name] = deployment
-        mounted = [handle for _, handle in deployment.init_kwargs.get("mounts", ())]
-        for child in (*deployment.init_args, *deployment.init_kwargs.values(), *mounted):
+        called = [*deployment.init_args, *deployment.init_kwargs.values()]
+        for upstreams in [given for given in called if isinstance(given, Upstreams)]:
+            called += [getattr(upstreams, field.name) for field in fields(upstreams)]
+            called += [mounted for _, mounted in upstreams.mounts]
+        for child in called:
             if hasattr(child, "_bound_deployment"):
                 walk(child)
 

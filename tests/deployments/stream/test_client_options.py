@@ -13,6 +13,7 @@ from configs.schema.conflicts import conflicts
 from configs.schema.stream import StreamConfig
 from deployments.app import build
 from deployments.autoscaling import BUSY, LAG, PARTITIONS, RATE
+from deployments.ingress.mounts import Upstreams
 from deployments.payloads import StreamStatus, check
 from deployments.serve_options import EngineShare
 from deployments.stream import client_options as options
@@ -26,7 +27,9 @@ def graph(args: dict[str, Any]) -> dict[str, Any]:
     def walk(application: Any) -> None:
         deployment = application._bound_deployment
         found[deployment.name] = deployment
-        for value in (*deployment.init_args, *deployment.init_kwargs.values()):
+        called = [*deployment.init_args, *deployment.init_kwargs.values()]
+        called += [given.stream for given in called if isinstance(given, Upstreams)]
+        for value in called:
             if hasattr(value, "_bound_deployment"):
                 walk(value)
 

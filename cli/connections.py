@@ -5,10 +5,10 @@ import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from configs.load import find_home
 from operations.errors import StackError
 from operations.http_client import LOCAL_HOSTS
 from operations.local_stack.ray_auth import read_token
-from operations.local_stack.serve_config import home_of
 from operations.ray_dashboard import RayDashboard
 
 # What `sentigraph serve` keeps beside the registry.
@@ -42,7 +42,7 @@ def dashboard_of(args: argparse.Namespace) -> RayDashboard | None:
     try:
         return RayDashboard(url, read_token(environ))
     except StackError:
-        own = home_of(environ) / _OWN_TOKEN
+        own = find_home(environ) / _OWN_TOKEN
         # A token of this machine is shown to this machine alone.
         if urlsplit(url).hostname in LOCAL_HOSTS and own.is_file():
             return RayDashboard(url, read_token({"RAY_AUTH_TOKEN_PATH": str(own)}))

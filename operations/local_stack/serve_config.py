@@ -7,7 +7,7 @@ from typing import Any, Self
 import yaml
 
 from configs.errors import ConfigError
-from configs.load import find_home, load_config
+from configs.load import load_config
 from configs.schema.app import AppConfig
 from operations.errors import StackError
 
@@ -77,15 +77,3 @@ class ServeConfig:
     def write(self, file: Path) -> None:
         """Writes what is deployed, for people and for ``serve deploy``."""
         file.write_text(yaml.safe_dump(self.content, sort_keys=False), encoding="utf-8")
-
-
-def home_of(environ: Mapping[str, str]) -> Path:
-    """The home folder.
-
-    Raises:
-        StackError: ``SENTIGRAPH_HOME`` names no folder.
-    """
-    try:
-        return find_home(environ)
-    except ConfigError as error:
-        raise StackError(error.message) from error

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Self
 
 from configs.cpu_cores import available_cores
+from configs.load import find_home
 from configs.schema.app import AppConfig
 from configs.sources.shipped_files import shipped_file
 from operations.errors import ServerAway, StackError
@@ -26,7 +27,7 @@ from operations.local_stack.processes import MARK, Child, belonging, end_all
 from operations.local_stack.ray_auth import auth_environment, read_token
 from operations.local_stack.ray_folder import RayFolder
 from operations.local_stack.ray_node import ray_command, serve_defaults, serve_environment
-from operations.local_stack.serve_config import ServeConfig, home_of
+from operations.local_stack.serve_config import ServeConfig
 from operations.local_stack.state_folder import StateFolder
 from operations.ray_dashboard import RayDashboard, last_line
 
@@ -92,7 +93,7 @@ class Stack:
         self._mlflow_port = settings.mlflow_port or free_port()
         self._grpc_port = settings.grpc_port or free_port()
         self._serve = ServeConfig.read(settings.config)
-        self._home = home_of(settings.environ)
+        self._home = find_home(settings.environ)
         self._config_environ, self.config = self._serve.app_config(
             settings.environ, self._home, settings.state_dir
         )

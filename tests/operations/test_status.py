@@ -12,7 +12,7 @@ import pytest
 from cli.__main__ import main
 from operations.ray_dashboard import Deployment, Node, Replica, RunningApplication
 from operations.status.collector import Json, mishaps_of, work_of
-from operations.status.metrics_page import MetricsPage, samples_of
+from operations.status.metrics_page import MetricsPage, read_page, samples_of
 from operations.status.screen import lines, problems
 
 NOW_S = 2_000_000_000.0
@@ -245,6 +245,17 @@ HEALTHY = {
     "status": "healthy",
     "dependencies": [{"component_name": "model", "details": {"status": "healthy", "error": None}}],
 }
+
+
+def test_a_node_gives_its_page_or_none() -> None:
+    with answering({"/metrics": (200, "ray_sentiment_queued_texts 4.0\n")}) as url:
+        host, _, port = url.removeprefix("http://").rpartition(":")
+        page = read_page(host, int(port))
+    assert page is not None
+    assert MetricsPage(samples_of(page)).total("sentiment_queued_texts") == 4
+    with answering({}) as url:
+        assert read_page(host, int(url.rpartition(":")[2])) is None
+    assert read_page(host, 9) is None
 
 
 def test_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None:

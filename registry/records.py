@@ -71,7 +71,7 @@ class Bundle:
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """One registered version and where its bundle lies.
+    """One registered version and where its bundle is.
 
     Attributes:
         name: Registered model name.
@@ -128,8 +128,8 @@ class Measurement:
     Attributes:
         metric: Its name.
         value: Finite.
-        dataset: Name of the dataset; empty when it was not told.
-        dataset_digest: First 32 hex digits of the dataset's digest; empty when not told.
+        dataset: Name of the dataset; empty when unknown.
+        dataset_digest: First 32 hex digits of the dataset's digest; empty when unknown.
         measured_s: Unix time, seconds.
     """
 
@@ -173,7 +173,7 @@ class Release:
         actor: Who ordered it; the promotion is made in this name.
         steps: Shares of traffic: the first as shadow (0: no such step), the rest as challenger.
         step: Position of the present one.
-        held: Why it waits for a person; empty while it goes on by itself.
+        held: Why it waits for a person; empty while it advances by itself.
         since_s: Unix time when the step began, or went on.
     """
 

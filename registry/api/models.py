@@ -46,50 +46,16 @@ def model_routes(backend: Backend) -> APIRouter:
             body
             for body in backend.models()
             if (text in body.name.casefold() or text in body.description.casefold())
-            and _any_version_tagged(body, _words(tags), every=tags_mode == "all")
+            and _any_version_tagged(body, tags, tags_mode)
         ]
         response.headers["X-Total-Count"] = str(len(found))
         return found[skip : skip + limit]
 
     @api.get("/search")
-    def search_versions(
-        *,
-        text: Annotated[str, Query(max_length=255)] = "",
-        tags: TagList = "",
-        tags_mode: Literal["any", "all"] = "any",
-        stage: Literal["", "draft", "staging", "production", "archived"] = "",
-        alias: Annotated[str, Query(max_length=255)] = "",
-        author: Annotated[str, Query(max_length=255)] = "",
-        framework: Annotated[str, Query(max_length=100)] = "",
-        algorithm: Annotated[str, Query(max_length=100)] = "",
-        dataset_name: Annotated[str, Query(max_length=255)] = "",
-        hyperparameter: Annotated[list[str] | None, Query(max_length=10)] = None,
-        metric: Annotated[list[str] | None, Query(max_length=10)] = None,
-        dataset: Annotated[str, Query(max_length=255)] = "",
-        sort: Annotated[str, Query(max_length=120)] = "name",
-        limit: Annotated[int, Query(ge=1, le=1_000)] = 100,
-        cursor: Annotated[str | None, Query(max_length=600)] = None,
-    ) -> SearchPage:
-        """Versions of all models. `metric` is like `accuracy>=0.9`, on `dataset` if that is given;
-        `hyperparameter` is like `epochs>=3` or `optimizer==adam`; both may be repeated.
-        """
-        query = search.Query(
-            text=text,
-            tags=_words(tags),
-            every_tag=tags_mode == "all",
-            stage=stage,
-            alias=alias,
-            author=author,
-            framework=framework,
-            algorithm=algorithm,
-            dataset_name=dataset_name,
-            hyperparameters=hyperparameter or (),
-            metrics=metric or (),
-            dataset=dataset,
-            sort=sort,
-        )
-        candidates = _candidates(backend, with_figures=bool(metric) or "metric:" in sort)
-        page, total, following = search.search(candidates, query, limit=limit, cursor=cursor)
+    def search_versions(query: Annotated[search.Query, Query()]) -> SearchPage:
+        """Versions of all models; `metric` and `hyperparameter` may be repeated."""
+        with_figures = bool(query.metric) or "metric:" in query.sort
+        page, total, following = search.search(_candidates(backend, with_figures), query)
         items = [backend.version(candidate.version) for candidate in page]
         return SearchPage(items=items, total=total, next_cursor=following)
 
@@ -129,16 +95,13 @@ def model_routes(backend: Backend) -> APIRouter:
     return api
 
 
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",") if word.strip()]
+def _any_version_tagged(body: ModelBody, tags: str, mode: str) -> bool:
+    if not tags.strip(" ,"):
+        return True
+    return any(search.has_tags(version.metadata.tags, tags, mode) for version in body.versions)
 
 
-def _any_version_tagged(body: ModelBody, wanted: list[str], *, every: bool) -> bool:
-    tagged = (search.has_tags(v.metadata.tags, wanted, every=every) for v in body.versions)
-    return not wanted or any(tagged)
-
-
-def _candidates(backend: Backend, *, with_figures: bool) -> list[search.Candidate]:
+def _candidates(backend: Backend, with_figures: bool) -> list[search.Candidate]:
     registry = backend.registry
     infos = {info.name: info for info in registry.catalog.models()}
     figures = registry.evaluations.measurements_by_model() if with_figures else {}

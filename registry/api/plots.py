@@ -10,7 +10,7 @@ MAX_POINTS = 200
 
 def plot_trend(name: str, metric: str, points: Sequence[tuple[ModelVersion, Measurement]]) -> bytes:
     """A PNG of one line per dataset: version number across, figure up; the champion is marked."""
-    # The object interface: pyplot keeps figures for ever and is not safe between threads.
+    # The object interface: pyplot keeps every figure and is not safe between threads.
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
     from matplotlib.ticker import MaxNLocator  # noqa: PLC0415

@@ -85,7 +85,7 @@ class Promotion(Request):
     to_status: Stage
     reason: Reason = ""
     retire: bool = Field(
-        default=False, description="Archive the champion although nothing takes its place."
+        default=False, description="Archive the champion although no version replaces it."
     )
 
 

@@ -1,8 +1,8 @@
-"""One process's connection to MLflow: opened once, its errors told in our words.
+"""One process's connection to MLflow: opened once, its errors converted to ours.
 
 The only place of the registry that imports MLflow. It does so on first use, because
-that takes seconds and 160 MB. ``bootstrap.py`` prepares a sqlite file before;
-``store.py`` says what is asked over the connection.
+that takes seconds and 160 MB. ``sqlite_setup.py`` prepares a sqlite file before;
+``store.py`` makes the calls.
 """
 
 import logging
@@ -37,7 +37,7 @@ _ENVIRONMENT = {
 
 
 def log_in(username: str, password: str) -> None:
-    """What every request to an MLflow server carries from now on; MLflow looks each time."""
+    """Sets the login of every later request to an MLflow server; MLflow reads it each time."""
     if username:
         os.environ["MLFLOW_TRACKING_USERNAME"] = username
         os.environ["MLFLOW_TRACKING_PASSWORD"] = password
@@ -156,10 +156,10 @@ class Connection:
                 raise
 
     def write_once(self, run_id: str, key: str, value: str) -> str:
-        """Writes a parameter that nobody has written, and returns the value that now stands.
+        """Writes a parameter once, and returns the value that is stored.
 
         MLflow's only compare-and-set: a parameter cannot be changed. Of several writers at
-        once one gets its own value back, the others get his.
+        once one gets its own value back, the others get that value.
 
         Raises:
             BackendUnavailable: The store cannot be written, or the run was deleted.
@@ -186,7 +186,7 @@ class Connection:
         self.client().log_inputs(run_id, [DatasetInput(dataset)], [LoggedModelInput(model_id)])
 
     def make_experiment(self, name: str, tags: dict[str, str] | None = None) -> Any:
-        """The experiment of that name, made with ``tags`` if nobody has made it yet."""
+        """The experiment of that name, made with ``tags`` if it is missing."""
         return self._make_experiment(self.client(), name, tags or {})
 
     def _make_experiment(self, client: Any, name: str, tags: dict[str, str]) -> Any:

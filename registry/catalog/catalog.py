@@ -132,7 +132,7 @@ class Catalog:
             name: A model that exists.
             label: The author's name for it, unique in the model. Digits alone are allowed
                 only when they are the number that the registry gives it.
-            metadata: What its author says of it.
+            metadata: The author's metadata.
             actor: Who makes it.
 
         Raises:
@@ -190,7 +190,7 @@ class Catalog:
     def update_metadata(
         self, version: ModelVersion, metadata: Metadata, *, actor: str
     ) -> ModelVersion:
-        """Replaces what an author says of a version; its files and figures stay."""
+        """Replaces a version's metadata; its files and figures stay."""
         client, name, number = self._mlflow.client(), version.name, str(version.version)
         wanted = metadata_tags(metadata)
         own = own_description(version.description)

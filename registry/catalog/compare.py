@@ -70,7 +70,7 @@ def compare_files(
 def with_declared(
     version: ModelVersion, measured: Sequence[Measurement]
 ) -> tuple[Measurement, ...]:
-    """A version's figures, and what its author declared of metrics that nobody has measured."""
+    """A version's figures, and the metrics that its author declared and that were not measured."""
     metadata = metadata_of(version)
     known = {m.metric for m in measured}
     declared = (

@@ -4,8 +4,10 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from registry.catalog.evaluations import latest
 from registry.catalog.metadata import Metadata, label_of
@@ -34,53 +36,58 @@ class Candidate:
     measurements: Sequence[Measurement]
 
 
-@dataclass(frozen=True, slots=True)
-class Query:
-    """The conditions of a search; empty values match everything.
+def _text(max_length: int, description: str) -> Any:
+    return Field(default="", max_length=max_length, description=description)
 
-    Attributes:
-        text: Part of the model's name, of its or the version's description, or of the label;
-            in any case. No character is a wildcard.
-        tags: Tags of the version.
-        every_tag: All of them, not any.
-        stage: Its stage.
-        alias: An alias that points at it.
-        author: Its author, exactly.
-        framework: Its framework, exactly.
-        algorithm: Its algorithm, exactly.
-        dataset_name: Its dataset by its author, exactly.
-        hyperparameters: Conditions such as ``epochs>=3`` or ``optimizer==adam``; all must hold.
-        metrics: Conditions such as ``accuracy>=0.9`` on the newest figure; all must hold.
-        dataset: Only figures on this dataset count.
-        sort: ``name``, ``version``, ``created_at``, ``updated_at`` or ``metric:NAME``; ``-``
-            before it reverses the order. Versions without the figure come last.
-    """
 
-    text: str = ""
-    tags: Sequence[str] = ()
-    every_tag: bool = False
-    stage: str = ""
-    alias: str = ""
-    author: str = ""
-    framework: str = ""
-    algorithm: str = ""
-    dataset_name: str = ""
-    hyperparameters: Sequence[str] = ()
-    metrics: Sequence[str] = field(default=())
-    dataset: str = ""
-    sort: str = "name"
+class Query(BaseModel):
+    """The conditions of a search; empty values match everything."""
+
+    model_config = ConfigDict(frozen=True)
+    text: str = _text(
+        255,
+        "Part of the model's name, of its or the version's description, or of the label; in any "
+        "case. No character is a wildcard.",
+    )
+    tags: str = _text(300, "Comma list of tags, in any order and case-exact.")
+    tags_mode: Literal["any", "all"] = "any"
+    stage: Literal["", "draft", "staging", "production", "archived"] = ""
+    alias: str = _text(255, "An alias that points at it.")
+    author: str = _text(255, "Its author, exactly.")
+    framework: str = _text(100, "Its framework, exactly.")
+    algorithm: str = _text(100, "Its algorithm, exactly.")
+    dataset_name: str = _text(255, "Its dataset as its author gave it, exactly.")
+    hyperparameter: list[str] = Field(
+        default_factory=list,
+        max_length=10,
+        description="Conditions such as `epochs>=3` or `optimizer==adam`; all must hold.",
+    )
+    metric: list[str] = Field(
+        default_factory=list,
+        max_length=10,
+        description="Conditions such as `accuracy>=0.9` on the newest figure; all must hold.",
+    )
+    dataset: str = _text(255, "Only figures on this dataset count.")
+    sort: str = Field(
+        default="name",
+        max_length=120,
+        description="`name`, `version`, `created_at`, `updated_at` or `metric:NAME`; `-` before "
+        "it reverses the order. Versions without the figure come last.",
+    )
+    limit: int = Field(default=100, ge=1, le=1_000)
+    cursor: str | None = Field(default=None, max_length=600)
 
 
 def search(
-    candidates: Iterable[Candidate], query: Query, *, limit: int, cursor: str | None
+    candidates: Iterable[Candidate], query: Query
 ) -> tuple[list[Candidate], int, str | None]:
     """One page, how many match in all, and the cursor of the next page (None at the end).
 
     Raises:
         InvalidValue: A condition, the sort or the cursor cannot be read.
     """
-    conditions = [_condition(text) for text in query.metrics]
-    parameters = [_parameter_condition(text) for text in query.hyperparameters]
+    conditions = [_condition(text) for text in query.metric]
+    parameters = [_parameter_condition(text) for text in query.hyperparameter]
     found = [
         candidate
         for candidate in candidates
@@ -90,22 +97,23 @@ def search(
     ]
     ordered = sorted(found, key=_order(query))
     start = 0
-    if cursor is not None:
-        name, number = _read_cursor(cursor, query.sort)
+    if query.cursor is not None:
+        name, number = _read_cursor(query.cursor, query.sort)
         keys = [(c.version.name, c.version.version) for c in ordered]
         if (name, number) not in keys:
             raise InvalidValue(
                 "the version that the cursor names is gone: start again without a cursor"
             )
         start = keys.index((name, number)) + 1
-    page = ordered[start : start + limit]
-    more = start + limit < len(ordered)
+    page = ordered[start : start + query.limit]
+    more = start + query.limit < len(ordered)
     return page, len(ordered), _cursor(page[-1].version, query.sort) if more and page else None
 
 
-def has_tags(tags: Iterable[str], wanted: Sequence[str], *, every: bool) -> bool:
-    """Whether all or any of ``wanted`` are among ``tags``; true when nothing is wanted."""
-    return not wanted or (set(wanted) <= set(tags) if every else bool(set(wanted) & set(tags)))
+def has_tags(tags: Iterable[str], listed: str, mode: str) -> bool:
+    """Whether ``all`` or ``any`` of a comma list are among ``tags``; true for an empty list."""
+    wanted = {word.strip() for word in listed.split(",") if word.strip()}
+    return not wanted or (wanted <= set(tags) if mode == "all" else bool(wanted & set(tags)))
 
 
 def _matches(candidate: Candidate, query: Query) -> bool:
@@ -115,7 +123,7 @@ def _matches(candidate: Candidate, query: Query) -> bool:
     text = query.text.casefold()
     return (
         (not text or any(text in field.casefold() for field in fields))
-        and has_tags(metadata.tags, query.tags, every=query.every_tag)
+        and has_tags(metadata.tags, query.tags, query.tags_mode)
         and query.stage in ("", stage)
         and (not query.alias or query.alias in version.aliases)
         and query.author in ("", metadata.author)

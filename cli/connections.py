@@ -8,11 +8,9 @@ from urllib.parse import urlsplit
 from configs.load import find_home
 from operations.errors import StackError
 from operations.http_client import LOCAL_HOSTS
-from operations.local_stack.ray_auth import read_token
+from operations.local_stack.ray_auth import chooses_token, read_token
+from operations.local_stack.state_folder import StateFolder
 from operations.ray_dashboard import RayDashboard
-
-# What `sentigraph serve` keeps beside the registry.
-_OWN_TOKEN = Path(".sentigraph") / "ray-token"
 
 
 def add_dashboard_arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +21,7 @@ def add_dashboard_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--ray-token-file",
         type=Path,
-        help="Ray's token (else where Ray itself looks, else that of `sentigraph serve`)",
+        help="Ray's token (else the environment's, a running serve's, or ~/.ray/auth_token)",
     )
 
 
@@ -39,11 +37,11 @@ def dashboard_of(args: argparse.Namespace) -> RayDashboard | None:
     if args.ray_token_file is not None:
         return RayDashboard(url, read_token({"RAY_AUTH_TOKEN_PATH": str(args.ray_token_file)}))
     environ = dict(os.environ)
+    own = StateFolder(find_home(environ) / ".sentigraph").running_token()
+    # `sentigraph serve` chooses in the same order. A token of this machine is shown to it alone.
+    if own and not chooses_token(environ) and urlsplit(url).hostname in LOCAL_HOSTS:
+        environ["RAY_AUTH_TOKEN_PATH"] = str(own)
     try:
         return RayDashboard(url, read_token(environ))
     except StackError:
-        own = find_home(environ) / _OWN_TOKEN
-        # A token of this machine is shown to this machine alone.
-        if urlsplit(url).hostname in LOCAL_HOSTS and own.is_file():
-            return RayDashboard(url, read_token({"RAY_AUTH_TOKEN_PATH": str(own)}))
         return RayDashboard(url, "")

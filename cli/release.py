@@ -49,17 +49,17 @@ def main(args: argparse.Namespace) -> int:
     releases = registry.releases
     if args.hold or args.abort:
         end = releases.hold if args.hold else releases.abort
-        return _told(args, end(args.name, actor=args.actor, reason=args.reason))
+        return _print_event(args, end(args.name, actor=args.actor, reason=args.reason))
     if args.resume:
-        return _told(args, releases.resume(args.name, actor=args.actor, reason=args.reason))
+        return _print_event(args, releases.resume(args.name, actor=args.actor, reason=args.reason))
     if args.version is None:
-        return _shown(registry, args)
+        return _print_release(registry, args)
     version = registry.catalog.version(args.name, args.version).version
     event = releases.start(args.name, version, actor=args.actor, reason=args.reason)
-    return _told(args, event) if args.detach else _followed(registry, args, event)
+    return _print_event(args, event) if args.detach else _follow(registry, args, event)
 
 
-def _followed(registry: ModelRegistry, args: argparse.Namespace, start: Event) -> int:
+def _follow(registry: ModelRegistry, args: argparse.Namespace, start: Event) -> int:
     """Waits for the end, with a bar of steps; 0 when the version is in production."""
     steps = len(start.after["release"]["steps"])
     with tqdm(total=steps, unit="step", desc=f"version {start.version}") as bar:
@@ -75,11 +75,11 @@ def _followed(registry: ModelRegistry, args: argparse.Namespace, start: Event) -
         events = registry.ledger.events(args.name)
         last = next(e for e in reversed(events) if e.version == start.version and e.after)
         bar.update(steps - bar.n if last.action == "promote" else 0)
-    _told(args, last)
+    _print_event(args, last)
     return int(last.action != "promote")
 
 
-def _shown(registry: ModelRegistry, args: argparse.Namespace) -> int:
+def _print_release(registry: ModelRegistry, args: argparse.Namespace) -> int:
     release, problem, policy = registry.releases.status(args.name)
     if release is None:
         raise IllegalTransition(f"no release of model {args.name!r} is under way; see its audit")
@@ -93,7 +93,7 @@ def _shown(registry: ModelRegistry, args: argparse.Namespace) -> int:
     return show(args, found, rows)
 
 
-def _told(args: argparse.Namespace, event: Event) -> int:
+def _print_event(args: argparse.Namespace, event: Event) -> int:
     rows = [["entry", "what", "version", "why"]]
     rows.append([str(event.seq), event.action, str(event.version or ""), event.reason])
     return show(args, asdict(event), rows)

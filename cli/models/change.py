@@ -31,7 +31,7 @@ def promote_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
     event = registry.lifecycle.transition(
         args.name, version, args.to, actor=args.actor, reason=args.reason, retire=args.retire
     )
-    return _told(args, event)
+    return _print_event(args, event)
 
 
 def shadow_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
@@ -52,14 +52,14 @@ def approve_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
     )
     if note := approval_note(version, args.actor):
         print(note, file=sys.stderr)
-    return _told(args, event)
+    return _print_event(args, event)
 
 
 def rollback_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
     """Makes an earlier champion champion again."""
     to = args.to_version and registry.catalog.version(args.name, args.to_version).version
     event = registry.lifecycle.rollback(args.name, actor=args.actor, reason=args.reason, to=to)
-    return _told(args, event)
+    return _print_event(args, event)
 
 
 def _slot(registry: ModelRegistry, args: argparse.Namespace, slot: str) -> int:
@@ -67,10 +67,10 @@ def _slot(registry: ModelRegistry, args: argparse.Namespace, slot: str) -> int:
     event = registry.lifecycle.set_slot(
         args.name, slot, version, actor=args.actor, reason=args.reason, weight=args.weight
     )
-    return _told(args, event)
+    return _print_event(args, event)
 
 
-def _told(args: argparse.Namespace, event: Event) -> int:
+def _print_event(args: argparse.Namespace, event: Event) -> int:
     aliases = event.after.get("aliases", {})
     rows = [
         ["entry", "what", "version", "aliases now"],

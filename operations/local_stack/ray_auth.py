@@ -16,9 +16,14 @@ _DEFAULT_FILE = Path(".ray") / "auth_token"
 
 def auth_environment(environ: Mapping[str, str], state: StateFolder) -> dict[str, str]:
     """Variables to add to ``environ``; none if it already configures authentication."""
-    if any(environ.get(name) for name in _CHOICES):
+    if chooses_token(environ):
         return {}
     return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(state.token_file())}
+
+
+def chooses_token(environ: Mapping[str, str]) -> bool:
+    """Whether the environment says how to authenticate."""
+    return any(environ.get(name) for name in _CHOICES)
 
 
 def read_token(environ: Mapping[str, str]) -> str:

@@ -77,6 +77,11 @@ class StateFolder:
                 stream.write(secrets.token_hex(32))
         return file
 
+    def running_token(self) -> Path | None:
+        """The token's file of the stack that runs here; None where none does."""
+        file = self.path / "ray-token"
+        return file if self._note.is_file() and file.is_file() else None
+
     def _occupied(self) -> str:
         running = self._read()
         who = f" (pid {running.pid}, {running.url})" if running else ""

@@ -13,6 +13,7 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.scoring.json_lines import extend
 from pipelines.scoring.partitions import Kind
 from pipelines.scoring.rows import RAW
 from pipelines.scoring.storage import Location
@@ -47,6 +48,11 @@ class Columns:
             "error_code": pa.string(),
             "error_message": pa.string(),
         }
+
+    def schema(self, carried: pa.Schema) -> pa.Schema:
+        """Of a scored row: what it had, then what is added."""
+        added = [pa.field(self.prefix + name, kind) for name, kind in self.types.items()]
+        return pa.schema([*carried, *added], carried.metadata)
 
     @property
     def names(self) -> list[str]:
@@ -85,8 +91,7 @@ def encode(
         yield lines.getvalue().encode("utf-8")
     else:
         raw = carried.column_names == [RAW]
-        rows = (_json_row(row, raw) for row in table.to_pylist())
-        yield b"".join(orjson.dumps(row, default=str) + b"\n" for row in rows)
+        yield b"".join(_json_row(row, raw) + b"\n" for row in table.to_pylist())
 
 
 def csv_header(names: Sequence[str]) -> bytes:
@@ -100,14 +105,14 @@ def merge(
     parts: Iterable[Location],
     target: Location,
     kind: Kind,
-    header: bytes,
+    schema: pa.Schema,
     facts: Mapping[str, object],
 ) -> None:
-    """Puts parts together in their order; ``target`` appears when it is complete."""
+    """Puts parts, or none, together in their order; ``target`` appears when it is complete."""
     if kind == "parquet":
-        _merge_parquet(parts, target, facts)
+        _merge_parquet(parts, target, schema.with_metadata(_metadata(schema, facts)))
     else:
-        target.write(_pieces(parts, header))
+        target.write(_pieces(parts, csv_header(schema.names) if kind == "csv" else b""))
 
 
 def _pieces(parts: Iterable[Location], header: bytes) -> Iterator[bytes]:
@@ -118,27 +123,21 @@ def _pieces(parts: Iterable[Location], header: bytes) -> Iterator[bytes]:
                 yield bytes(piece)
 
 
-def _merge_parquet(
-    parts: Iterable[Location], target: Location, facts: Mapping[str, object]
-) -> None:
-    writer: pq.ParquetWriter | None = None
+def _merge_parquet(parts: Iterable[Location], target: Location, schema: pa.Schema) -> None:
     waiting: list[pa.Table] = []
     written = f"{target.path}.tmp" if target.local else target.path
-    with target.fs.open_output_stream(written) as sink:
+    with (
+        target.fs.open_output_stream(written) as sink,
+        pq.ParquetWriter(sink, schema) as writer,
+    ):
         for part in parts:
             with part.fs.open_input_file(part.path) as stream:
-                table = pq.read_table(stream)
-            if writer is None:
-                metadata = _metadata(table.schema, facts)
-                writer = pq.ParquetWriter(sink, table.schema.with_metadata(metadata))
-            waiting.append(table.replace_schema_metadata(writer.schema.metadata))
+                waiting.append(pq.read_table(stream).replace_schema_metadata(schema.metadata))
             if sum(map(len, waiting)) >= _GROUP_ROWS:
                 writer.write_table(pa.concat_tables(waiting))
                 waiting = []
-        if writer is not None:
-            if waiting:
-                writer.write_table(pa.concat_tables(waiting))
-            writer.close()
+        if waiting:
+            writer.write_table(pa.concat_tables(waiting))
     target.settle(written)
 
 
@@ -146,17 +145,12 @@ def _metadata(schema: pa.Schema, facts: Mapping[str, object]) -> dict[bytes, byt
     return {**(schema.metadata or {}), METADATA.encode(): json.dumps(facts).encode()}
 
 
-def _json_row(row: dict[str, Any], raw: bool) -> dict[str, Any]:
-    if not raw:
-        return row
-    try:
-        line = orjson.loads(row[RAW])
-    except orjson.JSONDecodeError:
-        return row
-    if not isinstance(line, dict):
-        return row
-    del row[RAW]
-    return {**line, **row}
+def _json_row(row: dict[str, Any], raw: bool) -> bytes:
+    if raw:
+        added = {name: value for name, value in row.items() if name != RAW}
+        if (line := extend(row[RAW], added)) is not None:
+            return line
+    return orjson.dumps(row, default=str)
 
 
 def _cell(value: object) -> object:

@@ -26,6 +26,8 @@ SUFFIXES: dict[str, Kind] = {
     ".ndjson": "jsonl",
     ".parquet": "parquet",
 }
+COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+BOM = b"\xef\xbb\xbf"
 _BLOCK_BYTES = 4 << 20
 _NEWLINE, _QUOTE = 10, 34
 # A row's bytes are held in memory whole; a header too.
@@ -55,7 +57,16 @@ class Partition:
 
 def kind_of(path: str) -> Kind | None:
     """What a file is by its suffix; None when it is none of those that can be read."""
-    return next((k for suffix, k in SUFFIXES.items() if path.lower().endswith(suffix)), None)
+    name = path.lower()
+    if compression_of(path):
+        name = name.rpartition(".")[0]
+    kind = next((k for suffix, k in SUFFIXES.items() if name.endswith(suffix)), None)
+    return None if kind == "parquet" and compression_of(path) else kind
+
+
+def compression_of(path: str) -> str | None:
+    """How a file is compressed by its suffix; None when it is not."""
+    return next((c for suffix, c in COMPRESSIONS.items() if path.lower().endswith(suffix)), None)
 
 
 def header_of(place: Location, file: FileInfo, kind: Kind) -> list[str]:
@@ -69,9 +80,9 @@ def header_of(place: Location, file: FileInfo, kind: Kind) -> list[str]:
             with place.fs.open_input_file(file.path) as stream:
                 return list(pq.ParquetFile(stream).schema_arrow.names)
         if kind == "csv":
-            with place.fs.open_input_file(file.path) as stream:
-                head = bytes(stream.read_at(min(file.size, _MAX_HEADER_BYTES), 0))
-            return _first_row(head)[0]
+            compression = compression_of(file.path)
+            with place.fs.open_input_stream(file.path, compression=compression) as stream:
+                return _first_row(bytes(stream.read(_MAX_HEADER_BYTES)))[0]
     except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
         raise ScoreError(f"{file.path} cannot be read as {kind}: {error}") from error
     return []
@@ -110,9 +121,10 @@ def _parquet_cuts(stream: Any, file: FileInfo, kind: Kind, part_rows: int) -> It
 
 
 def _line_cuts(stream: Any, file: FileInfo, kind: Kind, part_rows: int) -> Iterator[Cut]:
-    begin = 0
     if kind == "csv":
         begin = _first_row(bytes(stream.read_at(min(file.size, _MAX_HEADER_BYTES), 0)))[1]
+    else:
+        begin = len(BOM) if stream.read_at(min(file.size, len(BOM)), 0) == BOM else 0
     at, start, rows, quoted = begin, begin, 0, 0
     while at < file.size:
         block = np.frombuffer(stream.read_at(min(_BLOCK_BYTES, file.size - at), at), dtype=np.uint8)
@@ -140,7 +152,7 @@ def _line_cuts(stream: Any, file: FileInfo, kind: Kind, part_rows: int) -> Itera
 
 def _first_row(head: bytes) -> tuple[list[str], int]:
     """A CSV file's header, and where its rows begin."""
-    mark = 3 if head.startswith(b"\xef\xbb\xbf") else 0
+    mark = len(BOM) if head.startswith(BOM) else 0
     lines = io.StringIO(head[mark:].decode("utf-8", "surrogateescape"), newline="")
     reader = csv.reader(lines, strict=True)
     header = next(reader, None)

@@ -7,10 +7,10 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from pipelines.scoring.json_lines import parse_object
 from pipelines.scoring.partitions import Kind, Partition
 from pipelines.scoring.storage import Location
 
@@ -31,20 +31,18 @@ class Rows:
     texts: list[str | None]
 
 
-def read_rows(
-    place: Location, part: Partition, kind: Kind, header: Sequence[str], column: str
-) -> Rows:
-    """Reads one part."""
+def read_rows(place: Location, part: Partition, kind: Kind, schema: pa.Schema, column: str) -> Rows:
+    """Reads one part; what it carries has the given schema."""
     with place.fs.open_input_file(part.path) as stream:
         if kind == "parquet":
-            return _parquet(pq.ParquetFile(stream), part, column)
+            return _parquet(pq.ParquetFile(stream), part, schema, column)
         content = bytes(stream.read_at(part.stop - part.start, part.start))
     if kind == "csv":
-        return _csv(content, header, column)
+        return _csv(content, schema.names, column)
     return _jsonl(content, column)
 
 
-def _parquet(file: pq.ParquetFile, part: Partition, column: str) -> Rows:
+def _parquet(file: pq.ParquetFile, part: Partition, schema: pa.Schema, column: str) -> Rows:
     at, pieces = 0, []
     for batch in file.iter_batches(part.rows, row_groups=[part.group]):
         first, last = max(part.start - at, 0), min(part.stop - at, batch.num_rows)
@@ -54,6 +52,8 @@ def _parquet(file: pq.ParquetFile, part: Partition, column: str) -> Rows:
         if at >= part.stop:
             break
     table = pa.Table.from_batches(pieces)
+    if not table.schema.equals(schema, check_metadata=True):
+        table = table.cast(schema)
     values = table.column(column).to_pylist()
     return Rows(table, [value if isinstance(value, str) else None for value in values])
 
@@ -79,13 +79,9 @@ def _jsonl(content: bytes, column: str) -> Rows:
     for line in content.split(b"\n"):
         if not line.strip():
             continue
-        try:
-            row = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            row = None
-        text = row.get(column) if isinstance(row, dict) else None
+        text = (parse_object(line) or {}).get(column)
         lines.append(line.decode("utf-8", "replace").rstrip("\r"))
-        texts.append(text if isinstance(text, str) else None)
+        texts.append(_text(text) if isinstance(text, str) else None)
     return Rows(pa.table({RAW: pa.array(lines, pa.string())}), texts)
 
 
@@ -97,7 +93,7 @@ def _storable(value: str | None) -> str | None:
 
 
 def _text(value: str | None) -> str | None:
-    """None for what was no UTF-8: escaped bytes are the lone surrogates that decoding made."""
+    """None for what cannot be UTF-8: lone surrogates, which decoding makes of wrong bytes."""
     if value is None or value.isascii():
         return value
-    return None if any("\udc80" <= char <= "\udcff" for char in value) else value
+    return None if any("\ud800" <= char <= "\udfff" for char in value) else value

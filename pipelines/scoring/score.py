@@ -24,13 +24,20 @@ from tqdm import tqdm
 from configs.cpu_cores import available_cores
 from configs.load import load_config
 from configs.schema.app import AppConfig
-from pipelines.errors import ScoreError
-from pipelines.scoring.output import Columns, csv_header, merge
-from pipelines.scoring.partitions import SUFFIXES, Kind, Partition, cut, header_of, kind_of
+from pipelines.errors import ScoreError, refusing
+from pipelines.scoring.output import Columns, merge
+from pipelines.scoring.partitions import SUFFIXES, Kind, Partition, cut
 from pipelines.scoring.plan import Plan, check_same, file_facts, finished, is_kept, keep, recall
-from pipelines.scoring.rows import RAW
-from pipelines.scoring.scorer import Scorer, Task
-from pipelines.scoring.storage import FileInfo, Location
+from pipelines.scoring.scorer import Scorer, Task, part_name
+from pipelines.scoring.source import (
+    Source,
+    check_columns,
+    open_source,
+    open_target,
+    remove_unpacked,
+    unpack,
+)
+from pipelines.scoring.storage import Location
 from registry.bundles.bundle import open_bundle
 from registry.model_registry import ModelRegistry
 from registry.records import Bundle
@@ -46,16 +53,6 @@ class Pinned:
     name: str
     version: int
     bundle: Bundle
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """The input: where, what, and its columns."""
-
-    place: Location
-    files: list[FileInfo]
-    kind: Kind
-    header: list[str]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -82,15 +79,15 @@ def main(args: argparse.Namespace) -> int:
     """
     started_s = time.monotonic()
     config = load_config({})
-    source = _source(args.source, args.text_column)
-    target, written, is_folder = _target(args.target, args.format, source.kind)
+    source = open_source(args.source, args.text_column)
+    target, written, is_folder = open_target(args.target, args.format, source.kind)
     parts_place = target if is_folder else target.beside(".parts")
     kept = None if args.restart else recall(parts_place)
     if kept is None:
         _make_room(target, parts_place, restart=args.restart, is_folder=is_folder)
     with _pinned(args, config, kept) as model:
         columns = Columns(args.prefix, model.bundle.labels)
-        _check_columns(source, columns)
+        check_columns(source, written, columns.names)
         plan = _plan(args, config, source, written, model)
         if kept is None:
             keep(parts_place, plan)
@@ -102,11 +99,12 @@ def main(args: argparse.Namespace) -> int:
             "model_digest": model.bundle.digest,
             "labels": list(model.bundle.labels),
         }
-        parts = list(cut(source.place, source.files, source.kind, args.part_rows))
+        unpacked = unpack(source, parts_place)
+        parts = list(cut(unpacked.place, unpacked.files, source.kind, args.part_rows))
         task = Task(
-            source=args.source,
+            source=unpacked.place.uri,
             kind=source.kind,
-            header=tuple(source.header),
+            schema=source.schema,
             column=args.text_column,
             parts=parts_place.uri,
             written=written,
@@ -118,7 +116,8 @@ def main(args: argparse.Namespace) -> int:
             model=config.model,
         )
         before = finished(parts_place)
-        _run(task, parts, set(before), model.bundle, args)
+        with refusing(ScoreError, "scoring stopped", "the same command goes on where it was"):
+            _run(task, parts, set(before), model.bundle, args)
     done = finished(parts_place)
     if missing := len(parts) - len(done):
         raise ScoreError(f"{missing} parts were not scored; give the same command again")
@@ -131,45 +130,21 @@ def main(args: argparse.Namespace) -> int:
         "rows_scored_by_an_earlier_run": sum(rows for _, rows, _ in before.values()),
         "seconds": round(time.monotonic() - started_s, 1),
     }
-    if not is_folder:
-        carried = source.header or [RAW]
-        head = csv_header([*carried, *columns.names]) if written == "csv" else b""
-        places = (parts_place.below(name) for name, *_ in ordered)
-        merge(places, target, written, head, facts)
-        parts_place.remove()
+    schema = columns.schema(source.schema)
+    places = [parts_place.below(name) for name, *_ in ordered]
+    with refusing(ScoreError, f"{target.uri} cannot be written"):
+        if not is_folder:
+            merge(places, target, written, schema, facts)
+            parts_place.remove()
+        elif not places:
+            # A folder without rows is still a table of its columns.
+            merge([], target.below(part_name(0, 0, 0, written)), written, schema, facts)
+    if is_folder:
+        remove_unpacked(source, unpacked)
     meta = target.below("_meta.json") if is_folder else target.beside(".meta.json")
     meta.write([json.dumps(summary, indent=1).encode() + b"\n"])
     print(json.dumps(summary, indent=1))
     return 0
-
-
-def _source(uri: str, column: str) -> Source:
-    place = Location(uri)
-    files = place.files()
-    kinds = {kind_of(file.path) for file in files}
-    if len(kinds) != 1 or None in kinds:
-        raise ScoreError(f"{uri} must be files of one kind, ending in {', '.join(SUFFIXES)}")
-    (kind,) = kinds
-    assert kind is not None
-    headers = [header_of(place, file, kind) for file in files]
-    if any(header != headers[0] for header in headers):
-        raise ScoreError(f"the files of {uri} do not have the same columns")
-    if kind != "jsonl" and column not in headers[0]:
-        shown = ", ".join(headers[0][:20])
-        raise ScoreError(f"{uri} has no column {column!r}; --text-column is one of: {shown}")
-    return Source(place, files, kind, headers[0])
-
-
-def _target(uri: str, given: Kind | None, source: Kind) -> tuple[Location, Kind, bool]:
-    place = Location(uri)
-    kind = kind_of(place.path)
-    if kind is not None:
-        if given not in (None, kind):
-            raise ScoreError(f"--format {given} is not what {uri} says")
-        return place, kind, False
-    if Path(place.path).suffix and not uri.endswith("/"):
-        raise ScoreError(f"{uri} must end in {', '.join(SUFFIXES)}, or be a folder")
-    return place, given or source, True
 
 
 def _make_room(target: Location, parts: Location, *, restart: bool, is_folder: bool) -> None:
@@ -215,14 +190,6 @@ def _plan(
         max_text_chars=config.limits.max_text_chars,
         reproducible=config.batching.reproducible_scores,
     )
-
-
-def _check_columns(source: Source, columns: Columns) -> None:
-    if both := set(source.header) & set(columns.names):
-        raise ScoreError(
-            f"the input has columns that would be added: {', '.join(sorted(both))}; "
-            "--prefix gives the added ones other names"
-        )
 
 
 def _run(

@@ -6,6 +6,7 @@ job through Ray's object store, so a node needs neither the registry nor a share
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -13,18 +14,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import ray
 
 from configs.schema.app import BatchingConfig, ModelConfig
-from deployments.errors import InvalidInput, RequestError, TextEmpty, TextTooLong
+from deployments.errors import InferenceFailed, InvalidInput, RequestError, TextEmpty, TextTooLong
 from deployments.model.engines import open_engine
 from deployments.model.runner import LoadedModel, with_surface
+from deployments.payloads import IntArray
 from deployments.tokenizer.replica import LoadedTokenizer
 from pipelines.scoring.output import Columns, encode
 from pipelines.scoring.partitions import Kind, Partition
 from pipelines.scoring.rows import read_rows
 from pipelines.scoring.storage import Location
 from registry.bundles.node_cache import fetch_bundle
+
+_log = logging.getLogger(__name__)
+_FAILED: dict[str, object] = {
+    "error_code": InferenceFailed.code,
+    "error_message": "the model could not score this text",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +43,7 @@ class Task:
     Attributes:
         source: URI of the input.
         kind: Of its files.
-        header: Its columns, where it has any.
+        schema: What a row carries.
         column: The text's.
         parts: URI of the folder of scored parts.
         written: Kind of those.
@@ -48,7 +57,7 @@ class Task:
 
     source: str
     kind: Kind
-    header: tuple[str, ...]
+    schema: pa.Schema
     column: str
     parts: str
     written: Kind
@@ -106,7 +115,7 @@ class Scorer:
 
     def _score_part(self, part: Partition) -> int:
         task = self._task
-        rows = read_rows(self._source, part, task.kind, task.header, task.column)
+        rows = read_rows(self._source, part, task.kind, task.schema, task.column)
         predictions = self.score(rows.texts)
         failed = sum("error_code" in prediction for prediction in predictions)
         name = part_name(part.number, len(predictions), failed, task.written)
@@ -129,13 +138,31 @@ class Scorer:
             encoded = self._tokenizer.encode(list(accepted.values()))
             rows = np.split(encoded.ids, np.cumsum(encoded.lengths)[:-1])
             for planned in self._planned.plan(encoded.lengths.tolist()):
-                scores = self._loaded.score([rows[i] for i in planned.indices])
-                for i, row in zip(planned.indices, scores.tolist(), strict=True):
-                    results[positions[i]] = self._prediction(row) | {
+                scored = self._scored([rows[i] for i in planned.indices])
+                for i, found in zip(planned.indices, scored, strict=True):
+                    results[positions[i]] = found | {
                         "n_tokens": int(encoded.lengths[i]),
                         "truncated": bool(encoded.truncated[i]),
                     }
         return [results[index] for index in range(len(texts))]
+
+    def _scored(self, rows: Sequence[IntArray]) -> list[dict[str, object]]:
+        """A prediction for each row of a batch; one that fails is halved until the guilty row is
+        alone, and that row gets an error.
+        """
+        try:
+            scores = self._loaded.score(rows)
+            if scores.shape != (len(rows), len(self._columns.labels)):
+                raise InferenceFailed("the model does not give one score for each label")
+        except Exception as error:  # noqa: BLE001  (engines raise what they like)
+            if len(rows) > 1:
+                half = len(rows) // 2
+                return self._scored(rows[:half]) + self._scored(rows[half:])
+            _log.warning("a row failed in the model", exc_info=error)
+            return [_FAILED]
+        return [
+            self._prediction(row) if np.isfinite(row).all() else _FAILED for row in scores.tolist()
+        ]
 
     def _checked(self, text: str | None) -> str:
         if text is None:

@@ -25,10 +25,11 @@ from configs.schema.app import BatchingConfig, ModelConfig
 from pipelines.errors import ScoreError
 from pipelines.scoring import plan as plans
 from pipelines.scoring import score
-from pipelines.scoring.output import Columns, csv_header, encode, merge
-from pipelines.scoring.partitions import Kind, cut, header_of
+from pipelines.scoring.output import Columns, encode, merge
+from pipelines.scoring.partitions import Kind, cut
 from pipelines.scoring.rows import read_rows
 from pipelines.scoring.scorer import Scorer, Task
+from pipelines.scoring.source import open_source
 from pipelines.scoring.storage import Location
 from registry.bundles.bundle import open_bundle
 
@@ -53,11 +54,10 @@ def write(path: Path, kind: Kind, texts: list[Any]) -> None:
 
 def texts_by_part(path: Path, kind: Kind, part_rows: int) -> list[list[str | None]]:
     place = Location(str(path))
-    files = place.files()
-    header = header_of(place, files[0], kind)
-    parts = list(cut(place, files, kind, part_rows))
+    source = open_source(str(path), "text")
+    parts = list(cut(place, source.files, kind, part_rows))
     assert [part.number for part in parts] == list(range(len(parts)))
-    return [read_rows(place, part, kind, header, "text").texts for part in parts]
+    return [read_rows(place, part, kind, source.schema, "text").texts for part in parts]
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
@@ -131,7 +131,7 @@ def scorer(tmp_path_factory: pytest.TempPathFactory) -> Scorer:
     task = Task(
         source=str(source),
         kind="csv",
-        header=("id", "text"),
+        schema=pa.schema([("id", pa.string()), ("text", pa.string())]),
         column="text",
         parts=str(folder / "parts"),
         written="csv",
@@ -194,16 +194,15 @@ def test_every_input_comes_out_as_every_output(tmp_path: Path, kind: Kind, writt
     source, target = tmp_path / f"in.{kind}", Location(str(tmp_path / f"out.{written}"))
     write(source, kind, ['a, "b"\nc', "ü"] * 2)
     place = Location(str(source))
-    header = header_of(place, place.files()[0], kind)
+    schema = open_source(str(source), "text").schema
     columns = Columns("p_", ("A", "B"))
     parts = []
     for part in cut(place, place.files(), kind, 2):
-        carried = read_rows(place, part, kind, header, "text").carried
+        carried = read_rows(place, part, kind, schema, "text").carried
         table = columns.table(PREDICTIONS[: len(carried)])
         parts.append(Location(str(tmp_path / f"part{part.number}")))
         parts[-1].write(encode(carried, table, written, FACTS, heads=False))
-    head = csv_header([*(header or ["row"]), *columns.names]) if written == "csv" else b""
-    merge(parts, target, written, head, FACTS)
+    merge(parts, target, written, columns.schema(schema), FACTS)
     rows = read_back(Path(target.path), written)
     assert [row["p_label"] or None for row in rows] == ["A", None] * 2
     assert [row["p_error_code"] or None for row in rows] == [None, "E1003"] * 2
@@ -281,7 +280,7 @@ def test_another_run_is_not_mixed_in(tmp_path: Path) -> None:
     args = arguments(source, target, "--bundle", BUNDLE)
     with pytest.raises(ScoreError, match="is not there"):
         score.main(arguments(tmp_path / "nothing.csv", target, "--bundle", BUNDLE))
-    found = score._source(str(source), "text")
+    found = open_source(str(source), "text")
     pinned = score.Pinned(str(BUNDLE), "sentiment", 0, open_bundle(BUNDLE))
     plan = score._plan(args, load_config({}), found, "csv", pinned)
     plans.keep(parts, plan)

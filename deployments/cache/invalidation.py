@@ -1,20 +1,12 @@
 """Removes every prediction of one model version from every cache of the application."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 from deployments.cache.shared import SharedCache
 from deployments.errors import NotReady
 
 _MODEL_BYTES = 8
-
-
-class Ingresses(Protocol):
-    """All ingress replicas."""
-
-    async def forget(self, model: bytes) -> int:
-        """Removes a model's entries and pending writes; returns how many entries."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,30 +22,28 @@ class Flushed:
     l2_entries: int
 
 
-class Flush:
-    """Empties both levels, in an order that leaves nothing behind."""
+async def flush(
+    digest: str, forget: Callable[[bytes], Awaitable[int]], shared: SharedCache | None
+) -> Flushed:
+    """Empties both levels, in an order that leaves no earlier entry behind.
 
-    def __init__(self, ingresses: Ingresses, shared: SharedCache | None) -> None:
-        self._ingresses = ingresses
-        self._shared = shared
+    Args:
+        digest: Of the bundle, in hexadecimal.
+        forget: Removes a model's entries and pending writes from every ingress replica, and
+            returns how many entries.
+        shared: Level two, if there is one.
 
-    async def run(self, digest: str) -> Flushed:
-        """Removes the entries that were written before the call.
-
-        Args:
-            digest: Of the bundle, in hexadecimal.
-
-        Raises:
-            NotReady: The shared cache does not answer; level one is empty all the same.
-        """
-        model = bytes.fromhex(digest)[:_MODEL_BYTES]
-        # First, because an ingress's pending writes would refill the shared level.
-        first = await self._ingresses.forget(model)
-        if self._shared is None:
-            return Flushed(first, 0)
-        try:
-            shared = await self._shared.flush(model)
-        except Exception as error:
-            raise NotReady("the shared cache does not answer, some entries may be left") from error
-        # Again, because an ingress may have read from the shared level in between.
-        return Flushed(first + await self._ingresses.forget(model), shared)
+    Raises:
+        NotReady: The shared cache does not answer; level one is empty all the same.
+    """
+    model = bytes.fromhex(digest)[:_MODEL_BYTES]
+    # First, because an ingress's pending writes would refill the shared level.
+    first = await forget(model)
+    if shared is None:
+        return Flushed(first, 0)
+    try:
+        removed = await shared.flush(model)
+    except Exception as error:
+        raise NotReady("the shared cache does not answer, some entries may be left") from error
+    # Again, because an ingress may have read from the shared level in between.
+    return Flushed(first + await forget(model), removed)

@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from configs.schema.app import AppConfig
 from deployments.asgi.exchange import ClientGone, Exchange, Route
-from deployments.cache.invalidation import Flush
+from deployments.cache.invalidation import Flushed, flush
 from deployments.canary.observer import CandidateObserver
 from deployments.errors import InternalError, MethodNotAllowed, RequestError, cause
 from deployments.handles import (
@@ -104,7 +104,6 @@ class Ingress(AsyncReplica, GrpcMethods):
             log=self._log,
         )
         self._forget = classifier.forget
-        self.flush = Flush(IngressReplicas(), self._shared).run
         self._predictions = {PREDICT: predict.one, PREDICT_BATCH: predict.batch}
         self._oip = OpenInference(
             predict, self._champion, self.ready, config.limits, config.server.app_name
@@ -168,6 +167,10 @@ class Ingress(AsyncReplica, GrpcMethods):
     async def forget(self, model: bytes) -> int:
         """Drops what this replica remembers of a model; how many entries."""
         return self._forget(model)
+
+    async def flush(self, digest: str) -> Flushed:
+        """See ``cache.invalidation.flush``."""
+        return await flush(digest, IngressReplicas().forget, self._shared)
 
     def routes(self) -> RoutingTable:
         """Which version answers what."""

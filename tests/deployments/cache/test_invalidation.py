@@ -6,7 +6,7 @@ import pytest
 from front import LIVE, Stages, made_ingress
 
 from configs.schema.app import AppConfig
-from deployments.cache.invalidation import Flush, Flushed
+from deployments.cache.invalidation import Flushed, flush
 from deployments.cache.memory import CacheReplica, LruBytes, cache_key
 from deployments.errors import NotReady
 
@@ -32,21 +32,16 @@ def test_what_waits_to_be_written_does_not_come_back() -> None:
         config = AppConfig.model_validate({"cache": {"l2": "memory"}})
         cache = CacheReplica(1 << 20, 60)
         async with made_ingress(config, Stages(), cache) as ingress:
-
-            class Here:
-                async def forget(self, model: bytes) -> int:
-                    return await ingress.forget(model)  # type: ignore[no-any-return]
-
             classifier = ingress._forget.__self__
             await classifier.classify(LIVE, ["a"], asyncio.get_running_loop().time() + 10)
             # The write to level two gathers for a moment; the flush comes before it.
             assert len(cache._entries) == 0
-            assert await Flush(Here(), ingress._shared).run(LIVE.digest) == Flushed(1, 0)
+            assert await flush(LIVE.digest, ingress.forget, ingress._shared) == Flushed(1, 0)
             await asyncio.sleep(0.2)
             assert len(cache._entries) == 0
             await classifier.classify(LIVE, ["a"], asyncio.get_running_loop().time() + 10)
             await asyncio.sleep(0.2)
-            assert await Flush(Here(), ingress._shared).run(LIVE.digest) == Flushed(1, 1)
+            assert await flush(LIVE.digest, ingress.forget, ingress._shared) == Flushed(1, 1)
             assert len(cache._entries) == 0
 
     asyncio.run(asyncio.wait_for(body(), 20))
@@ -59,11 +54,10 @@ def test_a_shared_cache_that_fails_is_told_and_level_one_is_empty() -> None:
 
     forgotten: list[bytes] = []
 
-    class Here:
-        async def forget(self, model: bytes) -> int:
-            forgotten.append(model)
-            return 0
+    async def forget(model: bytes) -> int:
+        forgotten.append(model)
+        return 0
 
     with pytest.raises(NotReady):
-        asyncio.run(Flush(Here(), Broken(1_024, 1)).run(LIVE.digest))
+        asyncio.run(flush(LIVE.digest, forget, Broken(1_024, 1)))
     assert forgotten == [MODEL]

@@ -67,16 +67,15 @@ def artifact_routes(backend: Backend) -> APIRouter:
         """
         found = await run_in_threadpool(backend.find, model_id, version)
         try:
-            form = await request.form(max_files=1, max_fields=1, max_part_size=1_024)
+            async with request.form(max_files=1, max_fields=1, max_part_size=1_024) as form:
+                file, kind = form.get("file"), form.get("format")
+                if not isinstance(file, UploadFile) or not isinstance(kind, str):
+                    raise InvalidValue("multipart fields `file` and `format` are required")
+                stored = await run_in_threadpool(
+                    uploads.put_stream, found, kind, file.file, actor=actor
+                )
         except MultiPartException as error:
             raise InvalidValue(f"the form cannot be read: {error.message}") from error
-        async with _Closing(form):
-            file, kind = form.get("file"), form.get("format")
-            if not isinstance(file, UploadFile) or not isinstance(kind, str):
-                raise InvalidValue("multipart fields `file` and `format` are required")
-            stored = await run_in_threadpool(
-                uploads.put_stream, found, kind, file.file, actor=actor
-            )
         return ArtifactBody(
             artifact_path=f"{PREFIX}/{model_id}/versions/{stored.version}/artifact",
             size=int(stored.tags[SIZE_TAG]),
@@ -99,23 +98,10 @@ def artifact_routes(backend: Backend) -> APIRouter:
 
     @api.delete("/artifact", status_code=204)
     def delete(model_id: Name, version: Reference, actor: Actor = ANONYMOUS) -> None:
-        """Takes a draft's files away; later stages keep theirs."""
+        """Deletes a draft's files; later stages keep theirs."""
         uploads.delete(backend.find(model_id, version), actor=actor)
 
     return api
-
-
-class _Closing:
-    """Closes a form, whose file lies in a temporary file."""
-
-    def __init__(self, form: Any) -> None:
-        self._form = form
-
-    async def __aenter__(self) -> None:
-        return None
-
-    async def __aexit__(self, *_: object) -> None:
-        await self._form.close()
 
 
 def _answer(stored: StoredUpload, if_none_match: str | None) -> Response:

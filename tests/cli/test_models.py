@@ -148,3 +148,12 @@ def test_an_empty_file_measures_nothing(
     (tmp_path / "empty.csv").write_text("text,label\n")
     assert run(place, "evaluate", "mood", "1", "--data", str(tmp_path / "empty.csv")) == 1
     assert "no texts in it" in capsys.readouterr().err
+
+
+def test_an_approval_by_the_maker_says_that_it_may_not_count(
+    place: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(place, "import", str(BUNDLE), "--name", "own")
+    capsys.readouterr()
+    assert run(place, "approve", "own", "1") == 0
+    assert "does not count for a promotion by ana" in capsys.readouterr().err

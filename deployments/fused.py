@@ -12,7 +12,7 @@ from deployments.ingress.mounts import Upstreams
 from deployments.model.deployment import gpu_share
 from deployments.model.replica import ModelReplica
 from deployments.payloads import ModelAnswer, Probe, RunTexts, TextBatch
-from deployments.serve_options import EngineShare, by_engine, deployment, engine_counts, fused
+from deployments.serve_options import EngineShare, by_engine, deployment, engine_counts
 from deployments.tokenizer.replica import TokenizerReplica, token_ids
 
 # A hop inside a replica is a call: several fill the engine's window without costing RPCs.
@@ -71,9 +71,11 @@ def bind(config: AppConfig, upstreams: Upstreams[Application]) -> Application:
     """The deployment, with one replica per engine."""
     sizes, scaling = config.replicas, config.autoscaling
     models, threads = engine_counts(config)
+    # It computes as a model and takes requests as an ingress.
+    taken = {"max_ongoing_requests": sizes.ingress.max_ongoing_requests}
     ingress = deployment(
         FusedIngress,
-        fused(sizes.model, sizes.ingress),
+        sizes.model.model_copy(update=taken),
         name="Ingress",
         replicas=models,
         scaling=scaling,

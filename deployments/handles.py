@@ -1,4 +1,4 @@
-"""Other deployments, as the plain classes of this one know them."""
+"""The other deployments, behind the plain interfaces of the classes that call them."""
 
 import asyncio
 import contextlib
@@ -17,15 +17,10 @@ from deployments.bundles import BundleCache
 from deployments.errors import NotReady, cause
 from deployments.payloads import (
     Counts,
-    EncodingBatch,
     FeedbackResult,
-    ModelAnswer,
     Probe,
-    RunModel,
     RunTexts,
-    ScoreBatch,
     StreamStatus,
-    TextBatch,
     check,
 )
 from deployments.versions import RoutingTable
@@ -34,9 +29,9 @@ _STATUS_S = 1.0
 
 
 def by_value(handle: DeploymentHandle) -> DeploymentHandle:
-    """The handle for hops on the request path: by value, plain pickle between our own replicas.
+    """The handle for RPCs on the request path: by value, with plain pickle.
 
-    Below 1 MB a by-value hop costs half of one through the object store.
+    Below 1 MB this costs half of an RPC through the object store.
     """
     return handle.options(
         _by_reference=False, request_serialization="pickle", response_serialization="pickle"
@@ -52,34 +47,22 @@ class RemoteCache:
     """``SharedCache`` in the Cache deployment."""
 
     def __init__(self, handle: DeploymentHandle) -> None:
-        self._get_many = by_value(handle).get_many
-        self._put_many = by_value(handle).put_many
-        self._flush = by_value(handle).flush
-
-    async def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """See ``SharedCache.get_many``."""
-        values: list[bytes | None] = await self._get_many.remote(keys)
-        return values
-
-    async def put_many(self, entries: Sequence[tuple[bytes, bytes]]) -> None:
-        """See ``SharedCache.put_many``."""
-        await self._put_many.remote(entries)
-
-    async def flush(self, model: bytes) -> int:
-        """See ``SharedCache.flush``."""
-        removed: int = await self._flush.remote(model)
-        return removed
+        # Naming a method makes another handle, so it is done once, not for each call.
+        cache = by_value(handle)
+        self.get_many = cache.get_many.remote
+        self.put_many = cache.put_many.remote
+        self.flush = cache.flush.remote
 
 
 class RemoteRoutes:
-    """``Far`` in the Registry or the Jobs deployment."""
+    """``Upstream`` in the Registry or the Jobs deployment."""
 
     def __init__(self, handle: DeploymentHandle, what: str) -> None:
         self._handle = handle
         self._what = what
 
     async def call(self, call: Call) -> AsyncIterator[Part]:
-        """See ``Far.call``."""
+        """See ``Upstream.call``."""
         answer = self._handle.options(stream=True).call.remote(call)
         try:
             async for part in answer:
@@ -90,7 +73,7 @@ class RemoteRoutes:
             answer.cancel()
 
     async def push(self, call_id: str, part: bytes, more: bool) -> bool:
-        """See ``Far.push``."""
+        """See ``Upstream.push``."""
         wanted: bool = await self._handle.push.remote(call_id, part, more)
         return wanted
 
@@ -120,30 +103,13 @@ async def load_live(registry: DeploymentHandle, load: Callable[[str], Awaitable[
         await load(digest)
 
 
-def remote_model(handle: DeploymentHandle) -> RunModel:
-    """The Model deployment as the tokenizer stage calls it."""
-    score = by_value(handle).run
-
-    async def run(batch: EncodingBatch) -> ScoreBatch:
-        scores: ScoreBatch = await score.remote(batch)
-        return scores
-
-    return run
-
-
 def remote_tokenizer(handle: DeploymentHandle | None) -> RunTexts:
     """The tokenizer stage: its deployment, or without one the ingress's replicas (fused)."""
     if handle is None:
         application = serve.get_replica_context().app_name
         handle = serve.get_deployment_handle("Ingress", application)
-    # Naming the method makes another handle: once, not for each call.
-    classify = by_value(handle).classify
-
-    async def run(batch: TextBatch) -> ModelAnswer:
-        answer: ModelAnswer = await classify.remote(batch)
-        return answer
-
-    return run
+    classify: RunTexts = by_value(handle).classify.remote
+    return classify
 
 
 class RemoteStream:

@@ -92,11 +92,6 @@ def deployment(
     )
 
 
-def fused(model: ReplicaConfig, ingress: ReplicaConfig) -> ReplicaConfig:
-    """The size of a replica that computes as a model and takes requests as an ingress."""
-    return model.model_copy(update={"max_ongoing_requests": ingress.max_ongoing_requests})
-
-
 def by_engine(scaling: AutoscalingConfig | None) -> dict[str, Any] | None:
     """The policy of replicas that hold engines."""
     if scaling is None:

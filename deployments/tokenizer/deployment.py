@@ -4,7 +4,7 @@ from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
 from configs.schema.app import AppConfig
-from deployments.handles import bundle_cache, load_live, remote_model
+from deployments.handles import bundle_cache, by_value, load_live
 from deployments.serve_options import AsyncReplica, deployment
 from deployments.telemetry.log_context import add_log_fields
 from deployments.tokenizer.replica import TokenizerReplica
@@ -22,7 +22,7 @@ class Tokenizer(AsyncReplica, TokenizerReplica):
             RegistryError: A bundle cannot be fetched or fails its digest check.
         """
         add_log_fields(config.server.service_name, "Tokenizer")
-        TokenizerReplica.__init__(self, bundle_cache(config, registry), remote_model(model))
+        TokenizerReplica.__init__(self, bundle_cache(config, registry), by_value(model).run.remote)
         await load_live(registry, self.load)
 
 

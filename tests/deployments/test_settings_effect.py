@@ -34,7 +34,7 @@ ELSEWHERE = {
     "batching.bulk_ratio": "tests/deployments/batching/test_batcher.py",
     "model.surface_budget_ms": "tests/deployments/model/test_runner.py",
     "batching.reproducible_scores": "tests/deployments/model/test_replica.py",
-    "registry.max_artifact_bytes": "tests/deployments/rollout/test_registry_routes.py",
+    "registry.max_artifact_bytes": "tests/deployments/rollout/conftest.py",
     "registry.watch_interval_ms": "tests/deployments/rollout/test_deployment.py",
     "rollout.ack_timeout_ms": "tests/deployments/rollout/test_controller.py",
     "rollout.max_slowdown": "tests/deployments/rollout/test_controller.py",

@@ -60,11 +60,11 @@ class FusedIngress(Ingress):
 
     async def check_health(self) -> None:
         """Serve calls this every few seconds and replaces a replica whose engine fails."""
-        await self._model.check()
+        await self._model.check_health()
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """The figures that ``ModelPolicy`` decides by."""
-        return self._model.utilisation()
+        return self._model.record_autoscaling_stats()
 
 
 def bind(config: AppConfig, upstreams: Upstreams[Application]) -> Application:

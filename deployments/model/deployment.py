@@ -35,14 +35,6 @@ class Model(AsyncReplica, ModelReplica):
         )
         await load_live(registry, self.load)
 
-    async def check_health(self) -> None:
-        """Serve calls this every few seconds and replaces a replica whose engine fails."""
-        await self.check()
-
-    def record_autoscaling_stats(self) -> dict[str, float]:
-        """The figures that ``ModelPolicy`` decides by."""
-        return self.utilisation()
-
 
 def gpu_share(config: AppConfig) -> float:
     """The share of a GPU that this replica has; 0 where it has none."""

@@ -167,8 +167,11 @@ class ModelReplica:
             raise
         return self._collect(batch, tickets, outcomes)
 
-    async def check(self) -> None:
-        """Runs one text through every loaded model and raises what its engine raises."""
+    async def check_health(self) -> None:
+        """Runs one text through every loaded model and raises what its engine raises.
+
+        Serve calls this every few seconds and replaces a replica whose engine fails.
+        """
         for digest in tuple(self._models):
             ids = np.array([0, 1, 2], dtype=np.int32)
             lengths = np.array([3], dtype=np.int32)
@@ -176,8 +179,8 @@ class ModelReplica:
             bulk = np.array([False])
             await self.run(EncodingBatch(digest, ids, lengths, budget, bulk))
 
-    def utilisation(self) -> dict[str, float]:
-        """Busy share of the engine since the last call, and the predicted time of the queue."""
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """The figures that ``ModelPolicy`` decides by, since the last call."""
         return self._utilisation.read(self._window.queued, time.monotonic())
 
     def _warm_up(self, loaded: LoadedModel) -> PlannedModel:

@@ -19,6 +19,7 @@ from typing import Protocol
 from configs.schema.registry import RolloutConfig
 from deployments.payloads import Probe
 from deployments.rollout.acceptance import GOLDEN_TEXTS, rejection_reason
+from deployments.rollout.bundle_server import BundleServer
 from deployments.rollout.step_times import StepTimes
 from deployments.versions import RoutingTable, ServedVersion, TrafficSlot
 from registry.errors import BackendUnavailable, RegistryError
@@ -45,18 +46,6 @@ class Fleet(Protocol):
 
     async def unload(self, digest: str) -> None:
         """Frees a bundle everywhere."""
-        ...
-
-
-class Bundles(Protocol):
-    """The open bundles of the served model, see ``BundleServer``."""
-
-    def open(self, version: int) -> ServedVersion:
-        """Fetches and verifies a version's bundle. Called in a thread."""
-        ...
-
-    def close(self, digest: str) -> None:
-        """Ends reading of a bundle."""
         ...
 
 
@@ -90,7 +79,7 @@ class RolloutController:
     def __init__(
         self,
         fleet: Fleet,
-        bundles: Bundles,
+        bundles: BundleServer,
         reject: Reject,
         first: RoutingTable,
         limits: RolloutConfig,

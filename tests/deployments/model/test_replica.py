@@ -342,7 +342,7 @@ def test_the_health_check_runs_the_engine(one_bundle: Any, bundled: Bundle) -> N
     async def body() -> None:
         model = replica(one_bundle)
         await model.load(bundled.digest)
-        await model.check()
+        await model.check_health()
 
         class Broken:
             device = "cpu"
@@ -352,7 +352,7 @@ def test_the_health_check_runs_the_engine(one_bundle: Any, bundled: Bundle) -> N
 
         model._models[bundled.digest].loaded.engine = Broken()
         with pytest.raises(RuntimeError, match="engine is gone"):
-            await model.check()
+            await model.check_health()
 
     in_loop(body)
 

@@ -4,6 +4,7 @@ import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -19,11 +20,13 @@ from deployments.errors import (
 )
 from deployments.inference.classifier import Classifier
 from deployments.inference.validation import parse
-from deployments.prediction_log import Log
 from deployments.prediction_log.rows import LoggedAnswer, Source
 from deployments.predictions import Outcome, served
 from deployments.telemetry.metrics import Metrics
 from deployments.versions import BACKENDS, ServedVersion
+
+if TYPE_CHECKING:
+    from deployments.prediction_log.log import PredictionLog
 
 Listener = Callable[
     [
@@ -49,7 +52,7 @@ class Predictor:
         limits: LimitsConfig,
         metrics: Metrics,
         *,
-        log: Log | None = None,
+        log: "PredictionLog | None" = None,
         source: Source = "http",
     ) -> None:
         self._log, self._source = log, source

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ray import serve
 from ray.serve import Application
@@ -43,12 +44,15 @@ from deployments.ingress.spans import end_request
 from deployments.oip.grpc_service import GrpcDoor, GrpcMethods
 from deployments.oip.routes import OIP, OpenInference
 from deployments.payloads import Counts, FeedbackResult, RunTexts, StreamStatus
-from deployments.prediction_log import Log, open_log
+from deployments.prediction_log import open_log
 from deployments.serve_options import AsyncReplica, EngineShare, deployment, engine_share
 from deployments.telemetry.log_context import REQUEST, add_log_fields
 from deployments.telemetry.metrics import Metrics
 from deployments.telemetry.tracer import Tracer, open_tracer
 from deployments.versions import RoutingTable, ServedVersion, routing_key
+
+if TYPE_CHECKING:
+    from deployments.prediction_log.log import PredictionLog
 
 # A child of Serve's logger: its format and files, but a level of its own.
 _log = logging.getLogger("ray.serve.sentigraph")
@@ -59,7 +63,7 @@ class Ingress(AsyncReplica, GrpcMethods):
     """The ingress deployment. Any number of replicas; each has its own level-one cache."""
 
     _access: AccessLog | None = None
-    _log: Log | None = None
+    _log: "PredictionLog | None" = None
     _tracer: Tracer | None = None
 
     async def setup(

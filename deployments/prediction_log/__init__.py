@@ -1,26 +1,19 @@
-"""Opens the prediction log where it is asked for; what it is lies in ``lake/``."""
+"""Opens the prediction log of a replica; ``log.py`` is the log itself."""
+
+from __future__ import annotations
 
 from importlib.metadata import version
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from configs.schema.app import AppConfig
-from deployments.prediction_log.rows import LoggedAnswer, RowWriter
+from deployments.prediction_log.rows import RowWriter
 from deployments.telemetry.metrics import Metrics
 
-
-class Log(Protocol):
-    """What predictors tell of their predictions."""
-
-    def add(self, answered: LoggedAnswer) -> None:
-        """Notes a prediction; never waits."""
-        ...
-
-    def close(self) -> None:
-        """Finishes what was noted, as far as it can be done soon."""
-        ...
+if TYPE_CHECKING:
+    from deployments.prediction_log.log import PredictionLog
 
 
-def open_log(config: AppConfig, metrics: Metrics) -> Log | None:
+def open_log(config: AppConfig, metrics: Metrics) -> PredictionLog | None:
     """The log of this replica, or None where it is off."""
     if not config.prediction_log.enabled:
         return None

@@ -2,16 +2,16 @@
 
 import json
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoTokenizer, GPT2Config, LongformerConfig, XLNetConfig
+from transformers import AutoTokenizer, FunnelConfig, GPT2Config, LongformerConfig, XLNetConfig
 
 from cli.__main__ import main
 from pipelines.export import huggingface_import
+from pipelines.export.finished_classifier import open_finished
 from tests.pipelines.export.huggingface_models import Weights, changed, save_model, sizes
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -215,24 +215,57 @@ def test_models_whose_batches_serving_cannot_pad_are_refused(
     assert "this gpt2 model cannot score a padded batch" in refused(folder)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [
+        ("longformer", "this longformer model cannot be exported to ONNX"),
+        # It is exported for the length of the example alone.
+        ("funnel", "the ONNX form of this funnel model fails"),
+    ],
+)
 def test_what_the_exporter_cannot_follow_is_a_sentence(
-    tiny_classifier: Path, words: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny_classifier: Path,
+    words: int,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    kind: str,
+    why: str,
 ) -> None:
+    shared = sizes(words)
     config = LongformerConfig(
-        **sizes(words), max_position_embeddings=66, attention_window=8, pad_token_id=0
+        **shared, max_position_embeddings=66, attention_window=8, pad_token_id=0
     )
-    folder = save_model(tmp_path / "longformer", config, tiny_classifier)
+    if kind == "funnel":
+        funnel = {"d_model": 32, "n_head": 2, "d_head": 16, "d_inner": 64, "block_sizes": [1, 1]}
+        config = FunnelConfig(vocab_size=words, id2label=shared["id2label"], **funnel)
+    folder = save_model(tmp_path / kind, config, tiny_classifier)
     out = tmp_path / "out"
-    assert main(["import", str(folder), "--name", "x", "--out", str(out)]) == 1
+    given = ["import", str(folder), "--name", "x", "--out", str(out), "--max-tokens", "64"]
+    assert main(given) == 1
     told = capsys.readouterr().err.strip().splitlines()[-1]
-    assert "this longformer model cannot" in told
+    assert why in told
     assert "use an encoder such as BERT" in told
+    assert str(out) not in told
     assert not list(out.glob("*"))
 
 
-def test_a_refused_import_leaves_the_last_good_bundle(
+def test_a_vocabulary_is_whole_or_refused(
     tiny_classifier: Path, tmp_path: Path, refused: Callable[..., str]
 ) -> None:
-    shutil.copytree(tiny_classifier, tmp_path / "good")
-    with pytest.raises(AssertionError, match="the export began"):
-        main(["import", str(tmp_path / "good"), "--name", "x", "--out", str(tmp_path / "out")])
+    folder = changed(
+        tiny_classifier, tmp_path / "model", tokenizer={"tokenizer_class": "BertTokenizer"}
+    )
+    whole = AutoTokenizer.from_pretrained(tiny_classifier)
+    vocabulary = sorted(whole.get_vocab(), key=whole.get_vocab().__getitem__)
+    (folder / "tokenizer.json").unlink()
+    (folder / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
+    found = open_finished(str(folder), max_tokens=None)
+    text = "the phone was lovely"
+    assert found.tokenizer.encode(text).ids == whole(text)["input_ids"]
+    # RoBERTa's is two files.
+    (folder / "vocab.txt").rename(folder / "vocab.json")
+    words = json.dumps({word: index for index, word in enumerate(vocabulary)})
+    (folder / "vocab.json").write_text(words)
+    (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "RobertaTokenizer"}')
+    assert "tokenizer" in refused(folder)

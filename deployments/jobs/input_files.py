@@ -5,6 +5,7 @@ rows keep their numbers; a text longer than allowed is cut just above the limit,
 enough for it to be refused, and no more is stored.
 """
 
+import codecs
 import csv
 import io
 import subprocess
@@ -97,6 +98,8 @@ def _jsonl(file: BinaryIO, column: str, max_chars: int) -> Iterator[object]:
         number += 1
         if len(line) > most:
             raise JobRefused(f"line {number} has more than {most} bytes", {"field": "file"})
+        if number == 1:
+            line = line.removeprefix(codecs.BOM_UTF8)
         if not line.strip():
             continue
         try:

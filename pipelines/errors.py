@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 _MAX_CAUSE_CHARS = 300
 
@@ -46,13 +47,16 @@ class ScoreError(PipelineError):
 
 
 @contextmanager
-def refusing(kind: type[PipelineError], what: str, way_out: str = "") -> Iterator[None]:
+def refusing(
+    kind: type[PipelineError], what: str, way_out: str = "", *, scratch: Path | None = None
+) -> Iterator[None]:
     """Turns any failure of a library inside the block into one sentence.
 
     Args:
         kind: What is raised.
         what: Subject and predicate: what could not be done with which model or file.
         way_out: What the user can do, appended after a semicolon.
+        scratch: A temporary folder whose path must not be in the sentence.
 
     Raises:
         PipelineError: Of `kind`, with the root cause; one that the block raises itself passes.
@@ -67,6 +71,8 @@ def refusing(kind: type[PipelineError], what: str, way_out: str = "") -> Iterato
         while root.__cause__ is not None:
             root = root.__cause__
         said = " ".join(str(root).split())
+        if scratch is not None:
+            said = said.replace(f"{scratch}/", "").replace(str(scratch), "a temporary folder")
         cause = said[:_MAX_CAUSE_CHARS] + ("…" if len(said) > _MAX_CAUSE_CHARS else "")
         advice = f"; {way_out}" if way_out else ""
         raise kind(f"{what}: {type(root).__name__}: {cause}{advice}") from error

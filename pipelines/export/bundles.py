@@ -10,6 +10,7 @@ import platform
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -20,7 +21,7 @@ import tokenizers
 import torch
 
 from deployments.tokenizer.replica import LoadedTokenizer
-from pipelines.errors import ParityError, QuantisationError, refusing
+from pipelines.errors import CheckpointError, ParityError, QuantisationError, refusing
 from pipelines.export.odd_texts import odd_texts
 from pipelines.export.onnx_graph import INPUTS, export_fp32, quantise_int8
 from pipelines.export.parity import (
@@ -117,28 +118,35 @@ def export_bundles(
     Raises:
         ParityError: FP32 cannot be made or does not say what its source says. Nothing is written.
         QuantisationError: The same of INT8.
+        CheckpointError: `out` cannot be written.
     """
     check_name(name)
-    out.mkdir(parents=True, exist_ok=True)
     facts = {**provenance, **{tool: version(tool) for tool in TOOLS}, "machine": platform.machine()}
-    # Beside the result and moved there after both gates: a refused export leaves the last good one.
-    with tempfile.TemporaryDirectory(dir=out) as scratch:
-        work = Path(scratch)
+    with refusing(CheckpointError, f"bundles cannot be written to {out}"), _workspace(out) as work:
         tokenizer.save(str(work / "tokenizer.json"))
         kind = model.body.config.model_type
-        with refusing(ParityError, f"this {kind} model cannot be exported to ONNX", OTHER_ENCODER):
+        with refusing(
+            ParityError,
+            f"this {kind} model cannot be exported to ONNX",
+            OTHER_ENCODER,
+            scratch=work,
+        ):
             export_fp32(model, work / "fp32.onnx", max_tokens=spec.max_tokens)
             fp32 = ServedModel(_bundle(work, FP32, name, spec, facts))
         served = LoadedTokenizer(fp32.bundle)
         odd = odd_texts(served, spec.max_tokens, texts)
-        with refusing(ParityError, f"the ONNX form of this {kind} model fails", OTHER_ENCODER):
+        with refusing(
+            ParityError, f"the ONNX form of this {kind} model fails", OTHER_ENCODER, scratch=work
+        ):
             difference = _judge_fp32(
                 model, fp32, texts[:TORCH_TEXTS], odd, tolerance=tolerance, reference=reference
             )
         int8 = None
         if with_int8:
             calibrating = odd_texts(served, spec.max_tokens, calibration, calibrating=True)
-            with refusing(QuantisationError, f"this {kind} model cannot be turned into INT8"):
+            with refusing(
+                QuantisationError, f"this {kind} model cannot be turned into INT8", scratch=work
+            ):
                 batch_invariant = quantise_int8(
                     work / "fp32.onnx",
                     work / "int8.onnx",
@@ -153,6 +161,16 @@ def export_bundles(
             torch_difference=difference,
             int8=int8 and replace(int8, bundle=_moved(work / INT8, out / INT8)),
         )
+
+
+@contextmanager
+def _workspace(out: Path) -> Iterator[Path]:
+    """A folder beside the result: what is moved from it after both gates never was half there, and
+    a refused export leaves the last good one.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out) as work:
+        yield Path(work)
 
 
 def _judge_fp32(

@@ -124,10 +124,17 @@ def open_finished(name: str, *, max_tokens: int | None) -> Finished:
     require_rows(name, tokens, rows)
     positions, limit = usable_tokens(body), tokenizer_limit(tokens)
     wanted = max_tokens or min(limit or DEFAULT_MAX_TOKENS, DEFAULT_MAX_TOKENS)
+    most = min(wanted, positions or wanted)
+    if most < MIN_TOKENS:
+        raise CheckpointError(
+            f"{name}: takes {most} tokens at most (positions {positions}, tokenizer's "
+            f"model_max_length {limit}); serving needs {MIN_TOKENS}; --max-tokens overrules the "
+            "tokenizer"
+        )
     spec = ClassifierSpec(
         "sequence-classification",
         labels,
-        min(wanted, positions or wanted),
+        most,
         pad_id if pad_id < rows else 0,
         "left" if tokens.truncation_side == "left" else "right",
     )

@@ -7,6 +7,7 @@ precision is loaded as float32, which is what is exported and served.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,15 @@ Load = Callable[..., tuple[PreTrainedModel, Mapping[str, Collection[Any]]]]
 
 def weight_files(folder: Path) -> list[Path]:
     """Returns the safetensors files that the library loads, in order of name."""
-    whole = folder / "model.safetensors"
-    return [whole] if whole.is_file() else sorted(folder.glob("*.safetensors"))
+    if (whole := folder / "model.safetensors").is_file():
+        return [whole]
+    index = folder / "model.safetensors.index.json"
+    if not index.is_file():
+        return sorted(folder.glob("*.safetensors"))
+    with refusing(CheckpointError, f"{index} cannot be read"):
+        return sorted(
+            {folder / file for file in json.loads(index.read_text())["weight_map"].values()}
+        )
 
 
 def weights_digest(folder: Path) -> str:

@@ -7,7 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoTokenizer, FunnelConfig, GPT2Config, LongformerConfig, XLNetConfig
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    FunnelConfig,
+    GPT2Config,
+    LongformerConfig,
+    XLNetConfig,
+)
 
 from cli.__main__ import main
 from pipelines.export import huggingface_import
@@ -269,3 +276,39 @@ def test_a_vocabulary_is_whole_or_refused(
     (folder / "vocab.json").write_text(words)
     (folder / "tokenizer_config.json").write_text('{"tokenizer_class": "RobertaTokenizer"}')
     assert "tokenizer" in refused(folder)
+
+
+def test_an_output_that_cannot_be_written_is_a_sentence(
+    tiny_classifier: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").write_text("a file")
+    given = ["import", str(tiny_classifier), "--name", "x", "--out", str(tmp_path / "out")]
+    assert main(given) == 1
+    assert f"bundles cannot be written to {tmp_path / 'out'}: FileExists" in capsys.readouterr().err
+
+
+def test_a_limit_below_what_serving_needs_is_refused(
+    tiny_classifier: Path, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    folder = changed(tiny_classifier, tmp_path / "model", tokenizer={"model_max_length": 2})
+    assert "takes 2 tokens at most" in refused(folder)
+    assert open_finished(str(folder), max_tokens=9).spec.max_tokens == 9
+
+
+def test_weights_in_several_files_are_all_there_or_refused(
+    tiny_classifier: Path, tmp_path: Path, refused: Callable[..., str]
+) -> None:
+    folder = changed(tiny_classifier, tmp_path / "model")
+    (folder / "model.safetensors").unlink()
+    whole = AutoModelForSequenceClassification.from_pretrained(tiny_classifier)
+    whole.save_pretrained(folder, max_shard_size="20KB")
+    first, *others = sorted(folder.glob("model-*.safetensors"))
+    assert others
+    # A leftover that the index does not name takes no part.
+    (folder / "old.safetensors").write_bytes(first.read_bytes())
+    one = open_finished(str(folder), max_tokens=None)
+    assert torch.equal(one.model.body.classifier.weight, whole.classifier.weight)
+    (folder / "old.safetensors").unlink()
+    assert open_finished(str(folder), max_tokens=None).digest == one.digest
+    others[-1].unlink()
+    assert "the weights cannot be loaded" in refused(folder)

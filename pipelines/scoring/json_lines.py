@@ -41,7 +41,7 @@ def extend(line: str, fields: Mapping[str, object]) -> bytes | None:
     if row is None:
         return None
     own = line.strip(_SPACE).removesuffix("}")
-    more = orjson.dumps(fields, default=str)[1:]
+    more = orjson.dumps(fields)[1:]
     return own.encode("utf-8") + (b"," if row else b"") + more
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import json
@@ -150,11 +151,21 @@ def _json_row(row: dict[str, Any], raw: bool) -> bytes:
         added = {name: value for name, value in row.items() if name != RAW}
         if (line := extend(row[RAW], added)) is not None:
             return line
-    return orjson.dumps(row, default=str)
+    return orjson.dumps(row, default=_text)
 
 
 def _cell(value: object) -> object:
     """A value of a CSV field: numbers and text as they are, what is nested as JSON."""
     if isinstance(value, dict | list):
-        return orjson.dumps(value, default=str).decode("utf-8")
-    return value
+        return orjson.dumps(value, default=_text).decode("utf-8")
+    return _text(value) if isinstance(value, bytes) else value
+
+
+def _text(value: object) -> str:
+    """What neither JSON nor CSV has: bytes as UTF-8 where they are, else in base64."""
+    if not isinstance(value, bytes):
+        return str(value)
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return base64.b64encode(value).decode("ascii")

@@ -64,14 +64,22 @@ def _csv(content: bytes, header: Sequence[str], column: str) -> Rows:
     at = list(header).index(column)
     columns: list[list[str | None]] = [[] for _ in header]
     texts: list[str | None] = []
+    last = len(header) - 1
     for row in csv.reader(lines):
-        # A row of another length keeps what fits, and is an error; an empty line is such a row.
-        whole = len(row) == len(header)
+        # A row of another length is an error; an empty line is such a row. What a longer one has
+        # beyond the header stays in its last column.
+        texts.append(row[at] if len(row) == len(header) else None)
+        fields = row if len(row) <= len(header) else [*row[:last], _joined(row[last:])]
         for position, values in enumerate(columns):
-            values.append(row[position] if position < len(row) else None)
-        texts.append(row[at] if whole else None)
+            values.append(fields[position] if position < len(fields) else None)
     arrays = [pa.array([_storable(v) for v in values], pa.string()) for values in columns]
     return Rows(pa.table(arrays, names=list(header)), [_text(text) for text in texts])
+
+
+def _joined(fields: Sequence[str]) -> str:
+    line = io.StringIO(newline="")
+    csv.writer(line, lineterminator="").writerow(fields)
+    return line.getvalue()
 
 
 def _jsonl(content: bytes, column: str) -> Rows:

@@ -254,6 +254,32 @@ def test_values_of_csv_and_parquet_come_out_as_they_were(tmp_path: Path, run: Ru
     assert b'"u":18446744073709551615,"f":0.1' in (tmp_path / "out.jsonl").read_bytes()
 
 
+def test_bytes_of_parquet_are_text_or_base64(tmp_path: Path, run: Run) -> None:
+    content = pa.array([b"caf\xc3\xa9", b"\xff\x00"])
+    table = pa.table({"text": ["good", "bad"], "b": content, "l": [[b"x"], []]})
+    pq.write_table(table, tmp_path / "in.parquet")
+    run(tmp_path / "in.parquet", tmp_path / "out.jsonl")
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert [row["b"] for row in rows] == ["café", "/wA="]
+    run(tmp_path / "in.parquet", tmp_path / "out.csv")
+    cells = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text())))
+    assert [(row["b"], row["l"]) for row in cells] == [("café", '["x"]'), ("/wA=", "[]")]
+    run(tmp_path / "in.parquet", tmp_path / "out.parquet")
+    assert pq.read_table(tmp_path / "out.parquet").column("b").to_pylist() == content.to_pylist()
+
+
+def test_a_row_that_is_too_long_loses_nothing(tmp_path: Path, run: Run) -> None:
+    (tmp_path / "in.csv").write_text('text,n\ngood,1\nbad,2,"3, 4",5\nfine\n')
+    assert run(tmp_path / "in.csv", tmp_path / "out.csv")["failed_rows"] == 2
+    rows = list(csv.DictReader(io.StringIO((tmp_path / "out.csv").read_text())))
+    assert [(row["text"], row["n"]) for row in rows] == [
+        ("good", "1"),
+        ("bad", '2,"3, 4",5'),
+        ("fine", ""),
+    ]
+    assert [row["error_code"] for row in rows] == ["", "E1001", "E1001"]
+
+
 # Marks, compression, nothing at all.
 
 

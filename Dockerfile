@@ -84,8 +84,10 @@ COPY serve_config.yaml serve_config.yaml
 # The file listens on the loopback, which nobody outside of a container could reach.
 RUN sed --in-place 's/^  host: 127\.0\.0\.1$/  host: 0.0.0.0/' serve_config.yaml \
     && grep --quiet '^  host: 0\.0\.0\.0$' serve_config.yaml
-# Both or neither: one alone serves slower than the default.
-ENV RAY_SERVE_ENABLE_HA_PROXY=1 \
+# HAProxy and throughput mode: both or neither, one alone serves slower than the default.
+# FORWARDED_ALLOW_IPS is empty, or uvicorn takes the client's address from a header of the client.
+ENV FORWARDED_ALLOW_IPS= \
+    RAY_SERVE_ENABLE_HA_PROXY=1 \
     RAY_SERVE_THROUGHPUT_OPTIMIZED=1 \
     RAY_SERVE_GRPC_MAX_MESSAGE_SIZE=16777216 \
     RAY_USAGE_STATS_ENABLED=0

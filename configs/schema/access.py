@@ -105,12 +105,12 @@ class AccessConfig(Section):
     trusted_proxies: tuple[Network, ...] = Field(
         (),
         json_schema_extra={"limits": "a list of networks such as `10.0.0.0/8`"},
-        description="Networks of the gateways and proxies in front, HAProxy's nodes among them: only their `X-Forwarded-For` is believed. Empty believes nobody's.",
+        description="Networks of the gateways and proxies in front that append to `X-Forwarded-For`: only theirs is believed. Empty believes nobody's.",
     )
     max_failed_logins: int = Field(
         100,
         ge=0,
         le=1_000_000,
-        description="Wrong keys or tokens of one client address in a minute; then 429 E4003 for keys that were not right from there before. 0 allows any number.",
+        description="Wrong keys or tokens of one client address in a minute; then 429 E4003 instead of 401 for further wrong ones. Right ones are always taken. 0 allows any number.",
     )
     jwt: JwtConfig = JwtConfig()

@@ -1,12 +1,13 @@
 """How many requests of a caller run at once. Per replica, or exact over all replicas in Redis.
 
-In Redis each running request is a lease: it is given back at the end, and ends by itself if the
-replica dies before. While Redis is away, each replica counts alone.
+In Redis each running request is a lease: it is deleted at the end, and expires if the replica
+dies before. While Redis is away, each replica counts alone.
 """
 
 import asyncio
 import uuid
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable
 from typing import Protocol
 
 from configs.schema.app import AppConfig
@@ -34,11 +35,11 @@ class Slots(Protocol):
     """Counts the running requests of callers that have a limit."""
 
     async def enter(self, caller: Caller) -> str | None:
-        """What ``leave`` is given back; None when as many run as may."""
+        """Returns what ``leave`` takes; None when as many run as may."""
         ...
 
     async def leave(self, caller: Caller, slot: str) -> None:
-        """The request has ended."""
+        """Counts a request that has ended."""
         ...
 
     async def close(self) -> None:
@@ -50,14 +51,13 @@ class ReplicaSlots:
     """``Slots`` of one replica for itself."""
 
     def __init__(self) -> None:
-        self._running: dict[str, int] = {}
+        self._running: Counter[str] = Counter()
 
     async def enter(self, caller: Caller) -> str | None:
         """See ``Slots.enter``."""
-        running = self._running.get(caller.id, 0)
-        if running >= caller.max_concurrent:
+        if self._running[caller.id] >= caller.max_concurrent:
             return None
-        self._running[caller.id] = running + 1
+        self._running[caller.id] += 1
         return ""
 
     async def leave(self, caller: Caller, slot: str) -> None:
@@ -82,35 +82,39 @@ class SharedSlots:
         self._timeout_s = config.access.rate_timeout_ms / 1_000
         self._breaker = Breaker(config.breaker, metrics.breaker("concurrency_limit"))
         self._alone = ReplicaSlots()
-        self._owed: dict[str, set[str]] = {}
+        # Ended leases that Redis may still hold: the caller's next request deletes them.
+        self._ended: dict[str, set[str]] = {}
         self._leaving: set[asyncio.Task[None]] = set()
 
     async def enter(self, caller: Caller) -> str | None:
         """See ``Slots.enter``."""
         slot = uuid.uuid4().hex
-        owed = list(self._owed.get(caller.id, ()))
+        ended = list(self._ended.get(caller.id, ()))
         try:
             with self._breaker.guard():
-                asked = self._enter(
-                    keys=[self._prefix + caller.id],
-                    args=[caller.max_concurrent, self._lease_ms, slot, *owed],
+                entered = await asyncio.wait_for(
+                    self._enter(
+                        keys=[self._prefix + caller.id],
+                        args=[caller.max_concurrent, self._lease_ms, slot, *ended],
+                    ),
+                    self._timeout_s,
                 )
-                entered = await asyncio.wait_for(asked, self._timeout_s)
         except BreakerOpen:
             return await self._alone.enter(caller)
         except Exception:  # noqa: BLE001  (whatever is wrong with Redis, requests go on)
-            self._owe(caller.id, slot)  # Redis may have done it and told us too late
+            # Redis may have made the lease and answered too late.
+            self._ended.setdefault(caller.id, set()).add(slot)
             return await self._alone.enter(caller)
-        self._settle(caller.id, owed)
+        self._deleted(caller.id, ended)
         return slot if entered else None
 
     async def leave(self, caller: Caller, slot: str) -> None:
-        """See ``Slots.leave``; nobody waits for Redis."""
+        """See ``Slots.leave``; does not wait for Redis."""
         if not slot:
             await self._alone.leave(caller, slot)
             return
-        self._owe(caller.id, slot)
-        task = asyncio.create_task(self._give_back(caller.id, slot))
+        self._ended.setdefault(caller.id, set()).add(slot)
+        task = asyncio.create_task(self._delete(caller.id, slot))
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
 
@@ -119,20 +123,17 @@ class SharedSlots:
         await asyncio.gather(*self._leaving)
         await self._redis.aclose()
 
-    async def _give_back(self, caller_id: str, slot: str) -> None:
+    async def _delete(self, caller_id: str, slot: str) -> None:
         try:
             with self._breaker.guard():
                 asked = self._redis.zrem(self._prefix + caller_id, slot)
                 await asyncio.wait_for(asked, self._timeout_s)
-        except Exception:  # noqa: BLE001  (the caller's next request pays what is owed)
+        except Exception:  # noqa: BLE001  (the caller's next request deletes it)
             return
-        self._settle(caller_id, [slot])
+        self._deleted(caller_id, (slot,))
 
-    def _owe(self, caller_id: str, slot: str) -> None:
-        self._owed.setdefault(caller_id, set()).add(slot)
-
-    def _settle(self, caller_id: str, slots: Sequence[str]) -> None:
-        left = self._owed.get(caller_id, set())
+    def _deleted(self, caller_id: str, slots: Iterable[str]) -> None:
+        left = self._ended.get(caller_id, set())
         left.difference_update(slots)
         if not left:
-            self._owed.pop(caller_id, None)
+            self._ended.pop(caller_id, None)

@@ -147,7 +147,9 @@ class Tokens:
                 leeway=self._config.leeway_s,
                 options={"require": ["exp", "sub"]},
             )
-        except (jwt.PyJWTError, KeyError, ValueError) as error:
+            ends_s = float(claims["exp"])
+            claims["sub"].encode()  # a lone surrogate could not be sent on
+        except (jwt.PyJWTError, KeyError, ValueError, OverflowError) as error:
             _log.info("bearer token refused: %s", type(error).__name__)
             raise Unauthorized("the bearer token is not valid here") from None
         caller = Caller(
@@ -156,7 +158,7 @@ class Tokens:
             self._access.requests_per_s,
             self._access.max_concurrent,
         )
-        return float(claims["exp"]), caller
+        return ends_s, caller
 
 
 def _roles(claim: object) -> Iterable[Role]:

@@ -18,8 +18,7 @@ from configs.schema.app import AppConfig
 from deployments.access.client_address import TrustedProxies
 from deployments.access.concurrency_limit import ReplicaSlots, SharedSlots, Slots
 from deployments.access.credentials import Caller, KeyRing, Tokens
-from deployments.access.login_throttle import LoginThrottle
-from deployments.access.rate_limit import Rates, ReplicaRates, SharedRates
+from deployments.access.rate_limit import Rates, ReplicaRates, SharedRates, TokenBuckets
 from deployments.access.roles import needed
 from deployments.asgi.exchange import Exchange, Route
 from deployments.clients.redis import RedisCredentials
@@ -29,6 +28,7 @@ from deployments.telemetry.metrics import Metrics
 
 _log = logging.getLogger("ray.serve.sentigraph")
 _FETCH_TIMEOUT_S = 5.0
+_FAILURES_WITHIN_S = 60.0
 
 
 class Access:
@@ -63,7 +63,7 @@ class Access:
         self._public = frozenset(config.public)
         self._slots = slots
         self._proxies = TrustedProxies(config.trusted_proxies)
-        self._throttle = LoginThrottle(config.max_failed_logins)
+        self._failures = TokenBuckets()
         self._refreshing: asyncio.Task[None] | None = None
 
     def secrets_state(self) -> str | None:
@@ -141,21 +141,24 @@ class Access:
         raise Unauthorized("send an API key in the header X-API-Key")
 
     def _try(self, exchange: Exchange, credential: str, find: Callable[[str], Caller]) -> Caller:
-        peer = (exchange.scope.get("client") or ("", 0))[0]
-        address = self._proxies.client(peer, exchange.header("x-forwarded-for"))
-        wait_s = self._throttle.wait_s(address, credential)
-        if wait_s:
-            raise RateLimited(
-                "too many wrong keys from this address",
-                {"retry_after_s": max(1, round(wait_s))},
-            )
+        """Returns whose credential it is; one that is right is never refused for others' wrong.
+
+        Raises:
+            Unauthorized: It is wrong.
+            RateLimited: It is wrong, as many others of that address within a minute were.
+        """
         try:
-            caller = find(credential)
+            return find(credential)
         except Unauthorized:
-            self._throttle.failed(address)
-            raise
-        self._throttle.passed(address, credential)
-        return caller
+            most = self._config.max_failed_logins
+            peer = (exchange.scope.get("client") or ("", 0))[0]
+            address = self._proxies.client(peer, exchange.header("x-forwarded-for"))
+            wait_s = self._failures.take(address, most / _FAILURES_WITHIN_S, most) if most else 0.0
+            if not wait_s:
+                raise
+        raise RateLimited(
+            "too many wrong keys from this address", {"retry_after_s": max(1, round(wait_s))}
+        )
 
     async def _pace(self, caller: Caller) -> None:
         if not caller.requests_per_s:

@@ -18,7 +18,7 @@ from deployments.clients.circuit_breaker import Breaker
 from deployments.clients.redis import RedisCredentials, connect
 from deployments.telemetry.metrics import Metrics
 
-_MAX_CALLERS = 10_000
+_MAX_BUCKETS = 10_000
 _BUNDLE_S = 0.02  # of a caller's rate in one bundle
 _BUNDLE_LIFE_S = 1.0
 
@@ -43,7 +43,7 @@ class Rates(Protocol):
     """Counts requests of callers that have a rate."""
 
     async def take(self, caller: Caller) -> float:
-        """0 when the request may go on; else the seconds until one would."""
+        """Returns 0 when the request may go on, else the seconds until one may."""
         ...
 
     async def close(self) -> None:
@@ -51,10 +51,26 @@ class Rates(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Bucket:
-    tokens: float
-    at_s: float
+class TokenBuckets:
+    """Token buckets of one process by name; beyond 10,000 the oldest is forgotten."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def take(self, name: str, rate: float, burst: float) -> float:
+        """Takes a token of a bucket that fills by ``rate`` per second up to ``burst``.
+
+        Returns:
+            0 when there was one, else the seconds until there will be.
+        """
+        now = self._clock()
+        tokens, at_s = self._buckets.get(name, (burst, now))
+        tokens = min(burst, tokens + (now - at_s) * rate)
+        self._buckets[name] = (tokens - (tokens >= 1), now)
+        if len(self._buckets) > _MAX_BUCKETS:
+            self._buckets.popitem(last=False)
+        return 0.0 if tokens >= 1 else (1 - tokens) / rate
 
 
 class ReplicaRates:
@@ -62,23 +78,12 @@ class ReplicaRates:
 
     def __init__(self, burst_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._burst_s = burst_s
-        self._clock = clock
-        self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
+        self._buckets = TokenBuckets(clock)
 
     async def take(self, caller: Caller) -> float:
         """See ``Rates.take``."""
         rate = caller.requests_per_s
-        burst = max(1.0, rate * self._burst_s)
-        now = self._clock()
-        bucket = self._buckets.setdefault(caller.id, _Bucket(burst, now))
-        if len(self._buckets) > _MAX_CALLERS:
-            self._buckets.popitem(last=False)
-        bucket.tokens = min(burst, bucket.tokens + (now - bucket.at_s) * rate)
-        bucket.at_s = now
-        if bucket.tokens < 1:
-            return (1 - bucket.tokens) / rate
-        bucket.tokens -= 1
-        return 0.0
+        return self._buckets.take(caller.id, rate, max(1.0, rate * self._burst_s))
 
     async def close(self) -> None:
         """See ``Rates.close``; there are none."""
@@ -90,6 +95,14 @@ class _Bundle:
     ends_s: float = 0.0
     denied_until_s: float = 0.0
     asking: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def spend(self) -> float | None:
+        """Returns 0 for a token spent, the seconds while there is none, None to ask Redis."""
+        now = time.monotonic()
+        if self.tokens > 0 and now < self.ends_s:
+            self.tokens -= 1
+            return 0.0
+        return self.denied_until_s - now if now < self.denied_until_s else None
 
 
 class SharedRates:
@@ -108,14 +121,13 @@ class SharedRates:
     async def take(self, caller: Caller) -> float:
         """See ``Rates.take``."""
         bundle = self._bundles.setdefault(caller.id, _Bundle())
-        if len(self._bundles) > _MAX_CALLERS:
+        if len(self._bundles) > _MAX_BUCKETS:
             self._bundles.popitem(last=False)
-        decided = _spend(bundle)
-        if decided is not None:
+        if (decided := bundle.spend()) is not None:
             return decided
         async with bundle.asking:
-            decided = _spend(bundle)  # who asked before us may have taken enough
-            if decided is not None:
+            # A request that asked before this one may have taken enough.
+            if (decided := bundle.spend()) is not None:
                 return decided
             try:
                 with self._breaker.guard():
@@ -143,14 +155,3 @@ class SharedRates:
     async def close(self) -> None:
         """See ``Rates.close``."""
         await self._redis.aclose()
-
-
-def _spend(bundle: _Bundle) -> float | None:
-    """0 for a token spent, seconds while it is known that there is none, None to ask."""
-    now = time.monotonic()
-    if bundle.tokens > 0 and now < bundle.ends_s:
-        bundle.tokens -= 1
-        return 0.0
-    if now < bundle.denied_until_s:
-        return bundle.denied_until_s - now
-    return None

@@ -50,6 +50,8 @@ def serve_environment(ports: PortBlock, folder: Path) -> dict[str, str]:
     haproxy = folder / "haproxy"
     http, grpc = ports.http_replicas, ports.grpc_replicas
     return {
+        # Uvicorn would take the client's address from a header of the client.
+        "FORWARDED_ALLOW_IPS": "",
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(haproxy / "haproxy.cfg"),

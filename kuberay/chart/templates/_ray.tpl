@@ -26,6 +26,8 @@
 {{- with $monitoring.prometheus.url }}
 - {name: RAY_PROMETHEUS_HOST, value: {{ . | quote }}}
 {{- end }}
+# Empty: otherwise uvicorn takes the client's address from a header of the client.
+- {name: FORWARDED_ALLOW_IPS, value: ""}
 - {name: RAY_USAGE_STATS_ENABLED, value: "0"}
 - {name: RAY_ENABLE_UV_RUN_RUNTIME_ENV, value: "0"}
 # The root file system is read-only.

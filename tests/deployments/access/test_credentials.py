@@ -135,6 +135,8 @@ def test_a_token_of_the_provider_is_let_in_with_its_roles() -> None:
         {"aud": "other"},
         {"aud": None},
         {"sub": None},
+        {"sub": "\ud800"},
+        {"exp": 10**400},
         {"exp": None},
         {"exp": datetime.now(UTC) - timedelta(minutes=5)},
         {"nbf": datetime.now(UTC) + timedelta(minutes=5)},

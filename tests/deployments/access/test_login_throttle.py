@@ -1,17 +1,24 @@
-"""Who tries keys is slowed down, and nobody else: by the address behind trusted proxies."""
+"""Wrong keys are limited by the address behind trusted proxies; right ones never are."""
 
+import asyncio
+import json
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import uvicorn
 from front import with_front
 from hypothesis import given
 from hypothesis import strategies as st
+from signed_tokens import jwks, rsa_key, token
 
 from configs.schema.api_keys import new_key, write_keys
 from configs.schema.app import AppConfig
 from deployments.access.client_address import TrustedProxies
-from deployments.access.login_throttle import LoginThrottle
+from deployments.access.rate_limit import TokenBuckets
+from operations.local_stack.ports import PortBlock
+from operations.local_stack.ray_node import serve_environment
 
 PREDICT = "/api/v1/predict"
 KEY, KEPT = new_key("shop", ["predict"])
@@ -46,19 +53,15 @@ def test_any_header_gives_an_address_or_the_peer(peer: str, header: str) -> None
     proxies.client(peer, header)
 
 
-def test_a_minute_of_wrong_keys_and_then_another() -> None:
+def test_buckets_are_apart_and_fill_again() -> None:
     now = 0.0
-    throttle = LoginThrottle(2, lambda: now)
-    for _ in range(2):
-        assert throttle.wait_s("a", "wrong") == 0
-        throttle.failed("a")
-    now = 20.0
-    assert throttle.wait_s("a", "wrong") == 40
-    assert throttle.wait_s("b", "wrong") == 0
-    now = 60.0
-    assert throttle.wait_s("a", "wrong") == 0
-    throttle.failed("a")
-    assert throttle.wait_s("a", "wrong") == 0
+    buckets = TokenBuckets(lambda: now)
+    assert [buckets.take("a", 0.1, 2) for _ in range(3)] == [0, 0, 10]
+    assert buckets.take("b", 0.1, 2) == 0
+    now = 4.0
+    assert buckets.take("a", 0.1, 2) == pytest.approx(6)
+    now = 10.0
+    assert buckets.take("a", 0.1, 2) == 0
 
 
 def config(**access: Any) -> AppConfig:
@@ -75,20 +78,54 @@ async def ask(client: httpx.AsyncClient, key: str, forwarded_for: str) -> int:
     return answer.status_code
 
 
-def test_an_address_is_shut_out_and_others_are_not() -> None:
+def test_wrong_keys_of_an_address_are_limited_and_right_ones_go_on() -> None:
     async def body(client: httpx.AsyncClient) -> None:
-        assert await ask(client, KEY, "1.1.1.1") == 200
         statuses = [await ask(client, f"guess-{i}", "1.1.1.1") for i in range(5)]
         assert statuses == [401, 401, 401, 429, 429]
-        # Who was right from there before goes on; even the right key is not tried otherwise.
+        # A key that was never seen before, from the very address that sends wrong ones.
         assert await ask(client, KEY, "1.1.1.1") == 200
+        assert await ask(client, "guess", "1.1.1.1") == 429
         assert await ask(client, "guess", "2.2.2.2") == 401
-        statuses = [await ask(client, "guess", "2.2.2.2") for _ in range(3)]
-        assert statuses == [401, 401, 429]
-        assert await ask(client, KEY, "2.2.2.2") == 429
-        assert await ask(client, KEY, "3.3.3.3") == 200
 
     with_front(config(max_failed_logins=3, trusted_proxies=["127.0.0.0/8"]), body)
+
+
+def test_a_fresh_token_is_taken_beside_wrong_ones(tmp_path: Path) -> None:
+    keys = tmp_path / "jwks.json"
+    keys.write_text(json.dumps(jwks(rsa_key())))
+    provider = {"jwks": str(keys), "issuer": "https://id", "audience": "api"}
+
+    async def body(client: httpx.AsyncClient) -> None:
+        async def bearer(text: str) -> int:
+            headers = {"Authorization": f"Bearer {text}"}
+            return (await client.post(PREDICT, json={"text": "a"}, headers=headers)).status_code
+
+        assert [await bearer("wrong") for _ in range(4)] == [401, 401, 401, 429]
+        assert [await bearer(token(sub=f"person-{i}")) for i in range(3)] == [200] * 3
+        assert await ask(client, KEY, "") == 200
+
+    with_front(config(max_failed_logins=3, jwt=provider), body)
+
+
+def test_uvicorn_leaves_the_clients_address_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the local stack sets keeps a client from choosing the address that is counted."""
+    environment = serve_environment(PortBlock(30_000), Path("/run"))
+    monkeypatch.setenv("FORWARDED_ALLOW_IPS", environment["FORWARDED_ALLOW_IPS"])
+    seen = []
+
+    async def app(scope: Any, _receive: Any, _send: Any) -> None:
+        seen.append(scope["client"])
+
+    server = uvicorn.Config(app, interface="asgi3", log_config=None)
+    server.load()
+    scope = {
+        "type": "http",
+        "client": ("127.0.0.1", 40_000),
+        "headers": [(b"x-forwarded-for", b"6.6.6.6"), (b"x-forwarded-proto", b"https")],
+        "scheme": "http",
+    }
+    asyncio.run(server.loaded_app(scope, None, None))  # type: ignore[arg-type]
+    assert seen == [("127.0.0.1", 40_000)]
 
 
 def test_without_trusted_proxies_the_header_moves_nobody() -> None:

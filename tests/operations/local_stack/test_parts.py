@@ -117,7 +117,11 @@ def test_two_stacks_share_no_port_and_no_path(tmp_path):
             ray_command(block, folder.temp_dir, dashboard_port=block.single(20), num_gpus=None)
         )
     same = {name for name in environments[0] if environments[0][name] == environments[1][name]}
-    assert same == {"RAY_SERVE_ENABLE_HA_PROXY", "RAY_SERVE_THROUGHPUT_OPTIMIZED"}
+    assert same == {
+        "FORWARDED_ALLOW_IPS",
+        "RAY_SERVE_ENABLE_HA_PROXY",
+        "RAY_SERVE_THROUGHPUT_OPTIMIZED",
+    }
     private = [dict(zip(c[5::2], c[6::2], strict=False)) for c in commands]
     for option, value in private[0].items():
         if option.endswith("-port") and value != "0":

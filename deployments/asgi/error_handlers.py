@@ -1,5 +1,6 @@
 """Every error of a FastAPI application in the one error body."""
 
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -8,7 +9,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.routing import iter_route_contexts
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from deployments.asgi.exchange import ClientGone
 from deployments.asgi.schemas import ErrorBody
 from deployments.errors import (
     InternalError,
@@ -18,6 +21,40 @@ from deployments.errors import (
     NotFound,
     RequestError,
 )
+
+_log = logging.getLogger("ray.serve.sentigraph")
+
+
+class LastResort:
+    """Answers a request that met an unforeseen error, and ends it there.
+
+    Starlette's own handler raises again after its answer, which a server takes for a broken
+    connection: the next request on it would end without an answer.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """See ASGI. An error after the answer has begun is raised: it cannot be whole any more."""
+        begun = False
+
+        async def sending(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        except ClientGone:
+            raise
+        except Exception:
+            if begun:
+                raise
+            _log.exception("unhandled error")
+            error = InternalError("the request could not be answered")
+            answer = error_answer(Request(scope), error.status, error.code, error.message)
+            await answer(scope, receive, send)
 
 
 def error_answer(
@@ -42,6 +79,7 @@ def error_answer(
 
 def add_error_handlers(app: FastAPI) -> None:
     """Makes every failure of an application end in the one error body."""
+    app.add_middleware(LastResort)
 
     async def on_request_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestError)

@@ -56,7 +56,13 @@ def build_app(
     schema = f"{PREFIX}/openapi.json" if config.docs_enabled else None
     release = version("sentigraph")
     app = FastAPI(
-        title=config.app_name, version=release, docs_url=docs, redoc_url=None, openapi_url=schema
+        title=config.app_name,
+        version=release,
+        docs_url=docs,
+        redoc_url=None,
+        openapi_url=schema,
+        # The redirect would name the host that the client sent.
+        redirect_slashes=False,
     )
     add_error_handlers(app)
 

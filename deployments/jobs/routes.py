@@ -84,7 +84,7 @@ def build_jobs_app(desk: "Callable[[], JobQueue]", *, owned: bool) -> FastAPI:
         desk: What does the work.
         owned: Whether callers are known, and see their own jobs alone.
     """
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     api = APIRouter(prefix=BATCH, tags=["batch"])
     _add_submitting(api, desk, owned)
     _add_showing(api, desk, owned)
@@ -132,6 +132,8 @@ def _add_submitting(api: APIRouter, desk: "Callable[[], JobQueue]", owned: bool)
             file, column = form.get("file"), form.get("text_column", "text")
             if not isinstance(file, UploadFile) or not isinstance(column, str):
                 raise InvalidInput("the multipart field `file` is required", {"field": "file"})
+            if "\0" in column:
+                raise InvalidInput("text_column has a NUL", {"field": "text_column"})
             asked = {name: form[name] for name in _FIELDS if name in form}
             terms = _terms(_form(asked), x_actor if owned else "", idempotency_key)
             shown, is_new = await desk().upload(terms, file.file, file.filename or "", column)

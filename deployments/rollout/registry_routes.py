@@ -31,7 +31,7 @@ def build_registry_app(config: AppConfig, registry: ModelRegistry, changes: Chan
         Path(config.registry.bundle_cache_dir),
         config.registry.max_artifact_bytes,
     )
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.include_router(build_router(Backend(registry, uploads, changes)))
     add_error_handlers(app)
     app.add_exception_handler(RegistryError, _on_registry_error)

@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 import json
+from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,8 @@ def test_unknown_jobs_and_wrong_bodies(tmp_path: Path) -> None:
             assert code(await client.post("/predict", json=wrong)) == (422, "E1001")
         many = {"texts": ["a"] * 6}
         assert code(await client.post("/predict", json=many)) == (422, "E1005")
+        half = await client.post("/predict", content=rb'{"texts": ["\ud800x"]}')
+        assert code(half) == (422, "E1001")
         late = {"texts": ["a"], "timeout_seconds": 21}
         assert code(await client.post("/predict", json=late)) == (422, "E1001")
         hook = {"texts": ["a"], "webhook_url": "https://elsewhere.example/"}
@@ -234,8 +237,8 @@ def test_ended_jobs_are_deleted_when_their_time_is_over(tmp_path: Path) -> None:
 def test_ended_jobs_are_deleted_when_there_are_too_many(tmp_path: Path) -> None:
     async def body(client: httpx.AsyncClient, _: JobsReplica) -> None:
         jobs = [(await submit(client, [text]))["job_id"] for text in "ab"]
-        for job_id in jobs:
-            await until_ended(client, job_id)
+        # The first may be deleted as soon as the second has ended.
+        await until_ended(client, jobs[1])
         await until_gone(client, jobs[0])
         assert (await client.get(f"/status/{jobs[1]}")).status_code == 200
 
@@ -467,6 +470,41 @@ def test_files_that_are_refused_leave_nothing(
         assert (await client.get("/metrics")).json()["total_jobs"] == 0
 
     with_jobs(jobs_config(tmp_path, jobs={"max_upload_bytes": 300_000}), body, start=False)
+
+
+def test_a_column_with_a_nul_is_refused(tmp_path: Path) -> None:
+    async def body(client: httpx.AsyncClient, _: JobsReplica) -> None:
+        form = {"text_column": "te\0xt"}
+        answer = await client.post("/files", files={"file": ("a.parquet", b"x")}, data=form)
+        assert code(answer) == (422, "E1001")
+
+    with_jobs(jobs_config(tmp_path), body, start=False)
+
+
+def test_an_unforeseen_error_is_answered_once_and_ends_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def body(client: httpx.AsyncClient, replica: JobsReplica) -> None:
+        def broken(*_: Any) -> Any:
+            raise ZeroDivisionError("a secret")
+
+        monkeypatch.setattr(replica._store, "counts", broken)
+        ended: list[int] = []
+        serve = replica.call
+
+        async def call(call: Any) -> AsyncIterator[Any]:
+            async for part in serve(call):
+                yield part
+            ended.append(1)  # not reached where the application raises past its answer
+
+        monkeypatch.setattr(replica, "call", call)
+        answer = await client.get("/metrics")
+        assert code(answer) == (500, "E4001")
+        assert "secret" not in answer.text
+        assert ended == [1]
+        assert "ZeroDivisionError" in caplog.text
+
+    with_jobs(jobs_config(tmp_path), body, start=False)
 
 
 def varint(value: int, size: int = 0) -> bytes:

@@ -85,7 +85,7 @@ class RemoteRegistry(RemoteRoutes):
         super().__init__(handle, "the model registry")
 
     async def judge(self, prediction_id: str, label: str) -> FeedbackResult | None:
-        """See ``Ingress.judge``, of all replicas."""
+        """Judges an answer of any replica; None when none remembers it."""
         found: FeedbackResult | None = await self._handle.judge.remote(prediction_id, label)
         return found
 
@@ -183,13 +183,28 @@ class IngressReplicas:
         """See ``Ingress.forget``; the sum over all replicas."""
         return sum(await _every("Ingress", "forget", model))
 
+
+class CandidateObservers:
+    """``Observers`` of the running application: one in each replica that takes callers' texts."""
+
+    def __init__(self, *, stream: bool, jobs: bool) -> None:
+        self._beside = [name for name, on in (("Stream", stream), ("Jobs", jobs)) if on]
+
     async def observed(self, digest: str) -> list[Counts]:
-        """See ``Ingresses.observed``."""
-        return await _every("Ingress", "observed", digest)
+        """See ``Observers.observed``."""
+        return await self._all("observed", digest)
 
     async def judge(self, prediction_id: str, label: str) -> list[FeedbackResult | None]:
-        """See ``Ingresses.judge``."""
-        return await _every("Ingress", "judge", prediction_id, label)
+        """See ``Observers.judge``."""
+        return await self._all("judge", prediction_id, label)
+
+    async def _all(self, method: str, *args: object) -> list[Any]:
+        answers: list[Any] = []
+        for name in self._beside:
+            # What a replica that is away has counted is lost with it.
+            with contextlib.suppress(RayActorError):
+                answers += await _every(name, method, *args)
+        return answers + await _every("Ingress", method, *args)
 
 
 async def _every(deployment: str, method: str, *args: object) -> list[Any]:

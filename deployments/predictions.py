@@ -1,7 +1,10 @@
-"""What goes through the ingress for one text, and what comes of it."""
+"""What becomes of one text: the model's scores, how they came about, and the answer made of them.
+
+Every caller is given the same answer: scores to six decimals, the label that has most of them.
+"""
 
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -61,17 +64,63 @@ class Outcome:
     stages_s: dict[str, float] = field(default_factory=dict)
 
 
+def rounded_scores(labels: Sequence[str], scores: Sequence[float]) -> tuple[str, dict[str, float]]:
+    """The most probable label, and each label's probability to six decimals."""
+    rounded = [round(score, 6) for score in scores]
+    best = max(range(len(rounded)), key=rounded.__getitem__)
+    return labels[best], dict(zip(labels, rounded, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the caller is given for one text.
+
+    Attributes:
+        id: UUID of the answer.
+        text: As it was classified.
+        model: The version that answered.
+        outcome: What the model said.
+        label: The most probable one.
+        scores: Probability by label, to six decimals.
+    """
+
+    id: str
+    text: str
+    model: ServedVersion
+    outcome: Outcome
+    label: str
+    scores: dict[str, float]
+
+    def body(self) -> dict[str, object]:
+        """As ``schemas.TextPrediction``."""
+        return {
+            "prediction_id": self.id,
+            "label": self.label,
+            "score": self.scores[self.label],
+            "scores": self.scores,
+            "n_tokens": self.outcome.prediction.n_tokens,
+            "truncated": self.outcome.prediction.truncated,
+            "cached": self.outcome.cached,
+            "text_length": len(self.text),
+        }
+
+
+def error_body(error: RequestError) -> dict[str, object]:
+    """Why one text of several has no answer, as ``schemas.ErrorItem``."""
+    return {"error_code": error.code, "error_message": error.message}
+
+
 @dataclass(frozen=True, slots=True)
 class AnswerFacts:
-    """Facts of the texts of one request.
+    """Facts of the texts of one request, for its access line and its span.
 
     Attributes:
         model: The version that answered.
-        texts: How many were asked.
+        texts: How many were classified.
         text_length: Characters of all of them.
         tokens: Tokens that the model saw, now or when it was remembered.
         hits: Texts that a cache answered.
-        answer: The prediction where there was one text.
+        answer: The answer where there was one text.
     """
 
     model: ServedVersion
@@ -79,7 +128,7 @@ class AnswerFacts:
     text_length: int
     tokens: int
     hits: int
-    answer: Mapping[str, object] = field(default_factory=dict)
+    answer: Answer | None = None
 
     def add_fields(self, line: dict[str, object]) -> None:
         """Adds them to an access line, by the specification's names."""
@@ -90,9 +139,10 @@ class AnswerFacts:
         line["text_length"] = self.text_length
         line["tokens"] = self.tokens
         line["cached"] = self.hits == self.texts
-        if self.answer:
-            for name in ("prediction_id", "label", "score"):
-                line[name] = self.answer[name]
+        if self.answer is not None:
+            line["prediction_id"] = self.answer.id
+            line["label"] = self.answer.label
+            line["score"] = self.answer.scores[self.answer.label]
 
     def attributes(self) -> dict[str, str | int | bool]:
         """For the request's span."""
@@ -108,16 +158,26 @@ class AnswerFacts:
         }
 
 
-def served(
-    model: ServedVersion,
-    texts: Sequence[str],
-    outcomes: Sequence[Outcome | RequestError],
-    answer: Mapping[str, object] | None = None,
-) -> AnswerFacts:
-    """The facts of a request's texts and what became of them."""
-    tokens = hits = 0
-    for outcome in outcomes:
-        if isinstance(outcome, Outcome):
-            tokens += outcome.prediction.n_tokens
-            hits += outcome.cached
-    return AnswerFacts(model, len(texts), sum(map(len, texts)), tokens, hits, answer or {})
+@dataclass(frozen=True, slots=True)
+class Predictions:
+    """What became of the texts of one request.
+
+    Attributes:
+        model: The version that was asked.
+        answers: For each text its answer, or why it has none.
+        classified: Those of the texts that the model was asked, without white space around.
+    """
+
+    model: ServedVersion
+    answers: Sequence[Answer | RequestError]
+    classified: Sequence[str]
+
+    def facts(self, answer: Answer | None = None) -> AnswerFacts:
+        """For access line and span; with ``answer`` of the only text."""
+        tokens = hits = 0
+        for each in self.answers:
+            if isinstance(each, Answer):
+                tokens += each.outcome.prediction.n_tokens
+                hits += each.outcome.cached
+        length = sum(map(len, self.classified))
+        return AnswerFacts(self.model, len(self.classified), length, tokens, hits, answer)

@@ -1,4 +1,8 @@
-"""Which model version answers now. Made by the Registry deployment, held by each ingress."""
+"""Which model version answers now.
+
+The Registry deployment makes the routing table; every replica that takes texts from callers
+(Ingress, Stream, Jobs) holds the newest one.
+"""
 
 import hashlib
 from collections.abc import Sequence
@@ -49,9 +53,9 @@ class RoutingTable:
 
     Attributes:
         epoch: Milliseconds of Unix time when it was made; grows with every table.
-        champion: Answers what nobody else does.
+        champion: Answers what the challenger does not.
         challenger: Answers its share.
-        shadow: Is asked its share; its answers are compared and never returned.
+        shadow: Classifies its share as well; its answers are compared and never returned.
         registry_away: MLflow does not answer now, so changes would not be seen.
     """
 
@@ -77,10 +81,33 @@ class RoutingTable:
         return None
 
     @property
+    def has_candidates(self) -> bool:
+        """Whether the routing key of a text matters."""
+        return self.challenger is not None or self.shadow is not None
+
+    @property
     def digests(self) -> frozenset[str]:
         """Bundles that replicas must hold."""
         slots = (slot.model.digest for slot in (self.challenger, self.shadow) if slot is not None)
         return frozenset((self.champion.digest, *slots))
+
+
+class CurrentRoutes:
+    """The routing table of one replica. For one event loop.
+
+    Attributes:
+        table: The newest that it was given.
+    """
+
+    def __init__(self, table: RoutingTable) -> None:
+        self.table = table
+
+    def take(self, table: RoutingTable) -> bool:
+        """Takes a table unless it is older than the present one; whether that changed anything."""
+        changed = table.epoch >= self.table.epoch and table != self.table
+        if changed:
+            self.table = table
+        return changed
 
 
 def routing_key(given: str | None, texts: Sequence[str]) -> bytes:

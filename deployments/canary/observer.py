@@ -1,69 +1,75 @@
-"""What an ingress does after it has answered: shadow, canary and feedback, side by side.
+"""What a replica learns of candidates from its own answers: shadow, canary and feedback.
 
-Nothing here is on the way of an answer. ``shadow.py`` asks the shadow version,
-``observed.py`` counts, ``feedback.py`` remembers.
+Each replica that takes texts from callers (Ingress, Stream, Jobs) has one, so a candidate is
+judged by what the callers of each got. Nothing here delays an answer. ``shadow.py`` asks the
+shadow version, ``paired_counts.py`` counts, ``feedback.py`` remembers.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 from configs.schema.app import AppConfig
-from deployments.asgi.exchange import Exchange
 from deployments.canary.feedback import Feedback
 from deployments.canary.paired_counts import PairedCounts
-from deployments.canary.shadow import PrimaryAnswer, Shadow
+from deployments.canary.shadow import Shadow
 from deployments.errors import RequestError
 from deployments.payloads import Counts, FeedbackResult, RunTexts
-from deployments.predictions import Outcome
+from deployments.predictions import Answer, Outcome
 from deployments.telemetry.metrics import Metrics
-from deployments.versions import RoutingTable, ServedVersion, routing_key
+from deployments.versions import CurrentRoutes, ServedVersion
 
 
 class CandidateObserver:
-    """Everything that one ingress knows of candidates. One event loop."""
+    """Everything that one replica knows of candidates. For one event loop."""
 
     def __init__(
-        self,
-        config: AppConfig,
-        run_texts: RunTexts,
-        metrics: Metrics,
-        routes: Callable[[], RoutingTable],
+        self, config: AppConfig, run_texts: RunTexts, metrics: Metrics, routes: CurrentRoutes
     ) -> None:
+        """Nothing seen yet.
+
+        Args:
+            config: Sizes and limits.
+            run_texts: The tokenizer stage, for the shadow version.
+            metrics: Where comparisons are counted.
+            routes: Which versions are candidates.
+        """
         limits = config.rollout
         self._metrics = metrics
         self._routes = routes
-        self._observed = PairedCounts(limits.slow_ratio, limits.drift_step)
-        self._feedback = Feedback(limits.max_remembered_predictions, self._observed)
+        self._counts = PairedCounts(limits.slow_ratio, limits.drift_step)
+        self._feedback = Feedback(limits.max_remembered_predictions, self._counts)
         self._shadow = Shadow(config, run_texts, metrics, self._compared)
 
     def answered(
         self,
-        exchange: Exchange,
         model: ServedVersion,
-        texts: Sequence[str],
-        outcomes: Sequence[Outcome | RequestError],
-        predictions: Sequence[Mapping[str, object]],
+        answers: Sequence[Answer | RequestError],
+        keys: Sequence[bytes],
     ) -> None:
-        """See ``predict.Answered``."""
-        routes = self._routes()
-        challenger = routes.challenger
+        """Notes what callers got of ``model``; the shadow version is asked some of it.
+
+        Args:
+            model: The version that answered.
+            answers: One for each text.
+            keys: Routing key of each text; empty where no shadow version is to be asked.
+        """
+        table = self._routes.table
+        challenger = table.challenger
         rival = challenger.model.digest if challenger is not None else ""
-        for prediction in predictions:
-            if prediction:
-                number, label = str(prediction["prediction_id"]), str(prediction["label"])
-                self._feedback.remember(number, model, label, rival)
-        if challenger is not None:
-            for outcome in outcomes:
-                self._observed.answered(challenger.model, model, outcome)
-        if routes.shadow is None or model != routes.champion:
+        for answer in answers:
+            if isinstance(answer, Answer):
+                self._feedback.remember(answer.id, model, answer.label, rival)
+            if challenger is not None:
+                got = answer.outcome if isinstance(answer, Answer) else answer
+                self._counts.answered(challenger.model, model, got)
+        if table.shadow is None or model != table.champion or not keys:
             return
-        shadow = routes.shadowed(routing_key(exchange.header("x-routing-key"), texts))
-        if shadow is not None:
-            answered = [
-                PrimaryAnswer(text, outcome, str(prediction["prediction_id"]))
-                for text, outcome, prediction in zip(texts, outcomes, predictions, strict=True)
-                if isinstance(outcome, Outcome)
-            ]
-            self._shadow.compare(shadow, model, answered)
+        shadowed = {key for key in set(keys) if table.shadowed(key)}
+        asked = [
+            answer
+            for key, answer in zip(keys, answers, strict=True)
+            if key in shadowed and isinstance(answer, Answer)
+        ]
+        self._shadow.compare(table.shadow.model, asked)
 
     def judge(self, prediction_id: str, label: str) -> FeedbackResult | None:
         """See ``Feedback.judge``."""
@@ -74,16 +80,12 @@ class CandidateObserver:
 
     def take(self, digest: str) -> Counts:
         """See ``PairedCounts.take``."""
-        return self._observed.take(digest)
+        return self._counts.take(digest)
 
     def _compared(
-        self,
-        champion: ServedVersion,
-        answer: PrimaryAnswer,
-        shadow: ServedVersion,
-        mine: Outcome | RequestError,
+        self, answer: Answer, shadow: ServedVersion, outcome: Outcome | RequestError
     ) -> None:
-        self._observed.shadow(champion, answer.outcome, shadow, mine)
-        if isinstance(mine, Outcome):
-            label = shadow.labels[int(mine.prediction.scores.argmax())]
-            self._feedback.shadowed(answer.prediction_id, shadow.digest, label)
+        self._counts.shadow(answer.model, answer.outcome, shadow, outcome)
+        if isinstance(outcome, Outcome):
+            label = shadow.labels[int(outcome.prediction.scores.argmax())]
+            self._feedback.shadowed(answer.id, shadow.digest, label)

@@ -1,52 +1,41 @@
-"""Asks the shadow version the same texts, compares, and returns nothing of it to anybody.
+"""Asks the shadow version the texts that the champion has answered, and compares.
 
-It comes after the answer, as bulk work of bounded amount: what does not fit is skipped,
-so a slow or broken shadow costs the champion's callers nothing.
+Its answers reach no caller. It comes after the champion's answer, as bulk work of bounded amount:
+what does not fit is skipped, so a slow or broken shadow version costs callers nothing.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from configs.schema.app import AppConfig
 from deployments.errors import RequestError
 from deployments.inference.classifier import Classifier
 from deployments.payloads import RunTexts
-from deployments.predictions import Outcome
+from deployments.predictions import Answer, Outcome
 from deployments.telemetry.metrics import Metrics
 from deployments.versions import ServedVersion
 
-# Few: an engine that runs them cannot run a caller's text meanwhile.
+# Few: an engine that runs them cannot run a caller's text at the same time.
 _HOP_TEXTS = 8
 
-
-@dataclass(frozen=True, slots=True)
-class PrimaryAnswer:
-    """A text that the champion has answered, and the id of its answer."""
-
-    text: str
-    outcome: Outcome
-    prediction_id: str
-
-
-Compared = Callable[[ServedVersion, PrimaryAnswer, ServedVersion, Outcome | RequestError], None]
-"""Told of each text: champion, its answer, shadow version, what came of it there."""
+Compared = Callable[[Answer, ServedVersion, Outcome | RequestError], None]
+"""Called for each text: the champion's answer, the shadow version, what that made of it."""
 
 
 class Shadow:
-    """Comparisons under way in one ingress replica."""
+    """Comparisons under way in one replica."""
 
     def __init__(
         self, config: AppConfig, run_texts: RunTexts, metrics: Metrics, compared: Compared
     ) -> None:
-        """Wires a way of its own to the stages: no text of a caller waits behind these.
+        """Wires a classifier of its own, so that no text of a caller waits behind these.
 
         Args:
             config: Sizes and limits.
             run_texts: The tokenizer stage.
             metrics: Where comparisons are counted.
-            compared: Told of every text that the shadow version was asked.
+            compared: Called for every text that the shadow version was asked.
         """
         cache = config.cache.model_copy(update={"l1_max_bytes": 0})
         batching = config.batching.model_copy(update={"max_hop_texts": _HOP_TEXTS})
@@ -61,24 +50,20 @@ class Shadow:
         self._deadline_s = config.limits.default_deadline_ms / 1_000
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def compare(
-        self, shadow: ServedVersion, champion: ServedVersion, answered: Sequence[PrimaryAnswer]
-    ) -> None:
+    def compare(self, shadow: ServedVersion, answers: Sequence[Answer]) -> None:
         """Starts a comparison of what was just answered, unless too many are under way."""
-        if not answered:
+        if not answers:
             return
         if len(self._tasks) >= self._max_in_flight:
-            self._metrics.shadow_predictions.labels("skipped").inc(len(answered))
+            self._metrics.shadow_predictions.labels("skipped").inc(len(answers))
             return
-        task = asyncio.create_task(self._run(shadow, champion, answered))
+        task = asyncio.create_task(self._run(shadow, answers))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _run(
-        self, shadow: ServedVersion, champion: ServedVersion, answered: Sequence[PrimaryAnswer]
-    ) -> None:
+    async def _run(self, shadow: ServedVersion, answers: Sequence[Answer]) -> None:
         started_s = time.monotonic()
-        texts = [answer.text for answer in answered]
+        texts = [answer.text for answer in answers]
         try:
             outcomes = await self._classifier.classify(
                 shadow, texts, started_s + self._deadline_s, bulk=True
@@ -87,13 +72,13 @@ class Shadow:
             self._metrics.shadow_predictions.labels("skipped").inc(len(texts))
             return
         self._metrics.shadow_seconds.observe(time.monotonic() - started_s)
-        for answer, mine in zip(answered, outcomes, strict=True):
-            self._compared(champion, answer, shadow, mine)
-            if isinstance(mine, RequestError):
+        for answer, outcome in zip(answers, outcomes, strict=True):
+            self._compared(answer, shadow, outcome)
+            if isinstance(outcome, RequestError):
                 self._metrics.shadow_predictions.labels("failed").inc()
                 continue
             self._metrics.shadow_predictions.labels("compared").inc()
-            same = _label(shadow, mine) == _label(champion, answer.outcome)
+            same = _label(shadow, outcome) == _label(answer.model, answer.outcome)
             (self._metrics.shadow_matches if same else self._metrics.shadow_mismatches).inc()
 
 

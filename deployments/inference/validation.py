@@ -6,7 +6,15 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from deployments.errors import InvalidInput, MalformedBody
+from configs.schema.app import LimitsConfig
+from deployments.errors import (
+    BatchTooLarge,
+    EmptyBatch,
+    InvalidInput,
+    MalformedBody,
+    TextEmpty,
+    TextTooLong,
+)
 
 _Body = TypeVar("_Body", bound=BaseModel)
 
@@ -36,3 +44,38 @@ def refusal(errors: Sequence[ErrorDetails]) -> InvalidInput:
     ]
     message = "; ".join(f"{p['field']}: {p['problem']}" for p in problems)
     return InvalidInput(message, {"problems": problems})
+
+
+def checked_text(text: str, max_text_chars: int) -> str:
+    """The text without white space around.
+
+    Raises:
+        TextTooLong: More than ``max_text_chars``, white space included.
+        TextEmpty: Nothing but white space.
+    """
+    if len(text) > max_text_chars:
+        raise TextTooLong(
+            f"the text has {len(text)} characters, at most {max_text_chars} are allowed",
+            {"field": "text", "max_text_chars": max_text_chars},
+        )
+    stripped = text.strip()
+    if not stripped:
+        raise TextEmpty("the text is empty or only white space", {"field": "text"})
+    return stripped
+
+
+def check_count(texts: Sequence[str], limits: LimitsConfig) -> None:
+    """Checks how many texts one request carries.
+
+    Raises:
+        EmptyBatch: None.
+        BatchTooLarge: More than ``max_batch_texts``.
+    """
+    if not texts:
+        raise EmptyBatch("texts is empty; send at least one text", {"field": "texts"})
+    if len(texts) > limits.max_batch_texts:
+        raise BatchTooLarge(
+            f"{len(texts)} texts are more than the {limits.max_batch_texts} "
+            "that one request may carry",
+            {"field": "texts", "max_batch_texts": limits.max_batch_texts},
+        )

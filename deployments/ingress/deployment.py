@@ -9,7 +9,6 @@ the classes behind know nothing of Ray; ``fused.py`` has the Tokenizer in the sa
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ray import serve
@@ -39,6 +38,7 @@ from deployments.ingress.access_log import AccessLog, beside_the_replica_log
 from deployments.ingress.health import Readiness
 from deployments.ingress.malloc import map_large_pieces, trim_for_ever, trimmer
 from deployments.ingress.mounts import MountedRoutes, Upstreams
+from deployments.ingress.predict import PredictRoutes
 from deployments.ingress.routes import PREDICT, PREDICT_BATCH, build_app
 from deployments.ingress.spans import end_request
 from deployments.oip.grpc_service import GrpcDoor, GrpcMethods
@@ -49,7 +49,7 @@ from deployments.serve_options import AsyncReplica, EngineShare, deployment, eng
 from deployments.telemetry.log_context import REQUEST, add_log_fields
 from deployments.telemetry.metrics import Metrics
 from deployments.telemetry.tracer import Tracer, open_tracer
-from deployments.versions import RoutingTable, ServedVersion, routing_key
+from deployments.versions import CurrentRoutes, RoutingTable
 
 if TYPE_CHECKING:
     from deployments.prediction_log.log import PredictionLog
@@ -81,13 +81,12 @@ class Ingress(AsyncReplica, GrpcMethods):
         self._tracer = open_tracer(config, "Ingress", self._metrics)
         self._page_life_s = config.server.metrics_cache_ms / 1_000
         self._cors_origins = config.server.cors_origins
-        self._run_texts = run_texts
-        self._routes: RoutingTable = await registry.routes.remote()
+        self._routes = CurrentRoutes(await registry.routes.remote())
         self._shared = RemoteCache(cache) if cache is not None else None
         self._stream = RemoteStream(stream) if stream is not None else None
         classifier = Classifier(
             config,
-            self._run_texts,
+            run_texts,
             self._shared,
             self._metrics,
             hops_in_flight=share.hops_in_flight,
@@ -97,20 +96,22 @@ class Ingress(AsyncReplica, GrpcMethods):
         self._readiness = Readiness(
             run_texts, self.routes, self._metrics, cache=self._shared, stream=self._stream
         )
-        self._comparison = CandidateObserver(config, self._run_texts, self._metrics, self.routes)
+        self._observer = CandidateObserver(config, run_texts, self._metrics, self._routes)
         self._log = open_log(config, self._metrics)
-        predict = Predictor(
+        predictor = Predictor(
             classifier,
-            self._choose,
-            self._comparison.answered,
+            self._routes,
+            self._observer,
             config.limits,
             self._metrics,
+            source="http",
             log=self._log,
         )
+        predict = PredictRoutes(predictor, config.limits)
         self._forget = classifier.forget
         self._predictions = {PREDICT: predict.one, PREDICT_BATCH: predict.batch}
         self._oip = OpenInference(
-            predict, self._champion, self.ready, config.limits, config.server.app_name
+            predictor, self._routes, self.ready, config.limits, config.server.app_name
         )
         self._grpc: Route = GrpcDoor(self._oip, self.ready, config.limits).handle
         self._registry = RemoteRegistry(registry)
@@ -137,7 +138,7 @@ class Ingress(AsyncReplica, GrpcMethods):
         beside = (mirroring, trim_for_ever(trimmer()))
         self._beside = [asyncio.create_task(work) for work in beside]
         self._metrics.model_loaded.set(1)
-        self._metrics.versions.serve(self._routes)
+        self._metrics.versions.serve(self._routes.table)
 
     async def open_stages(
         self, config: AppConfig, share: EngineShare, upstreams: Upstreams[DeploymentHandle]
@@ -162,11 +163,10 @@ class Ingress(AsyncReplica, GrpcMethods):
 
     async def route(self, routes: RoutingTable) -> int:
         """Takes a newer routing table; the epoch that now stands."""
-        if routes.epoch >= self._routes.epoch and routes != self._routes:
-            self._routes = routes
+        if self._routes.take(routes):
             self._readiness.forget()
-            self._metrics.versions.serve(self._routes)
-        return self._routes.epoch
+            self._metrics.versions.serve(routes)
+        return self._routes.table.epoch
 
     async def forget(self, model: bytes) -> int:
         """Drops what this replica remembers of a model; how many entries."""
@@ -178,27 +178,19 @@ class Ingress(AsyncReplica, GrpcMethods):
 
     def routes(self) -> RoutingTable:
         """Which version answers what."""
-        return self._routes
-
-    def _champion(self) -> ServedVersion:
-        return self._routes.champion
-
-    def _choose(self, exchange: Exchange, texts: Sequence[str]) -> ServedVersion:
-        if self._routes.challenger is None:
-            return self._routes.champion
-        return self._routes.choose(routing_key(exchange.header("x-routing-key"), texts))
+        return self._routes.table
 
     async def observed(self, digest: str) -> Counts:
         """What this replica has counted of a candidate since the last call."""
-        return self._comparison.take(digest)
+        return self._observer.take(digest)
 
     async def judge(self, prediction_id: str, label: str) -> FeedbackResult | None:
         """Judges an answer of this replica; None when it does not remember it."""
-        return self._comparison.judge(prediction_id, label)
+        return self._observer.judge(prediction_id, label)
 
     async def feedback(self, prediction_id: str, label: str) -> FeedbackResult | None:
         """Judges an answer of any replica; None when none remembers it."""
-        found = self._comparison.judge(prediction_id, label)
+        found = self._observer.judge(prediction_id, label)
         return found or await self._registry.judge(prediction_id, label)
 
     def metrics_page(self) -> bytes:

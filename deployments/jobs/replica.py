@@ -1,8 +1,8 @@
-"""The Jobs replica: its database, the runner, the routes, the upkeep. Knows no Ray.
+"""The Jobs replica: its database, the worker, the routes, the upkeep. Knows no Ray.
 
-relay ─▶ api → desk ─▶ store ┐
-                             ├─ database
-upkeep, runner ─▶ leases ────┘
+ProxyServer ─▶ routes ─▶ JobQueue ─▶ JobStore ┐
+                                              ├─ database
+upkeep, Worker ─▶ Leases ─────────────────────┘
 """
 
 import asyncio
@@ -14,8 +14,8 @@ import orjson
 from sqlalchemy.exc import SQLAlchemyError
 
 from configs.schema.app import AppConfig
-from deployments.asgi.exchange import Exchange
 from deployments.asgi.proxy import Call, Part, ProxyServer
+from deployments.canary.observer import CandidateObserver
 from deployments.errors import NotReady
 from deployments.inference.classifier import Classifier
 from deployments.inference.predictor import Predictor
@@ -28,9 +28,11 @@ from deployments.jobs.store import JobStore
 from deployments.jobs.tables import open_database
 from deployments.jobs.webhook import Webhook, WebhookFailed, pause_s
 from deployments.jobs.worker import Answers, Worker
+from deployments.payloads import Counts, FeedbackResult
 from deployments.prediction_log import open_log
+from deployments.predictions import Answer
 from deployments.telemetry.metrics import Metrics
-from deployments.versions import RoutingTable, ServedVersion
+from deployments.versions import CurrentRoutes, RoutingTable
 
 _log = logging.getLogger("ray.serve")
 # A file that takes longer than this to be received belongs to a process that died.
@@ -46,35 +48,42 @@ class JobsReplica:
         self,
         config: AppConfig,
         classifier: Classifier,
+        observer: CandidateObserver,
         metrics: Metrics,
-        routes: RoutingTable,
+        routes: CurrentRoutes,
+        *,
         login: DatabaseLogin | None = None,
     ) -> None:
+        """Opens the database; starts nothing yet.
+
+        Args:
+            config: Sizes and limits.
+            classifier: The way to the model.
+            observer: Compares candidates with the champion.
+            metrics: Where facts are counted.
+            routes: Which version answers what.
+            login: The database's user and password, if Vault has them.
+        """
         self._config = config.jobs
         self._metrics = metrics
         self._routes = routes
         self._log = open_log(config, metrics)
-        self._predict = Predictor(
-            classifier,
-            _no_exchange,
-            _unasked,
-            config.limits,
-            metrics,
-            log=self._log,
-            source="job",
+        self._observer = observer
+        self._predictor = Predictor(
+            classifier, routes, observer, config.limits, metrics, source="job", log=self._log
         )
         engine = open_database(config.jobs.database.get_secret_value(), login)
         self._store = JobStore(engine)
         self._webhook = Webhook(config.jobs.webhook)
-        self._runner = Worker(Leases(engine), self._classify, config.jobs, metrics)
-        desk = JobQueue(config, self._store, self._runner, self._webhook)
-        app = build_jobs_app(lambda: desk, owned=config.access.required)
-        self._relay = ProxyServer(app)
+        self._worker = Worker(Leases(engine), self._classify, config.jobs, metrics)
+        queue = JobQueue(config, self._store, self._worker, self._webhook)
+        app = build_jobs_app(lambda: queue, owned=config.access.required)
+        self._proxy = ProxyServer(app)
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begins to work."""
-        self._tasks = [asyncio.create_task(self._runner.run()), asyncio.create_task(self._upkeep())]
+        self._tasks = [asyncio.create_task(self._worker.run()), asyncio.create_task(self._upkeep())]
 
     async def stop(self) -> None:
         """Ends all work; leases that are held run out."""
@@ -86,21 +95,28 @@ class JobsReplica:
 
     async def route(self, routes: RoutingTable) -> int:
         """Takes a newer routing table; the epoch that now stands."""
-        if routes.epoch >= self._routes.epoch:
-            self._routes = routes
-        return self._routes.epoch
+        self._routes.take(routes)
+        return self._routes.table.epoch
+
+    async def observed(self, digest: str) -> Counts:
+        """What this replica has counted of a candidate since the last call."""
+        return self._observer.take(digest)
+
+    async def judge(self, prediction_id: str, label: str) -> FeedbackResult | None:
+        """Judges an answer of this replica; None when it does not remember it."""
+        return self._observer.judge(prediction_id, label)
 
     async def call(self, call: Call) -> AsyncIterator[Part]:
-        """Answers a request that an ingress relays, see ``relay.py``."""
-        async for part in self._relay.call(call):
+        """Answers a request that an ingress forwards, see ``asgi/proxy.py``."""
+        async for part in self._proxy.call(call):
             yield part
 
     async def push(self, call_id: str, part: bytes, more: bool) -> bool:
-        """Takes the next part of a relayed request's body."""
-        return await self._relay.push(call_id, part, more)
+        """Takes the next part of a forwarded request's body."""
+        return await self._proxy.push(call_id, part, more)
 
     async def check(self) -> None:
-        """Raises when the replica does not work any more.
+        """Checks that the replica still works.
 
         Raises:
             NotReady: A loop ended.
@@ -108,12 +124,20 @@ class JobsReplica:
         if any(task.done() for task in self._tasks):
             raise NotReady("a loop of the Jobs replica ended")
 
-    async def _classify(self, texts: Sequence[str], deadline_s: float) -> tuple[int, Answers]:
-        live = self._routes.champion
-        return live.version, await self._predict.each(live, texts, deadline_s)
+    async def _classify(
+        self, key: str, texts: Sequence[str], deadline_s: float
+    ) -> tuple[int, Answers]:
+        found = await self._predictor.predict(texts, deadline_s=deadline_s, bulk=True, key=key)
+        answers = [
+            answer.body() if isinstance(answer, Answer) else answer for answer in found.answers
+        ]
+        return found.model.version, answers
 
     async def _upkeep(self) -> None:
-        """Metrics and messages every second, deletion now and then; goes on when one fails."""
+        """Sets metrics and sends webhooks every second, deletes old jobs now and then.
+
+        A database that does not answer is tried again.
+        """
         cleaned_s = float("-inf")
         while True:
             try:
@@ -172,11 +196,3 @@ def _message(job: Job) -> bytes:
             "completed_at": job.ended_s,
         }
     )
-
-
-def _no_exchange(exchange: Exchange, texts: Sequence[str]) -> ServedVersion:
-    raise AssertionError("jobs name the version themselves")
-
-
-def _unasked(*_: object) -> None:
-    """No shadow version is asked about jobs."""

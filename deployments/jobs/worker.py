@@ -28,8 +28,9 @@ from deployments.jobs.scheduler import StrideScheduler, Throughput
 from deployments.telemetry.metrics import Metrics
 
 Answers = Sequence[dict[str, object] | RequestError]
-Classify = Callable[[Sequence[str], float], Awaitable[tuple[int, Answers]]]
-"""Texts and a deadline on ``time.monotonic`` → model version, and an answer for each text."""
+Classify = Callable[[str, Sequence[str], float], Awaitable[tuple[int, Answers]]]
+"""Routing key, texts and a deadline on ``time.monotonic`` → model version, and an answer for each
+text."""
 
 _log = logging.getLogger("ray.serve")
 # An idle runner looks again after this time: leases of others run out, other replicas submit.
@@ -198,7 +199,9 @@ class Worker:
     async def _try(self, lease: ChunkLease, texts: Sequence[str]) -> tuple[int, Answers]:
         budget_s = min(_TRY_S, lease.deadline_s - self._clock())
         try:
-            return await self._classify(texts, time.monotonic() + budget_s)
+            # Every try of a chunk asks the same version, and each chunk may get another.
+            key = f"{lease.job_id}:{lease.first}"
+            return await self._classify(key, texts, time.monotonic() + budget_s)
         except Overloaded as error:
             return 0, [error] * len(texts)
 

@@ -8,7 +8,6 @@ refuses the request. ``grpc_door.py`` is the same protocol over gRPC.
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from importlib.metadata import version
-from typing import cast
 
 import orjson
 
@@ -16,8 +15,10 @@ from configs.schema.app import LimitsConfig
 from deployments.asgi.exchange import Exchange
 from deployments.errors import MethodNotAllowed, NotFound, RequestError
 from deployments.inference.predictor import Predictor
+from deployments.inference.validation import check_count
 from deployments.oip.codec import Tensor, read_request, write_answer
-from deployments.versions import ServedVersion
+from deployments.predictions import Answer
+from deployments.versions import CurrentRoutes, ServedVersion
 
 OIP = "/v2"
 _SERVER_ROUTES = (OIP, f"{OIP}/health/live", f"{OIP}/health/ready")
@@ -32,14 +33,14 @@ class OpenInference:
 
     def __init__(
         self,
-        predict: Predictor,
-        live: Callable[[], ServedVersion],
+        predictor: Predictor,
+        routes: CurrentRoutes,
         ready: Callable[[], Awaitable[object]],
         limits: LimitsConfig,
         app_name: str,
     ) -> None:
-        self._predict = predict
-        self._live = live
+        self._predictor = predictor
+        self._routes = routes
         self._ready = ready
         self._limits = limits
         self.server = {"name": app_name, "version": version("sentigraph")}
@@ -75,7 +76,7 @@ class OpenInference:
         Raises:
             NotFound: Another name or number.
         """
-        model = self._live()
+        model = self._routes.table.champion
         if name != model.name or (number or str(model.version)) != str(model.version):
             raise NotFound("no such model or version is live here")
         return model
@@ -87,12 +88,29 @@ class OpenInference:
         deadline_s: float,
         pinned: ServedVersion | None,
     ) -> tuple[ServedVersion, list[Tensor]]:
-        """The version that answers and its outputs; raises as ``Predictor.every``."""
+        """The version that answers and its outputs.
+
+        Raises:
+            RequestError: What refuses the request, or why a text of it has no answer.
+        """
         bulk = exchange.bulk(default=True)
-        model, answers = await self._predict.every(
-            exchange, texts, deadline_s, bulk=bulk, pinned=pinned
+        check_count(texts, self._limits)
+        found = await self._predictor.predict(
+            texts,
+            deadline_s=deadline_s,
+            bulk=bulk,
+            key=exchange.header("x-routing-key"),
+            pinned=pinned,
+            all_or_none=True,
+            traces=exchange.traces(len(texts)),
         )
-        return model, _tensors(model, answers)
+        exchange.served = found.facts()
+        answers = []
+        for answer in found.answers:
+            if isinstance(answer, RequestError):
+                raise answer
+            answers.append(answer)
+        return found.model, _tensors(found.model, answers)
 
     async def _server_route(self, exchange: Exchange, path: str) -> None:
         if path == OIP:
@@ -125,21 +143,16 @@ class OpenInference:
             await exchange.answer(200, answer, {_JSON_BYTES: str(json_bytes)}, _BINARY)
 
 
-def _tensors(model: ServedVersion, answers: list[dict[str, object]]) -> list[Tensor]:
+def _tensors(model: ServedVersion, answers: Sequence[Answer]) -> list[Tensor]:
     n = len(answers)
-
-    def column(name: str) -> list[object]:
-        return [answer[name] for answer in answers]
-
-    every = [
-        score for scores in column("scores") for score in cast("dict[str, float]", scores).values()
-    ]
+    scores = [score for answer in answers for score in answer.scores.values()]
+    predictions = [answer.outcome.prediction for answer in answers]
     return [
-        Tensor("label", "BYTES", (n,), column("label")),
-        Tensor("score", "FP32", (n,), column("score")),
-        Tensor("scores", "FP32", (n, len(model.labels)), every),
-        Tensor("n_tokens", "INT32", (n,), column("n_tokens")),
-        Tensor("truncated", "BOOL", (n,), column("truncated")),
+        Tensor("label", "BYTES", (n,), [answer.label for answer in answers]),
+        Tensor("score", "FP32", (n,), [answer.scores[answer.label] for answer in answers]),
+        Tensor("scores", "FP32", (n, len(model.labels)), scores),
+        Tensor("n_tokens", "INT32", (n,), [each.n_tokens for each in predictions]),
+        Tensor("truncated", "BOOL", (n,), [each.truncated for each in predictions]),
     ]
 
 

@@ -20,7 +20,7 @@ from ray.serve import Application
 from configs.schema.app import AppConfig
 from deployments.asgi.proxy import Call, Part, ProxyServer
 from deployments.clients.vault import SecretWatch, watch_secrets
-from deployments.handles import IngressReplicas, ReplicaSet, ray_gauge
+from deployments.handles import CandidateObservers, ReplicaSet, ray_gauge
 from deployments.payloads import FeedbackResult
 from deployments.rollout.bundle_server import BundleServer
 from deployments.rollout.change_feed import ChangeFeed
@@ -28,7 +28,7 @@ from deployments.rollout.controller import Fleet, RolloutController
 from deployments.rollout.initial_version import InitialVersion
 from deployments.rollout.reconciler import ChangeSignal, RegistryReconciler
 from deployments.rollout.registry_routes import build_registry_app
-from deployments.rollout.release_driver import Ingresses, ReleaseDriver
+from deployments.rollout.release_driver import Observers, ReleaseDriver
 from deployments.serve_options import deployment
 from deployments.telemetry.log_context import add_log_fields
 from deployments.telemetry.ray_export import MakeGauge, RayMetricsExporter
@@ -42,14 +42,14 @@ class Registry:
     """Follows MLflow, serves bundles and the registry's routes. One replica."""
 
     def __init__(
-        self, config: AppConfig, fleet: Fleet, ingresses: Ingresses, make_gauge: MakeGauge
+        self, config: AppConfig, fleet: Fleet, observers: Observers, make_gauge: MakeGauge
     ) -> None:
         """Resolves the first version, so that a graph without one fails with the reason.
 
         Args:
             config: Settings.
             fleet: All replicas of the graph.
-            ingresses: All ingress replicas.
+            observers: All replicas that take texts from callers.
             make_gauge: Makes Ray's gauges of version numbers.
 
         Raises:
@@ -58,7 +58,7 @@ class Registry:
         """
         add_log_fields(config.server.service_name, "Registry")
         self._config = config
-        self._ingresses = ingresses
+        self._observers = observers
         registry = config.registry
         log_in(registry.username, registry.password.get_secret_value())
         self._changed = ChangeSignal()
@@ -66,7 +66,7 @@ class Registry:
         directory = Path(registry.bundle_cache_dir)
         self._bundles = BundleServer(models.store, config.model.name, directory)
         initial = InitialVersion(config, models, self._bundles)
-        driver = ReleaseDriver(config.model.name, config.model.alias, models, ingresses)
+        driver = ReleaseDriver(config.model.name, config.model.alias, models, observers)
         self._controller = RolloutController(
             fleet,
             self._bundles,
@@ -122,8 +122,8 @@ class Registry:
         return await self._proxy.push(call_id, part, more)
 
     async def judge(self, prediction_id: str, label: str) -> FeedbackResult | None:
-        """Judges an answer of any ingress replica; None when none of them remembers it."""
-        found = await self._ingresses.judge(prediction_id, label)
+        """Judges an answer of any replica; None when none of them remembers it."""
+        found = await self._observers.judge(prediction_id, label)
         return next((result for result in found if result is not None), None)
 
     def _run(self) -> None:
@@ -144,6 +144,8 @@ class Registry:
 
 def bind(config: AppConfig) -> Application:
     """The deployment; it finds the replicas that it changes when it first calls them."""
-    fleet = ReplicaSet(config.topology, stream=config.stream.enabled, jobs=config.jobs.enabled)
+    stream, jobs = config.stream.enabled, config.jobs.enabled
+    fleet = ReplicaSet(config.topology, stream=stream, jobs=jobs)
+    observers = CandidateObservers(stream=stream, jobs=jobs)
     registry = deployment(Registry, config.replicas.registry, replicas=1)
-    return registry.bind(config, fleet, IngressReplicas(), ray_gauge)
+    return registry.bind(config, fleet, observers, ray_gauge)

@@ -1,4 +1,4 @@
-"""Drives an automatic release: counts what the ingresses observed, and takes the next step.
+"""Drives an automatic release: counts what replicas observed, and takes the next step.
 
 ``reconciler.py`` calls it in each round. What must outlive a restart is in MLflow: the step in
 the audit ledger, the counts in a tag. ``registry/releases/decision.py`` decides,
@@ -29,8 +29,8 @@ _LOOK_S = 5.0
 _ACTOR = "rollout"
 
 
-class Ingresses(Protocol):
-    """All ingress replicas, each of which observes a part of the traffic."""
+class Observers(Protocol):
+    """All replicas that take texts from callers; each observes a part of the traffic."""
 
     async def observed(self, digest: str) -> Sequence[Counts]:
         """What each has counted of a candidate since the last call."""
@@ -44,20 +44,20 @@ class Ingresses(Protocol):
 class ReleaseDriver:
     """One model's releases. Call from one task."""
 
-    def __init__(self, name: str, alias: str, models: ModelRegistry, ingresses: Ingresses) -> None:
+    def __init__(self, name: str, alias: str, models: ModelRegistry, observers: Observers) -> None:
         """Reads nothing yet.
 
         Args:
             name: The served model.
             alias: The alias that names its champion here.
             models: The registry.
-            ingresses: All ingress replicas.
+            observers: All replicas that take texts from callers.
         """
         self._name = name
         self._alias = alias
         self._lifecycle = models.lifecycle
         self._releases = models.releases
-        self._ingresses = ingresses
+        self._observers = observers
         self._release: Release | None = None
         self._policy = ReleasePolicy()
         self._progress = ReleaseProgress(0, 0)
@@ -82,7 +82,7 @@ class ReleaseDriver:
         if release is None or slot is None or slot.model.version != release.version:
             return
         progress = self._progress.at(release)
-        for counts in await self._ingresses.observed(slot.model.digest):
+        for counts in await self._observers.observed(slot.model.digest):
             progress = progress.plus(release.slot, _tallies(counts))
         changed, self._progress = progress != self._progress, progress
         in_step_s = time.time() - release.since_s

@@ -1,4 +1,4 @@
-"""The messages: bytes of Kafka → a text to classify, a prediction → bytes of Kafka.
+"""The messages: bytes of Kafka → a text to classify, an answer → bytes of Kafka.
 
 Nothing in a result's value says when or by whom a message was answered, so a message that is
 delivered twice gives the same result twice (ADR 0014); only a traced one's headers differ.
@@ -7,16 +7,15 @@ delivered twice gives the same result twice (ADR 0014); only a traced one's head
 
 import hashlib
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from configs.schema.app import LimitsConfig
-from deployments.errors import InvalidInput, TextEmpty, TextTooLong
+from deployments.errors import InvalidInput
 from deployments.inference.validation import parse
-from deployments.predictions import Prediction
+from deployments.predictions import Answer
 from deployments.telemetry.spans import Trace
 from deployments.versions import BACKENDS, ServedVersion
 
@@ -87,8 +86,12 @@ class StreamResult(BaseModel):
     backend: str
 
 
-def read_request(message: Message, limits: LimitsConfig) -> StreamRequest:
-    """The request in a message, its text without white space around.
+def read_request(message: Message, check: Callable[[str], str]) -> StreamRequest:
+    """The request in a message.
+
+    Args:
+        message: As it was read.
+        check: Returns the text without white space around, or raises a ``RequestError``.
 
     Raises:
         RequestError: What HTTP would say of the same body; the message names no content.
@@ -98,16 +101,7 @@ def read_request(message: Message, limits: LimitsConfig) -> StreamRequest:
     if message.value is None:
         raise InvalidInput("the message has no value", {"field": "value"})
     request = parse(StreamRequest, message.value)
-    if len(request.text) > limits.max_text_chars:
-        raise TextTooLong(
-            f"the text has {len(request.text)} characters, at most "
-            f"{limits.max_text_chars} are allowed",
-            {"field": "text", "max_text_chars": limits.max_text_chars},
-        )
-    stripped = request.text.strip()
-    if not stripped:
-        raise TextEmpty("the text is empty or only white space", {"field": "text"})
-    return request.model_copy(update={"text": stripped})
+    return request.model_copy(update={"text": check(request.text)})
 
 
 def prediction_id(request: StreamRequest, model: ServedVersion) -> str:
@@ -118,19 +112,11 @@ def prediction_id(request: StreamRequest, model: ServedVersion) -> str:
     return str(uuid.uuid5(_IDS, content.hexdigest()))
 
 
-def scores_of(model: ServedVersion, prediction: Prediction) -> tuple[str, dict[str, float]]:
-    """The label, and all probabilities as they are shown everywhere."""
-    rounded = [round(score, 6) for score in prediction.scores.tolist()]
-    best = max(range(len(rounded)), key=rounded.__getitem__)
-    return model.labels[best], dict(zip(model.labels, rounded, strict=True))
-
-
 def result(
     topic: str,
     message: Message,
     request: StreamRequest,
-    model: ServedVersion,
-    prediction: Prediction,
+    answer: Answer,
     *,
     trace: Trace | None = None,
 ) -> Outgoing:
@@ -139,16 +125,13 @@ def result(
     A sampled message's result belongs to the span that answered it, any other's to the
     span that sent the request.
     """
-    label, scores = scores_of(model, prediction)
+    model = answer.model
+    body = answer.body()
+    # A text that comes again may be remembered then; its result is the same.
+    del body["cached"]
     value = {
         "id": request.id,
-        "prediction_id": prediction_id(request, model),
-        "label": label,
-        "score": scores[label],
-        "scores": scores,
-        "n_tokens": prediction.n_tokens,
-        "truncated": prediction.truncated,
-        "text_length": len(request.text),
+        **body,
         "model_name": model.name,
         "model_version": model.version,
         "model_digest": model.digest,

@@ -1,17 +1,16 @@
-"""Micro-batches on their way: parse, classify, write, acknowledge, many at once.
+"""Processes micro-batches, many at once: parse, predict, write, acknowledge.
 
-    Reader ─▶ take ─▶ parse ─┬─▶ classify ─▶ result ─┬─▶ Writer ─▶ acknowledge
-                             └──▶ dead letter ───────┘
+    Consumer ─▶ take ─▶ parse ─┬─▶ Predictor ─▶ result ─┬─▶ Producer ─▶ acknowledge
+                               └──▶ dead letter ────────┘
 
-What fails is tried again one by one, so a text that breaks every batch it is in cannot take
-others with it. Attempts count only while the model answers other texts: an outage is waited
-out, however long, and nothing of it becomes a dead letter. Plain asyncio.
+A text that failed is tried again alone, so a text that breaks every batch it is in fails no
+others. Attempts count only while the model answers other texts: during an outage messages wait,
+however long it lasts, and none becomes a dead letter. Plain asyncio.
 """
 
 import asyncio
 import logging
 import time
-import uuid
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -19,45 +18,34 @@ from typing import Protocol
 
 from kafka.errors import MessageSizeTooLargeError
 
-from configs.schema.app import LimitsConfig
 from configs.schema.stream import StreamConfig
 from deployments.clients.backoff import Backoff
 from deployments.errors import Overloaded, RequestError
-from deployments.predictions import Outcome, served
+from deployments.inference.predictor import Predictor
+from deployments.predictions import Answer, Predictions
 from deployments.stream.dead_letters import dead_letter, header, without_content
-from deployments.stream.messages import Outgoing, StreamRequest, read_request, result
+from deployments.stream.messages import (
+    Outgoing,
+    StreamRequest,
+    prediction_id,
+    read_request,
+    result,
+)
 from deployments.stream.offsets import Delivery
 from deployments.stream.producer import Answers
 from deployments.stream.spans import end_message
 from deployments.telemetry.spans import Trace
 from deployments.telemetry.stream_metrics import StreamMetrics
 from deployments.telemetry.tracer import Tracer
-from deployments.versions import ServedVersion
+from deployments.versions import ServedVersion, routing_key
 
 _log = logging.getLogger("ray.serve")
 Acknowledge = Callable[[Sequence[Delivery]], None]
-Answered = Callable[[StreamRequest, ServedVersion, Outcome], None]
 _Request = tuple[Delivery, StreamRequest, Trace | None]
 
 
-class Classify(Protocol):
-    """``Classifier.classify``."""
-
-    def __call__(
-        self,
-        model: ServedVersion,
-        texts: Sequence[str],
-        deadline_s: float,
-        *,
-        bulk: bool = False,
-        traces: Sequence[Trace | None] = (),
-    ) -> Awaitable[list[Outcome | RequestError]]:
-        """One outcome or error for each text."""
-        ...
-
-
 class Send(Protocol):
-    """``Writer.send``."""
+    """``Producer.send``."""
 
     def __call__(self, records: Sequence[Outgoing]) -> Awaitable[Answers]:
         """None for each message that is acknowledged, else why not."""
@@ -68,20 +56,17 @@ class Processor:
     """All messages of one replica that are read and not acknowledged. For one event loop.
 
     Attributes:
-        broken: An unforeseen error left messages that this replica will never acknowledge; they
-            are read again once another replica has their partition.
+        broken: An unforeseen error left messages that this replica will never acknowledge;
+            another replica reads them again once it has their partition.
     """
 
     def __init__(
         self,
         config: StreamConfig,
-        limits: LimitsConfig,
+        predictor: Predictor,
         *,
-        classify: Classify,
-        choose: Callable[[str], ServedVersion],
         send: Send,
         acknowledge: Acknowledge,
-        answered: Answered,
         metrics: StreamMetrics,
         tracer: Tracer | None = None,
     ) -> None:
@@ -89,23 +74,17 @@ class Processor:
 
         Args:
             config: Attempts, pauses, topics.
-            limits: What a text may be.
-            classify: The same way that HTTP takes.
-            choose: The version for a message's id.
-            send: To Kafka.
-            acknowledge: Is told what is in Kafka.
-            answered: Is told each prediction that is in Kafka.
+            predictor: Answers the texts.
+            send: Writes to Kafka.
+            acknowledge: Called with the messages whose results are in Kafka.
             metrics: Where facts are counted.
             tracer: Decides which messages are traced; without one none is.
         """
         self._tracer = tracer
         self._config = config
-        self._limits = limits
-        self._classify = classify
-        self._choose = choose
+        self._predictor = predictor
         self._send = send
         self._acknowledge = acknowledge
-        self._answered = answered
         self._metrics = metrics
         self._backoff = Backoff(config.backoff_ms, config.backoff_max_ms)
         self._one_by_one = asyncio.Lock()
@@ -113,7 +92,7 @@ class Processor:
         self.broken = False
 
     def take(self, batch: Sequence[Delivery]) -> None:
-        """Starts a micro-batch on its way."""
+        """Starts to process a micro-batch."""
         task = asyncio.get_running_loop().create_task(self._run(batch))
         self._tasks.add(task)
         task.add_done_callback(self._ended)
@@ -131,7 +110,7 @@ class Processor:
         return len(self._tasks)
 
     async def drain(self, wait_s: float) -> bool:
-        """Waits until all is acknowledged, then gives up the rest; whether nothing was left."""
+        """Waits for ``wait_s`` at most, then cancels what is left; whether nothing was left."""
         if not self._tasks:
             return True
         _, left = await asyncio.wait(self._tasks, timeout=wait_s)
@@ -144,7 +123,7 @@ class Processor:
         unreadable: list[tuple[Delivery, Outgoing]] = []
         for delivery in batch:
             try:
-                request = read_request(delivery.message, self._limits)
+                request = read_request(delivery.message, self._predictor.check)
                 readable.append((delivery, request, self._begin(delivery)))
             except RequestError as refusal:
                 unreadable.append((delivery, self._letter(delivery, refusal, attempts=0)))
@@ -153,62 +132,66 @@ class Processor:
             await self._again(asked, error)
 
     async def _attempt(self, requests: Sequence[_Request]) -> list[tuple[_Request, RequestError]]:
-        """Classifies and writes what can be answered; returns what failed, and why."""
+        """Writes the results of what can be answered; returns what failed, and why."""
         by_model: dict[ServedVersion, list[_Request]] = {}
         for asked in requests:
-            by_model.setdefault(self._choose(asked[1].id), []).append(asked)
+            by_model.setdefault(self._predictor.choose(_key(asked[1])), []).append(asked)
         failed: list[tuple[_Request, RequestError]] = []
         for model, group in by_model.items():
-            outcomes = await self._ask(model, group)
+            answers = await self._ask(model, group)
             answered = []
-            for asked, outcome in zip(group, outcomes, strict=True):
-                if isinstance(outcome, Outcome):
-                    answered.append((asked, outcome))
+            for asked, answer in zip(group, answers, strict=True):
+                if isinstance(answer, Answer):
+                    answered.append((asked, answer))
                 else:
-                    failed.append((asked, outcome))
-            await self._answer(model, answered)
+                    failed.append((asked, answer))
+            await self._answer(answered)
         return failed
 
     async def _ask(
         self, model: ServedVersion, group: Sequence[_Request]
-    ) -> list[Outcome | RequestError]:
-        """Classifies; waits where the graph has no room, which is nobody's failure."""
-        texts = [request.text for _, request, _ in group]
+    ) -> list[Answer | RequestError]:
+        """Has texts answered; waits while the graph has no room, which is no failure of a text."""
         traces = [trace for *_, trace in group]
-        sampled = traces if any(traces) else ()
         while True:
             deadline_s = time.monotonic() + self._config.processing_timeout_ms / 1_000
             try:
-                return await self._classify(model, texts, deadline_s, bulk=True, traces=sampled)
+                return await self._predictor.answer(
+                    model,
+                    [request.text for _, request, _ in group],
+                    deadline_s=deadline_s,
+                    bulk=True,
+                    keys=[_key(request) for _, request, _ in group],
+                    traces=traces if any(traces) else (),
+                    ids=[prediction_id(request, model) for _, request, _ in group],
+                )
             except Overloaded as full:
                 pause_ms = full.context["retry_after_ms"]
                 assert isinstance(pause_ms, int)
                 await asyncio.sleep(min(max(pause_ms, 10), self._config.backoff_max_ms) / 1_000)
 
-    async def _answer(
-        self, model: ServedVersion, answered: Sequence[tuple[_Request, Outcome]]
-    ) -> None:
+    async def _answer(self, answered: Sequence[tuple[_Request, Answer]]) -> None:
+        topic = self._config.responses_topic
         await self._write(
-            [(asked[0], self._result(model, asked, outcome)) for asked, outcome in answered]
+            [
+                (delivery, result(topic, delivery.message, request, answer, trace=trace))
+                for (delivery, request, trace), answer in answered
+            ]
         )
         self._metrics.processed.inc(len(answered))
-        for (delivery, request, trace), outcome in answered:
-            self._answered(request, model, outcome)
+        for (delivery, _, trace), answer in answered:
             if trace is not None:
-                end_message(trace, delivery, served(model, [request.text], [outcome]))
-
-    def _result(self, model: ServedVersion, asked: _Request, outcome: Outcome) -> Outgoing:
-        delivery, request, trace = asked
-        topic = self._config.responses_topic
-        return result(topic, delivery.message, request, model, outcome.prediction, trace=trace)
+                facts = Predictions(answer.model, [answer], [answer.text]).facts()
+                end_message(trace, delivery, facts)
 
     async def _again(self, request: _Request, error: RequestError) -> None:
-        """Tries one text alone until it is answered or has had its attempts."""
+        """Tries one text alone until it is answered or its attempts are used up."""
         attempts = pauses = 0
         while True:
             self._metrics.failed.labels(error.code).inc()
-            # Only a text that fails while others do not has itself to blame.
-            attempts += await self._model_answers()
+            # Where the model answers nothing at all, the failure says nothing about this text.
+            timeout_s = self._config.processing_timeout_ms / 1_000
+            attempts += await self._predictor.can_answer(time.monotonic() + timeout_s)
             if attempts >= self._config.max_attempts:
                 break
             pauses += 1
@@ -223,16 +206,6 @@ class Processor:
         await self._write([(delivery, self._letter(delivery, error, attempts))])
         if trace is not None:
             end_message(trace, delivery, None, error.code)
-
-    async def _model_answers(self) -> bool:
-        """Whether a text that nobody has asked for before is classified."""
-        probe = f"ready? {uuid.uuid4()}"
-        deadline_s = time.monotonic() + self._config.processing_timeout_ms / 1_000
-        try:
-            (outcome,) = await self._classify(self._choose(probe), [probe], deadline_s, bulk=True)
-        except Overloaded:
-            return False
-        return isinstance(outcome, Outcome)
 
     def _begin(self, delivery: Delivery) -> Trace | None:
         if self._tracer is None:
@@ -252,7 +225,7 @@ class Processor:
         )
 
     async def _write(self, records: Sequence[tuple[Delivery, Outgoing]]) -> None:
-        """Returns when all are acknowledged; a broker that is away is waited for."""
+        """Returns when Kafka has acknowledged all; sends again, however long a broker is away."""
         pending = list(records)
         failures = 0
         while pending:
@@ -275,10 +248,14 @@ class Processor:
                 await asyncio.sleep(self._backoff.pause_s(failures))
 
     def _smaller(self, record: Outgoing) -> Outgoing:
-        """A record that fits where this one did not."""
+        """The record without what can be left out, after Kafka refused it as too large."""
         if record.topic == self._config.dlq_topic:
             record = without_content(record)
         return replace(record, headers=())
+
+
+def _key(request: StreamRequest) -> bytes:
+    return routing_key(request.id, ())
 
 
 def _is_too_large(error: Exception) -> bool:

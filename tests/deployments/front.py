@@ -49,9 +49,10 @@ class Stages:
         self.elsewhere: FeedbackResult | None = None
         self.running = 0
         self.most_running = 0
+        self.table = ROUTES
 
     async def routes(self) -> RoutingTable:
-        return ROUTES
+        return self.table
 
     async def judge(self, prediction_id: str, label: str) -> FeedbackResult | None:
         """What other ingress replicas say of an answer."""

@@ -10,16 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from front import ROUTES, LocalHandle, Stages
+from front import LocalHandle, Stages
 
 from configs.schema.app import AppConfig
 from deployments.app import mounts
+from deployments.canary.observer import CandidateObserver
 from deployments.inference.classifier import Classifier
 from deployments.ingress.deployment import Ingress
 from deployments.ingress.mounts import Upstreams
 from deployments.jobs.replica import JobsReplica
 from deployments.serve_options import EngineShare
 from deployments.telemetry.metrics import Metrics
+from deployments.versions import CurrentRoutes
 
 Body = Callable[[httpx.AsyncClient, JobsReplica], Awaitable[None]]
 
@@ -35,7 +37,9 @@ def make_replica(config: AppConfig, stages: Stages) -> JobsReplica:
     """A replica whose texts go to ``stages``; not started."""
     metrics = Metrics()
     classifier = Classifier(config, stages.classify, None, metrics, hops_in_flight=2, engines=1.0)
-    return JobsReplica(config, classifier, metrics, ROUTES)
+    routes = CurrentRoutes(stages.table)
+    observer = CandidateObserver(config, stages.classify, metrics, routes)
+    return JobsReplica(config, classifier, observer, metrics, routes)
 
 
 @asynccontextmanager

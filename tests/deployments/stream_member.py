@@ -6,25 +6,33 @@
 import asyncio
 import sys
 
-from front import LIVE, Stages
+from front import Stages
 
 from configs.schema.app import AppConfig
+from deployments.canary.observer import CandidateObserver
 from deployments.inference.classifier import Classifier
+from deployments.inference.predictor import Predictor
 from deployments.stream.client_patches import SaslLogin
 from deployments.stream.consumer import Consumer
 from deployments.stream.processor import Processor
 from deployments.stream.producer import Producer
 from deployments.telemetry.metrics import Metrics
+from deployments.versions import CurrentRoutes
 
 
 class Member:
-    """Reader, pump and writer, wired as in the Stream deployment. Make it in an event loop."""
+    """Consumer, processor and producer as in the Stream deployment. Make it in an event loop."""
 
     def __init__(self, config: AppConfig, stages: Stages) -> None:
         self.metrics = Metrics()
         loop = asyncio.get_running_loop()
         classifier = Classifier(
             config, stages.classify, None, self.metrics, hops_in_flight=2, engines=2
+        )
+        routes = CurrentRoutes(stages.table)
+        self.observer = CandidateObserver(config, stages.classify, self.metrics, routes)
+        predictor = Predictor(
+            classifier, routes, self.observer, config.limits, self.metrics, source="kafka"
         )
         self.login = SaslLogin(config.stream)
         self.writer = Producer(config.stream, self.login)
@@ -39,12 +47,9 @@ class Member:
         )
         self.pump = Processor(
             config.stream,
-            config.limits,
-            classify=classifier.classify,
-            choose=lambda _: LIVE,
+            predictor,
             send=self.writer.send,
             acknowledge=self.reader.holdings.acknowledge,
-            answered=lambda *_: None,
             metrics=self.metrics.stream,
         )
         self.reader.start()

@@ -181,9 +181,9 @@ def test_a_job_expires_only_while_work_is_left(tmp_path: Path) -> None:
         await until_ended(client, quick)
         slow = (await submit(client, ["slow"]))["job_id"]
         patient = (await submit(client, ["slow too"], timeout_seconds=100))["job_id"]
-        late = replica._runner._clock() + 21
-        replica._runner._clock = lambda: late  # type: ignore[method-assign]
-        replica._runner.wake()
+        late = replica._worker._clock() + 21
+        replica._worker._clock = lambda: late  # type: ignore[method-assign]
+        replica._worker.wake()
         status = await until_ended(client, slow)
         assert (status["status"], status["error"]) == ("expired", "the job's time was over")
         left = (await client.get(f"/status/{patient}")).json()["status"]
@@ -207,7 +207,7 @@ def test_no_more_chunks_are_under_way_than_allowed(tmp_path: Path, count: int) -
         await submit(client, list("abcdefgh"))
 
         async def holds() -> bool:
-            return len(replica._runner._held) == count
+            return len(replica._worker._held) == count
 
         await until(holds)
         await asyncio.sleep(0.2)
@@ -258,17 +258,17 @@ def test_a_killed_replica_is_taken_over_and_its_late_result_is_refused(tmp_path:
             dead.start()
 
             async def holds_two() -> bool:
-                return len(dead._runner._held) == 2
+                return len(dead._worker._held) == 2
 
             await until(holds_two)
-            held = list(dead._runner._held.values())
+            held = list(dead._worker._held.values())
             await dead.stop()
             alive.start()
             status = await until_ended(client, job_id)
             assert (status["status"], status["processed_texts"]) == ("completed", 20)
             assert status["retried_texts"] == 10
             item = {"index": 0, "prediction": None, "error": None}
-            assert not dead._runner._leases.complete(held[0], [item] * 5, 0.0)
+            assert not dead._worker._leases.complete(held[0], [item] * 5, 0.0)
             page = (await client.get(f"/results/{job_id}")).json()
             assert [item["index"] for item in page["results"]] == list(range(20))
             assert all(item["prediction"] for item in page["results"])
@@ -311,7 +311,7 @@ def test_a_database_that_is_away_for_a_moment_costs_no_result(
     monkeypatch.setattr("deployments.jobs.worker._STORE_PAUSES_S", (0.01, 0.01))
 
     async def body(client: httpx.AsyncClient, replica: JobsReplica) -> None:
-        leases = replica._runner._leases
+        leases = replica._worker._leases
         complete, calls = leases.complete, iter([True, True, False])
 
         def away(*given: Any) -> bool:
@@ -387,9 +387,9 @@ def test_a_known_key_is_answered_where_there_is_no_room(tmp_path: Path) -> None:
 def test_a_chunk_whose_process_always_dies_is_given_up(tmp_path: Path) -> None:
     async def body(client: httpx.AsyncClient, replica: JobsReplica) -> None:
         job_id = (await submit(client, ["a", "b"]))["job_id"]
-        leases = replica._runner._leases
+        leases = replica._worker._leases
         for _ in range(2):
-            assert leases.lease(lambda jobs: jobs[0], replica._runner._clock(), -1.0)
+            assert leases.lease(lambda jobs: jobs[0], replica._worker._clock(), -1.0)
         replica.start()
         status = await until_ended(client, job_id)
         assert (status["status"], status["retried_texts"]) == ("failed", 4)

@@ -55,7 +55,7 @@ class NoFleet:
         self.loaded.remove(digest)
 
 
-class NoIngresses:
+class NoObservers:
     """Nobody asks anything."""
 
     async def observed(self, digest: str) -> list[Counts]:
@@ -118,7 +118,7 @@ def further(models: ModelRegistry, folder: Path, weights: bytes) -> int:
 @pytest.fixture(scope="module")
 def registry(folder: Path) -> Registry:
     return Registry(
-        config(folder, f"sqlite:///{folder / 'mlflow.db'}"), NoFleet(), NoIngresses(), Gauges().make
+        config(folder, f"sqlite:///{folder / 'mlflow.db'}"), NoFleet(), NoObservers(), Gauges().make
     )
 
 
@@ -139,7 +139,7 @@ def test_the_configured_name_and_alias_are_served(folder: Path) -> None:
     models.point("other", "blessed", made.version, actor="test", reason="test")
     base = config(folder, uri)
     chosen = base.model_copy(update={"model": ModelConfig(name="other", alias="blessed")})
-    assert champion(Registry(chosen, NoFleet(), NoIngresses(), Gauges().make)).name == "other"
+    assert champion(Registry(chosen, NoFleet(), NoObservers(), Gauges().make)).name == "other"
 
 
 def test_a_node_without_the_bundle_reads_it_through_the_graph(
@@ -195,13 +195,13 @@ def test_only_files_of_the_bundle_can_be_read(registry: Registry, name: str) -> 
 
 @pytest.mark.usefixtures("registry")
 def test_without_mlflow_the_last_known_version_serves_and_says_so(folder: Path) -> None:
-    live = champion(Registry(config(folder, DEAD), NoFleet(), NoIngresses(), Gauges().make))
+    live = champion(Registry(config(folder, DEAD), NoFleet(), NoObservers(), Gauges().make))
     assert (live.version, live.source) == (1, "last_known")
 
 
 def test_without_mlflow_and_without_a_past_it_fails_with_the_reason(tmp_path: Path) -> None:
     with pytest.raises(BackendUnavailable):
-        Registry(config(tmp_path, DEAD), NoFleet(), NoIngresses(), Gauges().make)
+        Registry(config(tmp_path, DEAD), NoFleet(), NoObservers(), Gauges().make)
 
 
 @pytest.mark.parametrize("interval_ms", [50, 400])
@@ -213,7 +213,7 @@ def test_a_moved_alias_is_followed_within_the_watch_interval(
         watched = base.registry.model_copy(update={"watch_interval_ms": interval_ms})
         fleet, gauges = NoFleet(), Gauges()
         watching = base.model_copy(update={"registry": watched})
-        registry = Registry(watching, fleet, NoIngresses(), gauges.make)
+        registry = Registry(watching, fleet, NoObservers(), gauges.make)
         await registry.routes()
         await fleet.routed.wait()
         models = ModelRegistry(base.registry.tracking_uri, base.registry.artifact_root)
@@ -250,7 +250,7 @@ def test_a_change_made_here_is_seen_before_the_interval_is_over(folder: Path) ->
         slow = base.registry.model_copy(update={"watch_interval_ms": 60_000})
         fleet = NoFleet()
         registry = Registry(
-            base.model_copy(update={"registry": slow}), fleet, NoIngresses(), Gauges().make
+            base.model_copy(update={"registry": slow}), fleet, NoObservers(), Gauges().make
         )
         await registry.routes()
         await fleet.routed.wait()
@@ -273,7 +273,7 @@ def test_nobody_waits_for_what_is_looked_at_now_and_then(
 ) -> None:
     async def body() -> None:
         base = config(folder, f"sqlite:///{folder / 'mlflow.db'}")
-        registry = Registry(base, NoFleet(), NoIngresses(), Gauges().make)
+        registry = Registry(base, NoFleet(), NoObservers(), Gauges().make)
         before = registry._controller.routes.champion.version
         models = registry._reconciler._models
         made = further(models, folder, b"while nobody waits")
@@ -322,7 +322,7 @@ def test_mlflow_that_hangs_is_told_once_it_is_given_up_and_again_when_it_is_back
     async def body() -> None:
         base = config(folder, f"sqlite:///{folder / 'mlflow.db'}")
         fleet, watcher = NoFleet(), Hanging()
-        registry = Registry(base, fleet, NoIngresses(), Gauges().make)
+        registry = Registry(base, fleet, NoObservers(), Gauges().make)
         registry._reconciler._watcher = watcher  # type: ignore[assignment]
         before = (await registry.routes()).champion
 

@@ -1,4 +1,4 @@
-"""The driver against ingresses that have seen things: it counts, decides, and survives."""
+"""The driver against replicas that have seen things: it counts, decides, and survives."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -30,7 +30,7 @@ WELL: Counts = {
 ILL: Counts = {**WELL, "shadow.agreement": (400, 100, 0)}
 
 
-class Ingresses:
+class Observers:
     """Two replicas; each has seen ``seen`` since the last call."""
 
     def __init__(self, seen: Counts) -> None:
@@ -88,10 +88,10 @@ def actions(registry: ModelRegistry) -> list[str]:
 
 def test_a_good_candidate_is_released_and_a_bad_one_rolled_back(registry: ModelRegistry) -> None:
     async def body() -> None:
-        ingresses = Ingresses(WELL)
-        driver = ReleaseDriver(NAME, "champion", registry, ingresses)
+        observers = Observers(WELL)
+        driver = ReleaseDriver(NAME, "champion", registry, observers)
         await driver.tick(routes(registry))
-        assert ingresses.asked == []
+        assert observers.asked == []
         registry.releases.start(NAME, 2, actor="ana")
         driver.look_again()
         for _ in range(2):
@@ -102,7 +102,7 @@ def test_a_good_candidate_is_released_and_a_bad_one_rolled_back(registry: ModelR
         registry.lifecycle.rollback(NAME, actor="ana", reason="again")
         registry.lifecycle.transition(NAME, 2, "staging", actor="ana")
         registry.releases.start(NAME, 2, actor="ana")
-        ingresses.seen = ILL
+        observers.seen = ILL
         driver.look_again()
         await driver.tick(routes(registry))
         last = registry.ledger.events(NAME)[-1]
@@ -114,11 +114,11 @@ def test_a_good_candidate_is_released_and_a_bad_one_rolled_back(registry: ModelR
 
 def test_it_waits_until_replicas_follow(registry: ModelRegistry) -> None:
     async def body() -> None:
-        ingresses = Ingresses(WELL)
-        driver = ReleaseDriver(NAME, "champion", registry, ingresses)
+        observers = Observers(WELL)
+        driver = ReleaseDriver(NAME, "champion", registry, observers)
         registry.releases.start(NAME, 2, actor="ana")
         await driver.tick(RoutingTable(1, LIVE))
-        assert ingresses.asked == []
+        assert observers.asked == []
 
     run(body)
 
@@ -128,7 +128,7 @@ def test_counts_are_taken_up_by_another_process(registry: ModelRegistry) -> None
         some: Counts = {name: (0, 80, 0) for name in WELL}
         registry.releases.start(NAME, 2, actor="ana")
         for _ in range(2):
-            driver = ReleaseDriver(NAME, "champion", registry, Ingresses(some))
+            driver = ReleaseDriver(NAME, "champion", registry, Observers(some))
             await driver.tick(routes(registry))
         assert registry.releases.progress(NAME).tests["errors"] == PairedCount(0, 320)
         assert actions(registry)[-1] == "release_step"
@@ -138,13 +138,13 @@ def test_counts_are_taken_up_by_another_process(registry: ModelRegistry) -> None
 
 def test_held_it_counts_on_and_still_rolls_back(registry: ModelRegistry) -> None:
     async def body() -> None:
-        ingresses = Ingresses(WELL)
-        driver = ReleaseDriver(NAME, "champion", registry, ingresses)
+        observers = Observers(WELL)
+        driver = ReleaseDriver(NAME, "champion", registry, observers)
         registry.releases.start(NAME, 2, actor="ana")
         registry.releases.hold(NAME, actor="ben", reason="holidays")
         await driver.tick(routes(registry))
         assert actions(registry)[-1] == "release_hold"
-        ingresses.seen = {**WELL, "shadow.errors": (500, 0, 0)}
+        observers.seen = {**WELL, "shadow.errors": (500, 0, 0)}
         await driver.tick(routes(registry))
         assert actions(registry)[-1] == "release_rollback"
 
@@ -153,7 +153,7 @@ def test_held_it_counts_on_and_still_rolls_back(registry: ModelRegistry) -> None
 
 def test_what_a_person_changed_ends_it_and_a_new_gate_holds_it(registry: ModelRegistry) -> None:
     async def body() -> None:
-        driver = ReleaseDriver(NAME, "champion", registry, Ingresses(WELL))
+        driver = ReleaseDriver(NAME, "champion", registry, Observers(WELL))
         registry.releases.start(NAME, 2, actor="ana")
         registry.lifecycle.set_slot(NAME, "shadow", None, actor="ben")
         await driver.tick(routes(registry))
@@ -174,7 +174,7 @@ def test_what_a_person_changed_ends_it_and_a_new_gate_holds_it(registry: ModelRe
 
 def test_a_replica_that_objects_ends_the_release(registry: ModelRegistry) -> None:
     async def body() -> None:
-        driver = ReleaseDriver(NAME, "champion", registry, Ingresses(WELL))
+        driver = ReleaseDriver(NAME, "champion", registry, Observers(WELL))
         registry.releases.start(NAME, 2, actor="ana")
         await driver.reject("challenger", 1, "another version", 1)
         assert "release_rollback" not in actions(registry)
@@ -187,13 +187,13 @@ def test_a_replica_that_objects_ends_the_release(registry: ModelRegistry) -> Non
 
 def test_a_rejected_version_without_a_release_loses_its_role(registry: ModelRegistry) -> None:
     async def body() -> None:
-        driver = ReleaseDriver(NAME, "champion", registry, Ingresses(WELL))
+        driver = ReleaseDriver(NAME, "champion", registry, Observers(WELL))
         registry.lifecycle.transition(NAME, 2, "staging", actor="ana")
         registry.lifecycle.set_slot(NAME, "shadow", 2, actor="ana", weight=0.5)
         await driver.reject("shadow", 2, "scores are no probabilities", 1)
         assert registry.lifecycle.state(NAME).aliases.get("shadow") is None
         registry.point(NAME, "champion", 2, actor="ana", reason="better")
-        other = ReleaseDriver(NAME, "blessed", registry, Ingresses(WELL))
+        other = ReleaseDriver(NAME, "blessed", registry, Observers(WELL))
         await other.reject("champion", 2, "replicas disagree", 1)
         assert registry.store.resolve(NAME, "champion").version == 2
         await driver.reject("champion", 2, "replicas disagree", 1)
@@ -209,7 +209,7 @@ def test_counts_are_kept_while_mlflow_is_away(
 ) -> None:
     async def body() -> None:
         some: Counts = {name: (0, 80, 0) for name in WELL}
-        driver = ReleaseDriver(NAME, "champion", registry, Ingresses(some))
+        driver = ReleaseDriver(NAME, "champion", registry, Observers(some))
         registry.releases.start(NAME, 2, actor="ana")
 
         def away(*_: object) -> None:

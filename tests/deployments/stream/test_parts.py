@@ -23,7 +23,8 @@ from benchmarks.serving.stream_messages import MALFORMED, Ledger, is_right, mess
 from configs.schema.app import LimitsConfig
 from deployments.clients.backoff import Backoff
 from deployments.errors import InvalidInput, RequestError
-from deployments.predictions import Prediction
+from deployments.inference.validation import checked_text
+from deployments.predictions import Answer, Outcome, Prediction, rounded_scores
 from deployments.stream.client_patches import AnyNames
 from deployments.stream.dead_letters import (
     REDRIVES,
@@ -35,7 +36,14 @@ from deployments.stream.dead_letters import (
     restored,
     without_content,
 )
-from deployments.stream.messages import Message, StreamRequest, StreamResult, read_request, result
+from deployments.stream.messages import (
+    Message,
+    StreamRequest,
+    StreamResult,
+    prediction_id,
+    read_request,
+    result,
+)
 from deployments.stream.offsets import PartitionOffsets, read_message
 
 SCHEMAS = Path(__file__).parents[3] / "docs" / "schemas"
@@ -43,6 +51,18 @@ LIMITS = LimitsConfig()
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 PREDICTION = Prediction(np.array([0.25, 0.75], dtype=np.float32), 5, False)
 ERROR = InvalidInput("id: Field required")
+
+
+def check(text: str) -> str:
+    return checked_text(text, LIMITS.max_text_chars)
+
+
+def answered(request: StreamRequest) -> tuple[StreamRequest, Answer]:
+    """The request with its answer, as ``result`` takes them."""
+    number = prediction_id(request, LIVE)
+    label, scores = rounded_scores(LIVE.labels, PREDICTION.scores.tolist())
+    outcome = Outcome(PREDICTION, cached=False)
+    return request, Answer(number, request.text, LIVE, outcome, label, scores)
 
 
 def message(value: bytes | None, **more: object) -> Message:
@@ -89,7 +109,7 @@ def test_pauses_double_up_to_a_bound() -> None:
 @pytest.mark.parametrize("value", MALFORMED)
 def test_what_is_no_request_is_refused_without_its_content(value: bytes | None) -> None:
     with pytest.raises(RequestError) as refused:
-        read_request(message(value), LIMITS)
+        read_request(message(value), check)
     assert refused.value.code in ("E1001", "E1002", "E1003")
     assert "nobody" not in refused.value.message
 
@@ -99,19 +119,19 @@ def test_a_result_says_nothing_of_when_or_by_whom() -> None:
         b'{"id": "a-1", "text": "  fine  ", "source": "shop", "priority": 3}',
         headers=(("traceparent", b"00-ab-cd-01"), ("private", b"x")),
     )
-    request = read_request(sent, LIMITS)
+    request = read_request(sent, check)
     assert request.text == "fine"
-    first = result("responses", sent, request, LIVE, PREDICTION)
+    first = result("responses", sent, *answered(request))
     again = message(sent.value, partition=3, offset=99)
-    assert result("responses", again, request, LIVE, PREDICTION).value == first.value
+    assert result("responses", again, *answered(request)).value == first.value
     assert first.key == b"a-1"
     headers = dict(first.headers)
     assert headers["traceparent"] == b"00-ab-cd-01"
     assert headers["model-version"] == b"3"
     assert headers["origin"] == b"requests:3:41"
     assert "private" not in headers
-    other = read_request(message(b'{"id": "a-2", "text": "fine"}'), LIMITS)
-    second = json.loads(result("responses", sent, other, LIVE, PREDICTION).value)
+    other = read_request(message(b'{"id": "a-2", "text": "fine"}'), check)
+    second = json.loads(result("responses", sent, *answered(other)).value)
     assert second["prediction_id"] != json.loads(first.value)["prediction_id"]
 
 
@@ -193,9 +213,9 @@ def test_a_header_name_that_is_no_text_spoils_its_message_alone(compression: int
     assert [found.legible for found in read] == [True, False, True]
     assert [name for name, _ in read[1].headers] == ["fine", "caf??", "also", "null"]
     assert {found.value for found in read} == {b'{"id": "\xe2\x82\xac", "text": "a"}'}
-    assert read_request(read[2], LIMITS).id == "\u20ac"
+    assert read_request(read[2], check).id == "\u20ac"
     with pytest.raises(InvalidInput, match="header's name") as refused:
-        read_request(read[1], LIMITS)
+        read_request(read[1], check)
     letter = dead_letter("dead", read[1], refused.value, 0, NOW)
     assert header(letter.headers, "caf??") == b"v"
 
@@ -209,7 +229,7 @@ def fields_of(record: DefaultRecord) -> SimpleNamespace:
 
 def test_a_lone_surrogate_is_malformed() -> None:
     with pytest.raises(RequestError):
-        read_request(message(b'{"id": "\\ud800", "text": "fine"}'), LIMITS)
+        read_request(message(b'{"id": "\\ud800", "text": "fine"}'), check)
 
 
 def test_other_messages_of_the_topic_are_no_letters() -> None:
@@ -234,7 +254,7 @@ def test_the_schemas_are_the_documented_ones(name: str, model: type[StreamResult
 
 def test_what_is_written_obeys_the_schemas() -> None:
     sent = message(b'{"id": "a", "text": "fine"}')
-    answer = result("r", sent, read_request(sent, LIMITS), LIVE, PREDICTION)
+    answer = result("r", sent, *answered(read_request(sent, check)))
     letter = dead_letter("dead", message(None), ERROR, 0, NOW)
     for name, record in (("stream-result", answer), ("dead-letter", letter)):
         schema = json.loads((SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8"))

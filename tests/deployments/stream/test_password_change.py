@@ -159,7 +159,7 @@ def test_the_deployment_asks_vault(bao: Bao) -> None:
         await stream.__init__(  # type: ignore[misc]
             config, EngineShare(1, 1.0), tokenizer=handle, registry=handle, cache=None
         )
-        login = stream._reader._login
+        login = stream._consumer._login
         assert login.password == "one"
         bao.put(NAME, "two")
         await until(lambda: login.password == "two")

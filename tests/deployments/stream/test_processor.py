@@ -5,6 +5,8 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from typing import cast
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -15,6 +17,10 @@ from configs.schema.app import LimitsConfig
 from configs.schema.stream import StreamConfig
 from configs.schema.tracing import TracingConfig
 from deployments.errors import InferenceFailed, Overloaded, RequestError
+from deployments.inference.classifier import Classifier
+from deployments.inference.predictor import Predictor
+from deployments.prediction_log.log import PredictionLog
+from deployments.prediction_log.rows import LoggedAnswer
 from deployments.predictions import Outcome, Prediction
 from deployments.stream.messages import Message, Outgoing
 from deployments.stream.offsets import Delivery, PartitionOffsets
@@ -23,7 +29,7 @@ from deployments.stream.producer import Answers
 from deployments.telemetry.metrics import Metrics
 from deployments.telemetry.spans import Span, Trace
 from deployments.telemetry.tracer import Tracer
-from deployments.versions import ServedVersion
+from deployments.versions import CurrentRoutes, RoutingTable, ServedVersion
 
 OUTCOME = Outcome(Prediction(np.array([0.25, 0.75], dtype=np.float32), 5, False), cached=False)
 FAST = StreamConfig(backoff_ms=1, backoff_max_ms=4)
@@ -46,19 +52,30 @@ class World:
         self.acknowledged: list[int] = []
         self.answered: list[str] = []
         self.metrics = Metrics()
+        self.observer = Mock()
 
     def pump(self) -> Processor:
         return Processor(
             self.config,
-            LimitsConfig(),
-            classify=self.classify,
-            choose=lambda _: LIVE,
+            Predictor(
+                cast("Classifier", self),
+                CurrentRoutes(RoutingTable(1, LIVE)),
+                self.observer,
+                LimitsConfig(),
+                self.metrics,
+                source="kafka",
+                log=cast("PredictionLog", self),
+            ),
             send=self.send,
             acknowledge=lambda ds: self.acknowledged.extend(d.message.offset for d in ds),
-            answered=lambda request, *_: self.answered.append(request.id),
             metrics=self.metrics.stream,
             tracer=self.tracer,
         )
+
+    def add(self, answered: LoggedAnswer) -> None:
+        """See ``PredictionLog.add``."""
+        assert answered.source == "kafka"
+        self.answered.append(answered.text)
 
     async def classify(
         self,
@@ -130,7 +147,12 @@ def test_valid_texts_are_answered_and_malformed_ones_buried() -> None:
     run(world, batch("good", b"{bad", "fine"))
     assert sorted(world.topics()) == ["sentiment_requests_dlq", *2 * ["sentiment_responses"]]
     assert sorted(world.acknowledged) == [0, 1, 2]
-    assert world.answered == ["m0", "m2"]
+    assert world.answered == ["good", "fine"]
+    (told,) = world.observer.answered.call_args_list
+    model, answers, keys = told.args
+    assert model == LIVE
+    assert [answer.text for answer in answers] == ["good", "fine"]
+    assert keys == [b"m0", b"m2"]
     assert world.asked == [["good", "fine"]]
     assert world.total("kafka_messages_processed_total") == 2
     assert world.total("kafka_dlq_messages_total") == 1

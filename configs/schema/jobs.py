@@ -32,10 +32,13 @@ class WebhookConfig(Section):
         6,
         ge=1,
         le=20,
-        description="Times that a message is sent, with growing pauses from 2 s to 10 minutes; afterwards it is given up and counted.",
+        description="Times that a message is sent, with growing pauses up to 10 minutes; afterwards it is given up and counted.",
     )
     timeout_ms: int = Field(
-        5_000, ge=10, le=60_000, description="Longest wait for a host's answer; then it failed."
+        5_000,
+        ge=10,
+        le=60_000,
+        description="Longest time of one message, from looking its host up to the answer; then it failed.",
     )
 
 

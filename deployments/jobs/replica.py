@@ -10,7 +10,6 @@ import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 
-import orjson
 from sqlalchemy.exc import SQLAlchemyError
 
 from configs.schema.app import AppConfig
@@ -22,11 +21,12 @@ from deployments.inference.predictor import Predictor
 from deployments.jobs.database_login import DatabaseLogin
 from deployments.jobs.job_queue import JobQueue
 from deployments.jobs.leases import Leases
-from deployments.jobs.records import PRIORITIES, Job
+from deployments.jobs.records import PRIORITIES
 from deployments.jobs.routes import build_jobs_app
 from deployments.jobs.store import JobStore
 from deployments.jobs.tables import open_database
-from deployments.jobs.webhook import Webhook, WebhookFailed, pause_s
+from deployments.jobs.webhook import Webhook
+from deployments.jobs.webhook_delivery import WebhookDelivery
 from deployments.jobs.worker import Answers, Worker
 from deployments.payloads import Counts, FeedbackResult
 from deployments.prediction_log import open_log
@@ -38,7 +38,6 @@ _log = logging.getLogger("ray.serve")
 # A file that takes longer than this to be received belongs to a process that died.
 _RECEIVING_S = 1_800.0
 _TICK_S = 1.0
-_WEBHOOKS_AT_ONCE = 8
 
 
 class JobsReplica:
@@ -74,16 +73,18 @@ class JobsReplica:
         )
         engine = open_database(config.jobs.database.get_secret_value(), login)
         self._store = JobStore(engine)
-        self._webhook = Webhook(config.jobs.webhook)
+        webhook = Webhook(config.jobs.webhook)
+        self._webhooks = WebhookDelivery(config.jobs.webhook, self._store, webhook, metrics)
         self._worker = Worker(Leases(engine), self._classify, config.jobs, metrics)
-        queue = JobQueue(config, self._store, self._worker, self._webhook)
+        queue = JobQueue(config, self._store, self._worker, webhook)
         app = build_jobs_app(lambda: queue, owned=config.access.required)
         self._proxy = ProxyServer(app)
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
         """Begins to work."""
-        self._tasks = [asyncio.create_task(self._worker.run()), asyncio.create_task(self._upkeep())]
+        loops = (self._worker.run(), self._webhooks.run(), self._upkeep())
+        self._tasks = [asyncio.create_task(loop) for loop in loops]
 
     async def stop(self) -> None:
         """Ends all work; leases that are held run out."""
@@ -134,7 +135,7 @@ class JobsReplica:
         return found.model.version, answers
 
     async def _upkeep(self) -> None:
-        """Sets metrics and sends webhooks every second, deletes old jobs now and then.
+        """Sets metrics every second, deletes old jobs now and then.
 
         A database that does not answer is tried again.
         """
@@ -142,7 +143,6 @@ class JobsReplica:
         while True:
             try:
                 await self._show_queue()
-                await self._send_webhooks()
                 if time.monotonic() - cleaned_s >= self._config.cleanup_interval_s:
                     cleaned_s = time.monotonic()
                     await self._clean()
@@ -164,35 +164,3 @@ class JobsReplica:
             received_before_s=now_s - _RECEIVING_S,
             keep=self._config.max_ended,
         )
-
-    async def _send_webhooks(self) -> None:
-        due = await asyncio.to_thread(self._store.due_webhooks, time.time(), _WEBHOOKS_AT_ONCE)
-        await asyncio.gather(*(self._send_webhook(job) for job in due))
-
-    async def _send_webhook(self, job: Job) -> None:
-        attempts = job.webhook_attempts + 1
-        try:
-            await asyncio.to_thread(self._webhook.send, job.webhook_url, _message(job), time.time())
-        except WebhookFailed as error:
-            last = attempts >= self._config.webhook.max_attempts
-            self._metrics.jobs.webhooks.labels("given_up" if last else "failed").inc()
-            _log.warning("webhook of job %s, attempt %s: %s", job.id, attempts, error)
-            again_s = None if last else time.time() + pause_s(attempts)
-        else:
-            self._metrics.jobs.webhooks.labels("delivered").inc()
-            again_s = None
-        await asyncio.to_thread(self._store.sent_webhook, job.id, again_s)
-
-
-def _message(job: Job) -> bytes:
-    return orjson.dumps(
-        {
-            "job_id": job.id,
-            "status": job.state,
-            "total_texts": job.total_texts,
-            "processed_texts": job.done_texts,
-            "failed_texts": job.failed_texts,
-            "created_at": job.created_s,
-            "completed_at": job.ended_s,
-        }
-    )

@@ -1,14 +1,15 @@
-"""Tells the caller's server that a job has ended: signed, to listed hosts only, at least once.
+"""One message to a caller's server: signed, to listed hosts only, in a bounded time.
 
 The address is looked up here and the connection goes to just that address, so a name cannot
 point elsewhere between check and call. Redirects are not followed, nothing of the answer is
-read but its status, and no proxy is asked.
+read but its status, and no proxy is used.
 """
 
+import asyncio
 import hashlib
 import hmac
-import http.client
 import ipaddress
+import re
 import socket
 import ssl
 from collections.abc import Callable, Sequence
@@ -20,7 +21,8 @@ from deployments.jobs.errors import JobRefused
 Resolve = Callable[[str, int], Sequence[str]]
 _PORTS = {"http": 80, "https": 443}
 _MAX_URL_CHARS = 2_000
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 2.0, 600.0
+_MAX_LINE_BYTES = 16_384
+_STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})")
 
 
 class WebhookFailed(Exception):
@@ -37,13 +39,8 @@ def resolve(host: str, port: int) -> list[str]:
     return [str(entry[4][0]) for entry in found]
 
 
-def pause_s(attempts: int) -> float:
-    """Pause after that many failed attempts: 2 s, doubled each time, at most 10 minutes."""
-    return float(min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2 ** (attempts - 1)))
-
-
 class Webhook:
-    """Sends messages. ``send`` blocks: call it in a thread."""
+    """Checks addresses and sends messages."""
 
     def __init__(self, config: WebhookConfig, find: Resolve = resolve) -> None:
         self._secret = config.secret.get_secret_value().encode("utf-8")
@@ -74,60 +71,81 @@ class Webhook:
         if parts.scheme == "http" and address is None:
             raise JobRefused("webhook_url must begin with https://", wrong)
 
-    def send(self, url: str, body: bytes, now_s: float) -> None:
+    async def send(self, url: str, body: bytes, now_s: float) -> None:
         """Posts ``body`` with its signature.
 
         Raises:
-            WebhookFailed: It did not answer with a status of 200 to 299 in time.
+            WebhookFailed: It was not answered with a status of 200 to 299 within the time.
         """
         try:
             self.check(url)
-            parts = urlsplit(url)
-            connection = self._connection(parts)
-            try:
-                path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-                connection.request("POST", path, body, self._headers(parts, body, now_s))
-                status = connection.getresponse().status
-            finally:
-                connection.close()
+            async with asyncio.timeout(self._timeout_s):
+                status = await self._post(urlsplit(url), body, now_s)
         except JobRefused as error:
             raise WebhookFailed("the host is not listed any more") from error
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, ValueError) as error:
             raise WebhookFailed(type(error).__name__) from error
         if not 200 <= status < 300:
             raise WebhookFailed(f"status {status}")
 
-    def _headers(self, parts: SplitResult, body: bytes, now_s: float) -> dict[str, str]:
-        signature = sign(self._secret, body, now_s)
-        return {
-            "Host": parts.netloc,
-            "Content-Type": "application/json",
-            "User-Agent": "sentigraph",
-            "X-Sentigraph-Signature": signature,
-        }
+    async def _post(self, parts: SplitResult, body: bytes, now_s: float) -> int:
+        """Returns the status of the answer.
 
-    def _connection(self, parts: SplitResult) -> http.client.HTTPConnection:
-        host = parts.hostname or ""
-        port = parts.port or _PORTS[parts.scheme]
+        Raises:
+            WebhookFailed: The name stands for an address that may not be called.
+            OSError: There is no connection, or it broke.
+            ValueError: The answer is not HTTP, or not whole.
+        """
+        host, port = parts.hostname or "", parts.port or _PORTS[parts.scheme]
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        address = await asyncio.to_thread(self._address, host, port)
+        tls = ssl.create_default_context() if parts.scheme == "https" else None
+        reader, writer = await asyncio.open_connection(
+            address, port, limit=_MAX_LINE_BYTES, ssl=tls, server_hostname=host if tls else None
+        )
+        try:
+            writer.write(
+                f"POST {path} HTTP/1.1\r\n"
+                f"Host: {parts.netloc}\r\n"
+                f"Content-Type: application/json\r\n"
+                f"Content-Length: {len(body)}\r\n"
+                f"User-Agent: sentigraph\r\n"
+                f"X-Sentigraph-Signature: {sign(self._secret, body, now_s)}\r\n"
+                f"Connection: close\r\n\r\n".encode()
+                + body
+            )
+            while True:
+                line = await reader.readline()
+                found = _STATUS.match(line)
+                if found is None:
+                    raise ValueError("not HTTP")
+                if (status := int(found[1])) >= 200:
+                    return status
+                while (await reader.readline()).strip():
+                    pass  # the headers of an interim answer, as 100
+        finally:
+            writer.transport.abort()
+
+    def _address(self, host: str, port: int) -> str:
+        """Returns the first address of a host, all of which may be called.
+
+        Raises:
+            OSError: There is none.
+            WebhookFailed: One of them is private and not listed.
+        """
         addresses = self._find(host, port)
         for text in addresses:
             address = ipaddress.ip_address(text.partition("%")[0])
             if not (address.is_global or self._is_listed(address)):
                 raise WebhookFailed("the host's address is private and not listed")
-        connection = http.client.HTTPConnection(host, port, timeout=self._timeout_s)
-        plain = socket.create_connection((addresses[0], port), self._timeout_s)
-        if parts.scheme == "https":
-            connection.sock = ssl.create_default_context().wrap_socket(plain, server_hostname=host)
-        else:
-            connection.sock = plain
-        return connection
+        return addresses[0]
 
     def _is_listed(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
         return any(address in network for network in self._networks)
 
 
 def sign(secret: bytes, body: bytes, now_s: float) -> str:
-    """``t=SECONDS,v1=HEX``: HMAC-SHA256 over ``SECONDS.body``, so an old message is told."""
+    """``t=SECONDS,v1=HEX``: HMAC-SHA256 over ``SECONDS.body``, so that an old message shows."""
     stamp = str(int(now_s))
     digest = hmac.new(secret, f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
     return f"t={stamp},v1={digest}"

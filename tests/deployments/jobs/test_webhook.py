@@ -4,9 +4,11 @@ import asyncio
 import hashlib
 import hmac
 import json
+import socket
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -17,21 +19,24 @@ from jobs_front import jobs_config, until, with_jobs
 from pydantic import ValidationError
 
 from configs.schema.jobs import JobsConfig, WebhookConfig
+from deployments.clients.backoff import Backoff
 from deployments.jobs.errors import JobRefused
 from deployments.jobs.replica import JobsReplica
-from deployments.jobs.webhook import Webhook, WebhookFailed, pause_s
+from deployments.jobs.webhook import Webhook, WebhookFailed
+from deployments.jobs.webhook_delivery import WebhookDelivery
 
 SECRET = "a-secret-of-the-tests"
+QUICK = {"look_every_s": 0.02, "backoff": Backoff(0, 0)}
 
 
 class Receiver(ThreadingHTTPServer):
     """Answers with the given statuses in turn, and keeps what it got."""
 
-    def __init__(self, *statuses: int) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
+    def __init__(self, *statuses: int, host: str = "127.0.0.1") -> None:
+        super().__init__((host, 0), Handler)
         self.statuses = list(statuses)
         self.got: list[tuple[dict[str, str], bytes]] = []
-        self.url = f"http://127.0.0.1:{self.server_port}/hook?x=1"
+        self.url = f"http://{host}:{self.server_port}/hook?x=1"
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -49,8 +54,8 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def receiver(*statuses: int) -> Iterator[Receiver]:
-    server = Receiver(*statuses)
+def receiver(*statuses: int, host: str = "127.0.0.1") -> Iterator[Receiver]:
+    server = Receiver(*statuses, host=host)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     try:
@@ -64,6 +69,10 @@ def receiver(*statuses: int) -> Iterator[Receiver]:
 def hook(*hosts: str, addresses: tuple[str, ...] = ("93.184.215.14",), **more: Any) -> Webhook:
     config = WebhookConfig(hosts=hosts, secret=SECRET, **more)  # type: ignore[arg-type]
     return Webhook(config, find=lambda host, port: addresses)
+
+
+def send(sender: Webhook, url: str) -> None:
+    asyncio.run(sender.send(url, b"{}", 1_700_000_000.9))
 
 
 @pytest.mark.parametrize(
@@ -102,17 +111,15 @@ def test_listed_hosts_addresses_and_networks_are_taken() -> None:
 def test_a_name_may_not_stand_for_a_private_address() -> None:
     for inside in ("127.0.0.1", "10.0.0.1", "169.254.169.254", "::1", "fd00::1"):
         with pytest.raises(WebhookFailed, match="private"):
-            hook("good.example", addresses=("93.184.215.14", inside)).send(
-                "https://good.example/", b"", 0
-            )
+            send(hook("good.example", addresses=("93.184.215.14", inside)), "https://good.example/")
 
 
 def test_a_message_is_signed_and_a_redirect_is_a_failure() -> None:
     with receiver(302) as server:
         sender = hook("127.0.0.1", addresses=("127.0.0.1",))
         with pytest.raises(WebhookFailed, match="status 302"):
-            sender.send(server.url, b"{}", 1_700_000_000.9)
-        sender.send(server.url, b"{}", 1_700_000_000.9)
+            send(sender, server.url)
+        send(sender, server.url)
         assert len(server.got) == 2
         headers, body = server.got[1]
     digest = hmac.new(SECRET.encode(), b"1700000000." + body, hashlib.sha256).hexdigest()
@@ -123,17 +130,52 @@ def test_nobody_there_and_nobody_answering_fail_in_time() -> None:
     with receiver() as server:
         gone = server.url
     with pytest.raises(WebhookFailed):
-        hook("127.0.0.1", addresses=("127.0.0.1",)).send(gone, b"", 0)
+        send(hook("127.0.0.1", addresses=("127.0.0.1",)), gone)
     silent = Receiver()
     try:
         with pytest.raises(WebhookFailed, match="Timeout"):
-            hook("127.0.0.1", addresses=("127.0.0.1",), timeout_ms=50).send(silent.url, b"", 0)
+            send(hook("127.0.0.1", addresses=("127.0.0.1",), timeout_ms=50), silent.url)
     finally:
         silent.server_close()
 
 
-def test_pauses_grow_and_are_bounded() -> None:
-    assert [pause_s(n) for n in (1, 2, 3, 20)] == [2, 4, 8, 600]
+@pytest.mark.parametrize("answer", [b"", b"garbage\n", b"x" * 100_000, b"HTTP/1.1 100 \r\nx"])
+def test_what_is_no_whole_answer_fails(answer: bytes) -> None:
+    with dripping(answer, pause_s=0) as url, pytest.raises(WebhookFailed):
+        send(hook("127.0.0.1", addresses=("127.0.0.1",)), url)
+
+
+def test_interim_answers_are_passed_over() -> None:
+    with dripping(b"HTTP/1.1 100 Continue\r\nx: y\r\n\r\nHTTP/1.1 204 \r\n", pause_s=0) as url:
+        send(hook("127.0.0.1", addresses=("127.0.0.1",)), url)
+
+
+def test_a_host_that_drips_fails_when_the_time_is_over() -> None:
+    with dripping(b"HTTP/1.1 204 No Content", pause_s=0.03) as url:
+        started = time.monotonic()
+        with pytest.raises(WebhookFailed, match="Timeout"):
+            send(hook("127.0.0.1", addresses=("127.0.0.1",), timeout_ms=200), url)
+        assert time.monotonic() - started < 0.6
+
+
+@contextmanager
+def dripping(answer: bytes, pause_s: float) -> Iterator[str]:
+    """A host that sends its answer byte by byte, or at once."""
+    size = 1 if pause_s else len(answer) or 1
+
+    def serve(listener: socket.socket) -> None:
+        peer, _ = listener.accept()
+        with peer, suppress(OSError):
+            peer.recv(65_536)
+            for at in range(0, len(answer), size):
+                peer.sendall(answer[at : at + size])
+                time.sleep(pause_s)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve, args=(listener,))
+        thread.start()
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        thread.join()
 
 
 def test_hosts_need_a_secret() -> None:
@@ -144,8 +186,7 @@ def test_hosts_need_a_secret() -> None:
 def test_an_ended_job_is_told_again_until_it_is_taken_or_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deployments.jobs.replica.pause_s", lambda attempts: 0.0)
-    monkeypatch.setattr("deployments.jobs.replica._TICK_S", 0.02)
+    monkeypatch.setattr(WebhookDelivery.__init__, "__kwdefaults__", QUICK)
     config = {
         "webhook": {"hosts": ["127.0.0.1"], "secret": SECRET, "max_attempts": 3},
         "cleanup_interval_s": 0.1,
@@ -170,3 +211,31 @@ def test_an_ended_job_is_told_again_until_it_is_taken_or_given_up(
         assert 'sentiment_job_webhooks_total{result="given_up"} 1.0' in page
 
     with_jobs(jobs_config(tmp_path, jobs=config), body)
+
+
+def test_a_host_that_is_slow_holds_up_its_own_messages_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(WebhookDelivery.__init__, "__kwdefaults__", QUICK)
+    hosts = {"hosts": ["127.0.0.0/8"], "secret": SECRET, "timeout_ms": 60_000}
+    settings = {"webhook": hosts, "cleanup_interval_s": 0.1, "max_ended": 1_000}
+    silent = Receiver()  # takes connections and never answers
+
+    async def body(client: httpx.AsyncClient, replica: JobsReplica) -> None:
+        for _ in range(20):
+            asked = {"texts": ["a"], "webhook_url": silent.url}
+            await client.post("/predict", json=asked)
+        with receiver(host="127.0.0.2") as server:
+            asked = {"texts": ["a"], "webhook_url": server.url}
+            await client.post("/predict", json=asked)
+
+            async def sent() -> bool:
+                return bool(server.got)
+
+            await until(sent)
+        assert replica._webhooks._hosts == {"127.0.0.1": 2}
+
+    try:
+        with_jobs(jobs_config(tmp_path, jobs=settings), body)
+    finally:
+        silent.server_close()

@@ -1,7 +1,6 @@
 """The benchmark's command line: ``make bench``, ``make bench-full``, ``python -m benchmarks``."""
 
 import argparse
-import shlex
 import signal
 import sys
 import time
@@ -10,8 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from benchmarks.comparison.catalogue import PEERS, by_name
-from benchmarks.comparison.environments import STATE_DIR, peer_versions
-from benchmarks.comparison.models import MODELS
+from benchmarks.comparison.environments import peer_versions
 from benchmarks.comparison.record import FORMAT, Record
 from benchmarks.comparison.report import write_report
 from benchmarks.comparison.run import Run
@@ -19,6 +17,8 @@ from benchmarks.comparison.scope import BENCH, FULL, QUICK, SCOPES, Scope
 from benchmarks.comparison.steps import Step, steps
 from benchmarks.comparison.workloads import WORKLOADS
 from benchmarks.harness.machine import commit, load_average, machine, versions, whole_cores
+from benchmarks.harness.models import MODELS, STATE_DIR
+from benchmarks.harness.output import command, say
 from benchmarks.harness.texts import real_texts
 
 _QUIET_LOAD = 0.5
@@ -64,7 +64,7 @@ def _new_record(folder: Path, scope: Scope) -> Record:
         {
             "format": FORMAT,
             "scope": scope.name,
-            "command": _command(),
+            "command": command(),
             "date": now.isoformat(timespec="seconds"),
             "machine": machine(),
             "load_average_at_start": round(load, 2),
@@ -75,14 +75,6 @@ def _new_record(folder: Path, scope: Scope) -> Record:
     )
 
 
-def _command() -> str:
-    return shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
 def _do_all(run: Run, planned: list[Step]) -> None:
     started_s = time.monotonic()
     ahead_s = total_s = sum(step.estimate_s for step in planned)
@@ -91,8 +83,8 @@ def _do_all(run: Run, planned: list[Step]) -> None:
         # Estimates are corrected by how they did so far, the first ones gently.
         pace = (gone_s + _TRUST_S) / (total_s - ahead_s + _TRUST_S)
         left = f"{gone_s / 60:.0f} min gone, about {ahead_s * pace / 60:.0f} left"
-        _say(f"[{number}/{len(planned)}, {left}] {step}")
-        run.do(step, lambda line: _say(f"    {line}"))
+        say(f"[{number}/{len(planned)}, {left}] {step}")
+        run.do(step, lambda line: say(f"    {line}"))
         ahead_s -= step.estimate_s
 
 
@@ -105,7 +97,7 @@ def main() -> int:
     scope = FULL if args.full else QUICK if args.quick else BENCH
     if args.resume:
         record = Record.read(args.resume)
-        record.go_on(_command(), commit())
+        record.go_on(command(), commit())
         scope = SCOPES[record.content["scope"]]
     else:
         record = _new_record(args.out, scope)

@@ -15,10 +15,10 @@ from pathlib import Path
 
 from benchmarks.comparison.catalogue import PEERS
 from benchmarks.comparison.errors import NotInstallable
+from benchmarks.harness.machine import ROOT
+from benchmarks.harness.models import STATE_DIR
 
-ROOT = Path(__file__).resolve().parents[2]
 PEERS_DIR = ROOT / "benchmarks" / "peers"
-STATE_DIR = ROOT / ".sentigraph" / "bench"
 _INSTALL_WAIT_S = 900
 
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from benchmarks.comparison.errors import ServerFailed
 from benchmarks.comparison.metrics import figures
-from benchmarks.comparison.resource_usage import cpu_s, memory_mb
 from benchmarks.comparison.server_under_test import Server
 from benchmarks.comparison.wire import Answer
-from benchmarks.loadgen.generator import Job, Load, Outcome
+from benchmarks.harness.processes import cpu_s, memory_mb
+from benchmarks.loadgen.client import Job, Load, Outcome
 
 _EXTRA_WAIT_S = 30.0
 
@@ -72,10 +72,10 @@ def _job(server: Server, texts: list[str], **options: Any) -> Job:
 
 
 def _measured(server: Server, job: Job, window_s: float | None = None) -> dict[str, Any]:
-    before_s = cpu_s(server.pids())
+    before_s = cpu_s(server.pids(), ended_children=True)
     load = _send(job)
     pids = server.pids()
-    used_s = cpu_s(pids) - before_s
+    used_s = cpu_s(pids, ended_children=True) - before_s
     last_s = max((outcome.done_s or 0.0 for outcome in load.outcomes), default=0.0)
     window_s = window_s or last_s or load.seconds
     facts = figures(load.outcomes, window_s=window_s, ended_s=load.seconds)
@@ -101,7 +101,7 @@ async def _in_own_process(job: Job) -> Load:
     generator = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "benchmarks.loadgen.generator",
+        "benchmarks.loadgen.client",
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from benchmarks.loadgen.generator import Outcome
+from benchmarks.loadgen.client import Outcome
 
 GOODPUT_LIMIT_S = 0.100
 _OK = 200

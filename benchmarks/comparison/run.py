@@ -11,18 +11,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from benchmarks.comparison import bare_engine as bare
 from benchmarks.comparison.answer_parity import COMPARED_TEXTS, compare, reference
 from benchmarks.comparison.catalogue import Setting, by_name
 from benchmarks.comparison.errors import PeerFailed, ServerFailed
 from benchmarks.comparison.load import answers, closed_loop, open_loop
-from benchmarks.comparison.models import MINILM, bundle_of
 from benchmarks.comparison.record import CACHED, CLOSED, Case, Record
 from benchmarks.comparison.scope import SATURATED, Scope
 from benchmarks.comparison.server_under_test import Server, running
 from benchmarks.comparison.steps import BARE, SEARCH, USUAL, Step
 from benchmarks.comparison.summary import bare_paces
 from benchmarks.comparison.workloads import REAL, SEED, Dealer, workload
+from benchmarks.harness import bare_engine as bare
+from benchmarks.harness.models import MINILM, bundle_of
 from benchmarks.loadgen.arrivals import poisson_arrivals
 from deployments.tokenizer.replica import LoadedTokenizer
 from registry.records import Bundle

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from benchmarks.comparison.models import DISTILBERT, MINILM, MODELS
 from benchmarks.comparison.workloads import REAL, WORKLOADS
+from benchmarks.harness.models import DISTILBERT, MINILM, MODELS
 
 SATURATED = 64
 FACTORS = (0.5, 0.8, 1.0, 1.5, 2.0)

@@ -20,10 +20,10 @@ from benchmarks.comparison.catalogue import Peer, Setting
 from benchmarks.comparison.environments import PEERS_DIR, ensure, library_path
 from benchmarks.comparison.errors import ServerFailed
 from benchmarks.comparison.wire import Answer, Wire
+from benchmarks.harness.stack import private_stack
 from operations.errors import StackError
 from operations.local_stack.ports import free_block
 from operations.local_stack.processes import MARK, Child, belonging, end_all
-from operations.local_stack.stack import Stack, StackSettings
 from registry.errors import RegistryError
 
 _BOOT_WAIT_S = 120.0
@@ -127,20 +127,13 @@ def _peer(peer: Peer, setting: Setting, bundle: Path, cores: int, folder: Path) 
 
 @contextmanager
 def _ours(peer: Peer, setting: Setting, bundle: Path, cores: int, folder: Path) -> Iterator[Server]:
-    settings = StackSettings(
-        environ={
-            **os.environ,
-            "MLOPS_TOPOLOGY": peer.topology,
-            "MLOPS_REGISTRY__BUNDLED_MODEL_DIR": str(bundle),
-        },
-        state_dir=folder,
-        port=0,
-        mlflow_port=0,
-        dashboard_port=0,
-    )
+    environ = {
+        "MLOPS_TOPOLOGY": peer.topology,
+        "MLOPS_REGISTRY__BUNDLED_MODEL_DIR": str(bundle),
+    }
     started_s = time.monotonic()
     try:
-        with Stack(settings) as stack:
+        with private_stack(folder, **environ) as stack:
             port = urlsplit(stack.url).port
             assert port is not None
             server = Server(peer.wire, port, stack.environ[MARK], 0.0)

@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from benchmarks.comparison.catalogue import Peer, by_name
-from benchmarks.comparison.models import MODELS
 from benchmarks.comparison.record import CACHED, CLOSED, OPEN, Case
 from benchmarks.comparison.scope import DEADLINE_MS, SATURATED, Scope
 from benchmarks.comparison.workloads import REAL, SEED
+from benchmarks.harness.models import MODELS
 
 BARE, SEARCH, VISIT = "bare", "search", "visit"
 DEFAULT, USUAL, BEST = "default", "usual", "best"

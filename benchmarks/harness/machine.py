@@ -7,9 +7,9 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks.harness.texts import ROOT
 from configs.cpu_cores import available_cores
 
+ROOT = Path(__file__).resolve().parents[2]
 _FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "amx_int8")
 _OURS = ("ray", "onnxruntime", "tokenizers", "numpy", "mlflow", "uvloop", "orjson")
 

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,8 +19,18 @@ from operations.local_stack.ports import free_port
 class Server:
     """One process; ``start`` returns when ``is_ready`` says so."""
 
-    def __init__(self, command: Sequence[str], log: Path, is_ready: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        log: Path,
+        is_ready: Callable[[], bool],
+        *,
+        environ: Mapping[str, str] | None = None,
+        start_wait_s: float = 30.0,
+    ) -> None:
         self._command = command
+        self._environ = environ
+        self._start_wait_s = start_wait_s
         self._log = log
         self._is_ready = is_ready
         self._process: subprocess.Popen[bytes] | None = None
@@ -29,15 +39,19 @@ class Server:
         """Returns when it is ready; fails with the end of its log."""
         with self._log.open("ab") as stream:
             self._process = subprocess.Popen(
-                self._command, stdout=stream, stderr=stream, start_new_session=True
+                self._command,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+                env=self._environ,
             )
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + self._start_wait_s
         while time.monotonic() < deadline:
             assert self._process.poll() is None, self._log.read_text(errors="replace")[-2_000:]
             if self._is_ready():
                 return
             time.sleep(0.02)
-        raise AssertionError(f"{self._command[0]} is not ready after 30 s")
+        raise AssertionError(f"{self._command[0]} is not ready after {self._start_wait_s:g} s")
 
     def signal(self, sent: signal.Signals) -> None:
         """``SIGSTOP`` holds it, ``SIGCONT`` lets it go on."""

@@ -2,13 +2,14 @@
 
 Every CPU cycle of the generator is one that the server on the same machine lacks, so this
 speaks just enough HTTP: one request at a time on a connection, answers with a length or
-in chunks. ``generator`` sends load over it.
+in chunks. ``client`` sends load over a pool of them.
 """
 
 import asyncio
 from dataclasses import dataclass
 from typing import cast
 
+MAX_CONNECTIONS = 4_000
 _HEAD_END = b"\r\n\r\n"
 _LAST_CHUNK = b"0\r\n\r\n"
 
@@ -85,14 +86,44 @@ class Connection(asyncio.Protocol):
             self.close()
 
 
-async def connect(host: str, port: int) -> Connection:
-    """A new connection.
+class Pool:
+    """Connections to one server that are used again, at most ``MAX_CONNECTIONS`` at a time."""
 
-    Raises:
-        OSError: The server does not take it.
-    """
-    _, connection = await asyncio.get_running_loop().create_connection(Connection, host, port)
-    return connection
+    def __init__(self, host: str, port: int) -> None:
+        self._host, self._port = host, port
+        self._free: list[Connection] = []
+        self._opened: list[Connection] = []
+        self._places = asyncio.Semaphore(MAX_CONNECTIONS)
+
+    async def take(self) -> Connection:
+        """A connection that has no other user until it is given back.
+
+        Raises:
+            OSError: The server does not take a new one.
+        """
+        await self._places.acquire()
+        while self._free:
+            if (connection := self._free.pop()).is_open:
+                return connection
+        loop = asyncio.get_running_loop()
+        try:
+            _, connection = await loop.create_connection(Connection, self._host, self._port)
+        except BaseException:
+            self._places.release()
+            raise
+        self._opened.append(connection)
+        return connection
+
+    def give_back(self, connection: Connection) -> None:
+        """Ends its use; a broken one is not used again."""
+        self._free.append(connection)
+        self._places.release()
+
+    async def close(self) -> None:
+        """Closes all, whatever is in flight."""
+        for connection in self._opened:
+            connection.close()
+        await asyncio.sleep(0)  # the loop closes them in its next round
 
 
 def request_bytes(host: str, path: str, headers: dict[str, str], body: str) -> bytes:

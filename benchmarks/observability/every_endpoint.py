@@ -6,7 +6,6 @@ secrets that are replaced, and each dependency away for a moment.
 """
 
 import itertools
-import shutil
 import signal
 import threading
 import time
@@ -21,21 +20,20 @@ from typing import Any
 
 import httpx
 
-from benchmarks.comparison.models import BUNDLED
+from benchmarks.harness.kafka import produce
+from benchmarks.harness.models import ACTOR, NAME, register_variant
 from benchmarks.harness.openbao import Bao
+from benchmarks.harness.processes import kill_one
 from benchmarks.harness.servers import KafkaServer, RedisServer
-from benchmarks.serving.stream import kill_one, produce
-from benchmarks.serving.stream_messages import messages
+from benchmarks.harness.stack import registry_of
+from benchmarks.harness.stream_messages import messages
 from configs.schema.access import ApiKey
 from configs.schema.api_keys import new_key, write_keys
 from operations.local_stack.ports import free_port
 from operations.local_stack.stack import Stack
-from registry.bundles.bundle import open_bundle, write_bundle
-from registry.model_registry import ModelRegistry
 
 _AWAY_S = 6.0
 _PACE_S = 0.12
-_NAME = "sentiment"
 
 
 @dataclass
@@ -93,7 +91,7 @@ def traffic(world: World) -> Iterator[None]:
                     world.ask(client, "/predict/batch", {"texts": [*world.fresh(30), *same]})
                 if number % 25 == 0:
                     tensor = {"name": "text", "shape": [1], "datatype": "BYTES", "data": [text]}
-                    path = f"{world.stack.url}/v2/models/{_NAME}/infer"
+                    path = f"{world.stack.url}/v2/models/{NAME}/infer"
                     world.ask(client, path, {"inputs": [tensor]})
                 if ended.wait(_PACE_S):
                     return
@@ -217,19 +215,19 @@ def replica_lost(world: World) -> None:
 
 def shadowed(world: World) -> None:
     """Another version answers beside the champion."""
-    _registry(world).lifecycle.set_slot(_NAME, "shadow", _staged(world, 1.5), **_BY)
+    registry_of(world.stack).lifecycle.set_slot(NAME, "shadow", _staged(world, 1.5), **_BY)
 
 
 def released(world: World) -> None:
     """Another version takes over; the shadow goes."""
-    lifecycle = _registry(world).lifecycle
-    lifecycle.set_slot(_NAME, "shadow", None, **_BY)
-    lifecycle.transition(_NAME, _staged(world, 1.2), "production", **_BY)
+    lifecycle = registry_of(world.stack).lifecycle
+    lifecycle.set_slot(NAME, "shadow", None, **_BY)
+    lifecycle.transition(NAME, _staged(world, 1.2), "production", **_BY)
 
 
 def rolled_back(world: World) -> None:
     """The first version again."""
-    _registry(world).lifecycle.rollback(_NAME, to=1, **_BY)
+    registry_of(world.stack).lifecycle.rollback(NAME, to=1, **_BY)
 
 
 Act = Callable[[World], None]
@@ -245,27 +243,12 @@ ACTS: tuple[tuple[float, Act], ...] = (
     (0.70, replica_lost),
     (0.80, rolled_back),
 )
-_BY: dict[str, Any] = {"actor": "benchmark", "reason": "scripted run"}
-
-
-def _registry(world: World) -> ModelRegistry:
-    config = world.stack.config.registry
-    return ModelRegistry(config.tracking_uri, config.artifact_root)
+_BY: dict[str, Any] = {"actor": ACTOR, "reason": "scripted run"}
 
 
 def _staged(world: World, temperature: float) -> int:
     """The bundled model with another temperature, in staging."""
-    bundle, registry = open_bundle(BUNDLED), _registry(world)
-    made = write_bundle(
-        world.folder / "bundle",
-        name=_NAME,
-        labels=bundle.labels,
-        files={name: BUNDLED / name for name in bundle.files},
-        max_tokens=bundle.max_tokens,
-        temperature=temperature,
-        engine=bundle.engine,
-    )
-    version = registry.store.register(_NAME, made.directory, actor="benchmark").version
-    registry.lifecycle.transition(_NAME, version, "staging", **_BY)
-    shutil.rmtree(world.folder / "bundle")
+    registry = registry_of(world.stack)
+    version = register_variant(registry, world.folder, temperature=temperature)
+    registry.lifecycle.transition(NAME, version, "staging", **_BY)
     return version

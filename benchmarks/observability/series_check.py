@@ -3,43 +3,41 @@
 ``python -m benchmarks.observability.series_check``.
 
 A private stack behind keys, with a real Redis, OpenBao, broker and Prometheus; for ten minutes
-every door is opened (``doors.py``). Then every declared metric, every series of a rule and every
-series of a panel must have been scraped, and every panel must have shown something. Written to
-``results/scrape.json``; ``--pictures FOLDER`` draws each dashboard from what Prometheus stored.
+every endpoint is called (``every_endpoint.py``). Then every declared metric, every series of a rule
+and every series of a panel must have been scraped, and every panel must have shown something.
+Written to ``results/scrape.json`` with ``--save``;
+``--pictures FOLDER`` draws each dashboard from what Prometheus stored.
 """
 
 import argparse
 import contextlib
-import json
-import os
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
-import yaml
 from kafka.errors import KafkaError
 
-from benchmarks.harness.machine import commit, load_average, machine
+from benchmarks.harness.kafka import broker
+from benchmarks.harness.machine import ROOT
 from benchmarks.harness.openbao import Bao
+from benchmarks.harness.output import RESULTS, result, run_facts, say
 from benchmarks.harness.prometheus import Prometheus
 from benchmarks.harness.servers import RedisServer
+from benchmarks.harness.stack import private_stack, serve_config
 from benchmarks.harness.texts import real_texts
 from benchmarks.observability.dashboard_charts import draw
 from benchmarks.observability.every_endpoint import ACTS, World, traffic, webhook
-from benchmarks.serving.stream import broker
 from configs.schema.api_keys import new_key, write_keys
 from monitoring.dashboards import BOARDS
 from monitoring.promql import without_grafana
 from monitoring.series import asked_for, declared
 from operations.local_stack.ports import free_port
-from operations.local_stack.stack import ROOT, Stack, StackSettings
 from registry.errors import RegistryError
 
-RESULT = Path(__file__).parents[1] / "results" / "scrape.json"
+RESULT = RESULTS / "scrape.json"
 _TOKEN, _PASSWORD = "t0ken-of-the-scrape", "pa55word-of-redis"
 # Two copies of an ingress's counters, Ray's own interval, and a scrape.
 _SETTLE_S = 30.0
@@ -67,22 +65,14 @@ def running(folder: Path) -> Iterator[World]:
             "MLOPS_JOBS__WEBHOOK__SECRET": "s3cret-of-the-scripted-run",
             "MLOPS_STREAM__BOOTSTRAP_SERVERS": kafka.address,
         }
-        settings = StackSettings(
-            environ={**os.environ, **variables},
-            config=_config(folder, redis.port, bao.url),
-            state_dir=folder / "state",
-            port=0,
-            mlflow_port=0,
-            dashboard_port=0,
-        )
-        with Stack(settings, on_step=_say) as stack:
+        config = _config(folder, redis.port, bao.url)
+        with private_stack(folder / "state", config, **variables) as stack:
             keys = {name: key for name, (key, _) in made.items()}
             yield World(stack, redis, bao, kafka, keys, kept, real_texts(2_000), folder, hook)
 
 
 def _config(folder: Path, redis_port: int, bao_url: str) -> Path:
-    config = yaml.safe_load((ROOT / "serve_config.yaml").read_text(encoding="utf-8"))
-    config["applications"][0]["args"] |= {
+    args = {
         "vault": {"enabled": True, "address": bao_url, "refresh_ms": 2_000},
         "redis": {"host": "127.0.0.1", "port": redis_port},
         "cache": {"l2": "redis"},
@@ -103,9 +93,7 @@ def _config(folder: Path, redis_port: int, bao_url: str) -> Path:
         # Small, so that two cores have room for a new replica of the model beside the old.
         "replicas": {"ingress": {"num_cpus": 0.05}},
     }
-    file = folder / "serve_config.yaml"
-    file.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
-    return file
+    return serve_config(folder, args)
 
 
 def drive(world: World, seconds: float) -> list[str]:
@@ -121,7 +109,7 @@ def drive(world: World, seconds: float) -> list[str]:
                 act(world)
             except (AssertionError, OSError, httpx.HTTPError, RegistryError, KafkaError) as error:
                 done[-1] += f": {type(error).__name__}: {error}"
-            _say(done[-1])
+            say(done[-1])
         time.sleep(max(0.0, began_s + seconds - time.monotonic()))
     return done
 
@@ -155,10 +143,6 @@ def check(prometheus: Prometheus, start_s: float, end_s: float) -> dict[str, obj
     }
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
 def main() -> int:
     """Runs it; exit status 1 when something that is looked at does not exist."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -166,6 +150,7 @@ def main() -> int:
     parser.add_argument("--pictures", type=Path, help="folder for a picture of each dashboard")
     parser.add_argument("--save", action="store_true", help=f"write {RESULT.relative_to(ROOT)}")
     given = parser.parse_args()
+    facts = run_facts()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with running(folder) as world:
@@ -178,21 +163,13 @@ def main() -> int:
                 found = check(prometheus, start_s, end_s)
                 if given.pictures:
                     draw(prometheus, given.pictures, start_s, end_s)
-    result = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "command": " ".join(["python -m benchmarks.observability.series_check", *sys.argv[1:]]),
-        "commit": commit(),
-        "machine": machine(),
-        "load_average": round(load_average(), 2),
+    facts |= {
         "minutes_of_traffic": given.minutes,
         "statuses": dict(sorted(world.statuses.items())),
         **found,
         "acts": acts,
     }
-    text = json.dumps(result, indent=1)
-    if given.save:
-        RESULT.write_text(text + "\n", encoding="utf-8")
-    print(text)
+    result(RESULT if given.save else None, facts)
     lacking = ("declared_and_not_scraped", "asked_for_and_not_scraped", "expressions_without_data")
     return int(any(found[name] for name in lacking))
 

@@ -6,29 +6,26 @@ One private stack with a real Redis and a real broker of the Kafka protocol; fiv
 models answer in jerks; Redis is killed; models hang while the champion moves; tokenizers are
 killed as soon as they are up; models hang while 20,000 messages come. Writes
 ``results/alerts.json``. What is shortened against production is in it: how long an expression must
-hold, and how often rules are looked at (see ``alerting.py``).
+hold, and how often rules are looked at (see ``harness/alertmanager.py``).
 """
 
 import argparse
-import json
-import os
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from benchmarks.harness.alertmanager import MISSING, Alerting, hold_s, shortened_s
-from benchmarks.harness.machine import commit, load_average, machine
+from benchmarks.harness.kafka import broker
+from benchmarks.harness.output import RESULTS, result, run_facts, say
 from benchmarks.harness.servers import RedisServer
-from benchmarks.resilience.faults import FAULTS, Breakable, Load
-from benchmarks.serving.stream import broker
+from benchmarks.harness.stack import private_stack
+from benchmarks.resilience.faults import FAULTS, Breakable, calm_load
 from operations.local_stack.ray_auth import read_token
-from operations.local_stack.stack import Stack, StackSettings
 from operations.ray_dashboard import Node, RayDashboard
 from operations.status.metrics_page import read_page, samples_of
 
-RESULT = Path(__file__).parents[1] / "results" / "alerts.json"
 LIMIT_S = 60.0
 # Two looks of every replica at its own series, and as much for Ray to pass them on.
 _CALM_S = 25.0
@@ -36,13 +33,15 @@ _CALM_S = 25.0
 _WATCHDOG = "Watchdog"
 
 
-def prove(it: Breakable, alerting: Alerting, names: list[str], for_ratio: float) -> list[object]:
+def prove(
+    it: Breakable, alerting: Alerting, names: list[str], for_ratio: float
+) -> list[dict[str, Any]]:
     """Every fault in turn; what came when."""
-    with Load(it.stack.url, 1, 0.5):
+    with calm_load(it):
         time.sleep(_CALM_S)
     before = sorted(alerting.arrived)
-    _say(f"calm: {', '.join(before)}")
-    found: list[object] = [{"fault": "none", "alerts": before}]
+    say(f"calm: {', '.join(before)}")
+    found: list[dict[str, Any]] = [{"fault": "none", "alerts": before}]
     for alert in names:
         what, fault = FAULTS[alert]
         known = set(alerting.arrived)
@@ -60,7 +59,7 @@ def prove(it: Breakable, alerting: Alerting, names: list[str], for_ratio: float)
             "for_used_s": shortened_s(hold_s(alert), for_ratio),
             "also_new": sorted(set(alerting.arrived) - known - {alert}),
         }
-        _say(json.dumps(row))
+        say(row)
         found.append(row)
         # Replicas that were held answer again, and a killed one is replaced.
         time.sleep(10)
@@ -74,14 +73,15 @@ def main() -> int:
     parser.add_argument("--only", choices=FAULTS, action="append", help="some faults; not written")
     given = parser.parse_args()
     if MISSING:
-        _say(f"not installed: {', '.join(MISSING)}")
+        say(f"not installed: {', '.join(MISSING)}")
         return 2
     names = given.only or list(FAULTS)
+    facts = run_facts()
     with (
         tempfile.TemporaryDirectory() as scratch,
         broker(_made(Path(scratch) / "kafka"), partitions=4) as kafka,
         RedisServer(_made(Path(scratch) / "redis")) as redis,
-        Stack(_settings(Path(scratch), kafka.address, redis.port), on_step=_say) as stack,
+        private_stack(Path(scratch) / "state", **_environ(kafka.address, redis.port)) as stack,
     ):
         cluster = RayDashboard(stack.dashboard_url, read_token(stack.environ))
         [node] = cluster.nodes()
@@ -91,28 +91,21 @@ def main() -> int:
         watching = Alerting(_made(Path(scratch) / "alerting"), targets, for_ratio=given.for_ratio)
         with watching as alerting:
             rows = prove(it, alerting, names, given.for_ratio)
-        result = {
-            "date": datetime.now(UTC).date().isoformat(),
-            "commit": commit(),
-            "machine": machine(),
-            "load_average": load_average(),
-            "limit_s": LIMIT_S,
-            "for_ratio": given.for_ratio,
-            "rules_looked_at_every_s": 2,
-            "scraped_every_s": 4,
-            "faults": rows,
-        }
-    text = json.dumps(result, indent=2)
-    if given.only is None:
-        RESULT.write_text(text + "\n", encoding="utf-8")
-    print(text)
-    return 0 if _holds(json.loads(text)) else 1
+    facts |= {
+        "limit_s": LIMIT_S,
+        "for_ratio": given.for_ratio,
+        "rules_looked_at_every_s": 2,
+        "scraped_every_s": 4,
+        "faults": rows,
+    }
+    result(RESULTS / "alerts.json" if given.only is None else None, facts)
+    return 0 if _holds(rows) else 1
 
 
-def _holds(result: dict[str, list[dict[str, object]]]) -> bool:
-    calm, *faults = result["faults"]
+def _holds(rows: list[dict[str, Any]]) -> bool:
+    calm, *faults = rows
     in_time = [
-        isinstance(row["seconds"], float) and row["seconds"] <= LIMIT_S and not row["known_before"]
+        row["seconds"] is not None and row["seconds"] <= LIMIT_S and not row["known_before"]
         for row in faults
     ]
     return calm["alerts"] == [_WATCHDOG] and all(in_time)
@@ -130,9 +123,8 @@ def _wait_for_series(node: Node) -> None:
     raise AssertionError("the ingress exports nothing")
 
 
-def _settings(folder: Path, kafka: str, redis: int) -> StackSettings:
-    environ = {
-        **os.environ,
+def _environ(kafka: str, redis: int) -> dict[str, str]:
+    return {
         "MLOPS_CACHE__L2": "redis",
         "MLOPS_REDIS__HOST": "127.0.0.1",
         "MLOPS_REDIS__PORT": str(redis),
@@ -142,18 +134,11 @@ def _settings(folder: Path, kafka: str, redis: int) -> StackSettings:
         "MLOPS_REPLICAS__MODEL__NUM_REPLICAS": "2",
         "MLOPS_REPLICAS__TOKENIZER__NUM_REPLICAS": "3",
     }
-    return StackSettings(
-        environ, state_dir=folder / "state", port=0, mlflow_port=0, dashboard_port=0
-    )
 
 
 def _made(folder: Path) -> Path:
     folder.mkdir()
     return folder
-
-
-def _say(text: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

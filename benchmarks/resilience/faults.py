@@ -4,7 +4,6 @@ It gives the moment of the fault; ``alerts.py`` waits inside. Nothing here knows
 rules: processes are killed or held, an alias is moved, messages are sent.
 """
 
-import itertools
 import os
 import signal
 import threading
@@ -14,15 +13,15 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
-
+from benchmarks.harness.kafka import produce
+from benchmarks.harness.models import NAME, register_variant
+from benchmarks.harness.processes import replicas_of
 from benchmarks.harness.servers import RedisServer
-from benchmarks.serving.stream import produce, replicas
-from benchmarks.serving.stream_messages import messages
-from operations.local_stack.stack import ROOT, Stack
+from benchmarks.harness.stack import registry_of
+from benchmarks.harness.stream_messages import messages
+from benchmarks.loadgen.background import BackgroundLoad, numbered_bodies
+from operations.local_stack.stack import Stack
 from operations.ray_dashboard import RayDashboard
-from registry.bundles.bundle import open_bundle, write_bundle
-from registry.model_registry import ModelRegistry
 
 _MESSAGES = 20_000
 
@@ -47,40 +46,22 @@ class Breakable:
 
     def models(self, sent: signal.Signals) -> None:
         """Signals every model replica."""
-        for pid in replicas(self.stack, "Model"):
+        for pid in replicas_of(self.stack, "Model"):
             with suppress(ProcessLookupError):
                 os.kill(pid, sent)
 
 
-class Load:
+def calm_load(it: Breakable, clients: int = 1, pause_s: float = 0.5) -> BackgroundLoad:
     """Single texts that were never sent before, from some clients, with pauses."""
-
-    def __init__(self, url: str, clients: int, pause_s: float) -> None:
-        self._url, self._pause_s = f"{url}/api/v1/predict", pause_s
-        self._numbers = itertools.count(int(time.time() * 1_000))
-        self._ended = threading.Event()
-        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(clients)]
-
-    def __enter__(self) -> None:
-        for thread in self._threads:
-            thread.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._ended.set()
-        for thread in self._threads:
-            thread.join(30)
-
-    def _run(self) -> None:
-        with httpx.Client(timeout=20) as client:
-            while not self._ended.wait(self._pause_s):
-                with suppress(httpx.HTTPError):
-                    client.post(self._url, json={"text": f"Text number {next(self._numbers)}."})
+    # The same numbers again would be answered by a cache.
+    bodies = numbered_bodies([f"Text of {time.time()}, number"])
+    return BackgroundLoad(it.stack.url, bodies, clients=clients, pause_s=pause_s, timeout_s=20.0)
 
 
 @contextmanager
 def redis_is_killed(it: Breakable) -> Iterator[float]:
     """The shared cache is away; texts go on to the model."""
-    with Load(it.stack.url, 2, 0.4):
+    with calm_load(it, 2, 0.4):
         it.redis.stop()
         yield time.monotonic()
         it.redis.start()
@@ -99,7 +80,7 @@ def models_answer_in_jerks(it: Breakable) -> Iterator[float]:
             ended.wait(0.05)
 
     thread = threading.Thread(target=jerk, daemon=True)
-    with Load(it.stack.url, 64, 0.1):
+    with calm_load(it, 64, 0.1):
         thread.start()
         yield time.monotonic()
         ended.set()
@@ -109,23 +90,12 @@ def models_answer_in_jerks(it: Breakable) -> Iterator[float]:
 @contextmanager
 def models_hang_while_the_champion_moves(it: Breakable) -> Iterator[float]:
     """The alias is moved in MLflow, and no replica can load the version."""
-    registry = it.stack.config.registry
-    models = ModelRegistry(registry.tracking_uri, registry.artifact_root)
-    known = open_bundle(ROOT / "models" / "sentiment")
-    made = write_bundle(
-        it.folder / "second",
-        name="sentiment",
-        labels=known.labels,
-        files={name: known.directory / name for name in known.files},
-        max_tokens=known.max_tokens,
-        temperature=known.temperature * 1.01,
-        engine=known.engine,
-    )
-    version = models.store.register("sentiment", made.directory, actor="bench").version
-    models.lifecycle.transition("sentiment", version, "staging", actor="bench", reason="drift")
+    models = registry_of(it.stack)
+    version = register_variant(models, it.folder, temperature=1.01)
+    models.lifecycle.transition(NAME, version, "staging", actor="bench", reason="drift")
     it.models(signal.SIGSTOP)
     client = models.store.mlflow.client()
-    client.set_registered_model_alias("sentiment", "champion", str(version))
+    client.set_registered_model_alias(NAME, "champion", str(version))
     yield time.monotonic()
     it.models(signal.SIGCONT)
 

@@ -12,8 +12,9 @@ import statistics
 import struct
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
 from urllib.parse import urlsplit
+
+from benchmarks.harness.processes import memory_mb
 
 _PREDICT, _BATCH, _OIP = "/api/v1/predict", "/api/v1/predict/batch", "/v2/models/m/infer"
 _PATIENCE_S, _ANSWER_S = 1.0, 15.0
@@ -232,6 +233,4 @@ def _growth(marks: list[float]) -> dict[str, float]:
 
 def rss_mb(pid: int) -> float:
     """Resident memory of a process."""
-    status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
-    kib = next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]
-    return round(int(kib) / 1_024, 1)
+    return memory_mb([pid])[0]

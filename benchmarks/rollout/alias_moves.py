@@ -10,52 +10,44 @@ load and probe). Then MLflow's server hangs for half a minute, and is stopped fo
 """
 
 import argparse
-import json
-import os
+import asyncio
+import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from datetime import UTC, datetime
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from benchmarks.harness.machine import ROOT
 from benchmarks.harness.mlflow_server import MlflowServer
-from benchmarks.harness.texts import ROOT, real_texts
-from benchmarks.loadgen.open_loop import OpenLoop
+from benchmarks.harness.models import ACTOR, BUNDLED, NAME, register_variant, served_version
+from benchmarks.harness.output import RESULTS, result, run_facts, say
+from benchmarks.harness.stack import private_stack, registry_of
+from benchmarks.harness.texts import real_texts
+from benchmarks.loadgen.background import BackgroundLoad, numbered_bodies
+from benchmarks.loadgen.client import prediction_job, send_load
 from benchmarks.rollout.rollout_log import steps_of
 from benchmarks.rollout.routing_tables import Tables
-from operations.local_stack.stack import Stack, StackSettings
-from registry.bundles.bundle import open_bundle, write_bundle
+from operations.local_stack.stack import Stack
 from registry.model_registry import ModelRegistry
 
-BUNDLE = ROOT / "models" / "sentiment"
-NAME = "sentiment"
 _LOAD_SHARE = 0.7
 # A call of the watcher to a server that hangs is given up after 10 s, twice.
 _HANGS_S = 30.0
+_CAPACITY_TEXTS = 20_000
 
 
-def capacity(url: str, texts: list[str], seconds: float = 8.0) -> float:
+def capacity(url: str, texts: list[str]) -> float:
     """Requests per second of a closed loop of 16 clients."""
-    ends_s, counts = time.monotonic() + seconds, [0] * 16
-
-    def client(index: int) -> None:
-        with httpx.Client(timeout=30) as http:
-            while time.monotonic() < ends_s:
-                body = {"text": f"{texts[counts[index] % len(texts)]} {index} {counts[index]}"}
-                http.post(f"{url}/api/v1/predict", json=body).raise_for_status()
-                counts[index] += 1
-
-    threads = [threading.Thread(target=client, args=(i,)) for i in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return sum(counts) / seconds
+    fresh = [f"{texts[n % len(texts)]} capacity {n}" for n in range(_CAPACITY_TEXTS)]
+    job = prediction_job(url, fresh, concurrency=16, seconds=8.0)
+    load = asyncio.run(send_load(job))
+    assert set(load.statuses) == {200}, load.statuses
+    return len(load.outcomes) / load.seconds
 
 
 def move(stack: Stack, registry: ModelRegistry, version: int, way: str) -> None:
@@ -65,7 +57,7 @@ def move(stack: Stack, registry: ModelRegistry, version: int, way: str) -> None:
         client.set_registered_model_alias(NAME, "champion", str(version))
         return
     if registry.lifecycle.state(NAME).stage(version) != "staging":
-        registry.lifecycle.transition(NAME, version, "staging", actor="benchmark")
+        registry.lifecycle.transition(NAME, version, "staging", actor=ACTOR)
     if way == "rest":
         path = f"{stack.url}/api/v1/models/{NAME}/versions/{version}/promote"
         httpx.post(path, json={"to_status": "production"}, timeout=60).raise_for_status()
@@ -83,28 +75,13 @@ def moved_at_s(registry: ModelRegistry, version: int) -> float:
     return placed[-1]
 
 
-def timed(way: str, written_s: float, live_s: float, told: dict[str, Any]) -> dict[str, Any]:
+def timed(way: str, written_s: float, live_s: float, step_times: dict[str, Any]) -> dict[str, Any]:
     """One move's seconds: until it was live, until it was noticed, and by step."""
     found: dict[str, Any] = {"way": way, "live": round(live_s - written_s, 2)}
-    if told:
-        found["noticed"] = round(told["seen_at_s"] - written_s, 2)
-        found |= {step: round(seconds, 2) for step, seconds in told["steps_s"].items()}
+    if step_times:
+        found["noticed"] = round(step_times["seen_at_s"] - written_s, 2)
+        found |= {step: round(seconds, 2) for step, seconds in step_times["steps_s"].items()}
     return found
-
-
-def second_version(registry: ModelRegistry, folder: Path) -> int:
-    """The bundled model with another temperature, in staging."""
-    bundle = open_bundle(BUNDLE)
-    made = write_bundle(
-        folder / "second",
-        name=NAME,
-        labels=bundle.labels,
-        files={name: BUNDLE / name for name in bundle.files},
-        max_tokens=bundle.max_tokens,
-        temperature=bundle.temperature * 1.1,
-        engine=bundle.engine,
-    )
-    return registry.store.register(NAME, made.directory, actor="benchmark").version
 
 
 def main() -> int:
@@ -113,32 +90,21 @@ def main() -> int:
     parser.add_argument("--moves", type=int, default=20)
     parser.add_argument("--outage-s", type=float, default=120.0)
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="sentigraph-moves-") as folder:
-        server = MlflowServer(Path(folder))
-        server.start()
-        settings = StackSettings(
-            environ={
-                **os.environ,
-                "SENTIGRAPH_HOME": folder,
-                "MLOPS_REGISTRY__TRACKING_URI": server.url,
-                "MLOPS_REGISTRY__BUNDLED_MODEL_DIR": str(BUNDLE),
-                "MLOPS_REPLICAS__INGRESS__NUM_REPLICAS": "2",
-            },
-            port=0,
-            mlflow_port=0,
-            dashboard_port=0,
-        )
-        try:
-            with Stack(settings, on_step=lambda step: print(f"  {step}", file=sys.stderr)) as stack:
-                result = measure(stack, server, args, Path(folder))
-        finally:
-            server.stop()
-    result["date"] = datetime.now(UTC).isoformat(timespec="seconds")
-    print(json.dumps(result, indent=2))
-    (ROOT / "benchmarks" / "results" / "alias_moves.json").write_text(
-        json.dumps(result, indent=2) + "\n", encoding="utf-8"
-    )
-    return int(result["failed"] > 0 or result["mixed"] > 0)
+    facts = run_facts()
+    with (
+        tempfile.TemporaryDirectory(prefix="sentigraph-moves-") as folder,
+        MlflowServer(Path(folder)) as server,
+    ):
+        environ = {
+            "SENTIGRAPH_HOME": folder,
+            "MLOPS_REGISTRY__TRACKING_URI": server.url,
+            "MLOPS_REGISTRY__BUNDLED_MODEL_DIR": str(BUNDLED),
+            "MLOPS_REPLICAS__INGRESS__NUM_REPLICAS": "2",
+        }
+        with private_stack(None, **environ) as stack:
+            facts |= measure(stack, server, args, Path(folder))
+    result(RESULTS / "alias_moves.json", facts)
+    return int(facts["failed"] > 0 or facts["mixed"] > 0)
 
 
 def measure(
@@ -146,16 +112,21 @@ def measure(
 ) -> dict[str, Any]:
     """Both proofs on a running stack."""
     moves = args.moves
-    config = stack.config.registry
-    registry = ModelRegistry(config.tracking_uri, config.artifact_root)
+    registry = registry_of(stack)
     texts = real_texts(2_000)
-    second = second_version(registry, folder)
+    second = register_variant(registry, folder, temperature=1.1)
     digests = {v: registry.store.resolve(NAME, v).digest for v in (1, second)}
     pace = capacity(stack.url, texts)
+    served: Counter[tuple[int, str]] = Counter()
     found, ways = [], ("rest", "command line", "mlflow")
     with (
         Tables(stack) as tables,
-        OpenLoop(stack.url, texts, _LOAD_SHARE * pace) as load,
+        BackgroundLoad(
+            stack.url,
+            numbered_bodies(texts),
+            rate_per_s=_LOAD_SHARE * pace,
+            on_success=lambda body: served.update([served_version(body)]),
+        ) as load,
     ):
         for number in range(moves):
             version = (second, 1)[number % 2]
@@ -164,20 +135,15 @@ def measure(
             move(stack, registry, version, way)
             live_s = tables.live_at_s(version, since_s=before_s)
             written_s = before_s if way == "mlflow" else moved_at_s(registry, version)
-            told = steps_of(stack.logs, version, before_s)
-            found.append(timed(way, written_s, live_s, told))
-            print(f"  move {number + 1}, seconds: {found[-1]}", file=sys.stderr)
+            step_times = steps_of(stack.logs, version, before_s)
+            found.append(timed(way, written_s, live_s, step_times))
+            say(f"move {number + 1}, seconds: {found[-1]}")
             time.sleep(1)
         away = outage(stack, server, args.outage_s)
-    mixed = sum(
-        count for (version, digest), count in load.identities.items() if digests[version] != digest
-    )
+    mixed = sum(count for (version, digest), count in served.items() if digests[version] != digest)
     ordered = sorted(load.latencies_s)
     waits = [moved["live"] for moved in found]
     return {
-        "command": f"python -m benchmarks.rollout.alias_moves --moves {moves}"
-        f" --outage-s {args.outage_s:g}",
-        "load_average": os.getloadavg()[1],
         "capacity_per_s": round(pace, 1),
         "offered_per_s": round(_LOAD_SHARE * pace, 1),
         "moves": moves,
@@ -189,9 +155,9 @@ def measure(
         "seconds_of_each_move": found,
         "ingresses": tables.replicas,
         **away,
-        "requests": sum(load.statuses.values()),
+        "requests": load.statuses.total(),
         "statuses": load.statuses,
-        "failed": sum(count for status, count in load.statuses.items() if status != "200"),
+        "failed": load.failed,
         "mixed": mixed,
         "p50_ms": round(1_000 * ordered[len(ordered) // 2], 1),
         "p99_ms": round(1_000 * ordered[int(len(ordered) * 0.99)], 1),
@@ -200,18 +166,18 @@ def measure(
 
 def outage(stack: Stack, server: MlflowServer, seconds: float) -> dict[str, Any]:
     """MLflow hangs, then is stopped, then is back; what readiness said of it at each end."""
-    server.freeze()
+    server.signal(signal.SIGSTOP)
     time.sleep(min(_HANGS_S, seconds))
-    hung = said(stack)
-    server.thaw()
+    hung = readiness(stack)
+    server.signal(signal.SIGCONT)
     server.stop()
     started_s = time.monotonic()
     time.sleep(seconds)
-    stopped = said(stack)
+    stopped = readiness(stack)
     server.start()
     stopped_s = time.monotonic() - started_s
     ends_s = time.monotonic() + _HANGS_S
-    while (back := said(stack)) != "ok" and time.monotonic() < ends_s:
+    while (back := readiness(stack)) != "ok" and time.monotonic() < ends_s:
         time.sleep(0.5)
     return {
         "mlflow_stopped_s": round(stopped_s, 1),
@@ -220,7 +186,7 @@ def outage(stack: Stack, server: MlflowServer, seconds: float) -> dict[str, Any]
     }
 
 
-def said(stack: Stack) -> str:
+def readiness(stack: Stack) -> str:
     """The registry's state by ``/health/ready``."""
     answer = httpx.get(f"{stack.url}/api/v1/health/ready", timeout=30).raise_for_status()
     return str(answer.json()["checks"]["registry"])

@@ -10,26 +10,23 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.harness.texts import ROOT
+from benchmarks.harness.models import BUNDLED, NAME, register_variant
 from deployments.rollout.acceptance import GOLDEN_TEXTS
 from deployments.tokenizer.replica import LoadedTokenizer
-from registry.bundles.bundle import MODEL_FILE, open_bundle, write_bundle
+from registry.bundles.bundle import MODEL_FILE, open_bundle
 from registry.model_registry import ModelRegistry
 
-BUNDLE = ROOT / "models" / "sentiment"
-NAME = "sentiment"
-ACTOR = "benchmark"
 _SLOW_ROWS, _SLOW_PRODUCTS = 512, 20
 
 
 def healthy(registry: ModelRegistry, folder: Path) -> int:
     """As good as the bundled model: a hair less sure of itself."""
-    return _registered(registry, folder, temperature=open_bundle(BUNDLE).temperature * 1.05)
+    return register_variant(registry, folder, temperature=1.05)
 
 
 def corrupt(registry: ModelRegistry, folder: Path) -> int:
     """A file is changed in the store after it was registered."""
-    version = _registered(registry, folder, temperature=1.9)
+    version = register_variant(registry, folder, temperature=1.9)
     client = registry.store.mlflow.client()
     location = client.get_model_version_download_uri(NAME, str(version))
     (Path(location.removeprefix("file://")) / MODEL_FILE["onnx"]).write_bytes(b"no model")
@@ -38,28 +35,30 @@ def corrupt(registry: ModelRegistry, folder: Path) -> int:
 
 def wrong_labels(registry: ModelRegistry, folder: Path) -> int:
     """Says ``sad`` and ``happy`` to callers who know other words."""
-    return _registered(registry, folder, labels=("sad", "happy"))
+    return register_variant(registry, folder, labels=("sad", "happy"))
 
 
 def flipped(registry: ModelRegistry, folder: Path) -> int:
     """Says the opposite of what it means."""
-    return _registered(registry, folder, labels=tuple(reversed(open_bundle(BUNDLE).labels)))
+    return register_variant(registry, folder, labels=tuple(reversed(open_bundle(BUNDLED).labels)))
 
 
 def crashing(registry: ModelRegistry, folder: Path) -> int:
     """Opens, warms up, and fails on any word."""
-    return _registered(registry, folder, model=_failing_from(folder, 200))
+    return register_variant(registry, folder, model=_failing_from(folder, 200))
 
 
 def crashing_on_rare_words(registry: ModelRegistry, folder: Path) -> int:
     """Fails on words that the golden texts do not have."""
-    encoded = LoadedTokenizer(open_bundle(BUNDLE)).encode(list(GOLDEN_TEXTS))
-    return _registered(registry, folder, model=_failing_from(folder, int(encoded.ids.max()) + 1))
+    encoded = LoadedTokenizer(open_bundle(BUNDLED)).encode(list(GOLDEN_TEXTS))
+    return register_variant(
+        registry, folder, model=_failing_from(folder, int(encoded.ids.max()) + 1)
+    )
 
 
 def ten_times_slower(registry: ModelRegistry, folder: Path) -> int:
     """Multiplies large matrices for nothing."""
-    return _registered(registry, folder, model=_slow(folder))
+    return register_variant(registry, folder, model=_slow(folder))
 
 
 BAD: dict[str, Callable[[ModelRegistry, Path], int]] = {
@@ -72,28 +71,11 @@ BAD: dict[str, Callable[[ModelRegistry, Path], int]] = {
 }
 
 
-def _registered(registry: ModelRegistry, folder: Path, **changes: Any) -> int:
-    bundle = open_bundle(BUNDLE)
-    files = {name: BUNDLE / name for name in bundle.files}
-    if "model" in changes:
-        files[MODEL_FILE["onnx"]] = changes["model"]
-    made = write_bundle(
-        folder / f"bundle-{len(registry.store.list_versions(NAME))}",
-        name=NAME,
-        labels=changes.get("labels", bundle.labels),
-        files=files,
-        max_tokens=bundle.max_tokens,
-        temperature=changes.get("temperature", bundle.temperature),
-        engine=bundle.engine,
-    )
-    return registry.store.register(NAME, made.directory, actor=ACTOR).version
-
-
 def _failing_from(folder: Path, token: int) -> Path:
     """The model with a look-up that has no entry for tokens from ``token`` on."""
     import onnx  # noqa: PLC0415
 
-    model = onnx.load(BUNDLE / MODEL_FILE["onnx"])
+    model = onnx.load(BUNDLED / MODEL_FILE["onnx"])
     table = onnx.numpy_helper.from_array(np.zeros(token, dtype=np.float32), "few_words")
     model.graph.initializer.append(table)
     nodes = [onnx.helper.make_node("Gather", ["few_words", "input_ids"], ["looked_up"])]
@@ -103,7 +85,7 @@ def _failing_from(folder: Path, token: int) -> Path:
 def _slow(folder: Path) -> Path:
     import onnx  # noqa: PLC0415
 
-    model = onnx.load(BUNDLE / MODEL_FILE["onnx"])
+    model = onnx.load(BUNDLED / MODEL_FILE["onnx"])
     square = np.full((_SLOW_ROWS, _SLOW_ROWS), 1e-4, dtype=np.float32)
     model.graph.initializer.append(onnx.numpy_helper.from_array(square, "square"))
     make = onnx.helper.make_node

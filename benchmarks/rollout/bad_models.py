@@ -7,21 +7,22 @@ failed requests, and shows what the audit says.
 """
 
 import argparse
-import json
-import os
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import httpx
 
-from benchmarks.harness.texts import ROOT, real_texts
-from benchmarks.loadgen.open_loop import OpenLoop
-from benchmarks.rollout.bad_bundles import BAD, NAME, healthy
-from operations.local_stack.stack import Stack, StackSettings
+from benchmarks.harness.models import ACTOR, NAME, served_version
+from benchmarks.harness.output import RESULTS, result, run_facts, say
+from benchmarks.harness.stack import private_stack, registry_of
+from benchmarks.harness.texts import real_texts
+from benchmarks.loadgen.background import BackgroundLoad, numbered_bodies
+from benchmarks.rollout.bad_bundles import BAD, healthy
+from operations.local_stack.stack import Stack
 from registry.model_registry import ModelRegistry
 from registry.records import Event
 
@@ -40,9 +41,9 @@ _OVER = ("promote", "release_rollback", "rollback", "refuse_outside_move", "rele
 class Trial:
     """One version against a running stack."""
 
-    def __init__(self, stack: Stack, registry: ModelRegistry, load: OpenLoop) -> None:
+    def __init__(self, stack: Stack, registry: ModelRegistry, served: Counter[int]) -> None:
         self._registry = registry
-        self._load = load
+        self._served = served
         self._models = f"{stack.url}/api/v1/models/{NAME}"
 
     def released(self, version: int) -> dict[str, Any]:
@@ -50,27 +51,26 @@ class Trial:
         before, started_s = self._before()
         answer = httpx.post(f"{self._models}/versions/{version}/release", json={}, timeout=60)
         if answer.is_error:
-            return self._told(version, before, started_s, refused=answer.json()["error_message"])
-        return self._told(version, before, started_s)
+            return self._ended(version, before, started_s, refused=answer.json()["error_message"])
+        return self._ended(version, before, started_s)
 
     def moved(self, version: int) -> dict[str, Any]:
         """Moves the champion alias in MLflow itself; what became of it."""
         before, started_s = self._before()
         client = self._registry.store.mlflow.client()
         client.set_registered_model_alias(NAME, "champion", str(version))
-        return self._told(version, before, started_s)
+        return self._ended(version, before, started_s)
 
     def _before(self) -> tuple[int, float]:
         return len(self._registry.ledger.events(NAME)), time.monotonic()
 
-    def _told(
+    def _ended(
         self, version: int, before: int, started_s: float, refused: str = ""
     ) -> dict[str, Any]:
         last = None if refused else self._last(before)
         elapsed_s = time.monotonic() - started_s
         time.sleep(2)
-        answered = sum(n for (v, _), n in self._load.identities.items() if v == version)
-        found = {"answered_by_it": answered, "after_s": round(elapsed_s, 1)}
+        found = {"answered_by_it": self._served[version], "after_s": round(elapsed_s, 1)}
         if last is None:
             return {**found, "end": "refused" if refused else "nothing happened", "why": refused}
         return {**found, "end": last.action, "by": last.actor, "why": last.reason}
@@ -91,55 +91,49 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rate", type=float, default=20.0, help="requests per second")
     args = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="sentigraph-bad-") as scratch:
-        folder = Path(scratch)
-        settings = StackSettings(
-            environ=dict(os.environ),
-            state_dir=folder / "state",
-            port=0,
-            mlflow_port=0,
-            dashboard_port=0,
-        )
-        with Stack(settings, on_step=lambda step: print(f"  {step}", file=sys.stderr)) as stack:
-            result = measure(stack, folder, args.rate)
-    result["date"] = datetime.now(UTC).isoformat(timespec="seconds")
-    print(json.dumps(result, indent=2))
-    path = ROOT / "benchmarks" / "results" / "bad_models.json"
-    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    ends = [how["end"] for how in (*result["released"].values(), *result["moved"].values())]
-    return int("promote" in ends or result["good"]["end"] != "promote")
+    facts = run_facts()
+    with tempfile.TemporaryDirectory(prefix="sentigraph-bad-") as name:
+        folder = Path(name)
+        with private_stack(folder / "state") as stack:
+            facts |= measure(stack, folder, args.rate)
+    result(RESULTS / "bad_models.json", facts)
+    ends = [how["end"] for how in (*facts["released"].values(), *facts["moved"].values())]
+    return int("promote" in ends or facts["good"]["end"] != "promote")
 
 
 def measure(stack: Stack, folder: Path, rate: float) -> dict[str, Any]:
     """All versions on a running stack, one after another."""
-    config = stack.config.registry
-    registry = ModelRegistry(config.tracking_uri, config.artifact_root)
+    registry = registry_of(stack)
     models = f"{stack.url}/api/v1/models/{NAME}"
     policy = {"policy": {"release": _POLICY}}
     httpx.patch(models, json=policy, timeout=60).raise_for_status()
     released, moved = {}, {}
-    with OpenLoop(stack.url, real_texts(2_000), rate) as load:
-        trial = Trial(stack, registry, load)
+    served: Counter[int] = Counter()
+    with BackgroundLoad(
+        stack.url,
+        numbered_bodies(real_texts(2_000)),
+        rate_per_s=rate,
+        on_success=lambda body: served.update([served_version(body)[0]]),
+    ) as load:
+        trial = Trial(stack, registry, served)
         for name, make in BAD.items():
             version = make(registry, folder)
             released[name] = trial.released(version)
-            print(f"  {name} released: {released[name]}", file=sys.stderr)
+            say(f"{name} released: {released[name]}")
             if registry.lifecycle.state(NAME).stage(version) == "archived":
-                registry.lifecycle.transition(NAME, version, "staging", actor="benchmark")
+                registry.lifecycle.transition(NAME, version, "staging", actor=ACTOR)
             if name not in _NOT_AT_ONCE:
                 moved[name] = trial.moved(version)
-                print(f"  {name} moved: {moved[name]}", file=sys.stderr)
+                say(f"{name} moved: {moved[name]}")
         good = trial.released(healthy(registry, folder))
-        print(f"  good: {good}", file=sys.stderr)
+        say(f"good: {good}")
     return {
-        "command": "python -m benchmarks.rollout.bad_models",
-        "load_average": os.getloadavg()[1],
         "offered_per_s": rate,
         "policy": _POLICY,
         "released": released,
         "moved": moved,
         "good": good,
-        "requests": sum(load.statuses.values()),
+        "requests": load.statuses.total(),
         "statuses": load.statuses,
         "audit_entries": len(registry.ledger.events(NAME)),
     }

@@ -13,9 +13,11 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks.harness.machine import ROOT
 from benchmarks.harness.mlflow_server import MlflowServer
-from benchmarks.harness.texts import ROOT
-from benchmarks.rollout.bad_bundles import BUNDLE, NAME, flipped, healthy
+from benchmarks.harness.models import BUNDLED, NAME
+from benchmarks.harness.output import say
+from benchmarks.rollout.bad_bundles import flipped, healthy
 from registry.model_registry import ModelRegistry
 from registry.policy import MetricRule, Policy
 from registry.releases.decision import ReleaseProgress, decide
@@ -34,7 +36,7 @@ _SETTLE_MS = 6_000
 
 def fill(registry: ModelRegistry, folder: Path) -> None:
     """Version 1 served first, 2 was released, 3 was rolled back."""
-    registry.store.register(NAME, BUNDLE, actor="ana", description="Trained on four domains.")
+    registry.store.register(NAME, BUNDLED, actor="ana", description="Trained on four domains.")
     registry.point(NAME, "champion", 1, actor="ana", reason="first model")
     rule = MetricRule(metric="accuracy", threshold=0.85, max_regression=0.005)
     registry.catalog.update_model(NAME, actor="ana", policy=Policy(rules=(rule,)))
@@ -111,7 +113,7 @@ def take(url: str, wanted: dict[str, str]) -> None:
                     page.wait_for_timeout(500)
             path = IMAGES / f"{name}.png"
             page.screenshot(path=path, full_page=False)
-            print(path.relative_to(ROOT), file=sys.stderr)
+            say(path.relative_to(ROOT))
         browser.close()
 
 
@@ -120,14 +122,10 @@ def main() -> int:
     IMAGES.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="sentigraph-pictures-") as scratch:
         folder = Path(scratch)
-        server = MlflowServer(folder)
-        server.start()
-        try:
+        with MlflowServer(folder) as server:
             registry = ModelRegistry(server.url, folder / "unused")
             fill(registry, folder)
             take(server.url, pages(registry))
-        finally:
-            server.stop()
     return 0
 
 

@@ -7,7 +7,6 @@ each it checks: one winner, one champion, aliases and stages as the ledger says,
 """
 
 import argparse
-import json
 import multiprocessing
 import os
 import random
@@ -15,13 +14,13 @@ import signal
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
+from contextlib import ExitStack
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 from benchmarks.harness.mlflow_server import MlflowServer
-from benchmarks.harness.texts import ROOT
+from benchmarks.harness.output import RESULTS, result, run_facts, say
 from registry.bundles.bundle import write_bundle
 from registry.errors import Conflict, RegistryError
 from registry.model_registry import ModelRegistry
@@ -30,7 +29,7 @@ from registry.records import EngineHints
 NAME = "raced"
 RACERS = 3
 STORES = ("sqlite", "http")
-RESULT = ROOT / "benchmarks" / "results" / "registry_races.json"
+RESULT = RESULTS / "registry_races.json"
 # Children share what is imported already; none inherits an open store.
 _FORK = multiprocessing.get_context("fork")
 
@@ -38,7 +37,7 @@ _FORK = multiprocessing.get_context("fork")
 def main() -> int:
     """Runs both proofs on each store and keeps the counts; 0 when every race had one winner."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--stores", nargs="+", choices=("sqlite", "http"), default=STORES)
+    parser.add_argument("--stores", nargs="+", choices=STORES, default=STORES)
     parser.add_argument("--races", type=int, default=50)
     parser.add_argument("--kills", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
@@ -48,37 +47,27 @@ def main() -> int:
     import mlflow.store.model_registry.sqlalchemy_store  # noqa: PLC0415
     import mlflow.store.tracking.sqlalchemy_store  # noqa: F401, PLC0415
 
-    found = {}
+    facts, found = run_facts(), {}
     for store in args.stores:
         with tempfile.TemporaryDirectory(prefix="registry-races-") as scratch:
             found[store] = measured(store, Path(scratch), args)
-        print(json.dumps({store: found[store]}), file=sys.stderr)
-    result = {
-        "command": f"python -m benchmarks.rollout.registry_races --seed {args.seed}",
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
-        **found,
-    }
-    print(json.dumps(result))
-    args.save.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+        say(f"{store}: {found[store]}")
+    result(args.save, facts | found)
     return int(any(counts["races_with_one_winner"] != args.races for counts in found.values()))
 
 
 def measured(store: str, folder: Path, args: argparse.Namespace) -> dict[str, int]:
     """Both proofs on one store."""
-    server = MlflowServer(folder) if store == "http" else None
-    uri = f"sqlite:///{folder / 'mlflow.db'}" if server is None else server.url
-    place = (uri, str(folder / "artifacts"))
-    try:
-        if server is not None:
-            server.start()
+    with ExitStack() as stop:
+        uri = f"sqlite:///{folder / 'mlflow.db'}"
+        if store == "http":
+            uri = stop.enter_context(MlflowServer(folder)).url
+        place = (uri, str(folder / "artifacts"))
         alone(fill, place, folder)
         races = [alone(race, place) for _ in range(args.races)]
         chance = random.Random(args.seed)
         kills = [kill(place, chance) for _ in range(args.kills)]
         entries = alone(check, place)
-    finally:
-        if server is not None:
-            server.stop()
     return {
         "races": len(races),
         "races_with_one_winner": sum(winners == 1 for winners in races),
@@ -145,8 +134,8 @@ def race(place: tuple[str, str]) -> int:
 
 def kill(place: tuple[str, str], chance: random.Random) -> bool:
     """Kills a process amid its transitions; whether one was half done. Checks what is left."""
-    ready, told = _FORK.Pipe(duplex=False)
-    victim = _FORK.Process(target=work, args=(place, told, chance.random()))
+    ready, ready_end = _FORK.Pipe(duplex=False)
+    victim = _FORK.Process(target=work, args=(place, ready_end, chance.random()))
     victim.start()
     assert ready.poll(60)
     ready.recv()
@@ -159,12 +148,12 @@ def kill(place: tuple[str, str], chance: random.Random) -> bool:
     return half_way
 
 
-def work(place: tuple[str, str], told: Connection, seed: float) -> None:
+def work(place: tuple[str, str], ready_end: Connection, seed: float) -> None:
     """Promotes and rolls back until it is killed."""
     registry, chance = ModelRegistry(*place), random.Random(seed)
     lifecycle = registry.lifecycle
     lifecycle.state(NAME)
-    told.send("ready")
+    ready_end.send("ready")
     while True:
         version = chance.randint(1, 4)
         try:

@@ -8,16 +8,14 @@ misses are as likely as they can be. Seeded: the figures come out the same each 
 """
 
 import argparse
-import json
 import statistics
 import sys
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 
-from benchmarks.harness.texts import ROOT
+from benchmarks.harness.output import RESULTS, result, run_facts
 from registry.policy import ReleasePolicy
 from registry.records import Release
 from registry.releases.decision import CHALLENGER_TESTS, SHADOW_TESTS, ReleaseProgress, decide
@@ -178,9 +176,7 @@ def main() -> int:
         drifted=policy.max_drifted,
         on_the_limit=True,
     )
-    result: dict[str, Any] = {
-        "command": f"python -m benchmarks.rollout.releases --seed {args.seed}",
-        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    facts = run_facts() | {
         "policy": policy.model_dump(),
         "feedback_share": healthy.feedback,
         "healthy": many(args.releases, healthy, policy),
@@ -189,11 +185,9 @@ def main() -> int:
         "three_points_less_without_min_feedback": many(args.releases, worse, policy),
         "exactly_on_every_limit": many(args.on_the_limit, limit, policy),
     }
-    print(json.dumps(result, indent=2))
-    path = ROOT / "benchmarks" / "results" / "releases.json"
-    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    wrongly = result["healthy"]["roll_back"] + result["healthy_min_feedback_4000"]["roll_back"]
-    on_limit = result["exactly_on_every_limit"]
+    result(RESULTS / "releases.json", facts)
+    wrongly = facts["healthy"]["roll_back"] + facts["healthy_min_feedback_4000"]["roll_back"]
+    on_limit = facts["exactly_on_every_limit"]
     held = (
         wrongly <= policy.false_alarm_rate * 2 * args.releases
         and on_limit["roll_back"] <= policy.false_alarm_rate * args.on_the_limit

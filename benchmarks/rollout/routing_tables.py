@@ -15,7 +15,7 @@ from typing import IO
 import ray
 from ray import serve
 
-from benchmarks.harness.texts import ROOT
+from benchmarks.harness.machine import ROOT
 from operations.local_stack.stack import Stack
 
 _PAUSE_S = 0.05

@@ -10,31 +10,25 @@ the model. Written to ``results/scaling.json``; exit status 1 when it was otherw
 failed.
 """
 
+import itertools
 import json
-import os
 import sys
 import tempfile
-import threading
 import time
 import uuid
-from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
-import yaml
-
-from benchmarks.harness.machine import commit, load_average, machine
+from benchmarks.harness.output import RESULTS, result, run_facts, say
+from benchmarks.harness.stack import private_stack, serve_config
+from benchmarks.loadgen.background import BackgroundLoad
 from operations.errors import ServerAway
 from operations.local_stack.ray_auth import read_token
-from operations.local_stack.stack import ROOT, Stack, StackSettings
 from operations.ray_dashboard import RayDashboard
 
-RESULT = Path(__file__).parents[1] / "results" / "scaling.json"
+RESULT = RESULTS / "scaling.json"
 _GRAPH = {
     "policy_function": "deployments.autoscaling:GraphPolicy",
     "policy_kwargs": {"tokenizers_per_model": 1.0},
@@ -82,48 +76,30 @@ class Watched:
         return None
 
 
-@contextmanager
-def traffic(url: str) -> Iterator[Counter[str]]:
-    """Batches of texts that no cache knows, from a few clients at once; statuses by number."""
-    stop, statuses = threading.Event(), Counter[str]()
+def traffic(url: str) -> BackgroundLoad:
+    """Batches of texts that no cache knows, from a few clients at once."""
 
-    def send() -> None:
-        with httpx.Client(timeout=60) as client:
-            while not stop.is_set():
-                texts = [f"Parcel {uuid.uuid4()} came late and was good." for _ in range(_TEXTS)]
-                body = {"texts": texts}
-                headers = {"X-Deadline-Ms": "30000"}
-                try:
-                    answer = client.post(f"{url}/api/v1/predict/batch", json=body, headers=headers)
-                    statuses[str(answer.status_code)] += 1
-                except httpx.HTTPError as error:
-                    statuses[type(error).__name__] += 1
+    def bodies() -> Iterator[str]:
+        for _ in itertools.count():
+            texts = [f"Parcel {uuid.uuid4()} came late and was good." for _ in range(_TEXTS)]
+            yield json.dumps({"texts": texts})
 
-    threads = [threading.Thread(target=send, daemon=True) for _ in range(_CLIENTS)]
-    for thread in threads:
-        thread.start()
-    try:
-        yield statuses
-    finally:
-        stop.set()
-        for thread in threads:
-            thread.join(90)
+    return BackgroundLoad(
+        url,
+        bodies(),
+        clients=_CLIENTS,
+        path="/api/v1/predict/batch",
+        headers={"X-Deadline-Ms": "30000"},
+        timeout_s=60.0,
+    )
 
 
 def play(policy: dict[str, Any] | None, growing: set[str], folder: Path) -> dict[str, Any]:
     """One stack: from one replica each to what the traffic asks for, and back."""
-    settings = StackSettings(
-        environ=os.environ,
-        config=config(policy, folder),
-        state_dir=folder / "state",
-        port=0,
-        mlflow_port=0,
-        dashboard_port=0,
-    )
-    with Stack(settings, on_step=_say) as stack:
+    with private_stack(folder / "state", config(policy, folder)) as stack:
         watched = Watched(RayDashboard(stack.dashboard_url, read_token(stack.environ)))
         before = watched.running()
-        with traffic(stack.url) as statuses:
+        with traffic(stack.url) as load:
             grown_s = watched.until(dict.fromkeys(growing, _MOST))
             end_s = time.monotonic() + _LOOK_S
             while time.monotonic() < end_s:
@@ -139,16 +115,14 @@ def play(policy: dict[str, Any] | None, growing: set[str], folder: Path) -> dict
         "most_wanted": most,
         "seconds_to_grow": grown_s,
         "seconds_to_shrink": shrunk_s,
-        "statuses": dict(statuses),
+        "statuses": dict(load.statuses),
         "changes": watched.changes,
     }
 
 
 def config(policy: dict[str, Any] | None, folder: Path) -> Path:
     """The repository's file with room to grow, short delays, and the application's policy."""
-    document = yaml.safe_load((ROOT / "serve_config.yaml").read_text(encoding="utf-8"))
-    [application] = document["applications"]
-    application["args"] |= {
+    args = {
         "model": {"intra_op_threads": 1},
         "replicas": {
             "model": {"num_replicas": 1, "max_replicas": _MOST, "num_cpus": 0.5},
@@ -161,11 +135,8 @@ def config(policy: dict[str, Any] | None, folder: Path) -> Path:
             "downscale_delay_s": 5,
         },
     }
-    if policy is not None:
-        application["autoscaling_policy"] = policy
-    file = folder / "serve_config.yaml"
-    file.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
-    return file
+    application: dict[str, Any] = {"autoscaling_policy": policy} if policy else {}
+    return serve_config(folder, args, **application)
 
 
 def held(row: dict[str, Any], growing: set[str]) -> bool:
@@ -179,28 +150,15 @@ def held(row: dict[str, Any], growing: set[str]) -> bool:
     )
 
 
-def _say(line: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
-
-
 def main() -> int:
     """Prints and writes what happened."""
-    rows, right = {}, True
+    facts, rows, right = run_facts(), {}, True
     for name, (policy, growing) in POLICIES.items():
         with tempfile.TemporaryDirectory() as folder:
             rows[name] = play(policy, growing, Path(folder))
         right &= held(rows[name], growing)
-        _say(f"{name}: {json.dumps({k: v for k, v in rows[name].items() if k != 'changes'})}")
-    result = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit(),
-        "machine": machine(),
-        "load_average": round(load_average(), 2),
-        "policies": rows,
-    }
-    text = json.dumps(result, indent=1)
-    RESULT.write_text(text + "\n", encoding="utf-8")
-    print(text)
+        say(f"{name}: {json.dumps({k: v for k, v in rows[name].items() if k != 'changes'})}")
+    result(RESULT, facts | {"policies": rows})
     return 0 if right else 1
 
 

@@ -18,21 +18,21 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
-from benchmarks.comparison import bare_engine as bare
-from benchmarks.harness.machine import commit, load_average, machine, whole_cores
-from benchmarks.harness.texts import ROOT, real_texts
+from benchmarks.harness import bare_engine as bare
+from benchmarks.harness.machine import ROOT, whole_cores
+from benchmarks.harness.models import BUNDLED
+from benchmarks.harness.output import result, run_facts, say
+from benchmarks.harness.processes import kill_all, memory_mb
+from benchmarks.harness.texts import numbered_texts
 from operations.local_stack.processes import MARK, belonging
 
-BUNDLE = ROOT / "models" / "sentiment"
 _SAMPLE_S = 2.0
 
 
@@ -45,7 +45,7 @@ class Command:
         command = [sys.executable, "-m", "cli", "score", str(source), str(target)]
         self.started_s = time.monotonic()
         self._process = subprocess.Popen(
-            [*command, "--bundle", str(BUNDLE)],
+            [*command, "--bundle", str(BUNDLED)],
             cwd=ROOT,
             env={**os.environ, MARK: self._mark},
             stdout=subprocess.PIPE,
@@ -71,7 +71,7 @@ class Command:
 
         def sample() -> bool:
             nonlocal peak
-            peak = max(peak, sum(_memory_mb(pid) for pid in belonging(self._mark, set())))
+            peak = max(peak, memory_mb(belonging(self._mark, set()))[1])
             if rows := self.scored():
                 seen.append((time.monotonic(), rows))
             return False
@@ -86,13 +86,7 @@ class Command:
 
     def kill(self) -> None:
         """SIGKILL to the command and to all that it started."""
-        while left := belonging(self._mark, set()):
-            for pid in left:
-                try:
-                    os.kill(pid, 9)
-                except ProcessLookupError:
-                    continue
-            time.sleep(0.1)
+        kill_all(self._mark)
         self._process.wait()
 
 
@@ -115,7 +109,7 @@ class Finished:
 
 def rate_and_memory(folder: Path, rows: int) -> dict[str, object]:
     """Rows per second beside the bare engine, and peak memory of two sizes."""
-    texts = _texts(rows)
+    texts = numbered_texts(rows)
     sample = texts[: max(2_000, rows // 20)]
     before = _ceiling(sample)
     small = _score(folder, texts[: rows // 10], "small")
@@ -139,7 +133,7 @@ def rate_and_memory(folder: Path, rows: int) -> dict[str, object]:
 
 def resume(folder: Path, rows: int) -> dict[str, object]:
     """Kills the command at half of the rows, gives it again, and checks what came out."""
-    texts = _texts(rows)
+    texts = numbered_texts(rows)
     source, target = folder / "resume.csv", folder / "resume.parquet"
     _write(source, texts)
     first = Command(source, target)
@@ -176,7 +170,7 @@ def resume(folder: Path, rows: int) -> dict[str, object]:
 def _ceiling(texts: list[str]) -> dict[str, float]:
     """Texts per second of the bare engine by policy; its best one is what counts."""
     return {
-        policy: round(bare.pace(BUNDLE, texts, policy, cores=whole_cores()), 1)
+        policy: round(bare.pace(BUNDLED, texts, policy, cores=whole_cores()), 1)
         for policy in (bare.ONE_BY_ONE, bare.PLANNED)
     }
 
@@ -204,32 +198,11 @@ def _check(target: Path, texts: list[str]) -> None:
     assert table.column("label").null_count == 0
 
 
-def _texts(count: int) -> list[str]:
-    """Real sentences over and over, each with its number, so that no two are the same."""
-    real = real_texts(min(count, 23_000))
-    return [f"{real[i % len(real)]} {i}" for i in range(count)]
-
-
 def _write(path: Path, texts: list[str]) -> None:
     with path.open("w", newline="", encoding="utf-8") as stream:
         rows = csv.writer(stream)
         rows.writerow(["id", "text"])
         rows.writerows(enumerate(texts))
-
-
-def _memory_mb(pid: int) -> float:
-    """Proportional set size; 0 for a process that has ended."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return 0.0
-    return next((int(line.split()[1]) / 1_024 for line in lines if line.startswith("Pss:")), 0.0)
-
-
-@contextmanager
-def _folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory() as folder:
-        yield Path(folder)
 
 
 def main() -> None:
@@ -239,20 +212,15 @@ def main() -> None:
     parser.add_argument("--resume-rows", type=int, help="as --rows when not given")
     parser.add_argument("--only", choices=["rate_and_memory", "resume"])
     given = parser.parse_args()
-    result: dict[str, object] = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "command": f"python -m benchmarks.serving.bulk_scoring {' '.join(sys.argv[1:])}".strip(),
-        "commit": commit(),
-        "machine": machine(),
-        "load_before": round(load_average(), 2),
-    }
-    with _folder() as folder:
+    facts = run_facts()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
         if given.only != "resume":
-            result["rate_and_memory"] = rate_and_memory(folder, given.rows)
-            print(result["rate_and_memory"], file=sys.stderr)
+            facts["rate_and_memory"] = rate_and_memory(folder, given.rows)
+            say(facts["rate_and_memory"])
         if given.only != "rate_and_memory":
-            result["resume"] = resume(folder, given.resume_rows or given.rows)
-    print(json.dumps(result, indent=1))
+            facts["resume"] = resume(folder, given.resume_rows or given.rows)
+    result(None, facts)
 
 
 if __name__ == "__main__":

@@ -10,87 +10,46 @@ is killed, and starts anew; every status, and the p99 of each phase.
 """
 
 import argparse
-import asyncio
-import json
-import os
 import random
 import signal
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
-import orjson
 
+from benchmarks.harness.output import result, run_facts, say
+from benchmarks.harness.processes import cpu_s, replicas
 from benchmarks.harness.servers import RedisServer
-from benchmarks.loadgen.closed_loop import Load, send_all
-from operations.local_stack.stack import Stack, StackSettings
+from benchmarks.harness.stack import private_stack
+from benchmarks.loadgen.client import Load, send_texts
+from operations.local_stack.stack import Stack
 
-PATH = "/api/v1/predict"
+# Level one would answer in place of level two.
+_WITHOUT_L1 = {"MLOPS_CACHE__L1_MAX_BYTES": "0"}
 _WORDS = """
 the food was really good but service at this place is slow and staff never smiled we waited
 an hour for a table then ordered soup which came cold they said sorry offered dessert it made
 up evening my friend loved movie plot weak acting great sound awful seats comfortable would
 go again maybe not sure price high quality low delivery late package broken support answered
 """.split()  # noqa: SIM905  (a list of words is read more easily)
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def texts(count: int, seed: int) -> list[bytes]:
-    """Different made-up sentences of 20 to 26 words, as request bodies."""
+def texts(count: int, seed: int) -> list[str]:
+    """Different made-up sentences of 20 to 26 words."""
     rng = random.Random(seed)
     return [
-        orjson.dumps({"text": " ".join([*rng.choices(_WORDS, k=rng.randint(18, 24)), str(i), "."])})
-        for i in range(count)
+        " ".join([*rng.choices(_WORDS, k=rng.randint(18, 24)), str(i), "."]) for i in range(count)
     ]
 
 
-def load(stack: Stack, bodies: list[bytes], concurrency: int) -> Load:
-    """Each body once, closed loop."""
-    address = urlsplit(stack.url)
-    return asyncio.run(
-        send_all(address.hostname or "", address.port or 0, PATH, bodies, concurrency)
-    )
-
-
-def cpu_s(stack: Stack) -> float:
-    """CPU seconds so far of the replicas of the graph that ``stack`` runs."""
-    return sum(_replica_cpu(stack.environ["SENTIGRAPH_STACK"]))
-
-
-def _replica_cpu(mark: str) -> Iterator[float]:
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            ours = f"SENTIGRAPH_STACK={mark}".encode() in (process / "environ").read_bytes()
-            if ours and b"ray::ServeReplica" in (process / "cmdline").read_bytes():
-                fields = (process / "stat").read_text().rpartition(")")[2].split()
-                yield (int(fields[11]) + int(fields[12])) / _TICKS
-        except OSError:
-            continue
-
-
-def settings(folder: Path, **environ: str) -> StackSettings:
-    """A private stack without level one."""
-    variables = {"MLOPS_CACHE__L1_MAX_BYTES": "0", **environ}
-    return StackSettings(
-        environ={**os.environ, **variables},
-        state_dir=folder,
-        port=0,
-        mlflow_port=0,
-        dashboard_port=0,
-    )
-
-
-def cost_ms(stack: Stack, bodies: list[bytes], concurrency: int) -> float:
+def cost_ms(stack: Stack, sent: list[str], concurrency: int) -> float:
     """CPU milliseconds of the replicas for one text."""
-    before = cpu_s(stack)
-    done = load(stack, bodies, concurrency)
-    assert done.statuses == {200: len(bodies)}, done.statuses
-    return (cpu_s(stack) - before) * 1_000 / len(bodies)
+    before_s = cpu_s(replicas(stack))
+    done = send_texts(stack.url, sent, concurrency)
+    assert done.statuses == {200: len(sent)}, done.statuses
+    return (cpu_s(replicas(stack)) - before_s) * 1_000 / len(sent)
 
 
 def break_even(folder: Path, count: int) -> dict[str, object]:
@@ -98,19 +57,18 @@ def break_even(folder: Path, count: int) -> dict[str, object]:
     costs: dict[str, dict[str, float]] = {}
     with RedisServer(folder) as redis:
         for level in ("none", "memory", "redis"):
-            address = {"MLOPS_REDIS_HOST": "127.0.0.1", "MLOPS_REDIS_PORT": str(redis.port)}
             # Under load level two must not be skipped for slowness: its cost is the question.
-            patient = {"MLOPS_CACHE__L2_TIMEOUT_MS": "2000"}
-            environ = {"MLOPS_CACHE__L2": level, **address, **patient}
-            with Stack(settings(folder / level, **environ), on_step=_say) as stack:
-                load(stack, texts(200, seed=0), 16)
+            patient = {"MLOPS_CACHE__L2": level, "MLOPS_CACHE__L2_TIMEOUT_MS": "2000"}
+            environ = {**_WITHOUT_L1, **patient, **_address(redis)}
+            with private_stack(folder / level, **environ) as stack:
+                send_texts(stack.url, texts(200, seed=0), 16)
                 costs[level] = {}
                 for concurrency in (1, 64):
                     share = count if concurrency > 1 else count // 4
-                    bodies = texts(share, seed=concurrency)
-                    costs[level][f"miss at {concurrency}"] = cost_ms(stack, bodies, concurrency)
+                    sent = texts(share, seed=concurrency)
+                    costs[level][f"miss at {concurrency}"] = cost_ms(stack, sent, concurrency)
                     if level != "none":
-                        costs[level][f"hit at {concurrency}"] = cost_ms(stack, bodies, concurrency)
+                        costs[level][f"hit at {concurrency}"] = cost_ms(stack, sent, concurrency)
     rates = {
         f"{level} at {concurrency}": (
             (costs[level][f"miss at {concurrency}"] - costs["none"][f"miss at {concurrency}"])
@@ -125,13 +83,9 @@ def break_even(folder: Path, count: int) -> dict[str, object]:
 def outage(folder: Path, count: int, concurrency: int) -> dict[str, object]:
     """Statuses and latencies before, during and after each way of losing Redis."""
     with RedisServer(folder) as redis:
-        environ = {
-            "MLOPS_REDIS_ENABLED": "true",
-            "MLOPS_REDIS_HOST": "127.0.0.1",
-            "MLOPS_REDIS_PORT": str(redis.port),
-        }
-        with Stack(settings(folder / "outage", **environ), on_step=_say) as stack:
-            load(stack, texts(400, seed=0), concurrency)
+        environ = {**_WITHOUT_L1, "MLOPS_REDIS_ENABLED": "true", **_address(redis)}
+        with private_stack(folder / "outage", **environ) as stack:
+            send_texts(stack.url, texts(400, seed=0), concurrency)
             steps: tuple[tuple[str, Callable[[], object]], ...] = (
                 ("up", lambda: None),
                 ("stopped", lambda: redis.signal(signal.SIGSTOP)),
@@ -143,8 +97,8 @@ def outage(folder: Path, count: int, concurrency: int) -> dict[str, object]:
             phases = {}
             for seed, (name, step) in enumerate(steps, 1):
                 step()
-                phases[name] = _figures(load(stack, texts(count, seed), concurrency))
-                _say(f"{name}: {phases[name]}")
+                phases[name] = _figures(send_texts(stack.url, texts(count, seed), concurrency))
+                say(f"{name}: {phases[name]}")
                 time.sleep(0.5)
     failed = sum(n for phase in phases.values() for s, n in phase["statuses"].items() if s != "200")
     return {"concurrency": concurrency, "failed": failed, "phases": phases}
@@ -158,8 +112,8 @@ def _figures(done: Load) -> dict[str, dict[str, float]]:
     }
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
+def _address(redis: RedisServer) -> dict[str, str]:
+    return {"MLOPS_REDIS_HOST": "127.0.0.1", "MLOPS_REDIS_PORT": str(redis.port)}
 
 
 def main() -> None:
@@ -169,13 +123,13 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, default=16, help="during the outage")
     parser.add_argument("--only", choices=["break_even", "outage"])
     given = parser.parse_args()
-    result: dict[str, object] = {"date": datetime.now(UTC).date().isoformat()}
+    facts = run_facts()
     with tempfile.TemporaryDirectory() as folder:
         if given.only != "outage":
-            result["break_even"] = break_even(Path(folder), given.texts)
+            facts["break_even"] = break_even(Path(folder), given.texts)
         if given.only != "break_even":
-            result["outage"] = outage(Path(folder), given.texts, given.concurrency)
-    print(json.dumps(result, indent=2))
+            facts["outage"] = outage(Path(folder), given.texts, given.concurrency)
+    result(None, facts)
 
 
 if __name__ == "__main__":

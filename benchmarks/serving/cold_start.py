@@ -28,7 +28,7 @@ import onnxruntime as ort
 import torch
 from transformers import BertConfig, DistilBertConfig, PreTrainedTokenizerFast
 
-from benchmarks.comparison.models import BUNDLED
+from benchmarks.harness.models import BUNDLED
 from benchmarks.serving.cold_start_report import GUIDE, describe, render
 from benchmarks.serving.cold_start_rung import RUNGS
 from configs.cpu_cores import available_cores

@@ -10,7 +10,6 @@ CPU milliseconds of a batch. Two minutes.
 """
 
 import argparse
-import json
 import statistics
 import sys
 import tempfile
@@ -23,9 +22,9 @@ import torch
 from onnxruntime.quantization import quantize_dynamic
 from transformers import BertConfig
 
-from benchmarks.comparison.environments import ROOT
-from benchmarks.comparison.models import BUNDLED
-from benchmarks.harness.machine import machine, versions
+from benchmarks.harness.machine import versions
+from benchmarks.harness.models import BUNDLED
+from benchmarks.harness.output import RESULTS, result, run_facts
 from deployments.model.engines.onnx import SLOW_ON_CPU, session_options
 from pipelines.data.everyday_texts import NEGATIVE_SENTENCES, POSITIVE_SENTENCES
 from pipelines.export.bundles import feeds
@@ -35,7 +34,7 @@ from registry.bundles.bundle import open_bundle
 
 SHAPES = ((1, 25), (8, 25), (1, 128))
 OPTIONS = ("every fusion", "the engine's", "basic level")
-RESULT = ROOT / "benchmarks" / "results" / "graph.json"
+RESULT = RESULTS / "graph.json"
 
 
 def write_forms(folder: Path) -> dict[str, Path]:
@@ -102,6 +101,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=90, help="time of all runs together")
     parser.add_argument("--out", type=Path, default=RESULT)
     args = parser.parse_args()
+    facts = run_facts()
     with tempfile.TemporaryDirectory() as folder:
         forms = write_forms(Path(folder))
         sessions = {
@@ -110,9 +110,7 @@ def main() -> int:
             for options in OPTIONS
         }
         rows = measure(sessions, args.seconds)
-    args.out.write_text(
-        json.dumps({"machine": machine(), "versions": versions(), "cpu_ms": rows}, indent=2) + "\n"
-    )
+    result(args.out, facts | {"versions": versions(), "cpu_ms": rows})
     for row in rows:
         print("  ".join(f"{value!s:>15}" for value in row.values()))
     return 0

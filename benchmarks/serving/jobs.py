@@ -12,56 +12,44 @@ Every figure is of one machine that runs clients and servers; ``--quick`` is a t
 import argparse
 import asyncio
 import json
-import os
 import signal
 import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 import numpy as np
-import orjson
 
-from benchmarks.harness.machine import commit, load_average, machine
-from benchmarks.harness.texts import real_texts
-from benchmarks.loadgen.closed_loop import send_all
-from operations.local_stack.processes import belonging
-from operations.local_stack.stack import Stack, StackSettings
+from benchmarks.harness.output import result, run_facts, say
+from benchmarks.harness.processes import kill_all
+from benchmarks.harness.stack import private_stack
+from benchmarks.harness.texts import numbered_texts
+from benchmarks.loadgen.client import prediction_job, send_load, send_texts
+from operations.local_stack.processes import MARK
+from operations.local_stack.stack import Stack
 
 _CHUNK_TEXTS, _CHUNKS = 128, 2
 
 
-@contextmanager
-def running(folder: Path, **environ: str) -> Iterator[Stack]:
+def running(folder: Path) -> AbstractContextManager[Stack]:
     """A private stack with jobs, whose state lies in ``folder``; what a kill left is replaced."""
-    variables = {
+    environ = {
         "MLOPS_JOBS__ENABLED": "true",
         "MLOPS_JOBS__DATABASE": f"sqlite:///{folder}/jobs.db",
         "MLOPS_CACHE__L1_MAX_BYTES": "0",
         "MLOPS_CACHE__L2": "none",
-        **environ,
     }
-    settings = StackSettings(
-        environ={**os.environ, **variables},
-        state_dir=folder / "state",
-        port=0,
-        mlflow_port=0,
-        dashboard_port=0,
-    )
-    with Stack(settings, on_step=_say) as stack:
-        yield stack
+    return private_stack(folder / "state", **environ)
 
 
 def killed(folder: Path, jobs: int, texts_per_job: int, kills: int) -> dict[str, object]:
     """Submits jobs, kills the whole stack so many times, and checks what came of them."""
-    pool = _texts(jobs * texts_per_job)
+    pool = numbered_texts(jobs * texts_per_job)
     parts = [pool[i * texts_per_job : (i + 1) * texts_per_job] for i in range(jobs)]
     ids: list[str] = []
     started_s = time.monotonic()
@@ -75,8 +63,8 @@ def killed(folder: Path, jobs: int, texts_per_job: int, kills: int) -> dict[str,
                 at = len(pool) * (round_number + 1) // (kills + 1)
                 while (before := _done(client, ids)) < at:
                     time.sleep(0.5)
-                _kill(stack)
-                _say(f"killed at {before} of {len(pool)} texts")
+                kill_all(stack.environ[MARK])
+                say(f"killed at {before} of {len(pool)} texts")
                 continue
             while not all(_status(client, job)["status"] == "completed" for job in ids):
                 time.sleep(0.5)
@@ -100,7 +88,7 @@ def killed(folder: Path, jobs: int, texts_per_job: int, kills: int) -> dict[str,
 
 def urgent(folder: Path, low_texts: int) -> dict[str, object]:
     """A high job behind low ones: seconds to its first result and to its last."""
-    pool = _texts(low_texts + 400)
+    pool = numbered_texts(low_texts + 400)
     with running(folder) as stack, _client(stack) as client:
         low = [
             _submit(client, pool[start : start + 2_000], f"low-{start}", "low")
@@ -117,7 +105,7 @@ def urgent(folder: Path, low_texts: int) -> dict[str, object]:
             first.append(time.monotonic() - asked_s)
             _until(lambda at=job: _status(client, at)["status"] == "completed", 0.01)  # type: ignore[misc]
             last.append(time.monotonic() - asked_s)
-            _say(f"high job {number}: first result after {first[-1]:.2f} s")
+            say(f"high job {number}: first result after {first[-1]:.2f} s")
         waiting = low_texts - before
         estimate = _status(client, low[-1])["estimated_completion_seconds"]
     return {
@@ -133,10 +121,10 @@ def urgent(folder: Path, low_texts: int) -> dict[str, object]:
 def beside(folder: Path, seconds: float, rate: float) -> dict[str, object]:
     """Interactive latencies at a steady rate, alone and beside jobs that never run out."""
     with running(folder) as stack, _client(stack) as client:
-        pool = _texts(4_000)
-        _latencies(stack, pool[:200], 4)
+        pool = numbered_texts(4_000)
+        send_texts(stack.url, pool[:200], 4)
         alone = _steady(stack, pool, seconds, rate)
-        bulk = _texts(40_000)
+        bulk = numbered_texts(40_000)
         jobs = [_submit(client, bulk[i : i + 2_000], f"b-{i}") for i in range(0, 40_000, 2_000)]
         _until(lambda: _done(client, jobs) > 0)
         begun_s, begun = time.monotonic(), _done(client, jobs)
@@ -156,62 +144,20 @@ def beside(folder: Path, seconds: float, rate: float) -> dict[str, object]:
 
 def _steady(stack: Stack, pool: list[str], seconds: float, rate: float) -> dict[str, float]:
     """Open loop: a request every ``1 / rate`` seconds, whatever the answers take."""
-    return asyncio.run(_open_loop(stack.url, pool, seconds, rate))
-
-
-async def _open_loop(url: str, pool: list[str], seconds: float, rate: float) -> dict[str, float]:
-    latencies: list[float] = []
-    failed = 0
-
-    async def one(client: httpx.AsyncClient, text: str) -> None:
-        nonlocal failed
-        asked_s = time.perf_counter()
-        answer = await client.post("/api/v1/predict", json={"text": text})
-        latencies.append(time.perf_counter() - asked_s)
-        failed += answer.status_code != 200
-
-    count = int(seconds * rate)
-    async with httpx.AsyncClient(base_url=url, timeout=60) as client, asyncio.TaskGroup() as tasks:
-        begun_s = time.perf_counter()
-        for number in range(count):
-            await asyncio.sleep(max(0.0, begun_s + number / rate - time.perf_counter()))
-            tasks.create_task(one(client, pool[number % len(pool)]))
-    p50, p99 = np.percentile(latencies, [50, 99]) * 1_000
+    due_s = [number / rate for number in range(int(seconds * rate))]
+    texts = [pool[number % len(pool)] for number in range(len(due_s))]
+    load = asyncio.run(send_load(prediction_job(stack.url, texts, due_s=due_s, drain_s=60.0)))
+    p50, p99 = np.percentile(load.latencies_s, [50, 99]) * 1_000
     return {
-        "requests": count,
-        "failed": failed,
+        "requests": len(due_s),
+        "failed": len(due_s) - load.statuses.get(200, 0),
         "p50_ms": round(float(p50), 1),
         "p99_ms": round(float(p99), 1),
     }
 
 
-def _latencies(stack: Stack, pool: list[str], concurrency: int) -> None:
-    address = urlsplit(stack.url)
-    bodies = [orjson.dumps({"text": text}) for text in pool]
-    where = (address.hostname or "", address.port or 0, "/api/v1/predict")
-    asyncio.run(send_all(*where, bodies, concurrency))
-
-
-def _texts(count: int) -> list[str]:
-    """Real sentences; each different, by its number where there are not enough."""
-    real = real_texts(min(count, 23_000))
-    return [f"{real[i % len(real)]} {i}" for i in range(count)]
-
-
 def _client(stack: Stack) -> httpx.Client:
     return httpx.Client(base_url=f"{stack.url}/api/v1/batch", timeout=60)
-
-
-def _kill(stack: Stack) -> None:
-    """SIGKILL to every process of the stack, Ray's daemons and MLflow included."""
-    mark = stack.environ["SENTIGRAPH_STACK"]
-    while left := belonging(mark, set()):
-        for pid in left:
-            try:
-                os.kill(pid, 9)
-            except ProcessLookupError:
-                continue
-        time.sleep(0.1)
 
 
 def _submit(client: httpx.Client, texts: list[str], key: str, priority: str = "medium") -> str:
@@ -252,10 +198,6 @@ def _spread(values: list[float]) -> dict[str, float]:
     return {"median": round(statistics.median(values), 2), "max": round(max(values), 2)}
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
-
-
 def main() -> None:
     """Runs what is asked for and prints one JSON document."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -267,13 +209,7 @@ def main() -> None:
     share = 10 if given.quick else 1
     # A time limit around this command must not leave a stack behind.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
-    result: dict[str, object] = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "command": f"python -m benchmarks.serving.jobs {' '.join(sys.argv[1:])}".strip(),
-        "commit": commit(),
-        "machine": machine(),
-        "load_before": round(load_average(), 2),
-    }
+    facts = run_facts()
     steps: dict[str, Callable[[Path], dict[str, object]]] = {
         "killed": lambda folder: killed(folder, 20, 2_000 // share, kills=2),
         "urgent": lambda folder: urgent(folder, 20_000 // share),
@@ -282,9 +218,9 @@ def main() -> None:
     for name, step in steps.items():
         if given.only in (None, name):
             with tempfile.TemporaryDirectory() as folder:
-                result[name] = step(Path(folder))
-            _say(f"{name}: {result[name]}")
-    print(json.dumps(result, indent=1))
+                facts[name] = step(Path(folder))
+            say(f"{name}: {facts[name]}")
+    result(None, facts)
 
 
 if __name__ == "__main__":

@@ -8,18 +8,16 @@ Nothing else runs in the process; no Ray.
 
 import argparse
 import asyncio
-import json
-import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import pyarrow.dataset as ds
 
-from benchmarks.harness.machine import commit, load_average, machine
-from benchmarks.harness.texts import ROOT, real_texts
+from benchmarks.harness.machine import ROOT
+from benchmarks.harness.output import RESULTS, result, run_facts, say
+from benchmarks.harness.texts import real_texts
 from configs.schema.prediction_log import PredictionLogConfig
 from deployments.prediction_log.log import PredictionLog
 from deployments.prediction_log.parquet import ParquetStore
@@ -28,7 +26,7 @@ from deployments.predictions import Outcome, Prediction
 from deployments.telemetry.metrics import Metrics
 from deployments.versions import ServedVersion
 
-RESULTS = ROOT / "benchmarks" / "results" / "prediction_log.json"
+RESULT = RESULTS / "prediction_log.json"
 _TICK_S = 0.002
 _LIVE = ServedVersion(
     "sentiment", 1, "ab" * 32, ("NEGATIVE", "POSITIVE"), "onnx", "int8", 128, "registry"
@@ -98,31 +96,20 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=4.0, help="of each turn")
     parser.add_argument("--rate", type=float, default=1_000.0, help="rows a second")
     parser.add_argument("--turns", type=int, default=5)
-    parser.add_argument("--save", type=Path, help=f"for example {RESULTS.relative_to(ROOT)}")
+    parser.add_argument("--save", type=Path, help=f"for example {RESULT.relative_to(ROOT)}")
     given = parser.parse_args()
+    facts = run_facts()
     texts = real_texts(5_000)
     turns: dict[str, list[dict[str, float]]] = {"off": [], "on": []}
     for _ in range(given.turns):
         for name, found in turns.items():
             found.append(measure(texts, given.seconds, given.rate, on=name == "on"))
-            print(name, found[-1], file=sys.stderr)
+            say(f"{name} {found[-1]}")
     medians = {
         name: {key: round(float(np.median([turn[key] for turn in found])), 3) for key in found[0]}
         for name, found in turns.items()
     }
-    result = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "command": "python -m benchmarks.serving.prediction_log " + " ".join(sys.argv[1:]),
-        "commit": commit(),
-        "machine": machine(),
-        "load": round(load_average(), 2),
-        "rows_per_s": given.rate,
-        **medians,
-    }
-    content = json.dumps(result, indent=2) + "\n"
-    if given.save:
-        given.save.write_text(content, encoding="utf-8")
-    print(content, end="")
+    result(given.save, {**facts, "rows_per_s": given.rate, **medians})
 
 
 if __name__ == "__main__":

@@ -7,31 +7,26 @@ does, so this shows what a change to the hot path is worth even where throughput
 """
 
 import argparse
-import asyncio
-import json
-import os
-import shlex
 import sys
 import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
 
 import httpx
-import orjson
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from benchmarks.harness.machine import commit, machine
-from benchmarks.harness.texts import ROOT, real_texts
-from benchmarks.loadgen.closed_loop import Load, send_all
+from benchmarks.harness.output import result, run_facts, say
+from benchmarks.harness.processes import command_line, cpu_s
+from benchmarks.harness.stack import private_stack, serve_config
+from benchmarks.harness.texts import real_texts
+from benchmarks.loadgen.client import send_texts
 from operations.local_stack.processes import MARK, belonging
-from operations.local_stack.stack import Stack, StackSettings
+from operations.local_stack.stack import Stack
 
-_TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 _SIZES = {"hop": "sentiment_hop_texts", "engine batch": "sentiment_batch_rows"}
 _NAMES = {
     "ServeReplica:sentigraph:": "",
@@ -61,12 +56,7 @@ def cpu_seconds(mark: str) -> dict[str, float]:
     """CPU seconds so far by stage, of all processes that belong to the stack, and of this one."""
     used: dict[str, float] = defaultdict(float)
     for pid in belonging(mark, set()):
-        try:
-            command = Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
-            stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
-        except OSError:
-            continue
-        used[stage_of(command)] += (int(stat[11]) + int(stat[12])) / _TICKS_PER_S
+        used[stage_of(command_line(pid))] += cpu_s([pid])
     used["load generator"] = time.process_time()
     return used
 
@@ -81,19 +71,17 @@ def sizes(page: str) -> dict[str, tuple[float, float]]:
     return found
 
 
-def serve_config(folder: Path, settings: Sequence[str]) -> Path:
-    """A copy of ``serve_config.yaml`` in ``folder`` with some ``args:`` changed."""
-    config = yaml.safe_load((ROOT / "serve_config.yaml").read_text(encoding="utf-8"))
+def parsed(settings: Sequence[str]) -> dict[str, Any]:
+    """Settings as ``path.to.name=value``, as nested sections."""
+    args: dict[str, Any] = {}
     for setting in settings:
         path, _, value = setting.partition("=")
         *parents, leaf = path.split(".")
-        part = config["applications"][0]["args"]
+        part = args
         for parent in parents:
             part = part.setdefault(parent, {})
         part[leaf] = yaml.safe_load(value)
-    file = folder / "bench.yaml"
-    file.write_text(yaml.safe_dump(config), encoding="utf-8")
-    return file
+    return args
 
 
 def main() -> int:
@@ -109,45 +97,33 @@ def main() -> int:
     parser.add_argument("--out", type=Path, help="a file for the figures, as JSON")
     parser.add_argument("--hold", action="store_true", help="go on until interrupted (py-spy)")
     args = parser.parse_args()
+    facts = run_facts()
     texts = real_texts((args.requests * (args.repeats + 100 * args.hold)) + 300)
-    with tempfile.TemporaryDirectory(prefix="sentigraph-bench-") as folder:
-        settings = StackSettings(
-            environ=os.environ,
-            config=serve_config(Path(folder), [f"topology={args.topology}", *args.set]),
-            state_dir=Path(folder),
-            port=0,
-            mlflow_port=0,
-            dashboard_port=0,
-        )
-        with Stack(settings, on_step=lambda step: print(f"  {step}", file=sys.stderr)) as stack:
-            return _measure(stack, texts, args)
+    with tempfile.TemporaryDirectory(prefix="sentigraph-bench-") as name:
+        folder = Path(name)
+        config = serve_config(folder, parsed([f"topology={args.topology}", *args.set]))
+        with private_stack(folder, config) as stack:
+            figures, statuses = _measure(stack, texts, args)
+    if args.out:
+        chosen = {"topology": args.topology, "concurrency": args.concurrency}
+        result(args.out, {**facts, **chosen, **figures})
+    return 0 if set(statuses) == {200} else 1
 
 
-def _measure(stack: Stack, texts: list[str], args: argparse.Namespace) -> int:
-    address = urlsplit(stack.url)
+def _measure(
+    stack: Stack, texts: list[str], args: argparse.Namespace
+) -> tuple[dict[str, Any], dict[int, int]]:
+    """Figures of the last run, and how many requests had which status."""
     mark = stack.environ[MARK]
-
-    def send(batch: list[str]) -> Load:
-        bodies = [orjson.dumps({"text": text}) for text in batch]
-        return asyncio.run(
-            send_all(
-                str(address.hostname),
-                address.port or 0,
-                "/api/v1/predict",
-                bodies,
-                args.concurrency,
-            )
-        )
-
-    send(texts[:300])
+    send_texts(stack.url, texts[:300], args.concurrency)
     idle_before = cpu_seconds(mark)
     time.sleep(5.0)
     idle = {name: (used - idle_before[name]) / 5.0 for name, used in cpu_seconds(mark).items()}
     if args.hold:
-        print("sending; interrupt to end", file=sys.stderr)
+        say("sending; interrupt to end")
     for start in range(300, len(texts), args.requests):
         before = cpu_seconds(mark)
-        load = send(texts[start : start + args.requests])
+        load = send_texts(stack.url, texts[start : start + args.requests], args.concurrency)
         after = cpu_seconds(mark)
     per_request = {name: (after[name] - before[name]) * 1_000 / args.requests for name in after}
     print(f"{'stage':18}{'ms/request':>12}{'idle, % of a core':>20}")
@@ -158,20 +134,12 @@ def _measure(stack: Stack, texts: list[str], args: argparse.Namespace) -> int:
     texts_in = {what: texts / max(1, count) for what, (texts, count) in sizes(page).items()}
     print(*(f"texts for each {what}: {mean:.1f}" for what, mean in texts_in.items()), sep=", ")
     print(f"{args.requests / load.seconds:.0f} requests/s, statuses {load.statuses}")
-    if args.out:
-        figures = {
-            "command": shlex.join(["python", "-m", "benchmarks.serving.stage_cpu", *sys.argv[1:]]),
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "commit": commit(),
-            "machine": machine(),
-            "topology": args.topology,
-            "concurrency": args.concurrency,
-            "ms_per_request": per_request,
-            "texts_in": texts_in,
-            "requests_per_s": args.requests / load.seconds,
-        }
-        args.out.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    return 0 if set(load.statuses) == {200} else 1
+    figures = {
+        "ms_per_request": per_request,
+        "texts_in": texts_in,
+        "requests_per_s": args.requests / load.seconds,
+    }
+    return figures, load.statuses
 
 
 if __name__ == "__main__":

@@ -8,34 +8,28 @@ Measured: CPU time of the replicas and of HAProxy for one request, and requests 
 """
 
 import argparse
-import asyncio
-import json
-import os
 import statistics
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import grpc
 import httpx
-import orjson
-import yaml
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from benchmarks.harness.machine import commit, load_average, machine
-from benchmarks.harness.texts import ROOT, real_texts
-from benchmarks.loadgen.closed_loop import send_all
+from benchmarks.harness.output import RESULTS, result, run_facts, say
+from benchmarks.harness.stack import private_stack, serve_config
+from benchmarks.harness.texts import real_texts
+from benchmarks.loadgen.client import send_texts
 from benchmarks.serving.observed_app import SWITCH
 from benchmarks.serving.stage_cpu import cpu_seconds
 from operations.local_stack.processes import MARK
-from operations.local_stack.stack import Stack, StackSettings
+from operations.local_stack.stack import Stack
 
-RESULT = ROOT / "benchmarks" / "results" / "observability.json"
+RESULT = RESULTS / "observability.json"
 OFF, ON = "off", "metrics,logs,traces"
 _BILLED = ("Ingress", "Tokenizer", "Model", "Cache", "haproxy")
 # A remembered text takes so much less time that more are needed for a clock of 10 ms.
@@ -75,17 +69,6 @@ def receiving() -> Iterator[tuple[Receiver, str]]:
     server.stop(None)
 
 
-def serve_config(folder: Path, endpoint: str) -> Path:
-    """``serve_config.yaml`` with the switched graph and tracing on."""
-    config = yaml.safe_load((ROOT / "serve_config.yaml").read_text(encoding="utf-8"))
-    (application,) = config["applications"]
-    application["import_path"] = "benchmarks.serving.observed_app:build"
-    application["args"]["tracing"] = {"enabled": True, "endpoint": endpoint, "sample_ratio": 0.01}
-    file = folder / "bench.yaml"
-    file.write_text(yaml.safe_dump(config), encoding="utf-8")
-    return file
-
-
 class Bench:
     """The load, and the bill of the replicas that answer it."""
 
@@ -93,22 +76,13 @@ class Bench:
         self._stack = stack
         self._concurrency = concurrency
 
-    def send(self, bodies: Sequence[bytes]) -> tuple[float, float]:
+    def send(self, texts: Sequence[str]) -> tuple[float, float]:
         """CPU milliseconds of a request, and requests a second."""
-        address = urlsplit(self._stack.url)
         before = self._cpu_s()
-        load = asyncio.run(
-            send_all(
-                str(address.hostname),
-                address.port or 0,
-                "/api/v1/predict",
-                bodies,
-                self._concurrency,
-            )
-        )
-        assert load.statuses == {200: len(bodies)}, load.statuses
-        cpu_ms = (self._cpu_s() - before) * 1_000 / len(bodies)
-        return cpu_ms, len(bodies) / load.seconds
+        load = send_texts(self._stack.url, texts, self._concurrency)
+        assert load.statuses == {200: len(texts)}, load.statuses
+        cpu_ms = (self._cpu_s() - before) * 1_000 / len(texts)
+        return cpu_ms, len(texts) / load.seconds
 
     def switch(self, parts: str) -> None:
         """Leaves these parts on and no others."""
@@ -120,7 +94,7 @@ class Bench:
 
 
 def measure(
-    bench: Bench, workloads: dict[str, list[list[bytes]]], rounds: int, arms: list[str]
+    bench: Bench, workloads: dict[str, list[list[str]]], rounds: int, arms: list[str]
 ) -> dict[str, dict[str, list[tuple[float, float]]]]:
     """For each workload and arm what each round saw."""
     found: dict[str, dict[str, list[tuple[float, float]]]] = {}
@@ -131,7 +105,7 @@ def measure(
             for arm in arms if number % 2 == 0 else reversed(arms):
                 bench.switch(arm)
                 found[workload][arm].append(bench.send(next(parts)))
-                print(workload, arm, found[workload][arm][-1], file=sys.stderr, flush=True)
+                say(f"{workload} {arm} {found[workload][arm][-1]}")
     return found
 
 
@@ -167,45 +141,32 @@ def main() -> int:
     args = parser.parse_args()
     arms = [OFF, *args.parts, ON]
     turns = args.rounds * len(arms)
-    bodies = [orjson.dumps({"text": text}) for text in real_texts(args.requests)]
+    texts = real_texts(args.requests)
     # Texts that no cache has seen: the round's number is part of each.
-    new = [
-        [orjson.dumps({"text": f"{orjson.loads(body)['text']} {turn}"}) for body in bodies]
-        for turn in range(turns + 1)
-    ]
-    workloads = {"new texts": new, "remembered texts": [bodies * _MORE] * (turns + 1)}
+    new = [[f"{text} {turn}" for text in texts] for turn in range(turns + 1)]
+    workloads = {"new texts": new, "remembered texts": [texts * _MORE] * (turns + 1)}
+    facts = run_facts()
     with (
-        tempfile.TemporaryDirectory(prefix="sentigraph-bench-") as folder,
+        tempfile.TemporaryDirectory(prefix="sentigraph-bench-") as name,
         receiving() as (receiver, endpoint),
     ):
-        settings = StackSettings(
-            environ=os.environ,
-            config=serve_config(Path(folder), endpoint),
-            state_dir=Path(folder),
-            port=0,
-            mlflow_port=0,
-            dashboard_port=0,
-        )
-        with Stack(settings, on_step=lambda step: print(f"  {step}", file=sys.stderr)) as stack:
+        folder = Path(name)
+        tracing = {"enabled": True, "endpoint": endpoint, "sample_ratio": 0.01}
+        switched = "benchmarks.serving.observed_app:build"
+        config = serve_config(folder, {"tracing": tracing}, import_path=switched)
+        with private_stack(folder, config) as stack:
             bench = Bench(stack, args.concurrency)
             for shares in workloads.values():
                 bench.send(shares[0])
             found = measure(bench, workloads, args.rounds, arms)
-    result = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "command": "python -m benchmarks.serving.telemetry_cost " + " ".join(sys.argv[1:]),
-        "commit": commit(),
-        "machine": machine(),
-        "load": round(load_average(), 2),
+    facts |= {
         "requests_per_turn": {name: len(shares[0]) for name, shares in workloads.items()},
         "rounds": args.rounds,
         "concurrency": args.concurrency,
         "spans_received": receiver.spans,
         "workloads": {name: summary(seen) for name, seen in found.items()},
     }
-    content = json.dumps(result, indent=2) + "\n"
-    args.out.write_text(content, encoding="utf-8")
-    print(content, end="")
+    result(args.out, facts)
     return 0 if receiver.spans else 1
 
 

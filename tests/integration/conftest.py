@@ -15,8 +15,8 @@ import httpx
 import pytest
 from collector import Collector, collecting
 
+from benchmarks.harness.kafka import broker
 from benchmarks.harness.servers import KafkaServer
-from benchmarks.serving.stream import broker
 from operations.local_stack.monitoring import hook
 from operations.local_stack.stack import Stack, StackSettings
 

@@ -15,10 +15,10 @@ import httpx
 import pytest
 import yaml
 
+from benchmarks.harness.kafka import produce
 from benchmarks.harness.prometheus import PROGRAM, Prometheus
 from benchmarks.harness.servers import KafkaServer
-from benchmarks.serving.stream import produce
-from benchmarks.serving.stream_messages import messages
+from benchmarks.harness.stream_messages import messages
 from monitoring.dashboards import BOARDS
 from monitoring.promql import series_in, without_grafana
 from monitoring.series import asked_for

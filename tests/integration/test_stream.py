@@ -10,9 +10,10 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
+from benchmarks.harness.kafka import Collector, produce
+from benchmarks.harness.processes import kill_one
 from benchmarks.harness.servers import KafkaServer
-from benchmarks.serving.stream import Collector, kill_one, produce
-from benchmarks.serving.stream_messages import is_right, messages
+from benchmarks.harness.stream_messages import is_right, messages
 from operations.local_stack.stack import Stack
 
 # kafka-python leaves sockets to the garbage collector whose connection was refused or lost.

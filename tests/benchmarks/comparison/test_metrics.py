@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.comparison.metrics import figures, percentile
-from benchmarks.loadgen.generator import Outcome
+from benchmarks.loadgen.client import Outcome
 
 
 def answered(due_s: float, done_s: float, status: int = 200, cached: bool = False) -> Outcome:

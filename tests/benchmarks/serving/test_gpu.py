@@ -45,6 +45,7 @@ def test_it_needs_nothing_of_ours_but_the_engine() -> None:
         "registry",
         "registry.records",
         "deployments",
+        "deployments.model",
         "deployments.model.engines",
         "deployments.model.engines.torch",
         "deployments.model.engines.layouts",

@@ -20,9 +20,9 @@ from front import Stages
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from stream_member import Member, member_config
 
+from benchmarks.harness.kafka import Collector, broker, produce
 from benchmarks.harness.servers import KafkaServer
-from benchmarks.serving.stream import Collector, broker, produce
-from benchmarks.serving.stream_messages import is_right, messages
+from benchmarks.harness.stream_messages import is_right, messages
 from cli.__main__ import main as sentigraph
 from deployments.stream.client_patches import SaslLogin
 from deployments.stream.producer import Producer

@@ -19,7 +19,7 @@ from kafka.record.default_records import (
     DefaultRecordBatchBuilder,
 )
 
-from benchmarks.serving.stream_messages import MALFORMED, Ledger, is_right, messages
+from benchmarks.harness.stream_messages import MALFORMED, Ledger, is_right, messages
 from configs.schema.app import LimitsConfig
 from deployments.clients.backoff import Backoff
 from deployments.errors import InvalidInput, RequestError

@@ -18,7 +18,7 @@ from stream_member import Member, member_config
 
 from benchmarks.harness.openbao import Bao
 from benchmarks.harness.servers import KafkaServer
-from benchmarks.serving.stream_messages import Sent, messages
+from benchmarks.harness.stream_messages import Sent, messages
 from configs.schema.app import AppConfig
 from configs.schema.dependencies import VaultConfig
 from configs.schema.stream import StreamConfig

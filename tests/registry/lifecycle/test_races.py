@@ -22,5 +22,5 @@ def test_racing_and_killed_promotions_leave_one_champion(tmp_path: Path) -> None
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2_000:]
-    result = json.loads(done.stdout.splitlines()[-1])["sqlite"]
+    result = json.loads(done.stdout)["sqlite"]
     assert (result["races_with_one_winner"], result["kills"]) == (5, 5)

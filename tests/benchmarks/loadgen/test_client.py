@@ -7,8 +7,7 @@ from typing import TypeVar
 
 import pytest
 
-from benchmarks.loadgen.closed_loop import send_all
-from benchmarks.loadgen.generator import Job, Load, send_load
+from benchmarks.loadgen.client import Job, Load, send_load, send_texts
 
 Reply = Callable[[int], Awaitable[bytes]]
 Sent = TypeVar("Sent")
@@ -152,14 +151,18 @@ def test_a_server_that_ends_connections_with_an_answer_gets_new_ones() -> None:
         answer = await at_once(number)
         return answer.replace(b"OK\r\n", b"OK\r\nConnection: close\r\n") if number % 3 else answer
 
-    bodies = [b"{}"] * 50
-    load = served(reply, lambda port: send_all("127.0.0.1", port, "/", bodies, 4))
+    load = against(reply, bodies=["{}"] * 50, concurrency=4, seconds=30.0)
     assert load.statuses == {200: 50}
+    assert len(load.latencies_s) == 50
 
 
-def test_a_connection_that_ends_without_an_answer_is_an_error() -> None:
+def test_texts_are_sent_as_predictions_and_a_broken_connection_is_an_error() -> None:
     async def reply(number: int) -> bytes:
         return await at_once(number) if number < 5 else b""
 
+    async def send(port: int, count: int) -> Load:
+        return await asyncio.to_thread(send_texts, f"http://127.0.0.1:{port}", ["a"] * count, 1)
+
+    assert served(reply, lambda port: send(port, 5)).statuses == {200: 5}
     with pytest.raises(ConnectionError):
-        served(reply, lambda port: send_all("127.0.0.1", port, "/", [b"{}"] * 9, 1))
+        served(reply, lambda port: send(port, 9))

@@ -1,24 +1,30 @@
-"""The models of the comparison: the bundled MiniLM, and a DistilBERT-shaped one made here.
+"""The models that are measured: the bundled MiniLM, its variants, and a DistilBERT-shaped one.
 
-Speed does not depend on what weights say, so the second has random weights from a fixed seed:
+Speed does not depend on what weights say, so the last has random weights from a fixed seed:
 six layers of width 768, 66 million parameters, exported and quantised by the project's own steps.
 """
 
 import argparse
+import json
 import shutil
 import sys
 import tempfile
+import uuid
 from pathlib import Path
 
-from benchmarks.comparison.environments import ROOT, STATE_DIR
+from benchmarks.harness.machine import ROOT
 from benchmarks.harness.texts import real_texts
-from registry.bundles.bundle import open_bundle, write_bundle
+from registry.bundles.bundle import MODEL_FILE, open_bundle, write_bundle
 from registry.errors import RegistryError
+from registry.model_registry import ModelRegistry
 from registry.records import Bundle, EngineHints
 
 MINILM, DISTILBERT = "minilm", "distilbert"
 MODELS = (MINILM, DISTILBERT)
 BUNDLED = ROOT / "models" / "sentiment"
+NAME = "sentiment"
+ACTOR = "benchmark"
+STATE_DIR = ROOT / ".sentigraph" / "bench"
 _SEED = 1
 _POSITIONS = 512
 
@@ -33,6 +39,43 @@ def bundle_of(model: str) -> Bundle:
     except RegistryError:
         print(f"making the DistilBERT-shaped model in {directory}", file=sys.stderr)
         return make_distilbert(directory)
+
+
+def served_version(body: bytes) -> tuple[int, str]:
+    """Version and digest of the model that gave an answer."""
+    answer = json.loads(body)
+    return answer["model_version"], answer["model_digest"]
+
+
+def register_variant(
+    registry: ModelRegistry,
+    folder: Path,
+    *,
+    temperature: float = 1.0,
+    labels: tuple[str, ...] | None = None,
+    model: Path | None = None,
+) -> int:
+    """Registers the bundled model with something changed; returns the version.
+
+    Args:
+        registry: Where.
+        folder: For the bundle's files.
+        temperature: Times that of the bundled model.
+        labels: In place of its own.
+        model: An ONNX file in place of its own.
+    """
+    bundle = open_bundle(BUNDLED)
+    files = {name: BUNDLED / name for name in bundle.files}
+    made = write_bundle(
+        folder / f"variant-{uuid.uuid4().hex}",
+        name=NAME,
+        labels=labels or bundle.labels,
+        files=files | ({MODEL_FILE["onnx"]: model} if model else {}),
+        max_tokens=bundle.max_tokens,
+        temperature=bundle.temperature * temperature,
+        engine=bundle.engine,
+    )
+    return registry.store.register(NAME, made.directory, actor=ACTOR).version
 
 
 def make_distilbert(directory: Path) -> Bundle:

@@ -1,24 +1,30 @@
-"""Sends load to a server from a process of its own: ``python -m benchmarks.loadgen.generator``.
+"""The load client: a closed or an open loop of requests over keep-alive connections.
 
-The job comes on stdin as one JSON object and the samples go to stdout as another, so that
-neither the harness's memory nor its garbage collector disturbs the clock. Closed loop: a
-fixed number of connections, each sending its next request when the last was answered. Open
-loop: each request is due at a time that does not care how the server is doing.
+Closed loop: a fixed number of connections, each sending its next request when the last was
+answered. Open loop: each request is due at a time that does not care how the server is doing.
+``python -m benchmarks.loadgen.client`` takes a job on stdin as one JSON object and writes the
+samples to stdout as another, so that neither the caller's memory nor its garbage collector
+disturbs the clock.
 """
 
 import asyncio
 import gc
 import json
+import math
 import resource
 import sys
 import time
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
 
 import uvloop
 
-from benchmarks.loadgen.connection import Connection, Response, connect, request_bytes
+from benchmarks.loadgen.connection import Pool, Response, request_bytes
 
-MAX_CONNECTIONS = 4_000
+PREDICT = "/api/v1/predict"
 _OPEN_FILES = 8_192
 
 
@@ -43,7 +49,7 @@ class Job:
     host: str
     port: int
     path: str
-    bodies: list[str]
+    bodies: Sequence[str]
     headers: dict[str, str] = field(default_factory=dict)
     concurrency: int = 0
     seconds: float = 0.0
@@ -82,6 +88,16 @@ class Load:
     seconds: float
     cpu_s: float
 
+    @property
+    def statuses(self) -> dict[int, int]:
+        """HTTP status to number of requests; 0 for no answer."""
+        return dict(Counter(outcome.status for outcome in self.outcomes))
+
+    @property
+    def latencies_s(self) -> list[float]:
+        """From the time at which each answered request was due to its answer."""
+        return [one.done_s - one.due_s for one in self.outcomes if one.done_s is not None]
+
 
 class _Sender:
     def __init__(self, job: Job) -> None:
@@ -90,9 +106,7 @@ class _Sender:
         self._requests = [
             request_bytes(job.host, job.path, job.headers, body) for body in job.bodies
         ]
-        self._free: list[Connection] = []
-        self._opened: list[Connection] = []
-        self._places = asyncio.Semaphore(MAX_CONNECTIONS)
+        self.pool = Pool(job.host, job.port)
         self.outcomes: list[Outcome] = []
         self.started_s = 0.0
 
@@ -100,23 +114,14 @@ class _Sender:
         return time.perf_counter() - self.started_s
 
     async def send(self, index: int, outcome: Outcome) -> None:
-        async with self._places:
-            try:
-                connection = await self._connection()
-            except OSError:
-                outcome.done_s = self.now()
-                return
-            outcome.sent_s = self.now()
-            self._note(outcome, await connection.send(self._requests[index]))
-            self._free.append(connection)
-
-    async def _connection(self) -> Connection:
-        while self._free:
-            if (connection := self._free.pop()).is_open:
-                return connection
-        connection = await connect(self._job.host, self._job.port)
-        self._opened.append(connection)
-        return connection
+        try:
+            connection = await self.pool.take()
+        except OSError:
+            outcome.done_s = self.now()
+            return
+        outcome.sent_s = self.now()
+        self._note(outcome, await connection.send(self._requests[index]))
+        self.pool.give_back(connection)
 
     def _note(self, outcome: Outcome, response: Response) -> None:
         outcome.done_s = self.now()
@@ -124,11 +129,6 @@ class _Sender:
         outcome.cached = bool(self._mark) and self._mark in response.body
         if self._job.keep_bodies:
             outcome.body = response.body.decode(errors="replace")
-
-    async def close(self) -> None:
-        for connection in self._opened:
-            connection.close()
-        await asyncio.sleep(0)  # the loop closes them in its next round
 
 
 async def _closed_loop(sender: _Sender, job: Job) -> None:
@@ -162,7 +162,7 @@ async def _open_loop(sender: _Sender, job: Job) -> None:
 async def _finish(tasks: set[asyncio.Task[None]], wait_s: float) -> None:
     if not tasks:
         return
-    done, late = await asyncio.wait(tasks, timeout=wait_s)
+    done, late = await asyncio.wait(tasks, timeout=None if math.isinf(wait_s) else wait_s)
     for task in late:
         task.cancel()
     await asyncio.gather(*late, return_exceptions=True)
@@ -180,8 +180,28 @@ async def send_load(job: Job) -> Load:
     await (_closed_loop if job.concurrency else _open_loop)(sender, job)
     seconds, cpu_s = sender.now(), time.process_time() - cpu_s
     gc.enable()
-    await sender.close()
+    await sender.pool.close()
     return Load(sender.outcomes, seconds, cpu_s)
+
+
+def prediction_job(url: str, texts: Sequence[str], **options: Any) -> Job:
+    """A job that sends each text once to the server at ``url``, with ``options`` of ``Job``."""
+    address = urlsplit(url)
+    bodies = [json.dumps({"text": text}, ensure_ascii=False) for text in texts]
+    return Job(address.hostname or "", address.port or 0, PREDICT, bodies, **options)
+
+
+def send_texts(url: str, texts: Sequence[str], concurrency: int) -> Load:
+    """Sends each text once to the server at ``url``, in a closed loop of this process.
+
+    Raises:
+        ConnectionError: A request got no answer.
+    """
+    job = prediction_job(url, texts, concurrency=concurrency, seconds=math.inf)
+    load = asyncio.run(send_load(job))
+    if 0 in load.statuses:
+        raise ConnectionError("the server closed the connection")
+    return load
 
 
 def main() -> int:

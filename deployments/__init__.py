@@ -1,1 +1,1 @@
-"""One request, from HTTP to scores. Start reading at ``app.py``, then ``ingress.py``."""
+"""One request, from HTTP to scores: ``app.py`` first, then as ``docs/architecture.md`` walks."""

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 # Shares of the largest stake that cannot ruin the bettor; each gets the same part of the capital.
-_STAKES = (0.95, 0.75, 0.55, 0.4, 0.28, 0.19, 0.12, 0.075, 0.045, 0.025, 0.012, 0.005)
+STAKES = (0.95, 0.75, 0.55, 0.4, 0.28, 0.19, 0.12, 0.075, 0.045, 0.025, 0.012, 0.005)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def evidence_within(counts: PairedCount, limit: float) -> float:
 
 def _capital(counts: PairedCount, limit: float, largest: float) -> Iterator[float]:
     values = ((counts.worse, 1.0), (counts.same, 0.0), (counts.better, -1.0))
-    for part in _STAKES:
+    for part in STAKES:
         stake = part * largest
         yield sum(n * math.log1p(stake * (value - limit)) for n, value in values if n)
 

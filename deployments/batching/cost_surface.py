@@ -11,7 +11,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -39,6 +39,14 @@ class CostSurface:
     rows: FloatArray
     tokens: FloatArray
     seconds: FloatArray
+    _by_rows: dict[int, list[float]] = field(default_factory=dict, repr=False, compare=False)
+
+    def by_rows(self, tokens: int, max_rows: int) -> list[float]:
+        """Seconds of 1 to at least ``max_rows`` rows of a length; kept, so do not change it."""
+        found = self._by_rows.get(tokens, [])
+        if len(found) < max_rows:
+            found = self._by_rows[tokens] = self.table(max_rows, [tokens])[:, 0].tolist()
+        return found
 
     def table(self, max_rows: int, tokens: Sequence[int] | IntArray) -> FloatArray:
         """``[max_rows, len(tokens)] float32``: cost of 1 to ``max_rows`` rows of each length.

@@ -1,14 +1,11 @@
 """Which texts share an engine batch. Pure.
 
-Padding is the enemy on a CPU, small batches are on a GPU, and where the line runs depends
-on engine, model and host. So nothing here believes in a rule: a window, sorted by length,
-is cut at the places that make the sum of the measured costs least.
+On CPUs padding dominates, on GPUs batch size; the boundary depends on engine, model and host.
+So a window, sorted by length, is cut where the sum of the measured costs is least.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from deployments.batching.cost_surface import CostSurface
 
@@ -67,27 +64,27 @@ def _plan_sorted(
 ) -> list[PlannedBatch]:
     """Least-cost cut of texts whose ``lengths`` fall."""
     count = len(lengths)
-    cost = surface.table(min(max_texts, count), lengths)
-    best = np.zeros(count + 1)
-    cut = np.zeros(count, dtype=np.int64)
+    # Lists: at a window's few texts numpy costs more in calls than it saves in arithmetic.
+    cost = [surface.by_rows(length, min(max_texts, count)) for length in lengths]
+    best = [0.0] * (count + 1)
+    cut = [0] * (count + 1)
     for end in range(1, count + 1):
-        # A batch that ends here starts at ``first … end - 1``; its start is its longest text.
-        first = max(0, end - max_texts)
-        starts = np.arange(first, end)
-        rows = end - starts
-        total = best[first:end] + cost[rows - 1, starts]
-        cells = rows * np.asarray(lengths[first:end])
-        total[(cells > max_tokens) & (rows > 1)] = np.inf
-        chosen = int(total.argmin())
-        best[end], cut[end - 1] = total[chosen], first + chosen
+        # A batch that ends here starts at ``start``, its longest text. The last one fits always.
+        least = best[end - 1] + cost[end - 1][0]
+        chosen = end - 1
+        for start in range(end - 2, max(-1, end - max_texts - 1), -1):
+            rows = end - start
+            if rows * lengths[start] > max_tokens:
+                break  # further starts have more rows of longer texts
+            total = best[start] + cost[start][rows - 1]
+            if total < least:
+                least, chosen = total, start
+        best[end], cut[end] = least, chosen
     batches = []
     end = count
     while end:
-        start = int(cut[end - 1])
-        batches.append(
-            PlannedBatch(
-                tuple(indices[start:end]), lengths[start], float(cost[end - start - 1, start])
-            )
-        )
+        start = cut[end]
+        found = cost[start][end - start - 1]
+        batches.append(PlannedBatch(tuple(indices[start:end]), lengths[start], found))
         end = start
     return batches

@@ -17,9 +17,10 @@ from typing import cast
 from redis.exceptions import RedisError
 
 from configs.schema.app import AppConfig
+from deployments.clients.backoff import Backoff
 from deployments.clients.redis import RedisCredentials, connect
 
-_FIRST_LOOK_S = 0.002
+_FIRST_LOOK_MS = 4
 _SCAN_COUNT = 1_000
 
 
@@ -42,6 +43,7 @@ class RedisCacheReplica:
         self._ttl_ms = config.cache.ttl_s * 1_000
         self._flight_wait_s = config.cache.flight_wait_ms / 1_000
         # A mark outlives the wait, but not by much, because its replica may have died.
+        self._looks = Backoff(_FIRST_LOOK_MS, config.cache.flight_wait_ms)
         self._flight_ms = 4 * config.cache.flight_wait_ms
 
     async def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
@@ -103,11 +105,12 @@ class RedisCacheReplica:
                 pipe.set(names[i] + ":flight", b"", nx=True, px=self._flight_ms)
             marked = await pipe.execute()
         flying = [i for i, mine in zip(missing, marked, strict=True) if not mine]
-        waited_s, pause_s = 0.0, _FIRST_LOOK_S
+        looks, waited_s = 0, 0.0
         while flying and waited_s < self._flight_wait_s:
-            pause_s = min(pause_s, self._flight_wait_s - waited_s)
+            looks += 1
+            pause_s = min(self._looks.pause_s(looks), self._flight_wait_s - waited_s)
             await asyncio.sleep(pause_s)
-            waited_s, pause_s = waited_s + pause_s, 2 * pause_s
+            waited_s += pause_s
             found = await self._read([names[i] for i in flying])
             for i, value in zip(flying, found, strict=True):
                 values[i] = value

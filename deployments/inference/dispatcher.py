@@ -10,6 +10,7 @@ from deployments.batching.batcher import Expired, Ticket
 from deployments.cache.bypass import BreakEven
 from deployments.cache.memory import LruBytes
 from deployments.cache.shared import LevelTwo
+from deployments.clients.backoff import Backoff
 from deployments.inference.admission import Backlog, TextCost
 from deployments.inference.in_flight import Text
 from deployments.inference.spans import HopSpans, Rows, looked_up, queued
@@ -19,7 +20,8 @@ from deployments.telemetry.metrics import Metrics
 from deployments.telemetry.spans import rows_of
 
 # Sending a micro-batch again after a lost replica: Serve routes around it within this time.
-_RETRY_PAUSES_S = (0.05, 0.2, 0.5, 1.0, 2.0)
+_MAX_RETRIES = 7
+_FIRST_PAUSE_MS, _LONGEST_PAUSE_MS = 50, 2_000
 
 _Ticket = Ticket[Text, Outcome]
 
@@ -45,6 +47,7 @@ class Dispatcher:
         self._backlog = backlog
         self._text_cost = text_cost
         self._is_lost = is_lost
+        self._backoff = Backoff(_FIRST_PAUSE_MS, _LONGEST_PAUSE_MS)
         self._break_even = BreakEven()
 
     async def run(self, tickets: list[_Ticket]) -> list[Outcome | Exception]:
@@ -167,14 +170,17 @@ class Dispatcher:
         texts = [ticket.item.text for ticket in tickets]
         bulk = np.array([ticket.bulk for ticket in tickets])
         self._metrics.hop_texts.observe(len(texts))
-        for pause_s in (*_RETRY_PAUSES_S, None):
+        attempts = 0
+        while True:
+            attempts += 1
             now = time.monotonic()
             remaining_s = np.array([t.deadline_s - now for t in tickets], dtype=np.float32)
             try:
                 return await self._run_texts(TextBatch(digest, texts, remaining_s, bulk, contexts))
             except Exception as error:
-                if not self._is_lost(error) or pause_s is None or remaining_s.max() <= pause_s:
+                pause_s = self._backoff.pause_s(attempts)
+                late = attempts > _MAX_RETRIES or remaining_s.max() <= pause_s
+                if late or not self._is_lost(error):
                     raise
                 self._metrics.retries.inc()
                 await asyncio.sleep(pause_s)
-        raise AssertionError("the last attempt returns or raises")

@@ -10,7 +10,7 @@ _RETRY_AFTER_S = 30
 
 
 def check_capacity(
-    config: JobsConfig, priority: Priority, texts: int, loads: Sequence[JobBacklog]
+    config: JobsConfig, priority: Priority, texts: int, backlog: Sequence[JobBacklog]
 ) -> None:
     """Refuses a job that does not fit.
 
@@ -18,18 +18,18 @@ def check_capacity(
         config: How many of what may be open.
         priority: The job's.
         texts: Its texts.
-        loads: Every open job.
+        backlog: Every open job.
 
     Raises:
         Overloaded: There is no room.
     """
-    mine = sum(load.priority == priority for load in loads)
-    left = sum(load.texts for load in loads)
+    mine = sum(job.priority == priority for job in backlog)
+    left = sum(job.texts for job in backlog)
     most = dict(zip(PRIORITIES, (config.max_high, config.max_medium, config.max_low), strict=True))[
         priority
     ]
     for is_full, why in (
-        (len(loads) >= config.max_jobs, f"{len(loads)} jobs are open"),
+        (len(backlog) >= config.max_jobs, f"{len(backlog)} jobs are open"),
         (mine >= most, f"{mine} jobs of priority {priority} are open"),
         (left + texts > config.max_queued_texts, f"{left} texts are waiting"),
     ):

@@ -47,31 +47,32 @@ class JobQueue:
         self,
         config: AppConfig,
         store: JobStore,
-        runner: Worker,
+        worker: Worker,
         webhook: Webhook,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._config = config.jobs
         self._max_chars = config.limits.max_text_chars
         self._store = store
-        self._runner = runner
+        self._worker = worker
         self._webhook = webhook
         self._clock = clock
         self._receiving: set[str] = set()
 
-    async def submit(self, terms: JobOptions, texts: Sequence[str]) -> tuple[JobView, bool]:
+    async def submit(self, options: JobOptions, texts: Sequence[str]) -> tuple[JobView, bool]:
         """Takes a job of texts; also whether it is new.
 
         Raises:
             RequestError: It is not taken.
         """
-        digest = hashlib.sha256(orjson.dumps([_asked(terms), list(texts)])).hexdigest()
-        # What is too long is refused when its turn comes; no more of it is kept than that takes.
+        digest = hashlib.sha256(orjson.dumps([_asked(options), list(texts)])).hexdigest()
+        # A text that is too long fails alone, when its chunk runs; no more of it is kept than that
+        # takes.
         cut = (text[: self._max_chars + 1] for text in texts)
-        return await self._take(terms, digest, cut)
+        return await self._take(options, digest, cut)
 
     async def upload(
-        self, terms: JobOptions, file: BinaryIO, filename: str, column: str
+        self, options: JobOptions, file: BinaryIO, filename: str, column: str
     ) -> tuple[JobView, bool]:
         """Takes a job of a file's texts; also whether it is new.
 
@@ -80,11 +81,11 @@ class JobQueue:
         """
         kind = kind_of(filename)
         found = await asyncio.to_thread(_digest, file)
-        found.update(orjson.dumps([_asked(terms), kind, column]))
+        found.update(orjson.dumps([_asked(options), kind, column]))
         file.seek(0)
         unpacked = 4 * self._config.max_upload_bytes
         texts = read_texts(file, kind, column, self._max_chars, unpacked)
-        return await self._take(terms, found.hexdigest(), texts)
+        return await self._take(options, found.hexdigest(), texts)
 
     async def show(self, job_id: str, owner: str) -> JobView:
         """A job as it stands.
@@ -93,13 +94,10 @@ class JobQueue:
             JobNotFound: There is none, or it is another caller's.
         """
         job = await self._job(job_id, owner)
-        if job.state in ENDED:
-            return JobView(job, 0.0)
-        loads = await self._ask(self._store.loads)
-        return JobView(job, seconds_left(job.id, loads, self.texts_per_s))
+        return JobView(job, 0.0) if job.state in ENDED else await self._estimated(job)
 
     async def cancel(self, job_id: str, owner: str) -> None:
-        """Ends a job; its chunks under way are let go.
+        """Ends a job and drops its chunks under way.
 
         Raises:
             JobNotFound: There is none, or it is another caller's.
@@ -108,8 +106,8 @@ class JobQueue:
         await self._job(job_id, owner)
         if not await self._ask(self._store.cancel, job_id, self._clock()):
             raise JobNotCancellable("the job has ended already")
-        self._runner.drop(job_id)
-        self._runner.wake()
+        self._worker.drop(job_id)
+        self._worker.wake()
 
     async def page(self, job_id: str, owner: str, number: int, size: int) -> Page:
         """Results of a page from 1 on, in the order of the texts; empty past the last one.
@@ -141,21 +139,24 @@ class JobQueue:
         return write(self._store.results(job, 0, ready), kind)
 
     async def counts(self) -> dict[str, int]:
-        """Jobs by state."""
+        """Returns the number of jobs by state."""
         return await self._ask(self._store.counts)
 
-    async def loads(self) -> list[JobBacklog]:
-        """What is left of every open job."""
-        return await self._ask(self._store.loads)
+    async def averages(self) -> tuple[float | None, float | None]:
+        """See ``JobStore.averages``."""
+        return await self._ask(self._store.averages)
 
-    async def spent(self) -> list[tuple[float, int]]:
-        """Seconds and texts of each kept job that completed."""
-        return await self._ask(self._store.spent)
+    async def backlog(self) -> list[JobBacklog]:
+        """Returns what is left of every open job."""
+        return await self._ask(self._store.backlog)
 
     @property
     def texts_per_s(self) -> float | None:
-        """Pace of all jobs together; None before a chunk has ended."""
-        return self._runner.pace.texts_per_s
+        """Throughput of all jobs together; None before a chunk has ended."""
+        return self._worker.throughput.texts_per_s
+
+    async def _estimated(self, job: Job) -> JobView:
+        return JobView(job, seconds_left(job.id, await self.backlog(), self.texts_per_s))
 
     async def _job(self, job_id: str, owner: str) -> Job:
         job = await self._ask(self._store.job, job_id, owner)
@@ -166,7 +167,7 @@ class JobQueue:
     async def _ask(
         self, call: Callable[_Given, _Answer], *given: _Given.args, **named: _Given.kwargs
     ) -> _Answer:
-        """What the database says, asked in a thread.
+        """Returns what the database answers, asked in a thread.
 
         Raises:
             NotReady: It does not answer.
@@ -177,15 +178,15 @@ class JobQueue:
             raise NotReady("the jobs' database does not answer; try again soon") from error
 
     async def _take(
-        self, terms: JobOptions, digest: str, texts: Iterable[str | None]
+        self, options: JobOptions, digest: str, texts: Iterable[str | None]
     ) -> tuple[JobView, bool]:
-        if terms.webhook_url:
-            self._webhook.check(terms.webhook_url)
-        new = self._new(terms, digest)
-        if (known := await self._known(terms)) is not None:
-            return await self._same(known, terms, digest), False
+        if options.webhook_url:
+            self._webhook.check(options.webhook_url)
+        new = self._new(options, digest)
+        if (known := await self._known(options)) is not None:
+            return await self._same(known, options, digest), False
         # Before anything is stored, and again when all is: a full queue costs no disk.
-        check_capacity(self._config, new.priority, 1, await self.loads())
+        check_capacity(self._config, new.priority, 1, await self.backlog())
         self._receiving.add(new.id)
         try:
             if await self._ask(self._store.create, new) is None:
@@ -197,13 +198,12 @@ class JobQueue:
                 raise
         finally:
             self._receiving.discard(new.id)
-        self._runner.wake()
-        loads = await self.loads()
-        return JobView(started, seconds_left(new.id, loads, self.texts_per_s)), True
+        self._worker.wake()
+        return await self._estimated(started), True
 
-    def _new(self, terms: JobOptions, digest: str) -> NewJob:
+    def _new(self, options: JobOptions, digest: str) -> NewJob:
         config, now_s = self._config, self._clock()
-        timeout_s = terms.timeout_seconds or config.default_timeout_s
+        timeout_s = options.timeout_seconds or config.default_timeout_s
         if timeout_s > config.max_timeout_s:
             raise InvalidInput(
                 f"timeout_seconds is above {config.max_timeout_s}",
@@ -211,33 +211,33 @@ class JobQueue:
             )
         return NewJob(
             id=uuid.uuid4().hex,
-            owner=terms.owner,
-            priority=terms.priority,
-            chunk_texts=min(terms.max_batch_size or config.chunk_texts, config.chunk_texts),
+            owner=options.owner,
+            priority=options.priority,
+            chunk_texts=min(options.max_batch_size or config.chunk_texts, config.chunk_texts),
             deadline_s=now_s + timeout_s,
             created_s=now_s,
-            idempotency_key=terms.idempotency_key,
+            idempotency_key=options.idempotency_key,
             digest=digest,
-            webhook_url=terms.webhook_url,
+            webhook_url=options.webhook_url,
         )
 
-    async def _known(self, terms: JobOptions) -> Job | None:
+    async def _known(self, options: JobOptions) -> Job | None:
         """The job that an idempotency key names already."""
-        if terms.idempotency_key is None:
+        if options.idempotency_key is None:
             return None
-        job = await self._ask(self._store.by_key, terms.owner, terms.idempotency_key)
+        job = await self._ask(self._store.by_key, options.owner, options.idempotency_key)
         if job is not None and job.state == "receiving" and job.id not in self._receiving:
-            # Its process died before it had all of it; nobody was told that it was taken.
+            # Its process died before it had all of it; no caller has its id.
             await self._ask(self._store.discard, job.id)
             return None
         return job
 
-    async def _same(self, known: Job, terms: JobOptions, digest: str) -> JobView:
+    async def _same(self, known: Job, options: JobOptions, digest: str) -> JobView:
         if known.digest != digest:
             raise JobRefused("this Idempotency-Key was used for another job")
         if known.state == "receiving":
             raise NotReady(_BEING_RECEIVED)
-        return await self.show(known.id, terms.owner)
+        return await self.show(known.id, options.owner)
 
     def _receive(self, new: NewJob, texts: Iterable[str | None]) -> Job:
         counted = _at_most(texts, self._config.max_texts)
@@ -245,7 +245,9 @@ class JobQueue:
         if not total:
             raise EmptyBatch("there is not one text; send at least one", {"field": "texts"})
         return self._store.start(
-            new.id, total, lambda loads: check_capacity(self._config, new.priority, total, loads)
+            new.id,
+            total,
+            lambda backlog: check_capacity(self._config, new.priority, total, backlog),
         )
 
     def _between(self, job: Job, start: int, stop: int) -> list[dict[str, object]]:
@@ -257,8 +259,8 @@ class JobQueue:
         return found[skipped : skipped + stop - start]
 
 
-def _asked(terms: JobOptions) -> list[object]:
-    return [terms.priority, terms.max_batch_size, terms.timeout_seconds, terms.webhook_url]
+def _asked(options: JobOptions) -> list[object]:
+    return [options.priority, options.max_batch_size, options.timeout_seconds, options.webhook_url]
 
 
 def _digest(file: BinaryIO) -> "hashlib._Hash":

@@ -1,10 +1,10 @@
 """Reads a Parquet file's texts in a process of its own, whose memory and time are bounded.
 
 Nothing that a file says of its sizes can be relied on: a page of a few kilobytes may unpack to
-gigabytes, whatever its footer says, and the reader is native code. So whoever reads it may die
-alone. Run by ``uploads.py`` as a program, with the file as its input; it writes one line of JSON
-for each row, a text or null, and at the end an object: what was wrong, or nothing. Without that
-object it has died, or its memory was not enough. It imports nothing of ours.
+gigabytes, whatever its footer says, and the reader is native code, so it runs where it may die
+alone. ``input_files.py`` runs it as a program, with the file as its input; it writes one line of
+JSON for each row, a text or null, and at the end an object: what was wrong, or nothing. Without
+that object it has died, or its memory was not enough. It imports nothing of ours.
 """
 
 import json

@@ -151,9 +151,9 @@ class JobsReplica:
             await asyncio.sleep(min(_TICK_S, self._config.cleanup_interval_s))
 
     async def _show_queue(self) -> None:
-        loads = await asyncio.to_thread(self._store.loads)
+        backlog = await asyncio.to_thread(self._store.backlog)
         for priority in PRIORITIES:
-            texts = sum(load.texts for load in loads if load.priority == priority)
+            texts = sum(job.texts for job in backlog if job.priority == priority)
             self._metrics.jobs.queued_texts.labels(priority).set(texts)
 
     async def _clean(self) -> None:

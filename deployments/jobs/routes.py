@@ -1,10 +1,11 @@
 """Routes of batch jobs below ``/api/v1/batch``, and the application that answers them.
 
-It runs in the Jobs deployment; ``relay.py`` brings requests there. The ingress builds it
-too, without ever calling it, for the OpenAPI document.
+It runs in the Jobs deployment, behind ``asgi/proxy.py``. The ingress builds it as well, for its
+OpenAPI document only.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -77,17 +78,17 @@ _NEW: dict[int | str, dict[str, Any]] = {
 }
 
 
-def build_jobs_app(desk: "Callable[[], JobQueue]", *, owned: bool) -> FastAPI:
+def build_jobs_app(jobs: "Callable[[], JobQueue]", *, owned: bool) -> FastAPI:
     """The application of all routes below ``BATCH``.
 
     Args:
-        desk: What does the work.
+        jobs: Returns what does the work.
         owned: Whether callers are known, and see their own jobs alone.
     """
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
     api = APIRouter(prefix=BATCH, tags=["batch"])
-    _add_submitting(api, desk, owned)
-    _add_showing(api, desk, owned)
+    _add_submitting(api, jobs, owned)
+    _add_showing(api, jobs, owned)
     app.include_router(api)
     add_error_handlers(app)
     return app
@@ -102,7 +103,7 @@ def batch_routes(_config: AppConfig) -> list[BaseRoute]:
     return build_jobs_app(nobody, owned=False).routes
 
 
-def _add_submitting(api: APIRouter, desk: "Callable[[], JobQueue]", owned: bool) -> None:
+def _add_submitting(api: APIRouter, jobs: "Callable[[], JobQueue]", owned: bool) -> None:
     @api.post("/predict", status_code=202, responses=_NEW)
     async def submit(
         body: JobRequest,
@@ -111,10 +112,10 @@ def _add_submitting(api: APIRouter, desk: "Callable[[], JobQueue]", owned: bool)
         x_actor: Owner = "",
     ) -> JobAccepted:
         """Takes texts to be classified in the background."""
-        terms = _terms(body, x_actor if owned else "", idempotency_key)
-        shown, is_new = await desk().submit(terms, body.texts)
+        options = _options(body, x_actor if owned else "", idempotency_key)
+        view, is_new = await jobs().submit(options, body.texts)
         response.status_code = 202 if is_new else 200
-        return JobAccepted(**_accepted(shown))
+        return JobAccepted(**_accepted(view))
 
     @api.post("/files", status_code=202, responses=_NEW, openapi_extra=_UPLOAD)
     async def upload(
@@ -135,28 +136,28 @@ def _add_submitting(api: APIRouter, desk: "Callable[[], JobQueue]", owned: bool)
             if "\0" in column:
                 raise InvalidInput("text_column has a NUL", {"field": "text_column"})
             asked = {name: form[name] for name in _FIELDS if name in form}
-            terms = _terms(_form(asked), x_actor if owned else "", idempotency_key)
-            shown, is_new = await desk().upload(terms, file.file, file.filename or "", column)
+            options = _options(_form(asked), x_actor if owned else "", idempotency_key)
+            view, is_new = await jobs().upload(options, file.file, file.filename or "", column)
         finally:
             await form.close()
         response.status_code = 202 if is_new else 200
-        return JobAccepted(**_accepted(shown))
+        return JobAccepted(**_accepted(view))
 
     @api.delete("/jobs/{job_id}")
     async def cancel(job_id: str, x_actor: Owner = "") -> JobCancelled:
         """Ends a job; what was classified by then is kept."""
-        await desk().cancel(job_id, x_actor if owned else "")
+        await jobs().cancel(job_id, x_actor if owned else "")
         return JobCancelled(message="the job was cancelled", job_id=job_id, status="cancelled")
 
 
-def _add_showing(api: APIRouter, desk: "Callable[[], JobQueue]", owned: bool) -> None:
+def _add_showing(api: APIRouter, jobs: "Callable[[], JobQueue]", owned: bool) -> None:
     @api.get("/status/{job_id}")
     async def status(job_id: str, x_actor: Owner = "") -> JobStatus:
         """How far a job is, and when it will be done."""
-        shown = await desk().show(job_id, x_actor if owned else "")
-        job = shown.job
+        view = await jobs().show(job_id, x_actor if owned else "")
+        job = view.job
         return JobStatus(
-            **_accepted(shown),
+            **_accepted(view),
             processed_texts=job.done_texts,
             failed_texts=job.failed_texts,
             retried_texts=job.retried_texts,
@@ -173,7 +174,7 @@ def _add_showing(api: APIRouter, desk: "Callable[[], JobQueue]", owned: bool) ->
         x_actor: Owner = "",
     ) -> JobResults:
         """Results by page, while the job goes on too."""
-        found = await desk().page(job_id, x_actor if owned else "", page, page_size)
+        found = await jobs().page(job_id, x_actor if owned else "", page, page_size)
         return JobResults(
             job_id=job_id,
             status=found.job.state,
@@ -192,7 +193,7 @@ def _add_showing(api: APIRouter, desk: "Callable[[], JobQueue]", owned: bool) ->
         x_actor: Owner = "",
     ) -> StreamingResponse:
         """All results of a job that has ended, as a file with the texts beside them."""
-        pieces = await desk().file(job_id, x_actor if owned else "", format)
+        pieces = await jobs().file(job_id, x_actor if owned else "", format)
         name = f"attachment; filename={job_id}.{format}"
         return StreamingResponse(
             pieces, media_type=TYPES[format], headers={"content-disposition": name}
@@ -201,7 +202,8 @@ def _add_showing(api: APIRouter, desk: "Callable[[], JobQueue]", owned: bool) ->
     @api.get("/metrics")
     async def metrics() -> JobFigures:
         """Figures of all jobs that are kept."""
-        counts, spent = await desk().counts(), await desk().spent()
+        counts = await jobs().counts()
+        seconds, texts = await jobs().averages()
         ended = sum(counts.get(state, 0) for state in ("completed", "failed", "expired"))
         done = counts.get("completed", 0)
         return JobFigures(
@@ -209,10 +211,10 @@ def _add_showing(api: APIRouter, desk: "Callable[[], JobQueue]", owned: bool) ->
             active_jobs=counts.get("processing", 0),
             completed_jobs=done,
             failed_jobs=counts.get("failed", 0),
-            average_processing_time_seconds=_mean([seconds for seconds, _ in spent]),
-            average_throughput_tps=desk().texts_per_s,
+            average_processing_time_seconds=seconds,
+            average_throughput_tps=jobs().texts_per_s,
             queue_size=sum(counts.get(state, 0) for state in OPEN),
-            average_batch_size=_mean([texts for _, texts in spent]),
+            average_batch_size=texts,
             processing_efficiency=100 * done / ended if ended else None,
         )
 
@@ -220,7 +222,7 @@ def _add_showing(api: APIRouter, desk: "Callable[[], JobQueue]", owned: bool) ->
     async def queue() -> QueueState:
         """Jobs that wait or are under way."""
         return QueueState(
-            queues=_queue(await desk().loads()), timestamp=time.time(), service_status="active"
+            queues=_queue(await jobs().backlog()), timestamp=time.time(), service_status="active"
         )
 
 
@@ -233,7 +235,7 @@ def _form(asked: dict[str, Any]) -> JobRequest:
         raise InvalidInput(f"not a possible value: {names}", {"field": names}) from None
 
 
-def _terms(body: JobRequest, owner: str, idempotency_key: str | None) -> JobOptions:
+def _options(body: JobRequest, owner: str, idempotency_key: str | None) -> JobOptions:
     return JobOptions(
         owner=owner,
         priority=body.priority,
@@ -244,13 +246,13 @@ def _terms(body: JobRequest, owner: str, idempotency_key: str | None) -> JobOpti
     )
 
 
-def _accepted(shown: JobView) -> dict[str, Any]:
-    job = shown.job
+def _accepted(view: JobView) -> dict[str, Any]:
+    job = view.job
     return {
         "job_id": job.id,
         "status": job.state,
         "total_texts": job.total_texts,
-        "estimated_completion_seconds": None if shown.left_s is None else round(shown.left_s, 1),
+        "estimated_completion_seconds": None if view.left_s is None else round(view.left_s, 1),
         "created_at": job.created_s,
         "priority": job.priority,
         "progress_percentage": round(100 * job.done_texts / max(1, job.total_texts), 2),
@@ -267,23 +269,10 @@ def _summary(job: Job) -> JobSummary:
     )
 
 
-def _queue(loads: list[JobBacklog]) -> Queue:
-    def jobs(priority: str) -> int:
-        return sum(load.priority == priority for load in loads)
-
-    def texts(priority: str) -> int:
-        return sum(load.texts for load in loads if load.priority == priority)
-
-    return Queue(
-        high_priority=jobs("high"),
-        medium_priority=jobs("medium"),
-        low_priority=jobs("low"),
-        total=len(loads),
-        high_priority_texts=texts("high"),
-        medium_priority_texts=texts("medium"),
-        low_priority_texts=texts("low"),
-    )
-
-
-def _mean(values: list[float] | list[int]) -> float | None:
-    return sum(values) / len(values) if values else None
+def _queue(backlog: list[JobBacklog]) -> Queue:
+    jobs, texts = Counter[str](), Counter[str]()
+    for job in backlog:
+        jobs[f"{job.priority}_priority"] += 1
+        texts[f"{job.priority}_priority_texts"] += job.texts
+    none = dict.fromkeys((name for name in Queue.model_fields if name != "total"), 0)
+    return Queue(total=len(backlog), **{**none, **jobs, **texts})

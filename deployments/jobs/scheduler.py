@@ -1,4 +1,4 @@
-"""Whose chunk is next, and when a job will be done. Pure: knows priorities, not databases.
+"""Which job's chunk is next, and when a job will be done. Pure: knows no database.
 
 Priorities share the engines by weight (stride scheduling, Waldspurger 1995): each has a
 pass that rises by ``texts / weight`` with every turn, and the lowest pass is next. Within
@@ -6,6 +6,7 @@ a priority jobs take turns, the longest waiting first. A job that waits long for
 counts as one priority higher, and again, so that nothing starves.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from deployments.jobs.records import PRIORITIES, JobBacklog, Priority, Waiting
@@ -27,7 +28,7 @@ class StrideScheduler:
         for job in waiting:
             ranks.setdefault(self.rank(job, now_s), []).append(job)
         for rank in ranks:
-            # Who was away has not saved up turns meanwhile.
+            # A priority that had no jobs has not saved up turns.
             self._passes[rank] = max(self._passes[rank], self._virtual)
         rank = min(ranks, key=lambda rank: (self._passes[rank], PRIORITIES.index(rank)))
         chosen = min(ranks[rank], key=lambda job: (job.since_s, job.job_id))
@@ -72,46 +73,29 @@ def _covered(spans: Iterable[tuple[float, float, int]]) -> float:
 
 
 def seconds_left(
-    job_id: str, loads: Sequence[JobBacklog], texts_per_s: float | None
+    job_id: str, backlog: Sequence[JobBacklog], texts_per_s: float | None
 ) -> float | None:
-    """When a job will be done if nothing else comes: shares by weight.
+    """Returns when a job will be done if nothing else comes: shares by weight.
 
-    Follows the fluid limit of the schedule (generalised processor sharing, Parekh and Gallager
-    1993), without ageing: at each moment every priority with work has its share, split evenly
-    among its jobs, and shares grow when a priority runs out.
+    The fluid limit of the schedule (generalised processor sharing, Parekh and Gallager 1993),
+    without ageing. Jobs of a priority share it evenly, so until this one is done each of them has
+    had as many texts as it, if it has so many; and each other priority has had its weight's
+    share, if it has so much.
 
     Args:
-        job_id: Whose end is asked for.
-        loads: What is left of every open job, this one included.
+        job_id: The job that is estimated.
+        backlog: What is left of every open job, this one included.
         texts_per_s: Of all jobs together; None when nothing was measured yet.
 
     Returns:
-        Seconds, or None when nothing is known: no pace, or no such job.
+        Seconds, or None when nothing is known: no throughput, or no such job.
     """
-    mine = next((load for load in loads if load.job_id == job_id), None)
+    mine = next((job for job in backlog if job.job_id == job_id), None)
     if mine is None or not texts_per_s:
         return None
-    left: dict[Priority, list[float]] = {}
-    for load in loads:
-        left.setdefault(load.priority, []).append(float(load.texts))
-    for texts in left.values():
-        texts.sort(reverse=True)
-    # What every job of a priority has been given; a job is done when that reaches its texts.
-    given = dict.fromkeys(left, 0.0)
-    elapsed_s = 0.0
-    while True:
-        weights = sum(WEIGHTS[rank] for rank in left)
-        speeds = {
-            rank: texts_per_s * WEIGHTS[rank] / weights / len(texts) for rank, texts in left.items()
-        }
-        step_s = min((texts[-1] - given[rank]) / speeds[rank] for rank, texts in left.items())
-        mine_s = (mine.texts - given[mine.priority]) / speeds[mine.priority]
-        if mine_s <= step_s:
-            return elapsed_s + mine_s
-        elapsed_s += step_s
-        for rank, texts in list(left.items()):
-            given[rank] += speeds[rank] * step_s
-            while texts and texts[-1] <= given[rank] + 1e-9:
-                texts.pop()
-            if not texts:
-                del left[rank]
+    left: Counter[Priority] = Counter()
+    for job in backlog:
+        left[job.priority] += job.texts
+    beside = sum(min(job.texts, mine.texts) for job in backlog if job.priority == mine.priority)
+    by_weight = beside / WEIGHTS[mine.priority]
+    return sum(min(left[rank], WEIGHTS[rank] * by_weight) for rank in left) / texts_per_s

@@ -1,6 +1,6 @@
 """Jobs, chunks and results in the database. Every method is one transaction, or says otherwise.
 
-What the routes need; ``leases.py`` is what the runner needs. Methods block: call them in a
+What the routes need; ``leases.py`` is what the worker needs. Methods block: call them in a
 thread.
 """
 
@@ -85,7 +85,7 @@ class JobStore:
             refuse: Raises when there is no room beside the open jobs; the job is then as before.
         """
         with self._engine.begin() as connection:
-            refuse(_loads(connection))
+            refuse(_backlog(connection))
             connection.execute(
                 update(jobs).where(jobs.c.id == job_id).values(state="pending", total_texts=total)
             )
@@ -104,10 +104,10 @@ class JobStore:
         with self._reading() as connection:
             return _job(connection, where)
 
-    def loads(self) -> list[JobBacklog]:
+    def backlog(self) -> list[JobBacklog]:
         """What is left of every open job."""
         with self._reading() as connection:
-            return _loads(connection)
+            return _backlog(connection)
 
     def counts(self) -> dict[str, int]:
         """Jobs by state."""
@@ -115,13 +115,17 @@ class JobStore:
         with self._reading() as connection:
             return {state: count for state, count in connection.execute(query)}
 
-    def spent(self) -> list[tuple[float, int]]:
-        """Seconds from first chunk to end, and texts done, of each kept job that completed."""
-        query = select(jobs.c.ended_s - jobs.c.started_s, jobs.c.done_texts).where(
-            jobs.c.state == "completed", jobs.c.started_s.is_not(None)
-        )
+    def averages(self) -> tuple[float | None, float | None]:
+        """Returns the mean time from first chunk to end, and the mean number of texts.
+
+        Of the kept jobs that completed; None and None without one.
+        """
+        query = select(
+            func.avg(jobs.c.ended_s - jobs.c.started_s), func.avg(jobs.c.done_texts)
+        ).where(jobs.c.state == "completed", jobs.c.started_s.is_not(None))
         with self._reading() as connection:
-            return [(float(seconds), int(texts)) for seconds, texts in connection.execute(query)]
+            seconds, texts = connection.execute(query).one()
+        return (None, None) if seconds is None else (float(seconds), float(texts))
 
     def cancel(self, job_id: str, now_s: float) -> bool:
         """Ends an open job; False when it has ended already."""
@@ -213,7 +217,7 @@ def _record(row: Any) -> Job:
     return Job(**{name: getattr(row, name) for name in Job.__dataclass_fields__})
 
 
-def _loads(connection: Connection) -> list[JobBacklog]:
+def _backlog(connection: Connection) -> list[JobBacklog]:
     query = select(jobs.c.id, jobs.c.priority, jobs.c.total_texts - jobs.c.done_texts).where(
         jobs.c.state.in_(OPEN)
     )

@@ -1,8 +1,8 @@
-"""Takes chunk after chunk and has it classified, the way that HTTP batches are.
+"""Leases chunk after chunk, has it classified as HTTP batches are, and stores the results.
 
-A few chunks are under way at once, each leased (``leases.py``); an idle runner waits for a
-submission. What the model could not answer is tried again, what is refused is not; a job
-that was cancelled is let go at once.
+A few chunks are under way at once, each leased (``leases.py``); an idle worker waits for a
+submission. What the model could not answer is tried again, what is refused is not; the chunks
+of a cancelled job are dropped at once.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from sqlalchemy.exc import SQLAlchemyError
 
 from configs.schema.jobs import JobsConfig
+from deployments.clients.backoff import Backoff
 from deployments.errors import (
     DeadlineExceeded,
     InferenceFailed,
@@ -33,11 +34,12 @@ Classify = Callable[[str, Sequence[str], float], Awaitable[tuple[int, Answers]]]
 text."""
 
 _log = logging.getLogger("ray.serve")
-# An idle runner looks again after this time: leases of others run out, other replicas submit.
+# An idle worker looks again after this time: leases of others run out, other replicas submit.
 _LOOK_AGAIN_S = 2.0
 # A replica that died is back within these.
-_PAUSES_S = (1.0, 3.0, 10.0, 30.0)
-_STORE_PAUSES_S = (0.5, 2.0, 5.0)
+_MODEL_BACKOFF = Backoff(4_000, 32_000)
+_STORE_BACKOFF = Backoff(2_000, 8_000)
+_STORE_TRIES = 4
 # One try of a chunk. Longer than any queue may be; the job's own deadline may be nearer.
 _TRY_S = 60.0
 
@@ -55,48 +57,58 @@ class Worker:
         clock: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        """Starts nothing yet.
+
+        Args:
+            leases: Where chunks come from and results go.
+            classify: Asks the model.
+            config: How many chunks, how often, how long.
+            metrics: Where facts are counted.
+            clock: Epoch seconds; for tests.
+            sleep: For tests.
+        """
         self._leases = leases
         self._classify = classify
         self._config = config
         self._metrics = metrics
         self._clock = clock
         self._sleep = sleep
-        self._turns = StrideScheduler(config.ageing_s)
+        self._scheduler = StrideScheduler(config.ageing_s)
         self._wake = asyncio.Event()
         self._held: dict[asyncio.Task[None], ChunkLease] = {}
-        self.pace = Throughput()
+        self.throughput = Throughput()
 
     def wake(self) -> None:
-        """There may be something to do."""
+        """Looks for work now: there may be some."""
         self._wake.set()
 
     def drop(self, job_id: str) -> None:
-        """Lets go of a job's chunks at once: their texts leave the queues."""
+        """Drops a job's chunks at once: their texts leave the queues."""
         for task, lease in self._held.items():
             if lease.job_id == job_id:
                 task.cancel()
 
     async def run(self) -> None:
-        """Works for ever; a database that fails is tried again."""
-        renewing = asyncio.create_task(self._renew_for_ever())
+        """Works until cancelled; a database that fails is tried again."""
+        renewing = asyncio.create_task(self._renew_leases())
         try:
             while True:
                 if not await self._fill():
-                    await self._something()
+                    await self._wait_for_work()
         finally:
             renewing.cancel()
             for task in self._held:
                 task.cancel()
 
     async def _fill(self) -> bool:
-        """Leases one more chunk if there is room and work."""
+        """Leases one more chunk; False where enough are held or none waits."""
         if len(self._held) >= self._config.chunks_in_flight:
             return False
         now_s = self._clock()
         try:
             lease = await asyncio.to_thread(
                 self._leases.lease,
-                lambda waiting: self._turns.pick(waiting, now_s),
+                lambda waiting: self._scheduler.pick(waiting, now_s),
                 now_s,
                 self._config.lease_s,
             )
@@ -109,17 +121,17 @@ class Worker:
             self._metrics.jobs.wait_seconds.labels(lease.priority).observe(lease.waited_s)
         task = asyncio.create_task(self._answer(lease))
         self._held[task] = lease
-        task.add_done_callback(self._let_go)
+        task.add_done_callback(self._ended)
         return True
 
-    def _let_go(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[None]) -> None:
         del self._held[task]
         if not task.cancelled() and (error := task.exception()) is not None:
             # Its lease runs out, and the chunk is tried again.
             _log.error("a chunk of a job failed: %s", type(error).__name__)
         self._wake.set()
 
-    async def _something(self) -> None:
+    async def _wait_for_work(self) -> None:
         try:
             async with asyncio.timeout(_LOOK_AGAIN_S):
                 await self._wake.wait()
@@ -127,7 +139,7 @@ class Worker:
             pass
         self._wake.clear()
 
-    async def _renew_for_ever(self) -> None:
+    async def _renew_leases(self) -> None:
         while True:
             await self._sleep(self._config.lease_s / 3)
             if not self._held:
@@ -152,16 +164,16 @@ class Worker:
         self._metrics.jobs.texts.labels("failed").inc(failed)
         self._metrics.jobs.texts.labels("answered").inc(len(results) - failed)
         self._metrics.jobs.chunk_seconds.observe(ended_s - started_s)
-        self.pace.add(started_s, ended_s, len(results))
+        self.throughput.add(started_s, ended_s, len(results))
 
     async def _store(self, lease: ChunkLease, results: Results, ended_s: float) -> bool:
         """See ``Leases.complete``; a database that fails is tried again for a few seconds."""
-        for pause_s in _STORE_PAUSES_S:
+        for tries in range(1, _STORE_TRIES):
             try:
                 return await asyncio.to_thread(self._leases.complete, lease, results, ended_s)
             except SQLAlchemyError as error:
                 _log.warning("results could not be stored: %s", type(error).__name__)
-                await self._sleep(pause_s)
+                await self._sleep(_STORE_BACKOFF.pause_s(tries))
         return await asyncio.to_thread(self._leases.complete, lease, results, ended_s)
 
     async def _results(self, lease: ChunkLease) -> list[dict[str, object]] | None:
@@ -191,7 +203,7 @@ class Worker:
                     results[index] = _item(lease, index, version, answer)
             left = again
             if left:
-                await self._sleep(_PAUSES_S[min(max(tries - 1, 0), len(_PAUSES_S) - 1)])
+                await self._sleep(_MODEL_BACKOFF.pause_s(max(tries, 1)))
                 if self._clock() >= lease.deadline_s:
                     return None
         return [results[index] for index in range(len(lease.texts))]

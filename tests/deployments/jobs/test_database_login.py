@@ -90,20 +90,20 @@ def test_a_password_that_vault_changes_is_used_without_a_restart_and_by_a_new_re
             {"cache": {"l2": "none"}, "jobs": given, "vault": bao.settings()}
         )
         jobs = await started(config)
-        assert jobs._store.loads() == []
+        assert jobs._store.backlog() == []
         postgres.change("two")
         with pytest.raises(OperationalError, match="password"):
-            jobs._store.loads()
+            jobs._store.backlog()
         bao.put(NAME, postgres.uri("two"))
         deadline_s = time.monotonic() + 10
         while jobs._secrets._values.get(NAME) != postgres.uri("two"):
             assert time.monotonic() < deadline_s
             await asyncio.sleep(0.02)
-        assert jobs._store.loads() == []
+        assert jobs._store.backlog() == []
         await stopped(jobs)
         # Its configuration still has the first one.
         jobs = await started(config)
-        assert jobs._store.loads() == []
+        assert jobs._store.backlog() == []
         await stopped(jobs)
 
     asyncio.run(asyncio.wait_for(body(), 60))

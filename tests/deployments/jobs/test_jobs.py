@@ -18,6 +18,7 @@ from jobs_front import jobs_config, jobs_front, make_replica, until, until_ended
 from sqlalchemy.exc import OperationalError
 
 from configs.schema.api_keys import new_key, write_keys
+from deployments.clients.backoff import Backoff
 from deployments.errors import NotReady
 from deployments.jobs.deployment import Jobs
 from deployments.jobs.records import NewJob
@@ -279,7 +280,7 @@ def test_a_killed_replica_is_taken_over_and_its_late_result_is_refused(tmp_path:
 def test_what_the_model_cannot_answer_is_tried_again_and_then_gets_its_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deployments.jobs.worker._PAUSES_S", (0.01,))
+    monkeypatch.setattr("deployments.jobs.worker._MODEL_BACKOFF", Backoff(10, 10))
     stages = Stages()
     tries = 0
 
@@ -308,7 +309,7 @@ def test_what_the_model_cannot_answer_is_tried_again_and_then_gets_its_error(
 def test_a_database_that_is_away_for_a_moment_costs_no_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("deployments.jobs.worker._STORE_PAUSES_S", (0.01, 0.01))
+    monkeypatch.setattr("deployments.jobs.worker._STORE_BACKOFF", Backoff(10, 10))
 
     async def body(client: httpx.AsyncClient, replica: JobsReplica) -> None:
         leases = replica._worker._leases
@@ -344,7 +345,7 @@ def test_a_database_that_is_away_is_not_ready(
                 partial(client.get, f"/status/{job_id}"),
                 partial(client.delete, f"/jobs/{job_id}"),
             ],
-            "loads": [submission],
+            "backlog": [submission],
             "counts": [partial(client.get, "/metrics")],
             "receive": [submission],
         }.items():

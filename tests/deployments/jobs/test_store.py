@@ -48,7 +48,7 @@ class Both:
         new = NewJob(job_id, "", "medium", chunk, 1_000.0, 0.0, **more)
         assert self.store.create(new) is not None
         total = self.store.receive(job_id, chunk, [f"{job_id} {i}" for i in range(texts)])
-        return self.store.start(job_id, total, lambda loads: None)
+        return self.store.start(job_id, total, lambda backlog: None)
 
     def lease(self, now_s: float, lease_s: float = 10) -> ChunkLease | None:
         return self.leases.lease(lambda jobs: self.turns.pick(jobs, now_s), now_s, lease_s)

@@ -77,7 +77,7 @@ def _plan_sorted(
             if rows * lengths[start] > max_tokens:
                 break  # further starts have more rows of longer texts
             total = best[start] + cost[start][rows - 1]
-            if total < least:
+            if total <= least:
                 least, chosen = total, start
         best[end], cut[end] = least, chosen
     batches = []

@@ -43,6 +43,7 @@ docs: $(VENV)/.dev ## write the generated documents and dashboards after a chang
 	$(BIN)/python -m deployments.error_codes > docs/errors.md
 	$(BIN)/python -m monitoring.reference > docs/metrics.md
 	$(BIN)/python -m monitoring.dashboards
+	$(BIN)/sentigraph openapi > docs/openapi.json
 
 proto: $(VENV)/.dev ## compile the gRPC messages after a change of the .proto
 	$(BIN)/python -m grpc_tools.protoc -Ideployments/oip \

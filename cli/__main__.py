@@ -27,6 +27,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "status": ("cli.status", "what runs where, which version answers, what waits, what went wrong"),
     "doctor": ("cli.doctor", "check configuration, machine and servers; advise what to do"),
     "lint": ("operations.lint", "check serve_config.yaml strictly"),
+    "openapi": ("cli.openapi", "write the OpenAPI document to stdout; needs no server"),
     "demo": ("cli.demo", "send ten sentences to a running server"),
     "pipeline": (
         "pipelines.pipeline",

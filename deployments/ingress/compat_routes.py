@@ -110,7 +110,7 @@ def compatible_routes(
             timestamp=datetime.now(UTC),
         )
 
-    async def details() -> HealthDetails:
+    async def health_details() -> HealthDetails:
         """Each component that predictions need or use."""
         checks = await _checks(ingress) or {"model": "the model stage does not answer"}
         return HealthDetails(
@@ -150,7 +150,7 @@ def compatible_routes(
             max_text_length=max_text_chars,
         )
 
-    async def kafka() -> KafkaFigures:
+    async def kafka_metrics() -> KafkaFigures:
         """What comes and goes over Kafka."""
         replicas = await ingress.streams()
         if replicas is None:
@@ -160,10 +160,10 @@ def compatible_routes(
     for start in ("", prefix):
         api.add_api_route(f"{start}/health", health, include_in_schema=bool(start))
         api.add_api_route(f"{start}/ready", ready, responses=unready, include_in_schema=bool(start))
-    api.add_api_route(f"{prefix}/health/details", details)
+    api.add_api_route(f"{prefix}/health/details", health_details)
     off: dict[int | str, dict[str, Any]] = {404: {"model": ErrorBody}, **unready}
-    api.add_api_route(f"{prefix}/kafka-metrics", kafka, responses=off)
-    api.add_api_route(f"{prefix}/kafka/metrics", kafka, include_in_schema=False)
+    api.add_api_route(f"{prefix}/kafka-metrics", kafka_metrics, responses=off)
+    api.add_api_route(f"{prefix}/kafka/metrics", kafka_metrics, include_in_schema=False)
     api.add_api_route(f"{prefix}/model-info", model_info)
     api.add_api_route(f"{prefix}/model/info", model_info, include_in_schema=False)
     return api

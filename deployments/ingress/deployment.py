@@ -124,7 +124,7 @@ class Ingress(AsyncReplica, GrpcMethods):
             for mount, handle in upstreams.mounts
         ]
         documented = [route for mount, _ in upstreams.mounts for route in mount.routes(config)]
-        self._app = build_app(config.server, config.limits, config.topology, self, documented)
+        self._app = build_app(config, self, documented)
         self._serve: Route = self._route
         if config.access.required:
             # A second of imports that open access does not need.

@@ -12,8 +12,9 @@ from fastapi import APIRouter, FastAPI, Path
 from pydantic import BaseModel, Field
 from starlette.routing import BaseRoute
 
-from configs.schema.app import LimitsConfig, ServerConfig
+from configs.schema.app import AppConfig
 from deployments.asgi.error_handlers import add_error_handlers
+from deployments.asgi.operation_ids import operation_id
 from deployments.asgi.schemas import (
     PREFIX,
     ErrorBody,
@@ -37,57 +38,58 @@ PREDICT_BATCH = f"{PREFIX}/predict/batch"
 
 
 def build_app(
-    config: ServerConfig,
-    limits: LimitsConfig,
-    topology: str,
-    ingress: "Ingress",
-    documented: Sequence[BaseRoute] = (),
+    config: AppConfig, ingress: "Ingress", documented: Sequence[BaseRoute] = ()
 ) -> FastAPI:
     """The FastAPI application of everything but predicting.
 
     Args:
-        config: Names and switches.
-        limits: Stated in the OpenAPI document.
-        topology: Shown with the live versions.
+        config: Names, switches, limits and whether callers need a credential.
         ingress: The replica that the routes belong to.
         documented: Routes that are answered elsewhere and belong into the OpenAPI document.
     """
-    docs = f"{PREFIX}/docs" if config.docs_enabled else None
-    schema = f"{PREFIX}/openapi.json" if config.docs_enabled else None
+    server, limits = config.server, config.limits
+    docs = f"{PREFIX}/docs" if server.docs_enabled else None
+    schema = f"{PREFIX}/openapi.json" if server.docs_enabled else None
     release = version("sentigraph")
     app = FastAPI(
-        title=config.app_name,
+        title=server.app_name,
         version=release,
         docs_url=docs,
         redoc_url=None,
         openapi_url=schema,
         # The redirect would name the host that the client sent.
         redirect_slashes=False,
+        generate_unique_id_function=operation_id,
     )
     add_error_handlers(app)
 
     @app.get("/", tags=["service"])
-    async def root() -> ServiceInfo:
+    async def service_info() -> ServiceInfo:
         """What this is and where to look."""
         return ServiceInfo(
-            service=config.app_name,
+            service=server.app_name,
             version=release,
             status="operational",
             docs_url=docs,
             health_url=f"{PREFIX}/health/ready",
         )
 
-    app.include_router(_routes(topology, ingress))
-    if config.metrics_enabled:
+    app.include_router(_routes(config.topology, ingress))
+    if server.metrics_enabled:
         app.include_router(metrics_routes(PREFIX, ingress))
     app.include_router(cache_routes(PREFIX, ingress))
     app.include_router(
         compatible_routes(
-            PREFIX, config.app_name, release, max_text_chars=limits.max_text_chars, ingress=ingress
+            PREFIX, server.app_name, release, max_text_chars=limits.max_text_chars, ingress=ingress
         )
     )
     app.openapi = lambda: openapi_document(  # type: ignore[method-assign]
-        app, limits, documented, predict=PREDICT, predict_batch=PREDICT_BATCH
+        app,
+        limits,
+        documented,
+        predict=PREDICT,
+        predict_batch=PREDICT_BATCH,
+        guarded=config.access.required,
     )
     return app
 
@@ -96,7 +98,7 @@ def _routes(topology: str, ingress: "Ingress") -> APIRouter:
     api = APIRouter(prefix=PREFIX)
 
     @api.get("/models/live", tags=["models"])
-    async def models_live() -> LiveModels:
+    async def live_models() -> LiveModels:
         """The model versions that serve now."""
         routes = ingress.routes()
         challenger, shadow = routes.challenger, routes.shadow
@@ -171,7 +173,7 @@ def cache_routes(prefix: str, ingress: "Ingress") -> APIRouter:
     digest_of_bundle = Path(pattern="^[0-9a-f]{64}$", description="`model_digest` of its answers.")
 
     @api.delete("/cache/{digest}", responses=unready)
-    async def flush(digest: Annotated[str, digest_of_bundle]) -> FlushedEntries:
+    async def flush_cache(digest: Annotated[str, digest_of_bundle]) -> FlushedEntries:
         """Forgets every remembered prediction of one bundle; the model answers again."""
         flushed = await ingress.flush(digest)
         return FlushedEntries(l1_entries=flushed.l1_entries, l2_entries=flushed.l2_entries)

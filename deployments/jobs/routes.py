@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute
 
 from configs.schema.app import AppConfig
 from deployments.asgi.error_handlers import add_error_handlers
+from deployments.asgi.operation_ids import operation_id
 from deployments.asgi.schemas import PREFIX
 from deployments.errors import InvalidInput
 from deployments.jobs.records import OPEN, Job, JobBacklog, JobOptions, JobView
@@ -85,7 +86,13 @@ def build_jobs_app(jobs: "Callable[[], JobQueue]", *, owned: bool) -> FastAPI:
         jobs: Returns what does the work.
         owned: Whether callers are known, and see their own jobs alone.
     """
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app = FastAPI(
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=operation_id,
+    )
     api = APIRouter(prefix=BATCH, tags=["batch"])
     _add_submitting(api, jobs, owned)
     _add_showing(api, jobs, owned)
@@ -105,7 +112,7 @@ def batch_routes(_config: AppConfig) -> list[BaseRoute]:
 
 def _add_submitting(api: APIRouter, jobs: "Callable[[], JobQueue]", owned: bool) -> None:
     @api.post("/predict", status_code=202, responses=_NEW)
-    async def submit(
+    async def submit_job(
         body: JobRequest,
         response: Response,
         idempotency_key: IdempotencyKey = None,
@@ -118,7 +125,7 @@ def _add_submitting(api: APIRouter, jobs: "Callable[[], JobQueue]", owned: bool)
         return JobAccepted(**_accepted(view))
 
     @api.post("/files", status_code=202, responses=_NEW, openapi_extra=_UPLOAD)
-    async def upload(
+    async def upload_job(
         request: Request,
         response: Response,
         idempotency_key: IdempotencyKey = None,
@@ -144,7 +151,7 @@ def _add_submitting(api: APIRouter, jobs: "Callable[[], JobQueue]", owned: bool)
         return JobAccepted(**_accepted(view))
 
     @api.delete("/jobs/{job_id}")
-    async def cancel(job_id: str, x_actor: Owner = "") -> JobCancelled:
+    async def cancel_job(job_id: str, x_actor: Owner = "") -> JobCancelled:
         """Ends a job; what was classified by then is kept."""
         await jobs().cancel(job_id, x_actor if owned else "")
         return JobCancelled(message="the job was cancelled", job_id=job_id, status="cancelled")
@@ -152,7 +159,7 @@ def _add_submitting(api: APIRouter, jobs: "Callable[[], JobQueue]", owned: bool)
 
 def _add_showing(api: APIRouter, jobs: "Callable[[], JobQueue]", owned: bool) -> None:
     @api.get("/status/{job_id}")
-    async def status(job_id: str, x_actor: Owner = "") -> JobStatus:
+    async def job_status(job_id: str, x_actor: Owner = "") -> JobStatus:
         """How far a job is, and when it will be done."""
         view = await jobs().show(job_id, x_actor if owned else "")
         job = view.job
@@ -167,7 +174,7 @@ def _add_showing(api: APIRouter, jobs: "Callable[[], JobQueue]", owned: bool) ->
         )
 
     @api.get("/results/{job_id}")
-    async def results(
+    async def job_results(
         job_id: str,
         page: Annotated[int, Query(ge=1, le=1_000_000_000)] = 1,
         page_size: Annotated[int, Query(ge=1, le=1_000)] = 100,
@@ -187,7 +194,7 @@ def _add_showing(api: APIRouter, jobs: "Callable[[], JobQueue]", owned: bool) ->
         )
 
     @api.get("/results/{job_id}/file", response_class=Response)
-    async def file(
+    async def job_results_file(
         job_id: str,
         format: Format = "jsonl",
         x_actor: Owner = "",
@@ -200,7 +207,7 @@ def _add_showing(api: APIRouter, jobs: "Callable[[], JobQueue]", owned: bool) ->
         )
 
     @api.get("/metrics")
-    async def metrics() -> JobFigures:
+    async def job_metrics() -> JobFigures:
         """Figures of all jobs that are kept."""
         counts = await jobs().counts()
         seconds, texts = await jobs().averages()
@@ -219,7 +226,7 @@ def _add_showing(api: APIRouter, jobs: "Callable[[], JobQueue]", owned: bool) ->
         )
 
     @api.get("/queue/status")
-    async def queue() -> QueueState:
+    async def job_queue() -> QueueState:
         """Jobs that wait or are under way."""
         return QueueState(
             queues=_queue(await jobs().backlog()), timestamp=time.time(), service_status="active"

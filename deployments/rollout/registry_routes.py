@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute
 
 from configs.schema.app import AppConfig
 from deployments.asgi.error_handlers import add_error_handlers, error_answer
+from deployments.asgi.operation_ids import operation_id
 from deployments.rollout.change_feed import ChangeFeed
 from registry.api.dependencies import Backend, Changes
 from registry.api.router import build_router
@@ -31,7 +32,13 @@ def build_registry_app(config: AppConfig, registry: ModelRegistry, changes: Chan
         Path(config.registry.bundle_cache_dir),
         config.registry.max_artifact_bytes,
     )
-    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, redirect_slashes=False)
+    app = FastAPI(
+        openapi_url=None,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        generate_unique_id_function=operation_id,
+    )
     app.include_router(build_router(Backend(registry, uploads, changes)))
     add_error_handlers(app)
     app.add_exception_handler(RegistryError, _on_registry_error)

@@ -39,7 +39,7 @@ def alias_routes(backend: Backend) -> APIRouter:
     registry = backend.registry
 
     @api.get("/slots")
-    def slots(model_id: Name) -> dict[str, VersionBody | float | None]:
+    def get_slots(model_id: Name) -> dict[str, VersionBody | float | None]:
         """Champion, challenger, shadow and previous, and the weights of the two slots."""
         state = registry.lifecycle.state(model_id)
         found: dict[str, VersionBody | float | None] = {
@@ -107,7 +107,7 @@ def alias_routes(backend: Backend) -> APIRouter:
         )
 
     @api.get("/audit/champion")
-    def champion(model_id: Name, at: Moment | None = None) -> ChampionAt:
+    def audit_champion(model_id: Name, at: Moment | None = None) -> ChampionAt:
         """Which version was champion at a time (default: now), since when and by whom."""
         moment = _aware(at) if at is not None else datetime.now(UTC)
         events = registry.ledger.events(model_id)

@@ -58,7 +58,7 @@ def artifact_routes(backend: Backend) -> APIRouter:
     uploads = backend.uploads
 
     @api.post("/artifact", openapi_extra=_UPLOAD)
-    async def upload(
+    async def upload_artifact(
         model_id: Name, version: Reference, request: Request, actor: Actor = ANONYMOUS
     ) -> ArtifactBody:
         """Stores a version's files, once: a zip of a bundle, or a single model file.
@@ -85,19 +85,21 @@ def artifact_routes(backend: Backend) -> APIRouter:
         )
 
     @api.get("/artifact", response_class=Response)
-    def download(model_id: Name, version: Reference, if_none_match: IfNoneMatch = None) -> Response:
+    def download_artifact(
+        model_id: Name, version: Reference, if_none_match: IfNoneMatch = None
+    ) -> Response:
         """All files as one, with `ETag`; `Range` is understood."""
         return _answer(uploads.whole(backend.find(model_id, version)), if_none_match)
 
     @api.get("/artifact/{path:path}", response_class=Response)
-    def download_file(
+    def download_artifact_file(
         model_id: Name, version: Reference, path: str, if_none_match: IfNoneMatch = None
     ) -> Response:
         """One file of a bundle by its name in it."""
         return _answer(uploads.file(backend.find(model_id, version), path), if_none_match)
 
     @api.delete("/artifact", status_code=204)
-    def delete(model_id: Name, version: Reference, actor: Actor = ANONYMOUS) -> None:
+    def delete_artifact(model_id: Name, version: Reference, actor: Actor = ANONYMOUS) -> None:
         """Deletes a draft's files; later stages keep theirs."""
         uploads.delete(backend.find(model_id, version), actor=actor)
 

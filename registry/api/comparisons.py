@@ -83,7 +83,7 @@ def comparison_routes(backend: Backend) -> APIRouter:
         return {"metric_name": metric_name, "higher_is_better": higher, "versions": versions}
 
     @api.get("/metrics/trend")
-    def trend(model_id: Name, metric: Metric, dataset: Dataset = "") -> dict[str, Any]:
+    def metric_trend(model_id: Name, metric: Metric, dataset: Dataset = "") -> dict[str, Any]:
         """A metric's figures of all versions, oldest version first."""
         points = _points(measured(model_id), metric, dataset)
         return {
@@ -103,7 +103,7 @@ def comparison_routes(backend: Backend) -> APIRouter:
         }
 
     @api.get("/metrics/trend.png", response_class=Response)
-    def trend_png(model_id: Name, metric: Metric, dataset: Dataset = "") -> Response:
+    def metric_trend_png(model_id: Name, metric: Metric, dataset: Dataset = "") -> Response:
         """The same as a picture."""
         points = _points(measured(model_id), metric, dataset)
         if not points:
@@ -111,7 +111,7 @@ def comparison_routes(backend: Backend) -> APIRouter:
         return Response(plot_trend(model_id, metric, points), media_type="image/png")
 
     @api.get("/metrics/visualization")
-    def visualization(model_id: Name) -> dict[str, Any]:
+    def metric_visualization(model_id: Name) -> dict[str, Any]:
         """All figures of all versions, by version."""
         body = backend.model(model_id)
         names = {key for v in body.versions for e in v.evaluations for key in e.metrics}

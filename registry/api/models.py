@@ -60,7 +60,7 @@ def model_routes(backend: Backend) -> APIRouter:
         return SearchPage(items=items, total=total, next_cursor=following)
 
     @api.get("/watch")
-    async def watch(
+    async def watch_models(
         since: Annotated[str | None, Query(max_length=100)] = None,
         timeout_s: Annotated[float, Query(ge=0, le=60)] = 25,
     ) -> dict[str, Any]:

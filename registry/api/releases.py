@@ -51,7 +51,7 @@ def release_routes(backend: Backend) -> APIRouter:
     releases = backend.registry.releases
 
     @api.post("/versions/{version}/release", status_code=202)
-    def start(
+    def start_release(
         model_id: Name, version: Reference, body: ReleaseChange, actor: Actor = ANONYMOUS
     ) -> EventBody:
         """Begins a release: shadow, canary steps, promotion, by the model's `policy.release`.
@@ -64,7 +64,7 @@ def release_routes(backend: Backend) -> APIRouter:
         )
 
     @api.get("/release")
-    def status(model_id: Name) -> ReleaseBody:
+    def release_status(model_id: Name) -> ReleaseBody:
         """The release that is under way, with every test's state; 404 when there is none."""
         release, problem, policy = releases.status(model_id)
         if release is None:
@@ -74,17 +74,17 @@ def release_routes(backend: Backend) -> APIRouter:
         return _body(model_id, release, decision, problem)
 
     @api.post("/release/hold")
-    def hold(model_id: Name, body: ReleaseEnd, actor: Actor = ANONYMOUS) -> EventBody:
+    def hold_release(model_id: Name, body: ReleaseEnd, actor: Actor = ANONYMOUS) -> EventBody:
         """Stays in the present step; the tests go on and may still roll back."""
         return EventBody.of(releases.hold(model_id, actor=actor, reason=body.reason))
 
     @api.post("/release/resume")
-    def resume(model_id: Name, body: ReleaseChange, actor: Actor = ANONYMOUS) -> EventBody:
+    def resume_release(model_id: Name, body: ReleaseChange, actor: Actor = ANONYMOUS) -> EventBody:
         """Continues a release that is held."""
         return EventBody.of(releases.resume(model_id, actor=actor, reason=body.reason))
 
     @api.post("/release/abort")
-    def abort(model_id: Name, body: ReleaseEnd, actor: Actor = ANONYMOUS) -> EventBody:
+    def abort_release(model_id: Name, body: ReleaseEnd, actor: Actor = ANONYMOUS) -> EventBody:
         """Ends the release; the version loses its slots and stays in staging."""
         return EventBody.of(releases.abort(model_id, actor=actor, reason=body.reason))
 

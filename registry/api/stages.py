@@ -69,7 +69,7 @@ def stage_routes(backend: Backend) -> APIRouter:
         return move(model_id, version, body, actor, if_match)
 
     @api.get("/gate")
-    def dry_run(model_id: Name, version: Reference, response: Response) -> GateBody:
+    def gate(model_id: Name, version: Reference, response: Response) -> GateBody:
         """The verdict that a promotion to production would get now; changes nothing."""
         found = backend.find(model_id, version)
         response.headers["Cache-Control"] = "no-store"

@@ -51,7 +51,7 @@ def code(answer: httpx.Response) -> tuple[int, str]:
 
 
 def every_route() -> Iterator[tuple[str, str]]:
-    app = build_app(AppConfig().server, AppConfig().limits, "split", object())  # type: ignore[arg-type]
+    app = build_app(AppConfig(), object())  # type: ignore[arg-type]
     for path, operations in app.openapi()["paths"].items():
         for method in operations:
             yield method.upper(), path.replace("{", "").replace("}", "")

@@ -96,7 +96,7 @@ class Access:
                 await route(exchange)
                 return
             caller = self._admit(exchange, need)
-            exchange.scope["sentigraph.caller"] = caller.id
+            exchange.caller = caller.id
             await self._pace(caller)
             await self._run(caller, route, exchange)
 

@@ -21,6 +21,7 @@ from deployments.errors import (
     NotFound,
     RequestError,
 )
+from deployments.telemetry.log_context import REQUEST
 
 _log = logging.getLogger("ray.serve.sentigraph")
 
@@ -53,12 +54,11 @@ class LastResort:
                 raise
             _log.exception("unhandled error")
             error = InternalError("the request could not be answered")
-            answer = error_answer(Request(scope), error.status, error.code, error.message)
+            answer = error_answer(error.status, error.code, error.message)
             await answer(scope, receive, send)
 
 
 def error_answer(
-    request: Request,
     status: int,
     code: str,
     message: str,
@@ -67,11 +67,12 @@ def error_answer(
     context: Mapping[str, object] | None = None,
 ) -> Response:
     """The one error body as an answer."""
+    known = REQUEST.get()
     body = ErrorBody(
         error_code=code,
         error_message=message,
         status_code=status,
-        correlation_id=request.scope["sentigraph.exchange"].correlation_id,
+        correlation_id="" if known is None else known.correlation_id,
         context=dict(context or {}),
     )
     return JSONResponse(body.model_dump(mode="json"), status, headers)
@@ -84,7 +85,6 @@ def add_error_handlers(app: FastAPI) -> None:
     async def on_request_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestError)
         return error_answer(
-            request,
             error.status,
             error.code,
             error.message,

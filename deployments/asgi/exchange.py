@@ -53,6 +53,7 @@ class Exchange:
         correlation_id: The client's ``X-Correlation-ID`` if it is well-formed, else a new UUID.
         status: Status sent; 0 before an answer, 499 if the client left.
         endpoint: Route pattern for metrics and log; never the raw path.
+        caller: Id of the authenticated caller; None where access is open.
         trace: Where its spans go; None if it is not sampled.
         served: What its texts were answered with, once they are.
         error_code: Of the error that it ended with.
@@ -66,6 +67,7 @@ class Exchange:
         self.started_s = time.monotonic()
         self.status = 0
         self.endpoint = "unmatched"
+        self.caller: str | None = None
         self.trace: Trace | None = None
         self.served: AnswerFacts | None = None
         self.error_code = ""

@@ -171,7 +171,7 @@ class ProxyServer:
 
     async def call(self, call: Call) -> AsyncIterator[Part]:
         """See ``Upstream.call``."""
-        REQUEST.set(_Caller(call.correlation_id))
+        REQUEST.set(_ForwardedRequest(call.correlation_id))
         body = self._bodies[call.id] = asyncio.Queue[Message](_PARTS_UNDER_WAY)
         parts: asyncio.Queue[Head | bytes | None] = asyncio.Queue(_PARTS_UNDER_WAY)
         if call.body is not None:
@@ -199,8 +199,8 @@ class ProxyServer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Caller:
-    """Stands for the ``Exchange`` where only the correlation id is known."""
+class _ForwardedRequest:
+    """What log lines and error bodies say of a request that an ingress forwarded."""
 
     correlation_id: str
     trace: None = None
@@ -209,7 +209,7 @@ class _Caller:
 def _headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:
     """What the registry may see: no credentials, and the caller's id where one is known."""
     headers: list[tuple[bytes, bytes]] = list(exchange.scope["headers"])
-    caller = exchange.scope.get("sentigraph.caller")
+    caller = exchange.caller
     hidden = {b"authorization", b"x-api-key", b"cookie"}
     if caller is not None:
         hidden.add(b"x-actor")
@@ -229,7 +229,6 @@ def _scope(call: Call) -> dict[str, Any]:
         "root_path": "",
         "query_string": call.query,
         "headers": call.headers,
-        "sentigraph.exchange": _Caller(call.correlation_id),
     }
 
 

@@ -1,7 +1,7 @@
-"""How a text becomes a prediction, seen from the ingress.
+"""How a text becomes a prediction, seen from the replica that received it.
 
-    text → L1 cache → flights (admission, single flight) → window → hop ─┬→ L2 cache
-                                                                        └→ Tokenizer → Model
+    text ─▶ L1 cache ─▶ InFlight (admission, coalescing) ─▶ Batcher ─▶ Dispatcher ─┬─▶ L2 cache
+                                                                                  └─▶ Tokenizer
 
 Identical texts in flight share one result. A text whose callers have all left, or whose
 deadline has passed, is dropped before compute.
@@ -28,7 +28,7 @@ from deployments.versions import ServedVersion
 
 
 class Classifier:
-    """Answers texts with predictions of a given live model. One instance per ingress."""
+    """Answers texts with predictions of a given version. One in each replica that takes texts."""
 
     def __init__(
         self,
@@ -48,8 +48,8 @@ class Classifier:
             run_texts: The tokenizer stage.
             shared: Level two, or None.
             metrics: Where facts are counted.
-            hops_in_flight: Micro-batches under way at once.
-            engines: Model replicas for each ingress.
+            hops_in_flight: Micro-batches in flight at once.
+            engines: Model replicas for each such replica.
             is_lost: Whether an error of ``run_texts`` means that a replica died with the batch.
         """
         self._metrics = metrics
@@ -57,7 +57,7 @@ class Classifier:
         timeout_s = config.cache.l2_timeout_ms / 1_000
         backlog, text_cost = Backlog(engines), TextCost()
         self._l2 = LevelTwo(shared, timeout_s, config.breaker, metrics) if shared else None
-        hop = Dispatcher(
+        dispatcher = Dispatcher(
             run_texts,
             self._l1,
             self._l2,
@@ -66,17 +66,17 @@ class Classifier:
             text_cost=text_cost,
             is_lost=is_lost,
         )
-        window = Batcher[Text, Outcome](
-            hop.run,
+        batcher = Batcher[Text, Outcome](
+            dispatcher.run,
             max_items=config.batching.max_hop_texts,
             slots=hops_in_flight,
-            # Bulk under way keeps no interactive text here: the model stage orders both.
+            # Bulk in flight keeps no interactive text here: the model stage orders both.
             together=2 * hops_in_flight,
             bulk_ratio=config.batching.bulk_ratio,
             max_queued=config.limits.max_queued_texts,
             on_drop=lambda reason: metrics.dropped_texts.labels(reason).inc(),
         )
-        self._flights = InFlight(window, backlog, text_cost, config.limits, metrics)
+        self._in_flight = InFlight(batcher, backlog, text_cost, config.limits, metrics)
 
     async def classify(
         self,
@@ -105,28 +105,27 @@ class Classifier:
         """
         started_s = time.monotonic() if traces else 0.0
         terms = SubmitOptions(model, deadline_s, bulk)
-        results: list[Outcome | RequestError | None] = [None] * len(texts)
         keys = [cache_key(model.digest, text) for text in texts]
-        waiting = [i for i, key in enumerate(keys) if not self._from_l1(key, i, results)]
+        results: dict[int, Outcome | RequestError] = {**self._from_l1(keys)}
+        waiting = [i for i in range(len(texts)) if i not in results]
         if rows := rows_of(traces):
-            hits = set(range(len(texts))) - set(waiting)
-            looked_up("l1", rows, started_s, time.monotonic(), hits)
+            looked_up("l1", rows, started_s, time.monotonic(), results.keys())
         sampled = {keys[row]: trace for trace, mine in rows.items() for row in mine}
         while waiting:
             joined_s = time.monotonic() if rows else 0.0
-            joined = self._flights.join(terms, {keys[i]: texts[i] for i in waiting}, sampled)
-            await self._flights.landing(joined.values(), deadline_s)
+            joined = self._in_flight.join(terms, {keys[i]: texts[i] for i in waiting}, sampled)
+            await self._in_flight.wait(joined.values(), deadline_s)
             if rows:
                 self._shared(rows, [joined.get(key) for key in keys], joined_s)
             for i in waiting:
                 results[i] = _result_of(joined[keys[i]].ticket.future)
-            # A flight shared with a caller in more of a hurry may have expired before our time.
+            # A text shared with a caller of an earlier deadline may have expired before ours.
             in_time = time.monotonic() < deadline_s
             waiting = [i for i in waiting if in_time and isinstance(results[i], DeadlineExceeded)]
-        return [result for result in results if result is not None]
+        return [results[i] for i in range(len(texts))]
 
     def forget(self, model: bytes) -> int:
-        """Drops what is remembered here of one model, and what waits to be written; how many.
+        """Drops the remembered predictions of one model, and those yet to be written; how many.
 
         Args:
             model: The first 8 bytes of the bundle's digest.
@@ -136,23 +135,23 @@ class Classifier:
         return self._l1.forget(model)
 
     @staticmethod
-    def _shared(rows: Rows, flights: Sequence[PendingText | None], joined_s: float) -> None:
-        flown = {
-            trace: [row for row in mine if flights[row] is not None] for trace, mine in rows.items()
+    def _shared(rows: Rows, pending: Sequence[PendingText | None], joined_s: float) -> None:
+        waited = {
+            trace: [row for row in mine if pending[row] is not None] for trace, mine in rows.items()
         }
-        traces = [None if flight is None else flight.ticket.item.trace for flight in flights]
-        shared(flown, traces, joined_s, time.monotonic())
+        traces = [None if text is None else text.ticket.item.trace for text in pending]
+        shared(waited, traces, joined_s, time.monotonic())
 
-    def _from_l1(
-        self, key: bytes, index: int, results: list[Outcome | RequestError | None]
-    ) -> bool:
-        value = self._l1.get(key)
-        if value is None:
-            self._metrics.l1_misses.inc()
-            return False
-        self._metrics.l1_hits.inc()
-        results[index] = Outcome(Prediction.unpack(value), cached=True)
-        return True
+    def _from_l1(self, keys: Sequence[bytes]) -> dict[int, Outcome]:
+        """What the level-one cache remembers, by position."""
+        found = {}
+        for index, key in enumerate(keys):
+            value = self._l1.get(key)
+            if value is not None:
+                found[index] = Outcome(Prediction.unpack(value), cached=True)
+        self._metrics.l1_hits.inc(len(found))
+        self._metrics.l1_misses.inc(len(keys) - len(found))
+        return found
 
 
 def _result_of(future: "Future[Outcome]") -> Outcome | RequestError:

@@ -1,4 +1,4 @@
-"""One micro-batch on its way: level two first, the rest to the tokenizer, by model version."""
+"""Answers micro-batches: from the level-two cache, the rest by one RPC for each model version."""
 
 import asyncio
 import time
@@ -27,7 +27,7 @@ _Ticket = Ticket[Text, Outcome]
 
 
 class Dispatcher:
-    """Answers the micro-batches of one ingress; what it learns goes to admission and cache."""
+    """Answers the micro-batches of one replica; what it measures goes to admission and cache."""
 
     def __init__(
         self,
@@ -52,29 +52,27 @@ class Dispatcher:
 
     async def run(self, tickets: list[_Ticket]) -> list[Outcome | Exception]:
         """One outcome or error per ticket, in order."""
-        results: dict[bytes, Outcome | Exception] = {}
         traced = rows_of(ticket.item.trace for ticket in tickets)
         queued(traced, tickets)
-        await self._from_l2(tickets, results, traced)
+        results: dict[bytes, Outcome | Exception] = {**await self._from_l2(tickets, traced)}
         by_model: dict[str, list[_Ticket]] = {}
         for ticket in tickets:
             if ticket.item.key not in results:
                 by_model.setdefault(ticket.item.model.digest, []).append(ticket)
         for digest, group in by_model.items():
-            await self._infer(digest, group, results)
+            results |= await self._infer(digest, group)
         for ticket in tickets:
             self._metrics.queue_seconds.observe(ticket.waited_s)
         self._metrics.cache_bytes.set(self._l1.size_bytes)
         return [results[ticket.item.key] for ticket in tickets]
 
-    async def _from_l2(
-        self, tickets: list[_Ticket], results: dict[bytes, Outcome | Exception], traced: Rows
-    ) -> None:
+    async def _from_l2(self, tickets: list[_Ticket], traced: Rows) -> dict[bytes, Outcome]:
+        """What the level-two cache remembers, by key."""
         if self._l2 is None:
-            return
+            return {}
         if not self._break_even.pays():
             self._metrics.cache_lookups.labels("l2", "skipped").inc(len(tickets))
-            return
+            return {}
         started = time.monotonic()
         found = await self._l2.find([ticket.item.key for ticket in tickets])
         elapsed = time.monotonic() - started
@@ -82,27 +80,26 @@ class Dispatcher:
             hits = {row for row, ticket in enumerate(tickets) if ticket.item.key in (found or ())}
             looked_up("l2", traced, started, started + elapsed, hits)
         if found is None:
-            # The breaker knows when to come back; a failure says nothing of the hit rate.
-            return
+            # The breaker decides when to look again; a failure says nothing about the hit rate.
+            return {}
         self._break_even.looked_up(len(tickets), len(found), elapsed)
         self._metrics.stage_seconds.labels("cache").observe(elapsed)
+        results: dict[bytes, Outcome] = {}
         for ticket in tickets:
             prediction = found.get(ticket.item.key)
             if prediction is not None:
                 stages = {"queue": ticket.waited_s, "cache": elapsed}
                 results[ticket.item.key] = Outcome(prediction, cached=True, stages_s=stages)
                 self._l1.put(ticket.item.key, prediction.pack())
+        return results
 
-    async def _infer(
-        self,
-        digest: str,
-        tickets: list[_Ticket],
-        results: dict[bytes, Outcome | Exception],
-    ) -> None:
+    async def _infer(self, digest: str, tickets: list[_Ticket]) -> dict[bytes, Outcome | Exception]:
+        """What the model says, by key; ``Expired`` of texts whose deadline passed before that."""
         started = time.monotonic()
         answer = await self._send(digest, tickets)
         rpc_s = time.monotonic() - started
         scores = answer.scores
+        results: dict[bytes, Outcome | Exception] = {}
         entries = []
         for i, ticket in enumerate(tickets):
             key = ticket.item.key
@@ -130,9 +127,10 @@ class Dispatcher:
         self._metrics.stage_seconds.labels("rpc").observe(rpc_s)
         if self._l2 is not None:
             self._l2.remember(entries)
+        return results
 
     def _learn(self, tickets: list[_Ticket], answer: ModelAnswer) -> None:
-        """What the model stage says of its batches, for metrics and for later predictions."""
+        """Takes what the model stage measured, for metrics, cache and admission."""
         scored = ~answer.scores.expired
         self._metrics.tokens.inc(int(answer.n_tokens[scored].sum()))
         self._metrics.observe_batches(answer.scores.batches)
@@ -147,7 +145,7 @@ class Dispatcher:
             self._backlog.learn(first.item.expected_s, time.monotonic() - first.queued_s)
 
     async def _send(self, digest: str, tickets: list[_Ticket]) -> ModelAnswer:
-        """One RPC, as a span in every trace that has a text in it."""
+        """One RPC, with a span in every trace that has a text in it."""
         rows = rows_of(ticket.item.trace for ticket in tickets)
         if not rows:
             return await self._attempts(digest, tickets, ())

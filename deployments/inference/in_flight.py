@@ -1,6 +1,6 @@
-"""Texts under way: admitted, queued once, and shared by all callers that ask for the same.
+"""Texts in flight: admitted, queued once, and shared by all callers that ask for the same.
 
-A text whose predicted answer comes too late is refused before it costs anything. One whose
+A text whose predicted answer comes too late is refused before it costs anything. A text whose
 callers have all left, or whose deadline has passed, is withdrawn.
 """
 
@@ -23,7 +23,7 @@ from deployments.versions import ServedVersion
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A text on its way, with what was predicted for it: engine seconds, seconds to the answer.
+    """A text to classify, with what was predicted for it: engine seconds, seconds to the answer.
 
     ``trace`` is that of the request that brought it, if that is sampled.
     """
@@ -46,7 +46,7 @@ class SubmitOptions:
 
 
 class _Wait:
-    """One caller that waits for some flights."""
+    """One caller that waits for some texts."""
 
     __slots__ = ("future", "pending")
 
@@ -54,48 +54,48 @@ class _Wait:
         self.future = future
         self.pending = 0
 
-    def landed(self) -> None:
-        """One of the flights is done."""
+    def one_done(self) -> None:
+        """Counts one of the texts as done."""
         self.pending -= 1
         if not self.pending:
             self.end()
 
     def end(self) -> None:
-        """Waiting is over: all are done, or the deadline has passed."""
+        """Ends the wait: all are done, or the deadline has passed."""
         if not self.future.done():
             self.future.set_result(None)
 
 
 @dataclass(slots=True, eq=False)
 class PendingText:
-    """A text under way and all that wait for it."""
+    """A text in flight and the callers that wait for it."""
 
     ticket: Ticket[Text, Outcome]
     waits: set[_Wait] = field(default_factory=set)
 
 
 class InFlight:
-    """All texts of one ingress that are queued or on their way."""
+    """All texts of one replica that are queued or being classified. For one event loop."""
 
     def __init__(
         self,
-        window: Batcher[Text, Outcome],
+        batcher: Batcher[Text, Outcome],
         backlog: Backlog,
         text_cost: TextCost,
         limits: LimitsConfig,
         metrics: Metrics,
     ) -> None:
-        self._window = window
+        self._batcher = batcher
         self._backlog = backlog
         self._text_cost = text_cost
         self._max_wait_s = limits.max_wait_ms / 1_000
         self._metrics = metrics
-        self._flights: dict[bytes, PendingText] = {}
+        self._pending: dict[bytes, PendingText] = {}
 
     def join(
         self, terms: SubmitOptions, texts: Mapping[bytes, str], traces: Mapping[bytes, Trace]
     ) -> dict[bytes, PendingText]:
-        """A flight for each text by key: under way already, or queued now.
+        """The pending text of each key: in flight already, or queued now.
 
         Args:
             terms: Of the caller.
@@ -108,21 +108,21 @@ class InFlight:
         joined: dict[bytes, PendingText] = {}
         fresh: dict[bytes, str] = {}
         for key, text in texts.items():
-            flight = self._flights.get(key)
-            if flight is not None and not flight.ticket.future.done():
-                flight.ticket.deadline_s = max(flight.ticket.deadline_s, terms.deadline_s)
+            pending = self._pending.get(key)
+            if pending is not None and not pending.ticket.future.done():
+                pending.ticket.deadline_s = max(pending.ticket.deadline_s, terms.deadline_s)
                 self._metrics.l1_shared.inc()
-                joined[key] = flight
+                joined[key] = pending
             else:
                 fresh[key] = text
         if fresh:
-            joined |= self._take_off(terms, fresh, traces)
+            joined |= self._queue(terms, fresh, traces)
         return joined
 
-    def _take_off(
+    def _queue(
         self, terms: SubmitOptions, fresh: dict[bytes, str], traces: Mapping[bytes, Trace]
     ) -> dict[bytes, PendingText]:
-        """Admits and queues texts that nobody has asked for yet."""
+        """Admits and queues texts that are not in flight yet."""
         costs = [self._text_cost(len(text)) for text in fresh.values()]
         self._admit(sum(costs), len(costs), terms)
         expected_s = self._backlog.expected_s(costs[0], bulk=terms.bulk)
@@ -131,7 +131,7 @@ class InFlight:
             for (key, text), cost_s in zip(fresh.items(), costs, strict=True)
         ]
         try:
-            tickets = self._window.submit(items, terms.deadline_s, bulk=terms.bulk)
+            tickets = self._batcher.submit(items, terms.deadline_s, bulk=terms.bulk)
         except QueueFull as full:
             raise self._refused(
                 "queue_full",
@@ -139,14 +139,14 @@ class InFlight:
                 self._backlog.wait_s(bulk=terms.bulk),
                 len(items),
             ) from full
-        flights = {}
+        queued = {}
         for ticket in tickets:
-            flight = PendingText(ticket)
-            flights[ticket.item.key] = self._flights[ticket.item.key] = flight
+            pending = PendingText(ticket)
+            queued[ticket.item.key] = self._pending[ticket.item.key] = pending
             self._backlog.enter(ticket.item.cost_s, bulk=terms.bulk)
-            ticket.future.add_done_callback(partial(self._land, flight))
-        self._metrics.queued_texts.set(self._window.queued)
-        return flights
+            ticket.future.add_done_callback(partial(self._finish, pending))
+        self._metrics.queued_texts.set(self._batcher.queued)
+        return queued
 
     def _admit(self, cost_s: float, texts: int, terms: SubmitOptions) -> None:
         """Refuses at once what would be answered too late.
@@ -178,19 +178,22 @@ class InFlight:
         return Overloaded(
             f"{why}; try again in {retry_after_s} s",
             {
-                "queued_texts": self._window.queued,
+                "queued_texts": self._batcher.queued,
                 "retry_after_s": retry_after_s,
                 "retry_after_ms": math.ceil(wait_s * 1_000),
             },
         )
 
-    async def landing(self, flights: Iterable[PendingText], deadline_s: float) -> None:
-        """Waits until all flights are done or the deadline has passed; withdraws when it leaves."""
+    async def wait(self, texts: Iterable[PendingText], deadline_s: float) -> None:
+        """Waits until all texts are done or the deadline has passed.
+
+        When it returns or is cancelled, texts that no other caller waits for are withdrawn.
+        """
         loop = asyncio.get_running_loop()
         wait = _Wait(loop.create_future())
-        for flight in flights:
-            if not flight.ticket.future.done():
-                flight.waits.add(wait)
+        for text in texts:
+            if not text.ticket.future.done():
+                text.waits.add(wait)
                 wait.pending += 1
         if not wait.pending:
             return
@@ -199,19 +202,19 @@ class InFlight:
             await wait.future
         finally:
             timer.cancel()
-            for flight in flights:
-                flight.waits.discard(wait)
-                if not flight.waits:
-                    # The last caller: nobody wants it any more, unless it is done.
-                    flight.ticket.future.cancel()
+            for text in texts:
+                text.waits.discard(wait)
+                if not text.waits:
+                    # This was the last caller; a text that is done already stays done.
+                    text.ticket.future.cancel()
 
-    def _land(self, flight: PendingText, future: "asyncio.Future[Outcome]") -> None:
-        ticket = flight.ticket
+    def _finish(self, text: PendingText, future: "asyncio.Future[Outcome]") -> None:
+        ticket = text.ticket
         # Asking for the exception marks it as seen, also when all callers have left.
         done = not future.cancelled() and future.exception() is None
         self._backlog.leave(ticket.item.cost_s, bulk=ticket.bulk, done=done)
-        self._metrics.queued_texts.set(self._window.queued)
-        if self._flights.get(ticket.item.key) is flight:
-            del self._flights[ticket.item.key]
-        for wait in flight.waits:
-            wait.landed()
+        self._metrics.queued_texts.set(self._batcher.queued)
+        if self._pending.get(ticket.item.key) is text:
+            del self._pending[ticket.item.key]
+        for wait in text.waits:
+            wait.one_done()

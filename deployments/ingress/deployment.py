@@ -1,9 +1,10 @@
-"""The front door: every HTTP request enters here, and this file says where it goes.
+"""The Ingress deployment: every HTTP request and gRPC call enters here.
 
-Predictions take the short way (``predict.py``, raw ASGI), everything else goes through
-FastAPI (``routes.py``). Around both: correlation id, metrics, one access line, one error
-body. The outgoing side, to Tokenizer, Cache and Registry, is Ray Serve handles, wrapped so that
-the classes behind know nothing of Ray; ``fused.py`` has the Tokenizer in the same process.
+Predictions are answered in raw ASGI (``predict.py``), the Open Inference Protocol by ``oip/``, all
+else by FastAPI (``routes.py``) or by the deployment that it is mounted from. Around all of them:
+correlation id, metrics, one access line, one error body. Calls to Tokenizer, Cache and Registry go
+through Ray Serve handles, wrapped so that the classes behind them know nothing of Ray; in
+``fused.py`` the Tokenizer is in the same process.
 """
 
 import asyncio
@@ -41,7 +42,7 @@ from deployments.ingress.mounts import MountedRoutes, Upstreams
 from deployments.ingress.predict import PredictRoutes
 from deployments.ingress.routes import PREDICT, PREDICT_BATCH, build_app
 from deployments.ingress.spans import end_request
-from deployments.oip.grpc_service import GrpcDoor, GrpcMethods
+from deployments.oip.grpc_service import GrpcMethods, GrpcService
 from deployments.oip.routes import OIP, OpenInference
 from deployments.payloads import Counts, FeedbackResult, RunTexts, StreamStatus
 from deployments.prediction_log import open_log
@@ -113,7 +114,7 @@ class Ingress(AsyncReplica, GrpcMethods):
         self._oip = OpenInference(
             predictor, self._routes, self.ready, config.limits, config.server.app_name
         )
-        self._grpc: Route = GrpcDoor(self._oip, self.ready, config.limits).handle
+        self._grpc: Route = GrpcService(self._oip, self.ready, config.limits).handle
         self._registry = RemoteRegistry(registry)
         self._mounts = [
             MountedRoutes(
@@ -162,14 +163,14 @@ class Ingress(AsyncReplica, GrpcMethods):
         return application
 
     async def route(self, routes: RoutingTable) -> int:
-        """Takes a newer routing table; the epoch that now stands."""
+        """Takes a newer routing table; returns the epoch of the present one."""
         if self._routes.take(routes):
             self._readiness.forget()
             self._metrics.versions.serve(routes)
         return self._routes.table.epoch
 
     async def forget(self, model: bytes) -> int:
-        """Drops what this replica remembers of a model; how many entries."""
+        """Drops what this replica remembers of a model; returns how many entries."""
         return self._forget(model)
 
     async def flush(self, digest: str) -> Flushed:
@@ -217,7 +218,7 @@ class Ingress(AsyncReplica, GrpcMethods):
         await self._run(Exchange(scope, receive, send), self._serve)
 
     async def _run(self, exchange: Exchange, serve: Route) -> None:
-        """Every request of every door."""
+        """Every HTTP request and gRPC call."""
         self._metrics.active_requests.inc()
         if self._tracer is not None:
             exchange.trace = self._tracer.begin(exchange.path, exchange.header)
@@ -229,7 +230,7 @@ class Ingress(AsyncReplica, GrpcMethods):
                 _log.error("request failed: %s", cause(error.__cause__))
             await exchange.fail(error)
         except ClientGone:
-            exchange.status = exchange.status or 499  # nobody is there to be told
+            exchange.status = exchange.status or 499  # the client has left
         except asyncio.CancelledError:
             exchange.status = exchange.status or 499
             raise
@@ -250,7 +251,6 @@ class Ingress(AsyncReplica, GrpcMethods):
                 if mounted.answers(exchange.path):
                     await mounted.forward(exchange)
                     return
-            exchange.scope["sentigraph.exchange"] = exchange
             await self._app(exchange.scope, exchange.receive, exchange.send)
             route = exchange.scope.get("route")
             exchange.endpoint = getattr(route, "path", exchange.endpoint)

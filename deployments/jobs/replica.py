@@ -95,7 +95,7 @@ class JobsReplica:
             await asyncio.to_thread(self._log.close)
 
     async def route(self, routes: RoutingTable) -> int:
-        """Takes a newer routing table; the epoch that now stands."""
+        """Takes a newer routing table; returns the epoch of the present one."""
         self._routes.take(routes)
         return self._routes.table.epoch
 

@@ -26,6 +26,7 @@ from deployments.errors import (
 from deployments.jobs.leases import Leases
 from deployments.jobs.records import ChunkLease, Results
 from deployments.jobs.scheduler import StrideScheduler, Throughput
+from deployments.predictions import error_body
 from deployments.telemetry.metrics import Metrics
 
 Answers = Sequence[dict[str, object] | RequestError]
@@ -232,6 +233,6 @@ def _item(
         if isinstance(answer, TextTooLong):
             # No more of it was kept than shows that; its length is not known any more.
             message = f"the text has more than {answer.context['max_text_chars']} characters"
-        error = {"error_code": answer.code, "error_message": message}
+        error = error_body(answer) | {"error_message": message}
         return {"index": at, "prediction": None, "error": error, "model_version": None}
     return {"index": at, "prediction": answer, "error": None, "model_version": version}

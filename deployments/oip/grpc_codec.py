@@ -86,7 +86,7 @@ def write_message(name: str, version: int, tensors: Sequence[Tensor], asked: Inf
 
 
 def write_metadata(facts: dict[str, Any]) -> Message:
-    """A ``ModelMetadataResponse`` of what the HTTP door answers."""
+    """A ``ModelMetadataResponse`` of what ``routes.metadata`` returns."""
     parameters = facts["parameters"]
     answer = ModelMetadataResponse(
         name=facts["name"],

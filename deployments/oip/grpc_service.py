@@ -1,12 +1,12 @@
 """The Open Inference Protocol v2 over gRPC, through Ray Serve's gRPC ingress.
 
 ``serve_config.yaml`` opens it by naming ``grpc_messages.add_servicer``; Ray Serve then calls the
-ingress's method of each name. What is behind is the HTTP door's: the same versions, limits,
-caches, answers and errors.
+ingress's method of each name. Versions, limits, caches, answers and errors are those of the
+protocol over HTTP.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 from google.protobuf.message import Message
 
@@ -18,55 +18,9 @@ from deployments.oip.grpc_call import CallContext, GrpcCall
 from deployments.oip.grpc_codec import read_message, write_message, write_metadata
 from deployments.oip.routes import OIP, OpenInference, metadata
 
-# The HTTP route of the same meaning.
-_ROUTES = {
-    "ServerLive": ("GET", f"{OIP}/health/live"),
-    "ServerReady": ("GET", f"{OIP}/health/ready"),
-    "ModelReady": ("GET", f"{OIP}/models"),
-    "ServerMetadata": ("GET", OIP),
-    "ModelMetadata": ("GET", f"{OIP}/models"),
-    "ModelInfer": ("POST", f"{OIP}/models"),
-}
 
-
-class GrpcMethods:
-    """Part of the ingress: the methods that Ray Serve calls by their names."""
-
-    _grpc: Route
-    _run: Callable[[Exchange, Route], Awaitable[None]]
-
-    async def ServerLive(self, request: Message, grpc_context: CallContext) -> Message:
-        """Whether the server answers."""
-        return await self._call("ServerLive", request, grpc_context)
-
-    async def ServerReady(self, request: Message, grpc_context: CallContext) -> Message:
-        """Whether a text can be classified now."""
-        return await self._call("ServerReady", request, grpc_context)
-
-    async def ModelReady(self, request: Message, grpc_context: CallContext) -> Message:
-        """Whether a version is live and answers."""
-        return await self._call("ModelReady", request, grpc_context)
-
-    async def ServerMetadata(self, request: Message, grpc_context: CallContext) -> Message:
-        """What this is."""
-        return await self._call("ServerMetadata", request, grpc_context)
-
-    async def ModelMetadata(self, request: Message, grpc_context: CallContext) -> Message:
-        """Inputs and outputs of a version."""
-        return await self._call("ModelMetadata", request, grpc_context)
-
-    async def ModelInfer(self, request: Message, grpc_context: CallContext) -> Message:
-        """Classifies texts."""
-        return await self._call("ModelInfer", request, grpc_context)
-
-    async def _call(self, name: str, request: Message, context: CallContext) -> Message:
-        call = GrpcCall(name, _ROUTES[name], request, context)
-        await self._run(call, self._grpc)
-        return call.response
-
-
-class GrpcDoor:
-    """Answers calls."""
+class GrpcService:
+    """Answers the protocol's methods."""
 
     def __init__(
         self,
@@ -82,26 +36,34 @@ class GrpcDoor:
         """Answers one call.
 
         Raises:
-            RequestError: As the HTTP door.
+            RequestError: As over HTTP.
         """
         call.check(self._limits)
-        request: Any = call.request
-        if call.name == "ModelInfer":
-            call.finish(await self._infer(call, request))
-        elif call.name == "ModelMetadata":
-            model = self._oip.find(request.name, request.version)
-            call.finish(write_metadata(metadata(model)))
-        elif call.name == "ModelReady":
-            self._oip.find(request.name, request.version)
-            call.finish(messages.ModelReadyResponse(ready=await self._is_ready()))
-        elif call.name == "ServerReady":
-            call.finish(messages.ServerReadyResponse(ready=await self._is_ready()))
-        elif call.name == "ServerMetadata":
-            call.finish(messages.ServerMetadataResponse(**self._oip.server))
-        else:
-            call.finish(messages.ServerLiveResponse(live=True))
+        call.finish(await _METHODS[call.name].answer(self, call, call.request))
 
-    async def _infer(self, call: GrpcCall, request: Any) -> Message:
+    async def server_live(self, call: GrpcCall, request: Any) -> Message:
+        """That the server answers."""
+        return cast(Message, messages.ServerLiveResponse(live=True))
+
+    async def server_ready(self, call: GrpcCall, request: Any) -> Message:
+        """Whether a text can be classified now."""
+        return cast(Message, messages.ServerReadyResponse(ready=await self._is_ready()))
+
+    async def server_metadata(self, call: GrpcCall, request: Any) -> Message:
+        """Name and version of the server."""
+        return cast(Message, messages.ServerMetadataResponse(**self._oip.server))
+
+    async def model_ready(self, call: GrpcCall, request: Any) -> Message:
+        """Whether a version is live and answers."""
+        self._oip.find(request.name, request.version)
+        return cast(Message, messages.ModelReadyResponse(ready=await self._is_ready()))
+
+    async def model_metadata(self, call: GrpcCall, request: Any) -> Message:
+        """Inputs and outputs of a version."""
+        return write_metadata(metadata(self._oip.find(request.name, request.version)))
+
+    async def model_infer(self, call: GrpcCall, request: Any) -> Message:
+        """Classifies texts."""
         deadline_s = call.deadline_s(self._limits)
         pinned = self._oip.find(request.model_name, request.model_version)
         asked = read_message(request)
@@ -116,3 +78,42 @@ class GrpcDoor:
         except NotReady:
             return False
         return True
+
+
+class _Method(NamedTuple):
+    """A method of the protocol: what answers it, and the HTTP route of the same meaning."""
+
+    answer: Callable[[GrpcService, GrpcCall, Any], Awaitable[Message]]
+    http_method: str
+    path: str
+
+
+_METHODS = {
+    "ServerLive": _Method(GrpcService.server_live, "GET", f"{OIP}/health/live"),
+    "ServerReady": _Method(GrpcService.server_ready, "GET", f"{OIP}/health/ready"),
+    "ServerMetadata": _Method(GrpcService.server_metadata, "GET", OIP),
+    "ModelReady": _Method(GrpcService.model_ready, "GET", f"{OIP}/models"),
+    "ModelMetadata": _Method(GrpcService.model_metadata, "GET", f"{OIP}/models"),
+    "ModelInfer": _Method(GrpcService.model_infer, "POST", f"{OIP}/models"),
+}
+
+
+class GrpcMethods:
+    """Part of the ingress: a method of each name in ``_METHODS``, which Ray Serve calls."""
+
+    _grpc: Route
+    _run: Callable[[Exchange, Route], Awaitable[None]]
+
+
+def _method(name: str, method: _Method) -> Callable[..., Awaitable[Message]]:
+    async def call(self: GrpcMethods, request: Message, grpc_context: CallContext) -> Message:
+        made = GrpcCall(name, (method.http_method, method.path), request, grpc_context)
+        await self._run(made, self._grpc)
+        return made.response
+
+    call.__name__, call.__doc__ = name, method.answer.__doc__
+    return call
+
+
+for _name, _each in _METHODS.items():
+    setattr(GrpcMethods, _name, _method(_name, _each))

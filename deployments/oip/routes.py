@@ -1,8 +1,8 @@
 """The Open Inference Protocol v2 over HTTP, so that KServe and Triton clients can ask.
 
-Another door to the same house: the live version, limits, caches and answers are those of
-``POST /predict``. The protocol knows no error of a single text, so one text that is refused
-refuses the request. ``grpc_door.py`` is the same protocol over gRPC.
+The live version, limits, caches and answers are those of ``POST /predict``. The protocol has no
+error for a single text, so one text that is refused refuses the request. ``grpc_service.py`` is the
+same protocol over gRPC.
 """
 
 import re

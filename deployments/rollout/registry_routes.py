@@ -54,11 +54,11 @@ def registry_routes(config: AppConfig) -> Sequence[BaseRoute]:
 async def _on_registry_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RegistryError)
     if error.status < 500:
-        return error_answer(request, error.status, error.code, error.message)
+        return error_answer(error.status, error.code, error.message)
     # Addresses and paths belong in the log, not in the answer.
     _log.error("registry request failed: %s", error.message)
     if isinstance(error, BackendUnavailable):
         message = "the model registry does not answer; predictions go on with what is loaded"
-        return error_answer(request, 503, error.code, message, headers={"retry-after": "5"})
+        return error_answer(503, error.code, message, headers={"retry-after": "5"})
     message = "the stored files are not those that were registered"
-    return error_answer(request, error.status, error.code, message)
+    return error_answer(error.status, error.code, message)

@@ -111,7 +111,7 @@ class Stream(AsyncReplica):
         self._mirroring = asyncio.create_task(self._metrics.mirror(ray_gauge).run())
 
     async def route(self, routes: RoutingTable) -> int:
-        """Takes a newer routing table; the epoch that now stands."""
+        """Takes a newer routing table; returns the epoch of the present one."""
         self._routes.take(routes)
         return self._routes.table.epoch
 

@@ -18,10 +18,12 @@ import pyarrow as pa
 import ray
 
 from configs.schema.app import BatchingConfig, ModelConfig
-from deployments.errors import InferenceFailed, InvalidInput, RequestError, TextEmpty, TextTooLong
+from deployments.errors import InferenceFailed, InvalidInput, RequestError
+from deployments.inference.validation import checked_text
 from deployments.model.engines import open_engine
 from deployments.model.runner import LoadedModel, with_surface
 from deployments.payloads import IntArray
+from deployments.predictions import error_body, rounded_scores
 from deployments.tokenizer.replica import LoadedTokenizer
 from pipelines.scoring.output import Columns, encode
 from pipelines.scoring.partitions import Kind, Partition
@@ -132,7 +134,7 @@ class Scorer:
             try:
                 accepted[index] = self._checked(text)
             except RequestError as error:
-                results[index] = {"error_code": error.code, "error_message": error.message}
+                results[index] = error_body(error)
         if accepted:
             positions = list(accepted)
             encoded = self._tokenizer.encode(list(accepted.values()))
@@ -167,14 +169,9 @@ class Scorer:
     def _checked(self, text: str | None) -> str:
         if text is None:
             raise InvalidInput("the row has no text")
-        if len(text) > self._task.max_text_chars:
-            raise TextTooLong(f"more than {self._task.max_text_chars} characters")
-        if not (stripped := text.strip()):
-            raise TextEmpty("the text is empty or only white space")
-        return stripped
+        return checked_text(text, self._task.max_text_chars)
 
     def _prediction(self, scores: list[float]) -> dict[str, object]:
-        best = max(range(len(scores)), key=scores.__getitem__)
-        labels = self._loaded.bundle.labels
-        named = {f"score_{label}": score for label, score in zip(labels, scores, strict=True)}
-        return {"label": labels[best], "score": scores[best], **named}
+        label, by_label = rounded_scores(self._loaded.bundle.labels, scores)
+        named = {f"score_{each}": score for each, score in by_label.items()}
+        return {"label": label, "score": by_label[label], **named}

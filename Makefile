@@ -68,7 +68,7 @@ bench-cache: $(VENV)/.dev ## what the shared cache costs and saves, and Redis lo
 	$(BIN)/python -m benchmarks.serving.cache
 
 bench-outages: $(VENV)/.dev ## limits over two ingresses; Redis and Vault lost under load; logs searched (4 minutes)
-	$(BIN)/python -m benchmarks.resilience.outages
+	$(BIN)/python -m benchmarks.serving.outages
 
 bench-cold: $(VENV)/.dev ## cold start and warm swap, rung by rung, beside the PyTorch pipeline (10 minutes)
 	$(BIN)/python -m benchmarks.serving.cold_start
@@ -78,7 +78,7 @@ bench-gpu: ## the torch engine beside the Hugging Face pipeline; needs CUDA, tor
 
 abuse: $(VENV)/.dev ## hostile and generated requests at every door of a private stack (10 minutes)
 	$(PIP) schemathesis==4.32.5
-	$(BIN)/python -m benchmarks.resilience.abuse
+	$(BIN)/python -m tests.system.abuse
 
 clean: ## remove the environment; keeps .sentigraph (registry, data)
 	rm -rf $(VENV)

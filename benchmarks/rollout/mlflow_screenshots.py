@@ -15,9 +15,9 @@ from typing import Any
 
 from benchmarks.harness.machine import ROOT
 from benchmarks.harness.mlflow_server import MlflowServer
-from benchmarks.harness.models import BUNDLED, NAME
+from benchmarks.harness.models import BUNDLED, NAME, register_variant
 from benchmarks.harness.output import say
-from benchmarks.rollout.bad_bundles import flipped, healthy
+from registry.bundles.bundle import open_bundle
 from registry.model_registry import ModelRegistry
 from registry.policy import MetricRule, Policy
 from registry.releases.decision import ReleaseProgress, decide
@@ -41,9 +41,10 @@ def fill(registry: ModelRegistry, folder: Path) -> None:
     rule = MetricRule(metric="accuracy", threshold=0.85, max_regression=0.005)
     registry.catalog.update_model(NAME, actor="ana", policy=Policy(rules=(rule,)))
     evaluated(registry, 1, 0.874)
-    evaluated(registry, healthy(registry, folder), 0.881)
+    evaluated(registry, register_variant(registry, folder, temperature=1.05), 0.881)
     release(registry, 2)
-    evaluated(registry, flipped(registry, folder), 0.879)
+    flipped = tuple(reversed(open_bundle(BUNDLED).labels))
+    evaluated(registry, register_variant(registry, folder, labels=flipped), 0.879)
     release(registry, 3)
 
 

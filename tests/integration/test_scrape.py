@@ -1,6 +1,6 @@
 """What rules and panels ask for is in a scrape of the running graph, by a real Prometheus.
 
-``python -m benchmarks.observability.series_check`` is the long form: ten minutes, every door,
+``python -m tests.system.series_check`` is the long form: ten minutes, every door,
 nothing left out.
 """
 

@@ -1,7 +1,7 @@
 """A fault → real Prometheus → our rules → real Alertmanager → a webhook, within a minute.
 
 The page is the one that an ingress replica serves, filled by the same breaker and counters;
-Redis is a real server that is killed. No Ray: ``python -m benchmarks.resilience.alerts`` has the
+Redis is a real server that is killed. No Ray: ``python -m tests.system.alerts`` has the
 whole stack and four faults more.
 """
 

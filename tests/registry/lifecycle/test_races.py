@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 def test_racing_and_killed_promotions_leave_one_champion(tmp_path: Path) -> None:
     few = ["--stores", "sqlite", "--races", "5", "--kills", "5"]
-    command = [sys.executable, "-m", "benchmarks.rollout.registry_races", *few]
+    command = [sys.executable, "-m", "tests.system.registry_races", *few]
     done = subprocess.run(
         [*command, "--save", str(tmp_path / "counts.json")],
         cwd=Path(__file__).parents[3],

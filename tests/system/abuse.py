@@ -16,8 +16,8 @@ from pathlib import Path
 from benchmarks.harness.output import RESULTS, result, run_facts
 from benchmarks.harness.processes import replicas
 from benchmarks.harness.stack import private_stack
-from benchmarks.resilience import hostile_grpc
-from benchmarks.resilience import hostile_http as hostile
+from tests.system import hostile_grpc
+from tests.system import hostile_http as hostile
 
 _SCHEMATHESIS = Path(__file__).with_name("schemathesis.toml")
 

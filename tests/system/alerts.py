@@ -21,10 +21,10 @@ from benchmarks.harness.kafka import broker
 from benchmarks.harness.output import RESULTS, result, run_facts, say
 from benchmarks.harness.servers import RedisServer
 from benchmarks.harness.stack import private_stack
-from benchmarks.resilience.faults import FAULTS, Breakable, calm_load
 from operations.local_stack.ray_auth import read_token
 from operations.ray_dashboard import Node, RayDashboard
 from operations.status.metrics_page import read_page, samples_of
+from tests.system.faults import FAULTS, Breakable, calm_load
 
 LIMIT_S = 60.0
 # Two looks of every replica at its own series, and as much for Ray to pass them on.

@@ -1,6 +1,6 @@
 """Six bad versions and a good one against the running graph: who stops them, and who saw them?
 
-``python -m benchmarks.rollout.bad_models`` starts a private stack, sends it real texts at random
+``python -m tests.system.bad_models`` starts a private stack, sends it real texts at random
 times, and has every version released automatically, and then made champion at once, by moving the
 alias in MLflow as its UI does. It counts the callers that a version answered before it was stopped,
 failed requests, and shows what the audit says.
@@ -21,10 +21,10 @@ from benchmarks.harness.output import RESULTS, result, run_facts, say
 from benchmarks.harness.stack import private_stack, registry_of
 from benchmarks.harness.texts import real_texts
 from benchmarks.loadgen.background import BackgroundLoad, numbered_bodies
-from benchmarks.rollout.bad_bundles import BAD, healthy
 from operations.local_stack.stack import Stack
 from registry.model_registry import ModelRegistry
 from registry.records import Event
+from tests.system.bad_bundles import BAD, healthy
 
 _PATIENCE_S = 150.0
 _POLICY = {

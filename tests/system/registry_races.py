@@ -1,6 +1,6 @@
 """Promotions that race, and promotions that are killed: does the registry stay whole?
 
-``python -m benchmarks.rollout.registry_races`` makes a registry in a temporary folder, on a sqlite
+``python -m tests.system.registry_races`` makes a registry in a temporary folder, on a sqlite
 file and then behind an MLflow server, lets real processes promote different versions at the same
 moment, then kills a process with SIGKILL at random points of its transitions. After
 each it checks: one winner, one champion, aliases and stages as the ledger says, chain valid.

@@ -1,4 +1,4 @@
-"""Malformed and hostile requests on raw sockets; part of ``benchmarks.resilience.abuse``.
+"""Malformed and hostile requests on raw sockets; part of ``tests.system.abuse``.
 
 Every one is made from a seed, so a bad one can be sent again. What must hold: the process
 lives, nothing is answered with 5xx, and its memory does not grow. Loopback only.

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.observability.dashboard_charts import colour, shown
+from benchmarks.harness.dashboard_charts import colour, shown
 from monitoring.panels import Panel, Query
 
 

@@ -1,6 +1,6 @@
 """Does every series that rules and panels name exist in a running stack?
 
-``python -m benchmarks.observability.series_check``.
+``python -m tests.system.series_check``.
 
 A private stack behind keys, with a real Redis, OpenBao, broker and Prometheus; for ten minutes
 every endpoint is called (``every_endpoint.py``). Then every declared metric, every series of a rule
@@ -20,6 +20,7 @@ from pathlib import Path
 import httpx
 from kafka.errors import KafkaError
 
+from benchmarks.harness.dashboard_charts import draw
 from benchmarks.harness.kafka import broker
 from benchmarks.harness.machine import ROOT
 from benchmarks.harness.openbao import Bao
@@ -28,14 +29,13 @@ from benchmarks.harness.prometheus import Prometheus
 from benchmarks.harness.servers import RedisServer
 from benchmarks.harness.stack import private_stack, serve_config
 from benchmarks.harness.texts import real_texts
-from benchmarks.observability.dashboard_charts import draw
-from benchmarks.observability.every_endpoint import ACTS, World, traffic, webhook
 from configs.schema.api_keys import new_key, write_keys
 from monitoring.dashboards import BOARDS
 from monitoring.promql import without_grafana
 from monitoring.series import asked_for, declared
 from operations.local_stack.ports import free_port
 from registry.errors import RegistryError
+from tests.system.every_endpoint import ACTS, World, traffic, webhook
 
 RESULT = RESULTS / "scrape.json"
 _TOKEN, _PASSWORD = "t0ken-of-the-scrape", "pa55word-of-redis"

@@ -1,4 +1,4 @@
-"""Malformed and hostile gRPC calls; part of ``benchmarks.resilience.abuse``.
+"""Malformed and hostile gRPC calls; part of ``tests.system.abuse``.
 
 Made from a seed, like those of ``hostile.py``. What must hold: no call ends as the server's fault.
 """

@@ -1,1 +1,0 @@
-"""Every series and every endpoint of a running stack."""

@@ -1,1 +1,0 @@
-"""Faults, outages, alerts and hostile requests."""

@@ -7,9 +7,12 @@ DASHBOARD_PORT ?= 8265
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+ASSETS := deployments/ingress/assets
+SWAGGER_UI := 5.35.0
+SWAGGER_UI_FILES := swagger-ui-bundle.js swagger-ui-bundle.js.LICENSE.txt swagger-ui.css LICENSE NOTICE
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo test test-unit test-cluster lint docs proto format train bench bench-full bench-cache bench-outages bench-cold bench-gpu abuse clean
+.PHONY: help serve demo test test-unit test-cluster lint docs proto assets format train bench bench-full bench-cache bench-outages bench-cold bench-gpu abuse clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,6 +51,12 @@ docs: $(VENV)/.dev ## write the generated documents and dashboards after a chang
 proto: $(VENV)/.dev ## compile the gRPC messages after a change of the .proto
 	$(BIN)/python -m grpc_tools.protoc -Ideployments/oip \
 		--descriptor_set_out=deployments/oip/open_inference.binpb deployments/oip/open_inference.proto
+
+assets: ## vendor Swagger UI anew: make assets SWAGGER_UI=5.35.0; needs npm
+	cd $(ASSETS) && npm pack --silent swagger-ui-dist@$(SWAGGER_UI)
+	cd $(ASSETS) && tar --extract --gzip --file swagger-ui-dist-$(SWAGGER_UI).tgz --strip-components 1 $(SWAGGER_UI_FILES:%=package/%)
+	cd $(ASSETS) && rm swagger-ui-dist-$(SWAGGER_UI).tgz && chmod 644 $(SWAGGER_UI_FILES) && touch $(SWAGGER_UI_FILES)
+	cd $(ASSETS) && { echo "# swagger-ui-dist $(SWAGGER_UI)"; sha256sum $(SWAGGER_UI_FILES); } > swagger-ui.lock
 
 format: $(VENV)/.dev ## let ruff rewrite the code
 	$(BIN)/ruff check --fix .

@@ -27,6 +27,7 @@ from deployments.asgi.schemas import (
 )
 from deployments.errors import InvalidInput, UnknownPrediction
 from deployments.ingress.compat_routes import compatible_routes, metrics_routes
+from deployments.ingress.docs_page import docs_routes
 from deployments.ingress.openapi import openapi_document
 from deployments.versions import BACKENDS, ServedVersion
 
@@ -54,7 +55,7 @@ def build_app(
     app = FastAPI(
         title=server.app_name,
         version=release,
-        docs_url=docs,
+        docs_url=None,
         redoc_url=None,
         openapi_url=schema,
         # The redirect would name the host that the client sent.
@@ -74,6 +75,8 @@ def build_app(
             health_url=f"{PREFIX}/health/ready",
         )
 
+    if docs is not None:
+        app.include_router(docs_routes(docs))
     app.include_router(_routes(config.topology, ingress))
     if server.metrics_enabled:
         app.include_router(metrics_routes(PREFIX, ingress))

@@ -81,6 +81,18 @@ class JobsConfig(Section):
         le=1_000_000_000,
         description="Texts of all jobs that have not ended; a job that would exceed it is refused with 429 E4005.",
     )
+    max_job_bytes: int = Field(
+        268_435_456,
+        ge=1_024,
+        le=1 << 40,
+        description="Bytes that one job's texts take in the database; more are refused with 422 E1005.",
+    )
+    max_stored_bytes: int = Field(
+        4_294_967_296,
+        ge=1_024,
+        le=1 << 44,
+        description="Bytes that texts and results of all jobs take, ended ones until they are deleted; a job that would exceed it is refused with 429 E4005.",
+    )
     max_upload_bytes: int = Field(
         67_108_864,
         ge=1_024,
@@ -155,6 +167,11 @@ class JobsConfig(Section):
             raise ValueError(
                 f"jobs.default_timeout_s={self.default_timeout_s} is above "
                 f"jobs.max_timeout_s={self.max_timeout_s}"
+            )
+        if self.max_job_bytes > self.max_stored_bytes:
+            raise ValueError(
+                f"jobs.max_job_bytes={self.max_job_bytes} is above "
+                f"jobs.max_stored_bytes={self.max_stored_bytes}"
             )
         if self.webhook.hosts and len(self.webhook.secret.get_secret_value()) < 16:
             raise ValueError(

@@ -8,6 +8,7 @@ import hashlib
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import BinaryIO, ParamSpec, TypeVar
 
 import orjson
@@ -16,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as NoConnection
 
 from configs.schema.app import AppConfig
 from deployments.errors import BatchTooLarge, EmptyBatch, InvalidInput, NotReady
-from deployments.jobs.capacity import check_capacity
+from deployments.jobs.capacity import check_bytes, check_capacity
 from deployments.jobs.errors import JobNotCancellable, JobNotFound, JobRefused, ResultsNotReady
 from deployments.jobs.input_files import kind_of, read_texts
 from deployments.jobs.records import (
@@ -241,7 +242,9 @@ class JobQueue:
 
     def _receive(self, new: NewJob, texts: Iterable[str | None]) -> Job:
         counted = _at_most(texts, self._config.max_texts)
-        total = self._store.receive(new.id, new.chunk_texts, counted)
+        total = self._store.receive(
+            new.id, new.chunk_texts, counted, partial(check_bytes, self._config)
+        )
         if not total:
             raise EmptyBatch("there is not one text; send at least one", {"field": "texts"})
         return self._store.start(

@@ -5,6 +5,7 @@ thread.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 import orjson
@@ -17,6 +18,15 @@ from deployments.jobs.tables import chunks, jobs
 
 # Chunks written in one transaction while a job is received.
 _CHUNKS_AT_ONCE = 16
+# Of one transaction that gives space back, so that others wait for the lock but briefly.
+_PAGES_AT_ONCE = 4_096
+# A sum over all chunks: not for each transaction.
+_ASK_EVERY_BYTES = 16 << 20
+_STORED_BYTES = select(
+    func.coalesce(
+        func.sum(func.length(chunks.c.texts) + func.coalesce(func.length(chunks.c.results), 0)), 0
+    )
+)
 
 
 class JobStore:
@@ -55,26 +65,36 @@ class JobStore:
         with self._reading() as connection:
             return _job(connection, where)
 
-    def receive(self, job_id: str, chunk_texts: int, texts: Iterable[str | None]) -> int:
+    def receive(
+        self,
+        job_id: str,
+        chunk_texts: int,
+        texts: Iterable[str | None],
+        refuse: Callable[[int, int], None],
+    ) -> int:
         """Stores a job's texts in several transactions; returns how many there were.
 
         The job stays ``receiving``: nothing of it is leased before ``start``.
-        """
-        total = 0
-        waiting: list[dict[str, object]] = []
-        for position, part in enumerate(_parts(texts, chunk_texts)):
-            total += len(part)
-            waiting.append(_chunk_row(job_id, position, part))
-            if len(waiting) == _CHUNKS_AT_ONCE:
-                self._insert(waiting)
-                waiting = []
-        if waiting:
-            self._insert(waiting)
-        return total
 
-    def _insert(self, rows: list[dict[str, object]]) -> None:
-        with self._engine.begin() as connection:
-            connection.execute(insert(chunks), rows)
+        Args:
+            job_id: Which.
+            chunk_texts: Texts of one chunk.
+            texts: In order.
+            refuse: Raises when the bytes of the job, or of all jobs, are too many.
+        """
+        total = job_bytes = asked_at = stored_bytes = 0
+        parts = enumerate(_parts(texts, chunk_texts))
+        while found := list(islice(parts, _CHUNKS_AT_ONCE)):
+            rows = [_chunk_row(job_id, position, part) for position, part in found]
+            total += sum(row["size"] for row in rows)
+            job_bytes += sum(len(row["texts"]) for row in rows)
+            with self._engine.begin() as connection:
+                connection.execute(insert(chunks), rows)
+                if not stored_bytes or job_bytes >= asked_at + _ASK_EVERY_BYTES:
+                    asked_at = job_bytes
+                    stored_bytes = int(connection.execute(_STORED_BYTES).scalar_one())
+                refuse(job_bytes, stored_bytes + job_bytes - asked_at)
+        return total
 
     def start(self, job_id: str, total: int, refuse: Callable[[Sequence[JobBacklog]], None]) -> Job:
         """Makes a received job one that waits.
@@ -181,7 +201,22 @@ class JobStore:
             jobs.c.id.in_(surplus),
         )
         with self._engine.begin() as connection:
-            return connection.execute(delete(jobs).where(gone)).rowcount
+            deleted = connection.execute(delete(jobs).where(gone)).rowcount
+        if deleted and self._engine.dialect.name == "sqlite":
+            self._give_space_back()
+        return deleted
+
+    def _give_space_back(self) -> None:
+        """Shrinks SQLite's file by the pages that nothing uses any more."""
+        before, free = -1, 1
+        while free and free != before:  # it stays where a file was made without this
+            with self._engine.begin() as connection:
+                cursor = connection.connection.cursor()
+                # A step of the statement frees a page; it has no rows, but fetching runs them all.
+                cursor.execute(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})")
+                cursor.fetchall()
+                cursor.execute("PRAGMA freelist_count")
+                before, free = free, cursor.fetchall()[0][0]
 
     def _reading(self) -> Connection:
         return self._engine.connect().execution_options(reads=True)
@@ -198,7 +233,7 @@ def _parts(texts: Iterable[str | None], size: int) -> Iterator[list[str | None]]
         yield part
 
 
-def _chunk_row(job_id: str, position: int, texts: Texts) -> dict[str, object]:
+def _chunk_row(job_id: str, position: int, texts: Texts) -> dict[str, Any]:
     return {
         "job_id": job_id,
         "position": position,

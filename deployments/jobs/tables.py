@@ -30,6 +30,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from deployments.jobs.database_login import DatabaseLogin
 
 _WAIT_S = 30
+_JOURNAL_BYTES = 64 << 20
 
 metadata = MetaData()
 
@@ -106,7 +107,14 @@ def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None
     # Transactions begin when we say so, below, not when the driver guesses.
     connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    # The first works on a file without tables only; others keep their space for later jobs.
+    for pragma in (
+        "auto_vacuum=INCREMENTAL",
+        "journal_mode=WAL",
+        f"journal_size_limit={_JOURNAL_BYTES}",
+        "synchronous=FULL",
+        "foreign_keys=ON",
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 

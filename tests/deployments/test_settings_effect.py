@@ -101,6 +101,8 @@ ELSEWHERE = {
     "jobs.max_low": "tests/deployments/jobs/test_jobs.py",
     "jobs.max_texts": "tests/deployments/jobs/test_jobs.py",
     "jobs.max_queued_texts": "tests/deployments/jobs/test_jobs.py",
+    "jobs.max_job_bytes": "tests/deployments/jobs/test_jobs.py",
+    "jobs.max_stored_bytes": "tests/deployments/jobs/test_jobs.py",
     "jobs.max_upload_bytes": "tests/deployments/jobs/test_jobs.py",
     "jobs.chunk_texts": "tests/deployments/jobs/test_jobs.py",
     "jobs.chunks_in_flight": "tests/deployments/jobs/test_jobs.py",

@@ -365,7 +365,7 @@ def test_a_key_whose_job_was_never_whole_is_free_again(tmp_path: Path) -> None:
         # What a process leaves that is killed between two transactions.
         new = NewJob("a" * 32, "", "low", 2, 1e12, 0.0, idempotency_key="k", digest="d")
         replica._store.create(new)
-        replica._store.receive(new.id, 2, ["half"])
+        replica._store.receive(new.id, 2, ["half"], lambda *_: None)
         key = {"Idempotency-Key": "k"}
         answer = await client.post("/predict", json={"texts": ["half", "whole"]}, headers=key)
         assert (answer.status_code, answer.json()["total_texts"]) == (202, 2)
@@ -556,6 +556,36 @@ def test_a_parquet_file_that_unpacks_to_anything_kills_its_reader_alone(
         assert (await client.get("/metrics")).json()["total_jobs"] == 0
 
     with_jobs(jobs_config(tmp_path, jobs={"max_upload_bytes": 300_000}), body, start=False)
+
+
+def test_a_small_file_of_many_large_texts_is_refused_by_their_bytes(tmp_path: Path) -> None:
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"text": ["x" * 9_000] * 90_000}), sink)
+    assert len(sink.getvalue()) < 10_000  # one dictionary entry
+
+    async def body(client: httpx.AsyncClient, _: JobsReplica) -> None:
+        files = {"file": ("a.parquet", sink.getvalue())}
+        refused = await client.post("/files", files=files)
+        assert code(refused) == (422, "E1005")
+        assert refused.json()["context"] == {"max_job_bytes": 1_000_000}
+        assert (await client.get("/metrics")).json()["total_jobs"] == 0
+
+    settings = {"max_job_bytes": 1_000_000}
+    with_jobs(jobs_config(tmp_path, jobs=settings), body, start=False)
+
+
+def test_the_bytes_of_all_jobs_are_bounded(tmp_path: Path) -> None:
+    async def body(client: httpx.AsyncClient, _: JobsReplica) -> None:
+        job_id = (await submit(client, ["x" * 600]))["job_id"]
+        full = await client.post("/predict", json={"texts": ["y" * 600]})
+        assert code(full) == (429, "E4005")
+        await client.delete(f"/jobs/{job_id}")
+        await until_gone(client, job_id)
+        await submit(client, ["y" * 600])
+
+    settings = {"max_job_bytes": 1_024, "max_stored_bytes": 1_024}
+    ends = {"cleanup_interval_s": 0.1, "result_ttl_s": 1}
+    with_jobs(jobs_config(tmp_path, jobs={**settings, **ends}), body, Stages(delay_s=30))
 
 
 def test_callers_see_their_own_jobs(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """The database of batch jobs: the same on SQLite and on a real PostgreSQL."""
 
+import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,10 @@ def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return found
 
 
+def any_bytes(job_bytes: int, stored_bytes: int) -> None:
+    assert 0 < job_bytes <= stored_bytes
+
+
 class Both:
     """Store and leases of one process."""
 
@@ -47,7 +53,8 @@ class Both:
     def submit(self, job_id: str, texts: int, chunk: int = 2, **more: str) -> Job:
         new = NewJob(job_id, "", "medium", chunk, 1_000.0, 0.0, **more)
         assert self.store.create(new) is not None
-        total = self.store.receive(job_id, chunk, [f"{job_id} {i}" for i in range(texts)])
+        given = [f"{job_id} {i}" for i in range(texts)]
+        total = self.store.receive(job_id, chunk, given, any_bytes)
         return self.store.start(job_id, total, lambda backlog: None)
 
     def lease(self, now_s: float, lease_s: float = 10) -> ChunkLease | None:
@@ -140,7 +147,7 @@ def test_every_text_failed_is_a_failed_job(both: Both) -> None:
 def test_what_is_received_is_not_seen_and_a_key_is_taken_once(both: Both) -> None:
     keyed = {"idempotency_key": "k", "digest": "d"}
     both.store.create(NewJob("a", "ann", "low", 2, 9.0, 0.0, **keyed))
-    both.store.receive("a", 2, ["x"])
+    both.store.receive("a", 2, ["x"], any_bytes)
     assert both.store.job("a", "ann") is None
     assert both.lease(1.0) is None
     assert both.store.create(NewJob("b", "ann", "low", 2, 9.0, 0.0, **keyed)) is None
@@ -201,3 +208,22 @@ def test_processes_at_once_lease_each_chunk_once(uri: str) -> None:
     assert sorted(taken) == sorted((job, i) for job in "ab" for i in range(20))
     assert first.job("a").state == first.job("b").state == "completed"
     first.engine.dispose()
+
+
+def test_a_deleted_job_gives_its_space_back(tmp_path: Path) -> None:
+    both = Both(f"sqlite:///{tmp_path}/jobs.db")
+    new = NewJob("big", "", "medium", 10, 1_000.0, 0.0)
+    both.store.create(new)
+    both.store.receive("big", 10, ["x" * 10_000] * 1_000, any_bytes)
+    both.store.start("big", 1_000, lambda backlog: None)
+
+    def size() -> int:
+        with closing(sqlite3.connect(tmp_path / "jobs.db")) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return sum(file.stat().st_size for file in tmp_path.iterdir())
+
+    assert size() > 10_000_000
+    both.store.cancel("big", 1.0)
+    assert both.store.clean(ended_before_s=2.0, received_before_s=0.0, keep=10) == 1
+    assert size() < 200_000
+    both.engine.dispose()

@@ -85,11 +85,16 @@ COPY serve_config.yaml serve_config.yaml
 RUN sed --in-place 's/^  host: 127\.0\.0\.1$/  host: 0.0.0.0/' serve_config.yaml \
     && grep --quiet '^  host: 0\.0\.0\.0$' serve_config.yaml
 # HAProxy and throughput mode: both or neither, one alone serves slower than the default.
+# The front stays open: operations/front/settings.py has the reasons of the last four RAY_SERVE_.
 # FORWARDED_ALLOW_IPS is empty, or uvicorn takes the client's address from a header of the client.
 ENV FORWARDED_ALLOW_IPS= \
     RAY_SERVE_ENABLE_HA_PROXY=1 \
     RAY_SERVE_THROUGHPUT_OPTIMIZED=1 \
     RAY_SERVE_GRPC_MAX_MESSAGE_SIZE=16777216 \
+    RAY_SERVE_HAPROXY_BINARY_PATH=/venv/bin/sentigraph-haproxy \
+    RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S=1 \
+    RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER=2s \
+    RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S=60 \
     RAY_USAGE_STATS_ENABLED=0
 USER 10001:10001
 EXPOSE 8000 9000

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from operations.front.settings import FRONT, PROGRAM
 from operations.local_stack.ports import PortBlock
 
 _OBJECT_STORE_BYTES = 256 << 20
@@ -18,6 +19,7 @@ _MANY_CORES = 4
 def serve_defaults(cores: float) -> dict[str, str]:
     """Settings that the user's environment may override."""
     return {
+        **FRONT,
         "RAY_SERVE_HAPROXY_NBTHREAD": str(1 if cores <= _MANY_CORES else 4),
         # HAProxy's own metrics cost a Python datagram per request; the replicas count anyway.
         "RAY_SERVE_HAPROXY_METRICS_ENABLED": "0",
@@ -52,6 +54,7 @@ def serve_environment(ports: PortBlock, folder: Path) -> dict[str, str]:
     return {
         # Uvicorn would take the client's address from a header of the client.
         "FORWARDED_ALLOW_IPS": "",
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(folder / "haproxy" / PROGRAM),
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_THROUGHPUT_OPTIMIZED": "1",
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(haproxy / "haproxy.cfg"),

@@ -19,6 +19,7 @@ from configs.load import find_home
 from configs.schema.app import AppConfig
 from configs.sources.shipped_files import shipped_file
 from operations.errors import ServerAway, StackError
+from operations.front.settings import write_program
 from operations.http_client import answers
 from operations.local_stack.first_version import first_version
 from operations.local_stack.monitoring import lay_out
@@ -219,15 +220,15 @@ class Stack:
         environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
         self.environ = environ
         self.ray_address = f"127.0.0.1:{ports.gcs}"
-        gpus = self._settings.num_gpus
         self._folder.make()
+        write_program(Path(environ["RAY_SERVE_HAPROXY_BINARY_PATH"]))
         self._launch(
             "Ray",
             ray_command(
                 ports,
                 self._folder.temp_dir,
                 dashboard_port=self._dashboard_port,
-                num_gpus=gpus,
+                num_gpus=self._settings.num_gpus,
             ),
             environ,
             cwd=self._home,

@@ -3,6 +3,11 @@
 # Both or neither: one alone serves slower than the default, and workers never become ready.
 - {name: RAY_SERVE_ENABLE_HA_PROXY, value: "1"}
 - {name: RAY_SERVE_THROUGHPUT_OPTIMIZED, value: "1"}
+# The front stays open; operations/front/settings.py has the reasons, a test holds these to it.
+- {name: RAY_SERVE_HAPROXY_BINARY_PATH, value: /venv/bin/sentigraph-haproxy}
+- {name: RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S, value: "1"}
+- {name: RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER, value: 2s}
+- {name: RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S, value: "60"}
 - {name: RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT, value: {{ .Values.ports.replicasHttp.from | quote }}}
 - {name: RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT, value: {{ .Values.ports.replicasHttp.to | quote }}}
 - {name: RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT, value: {{ .Values.ports.replicasGrpc.from | quote }}}

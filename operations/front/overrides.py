@@ -1,0 +1,142 @@
+"""What is changed in the HAProxy configuration that Ray renders, and for which Ray it is known.
+
+Ray has no hook for it. Each change replaces lines that must be there exactly once; and the two
+files of Ray that make the configuration must be the ones that this was written for.
+"""
+
+import hashlib
+import importlib.util
+import re
+from pathlib import Path
+
+from operations.errors import StackError
+
+# SHA-256 of Ray 2.60.0's files. After an upgrade: read what changed in them, then change this.
+KNOWN = {
+    "haproxy.py": "d38f09a6a38ab30d2c42304e4f261d1c902c1705ff3525b310cceec903c97df8",
+    "haproxy_templates.py": "ca0ebced12fbca4f7fb6acbeb119d9223ced15d4c8a7846f669b201d19a3c184",
+}
+NO_TABLE = "Route table is not populated yet."
+ERROR_PAGE = "503.json"
+# Headers must be complete, and the body of a prediction or 16 kB of it, whatever drips.
+_REQUEST_S = 10
+_RETRY_AFTER_S = 2
+# Of all connections, the share that one address may hold.
+_ADDRESS_RATIO = 0.75
+
+_PAGE = (
+    '{"error_code":"E2001","error_message":"no replica can be reached; try again in a few seconds",'
+    '"status_code":503,"correlation_id":"%[uuid]",'
+    '"timestamp":"%[date,utime(%Y-%m-%dT%H:%M:%SZ)]","context":{}}\n'
+)
+_LIMIT = """
+    tcp-request connection track-sc0 src table sentigraph_clients
+    tcp-request connection reject if {{ sc0_conn_cur(sentigraph_clients) gt {most} }}"""
+_CLIENTS = """backend sentigraph_clients
+    stick-table type ipv6 size 100k expire 1m store conn_cur
+"""
+# A prediction has no effect, so another replica may answer it when the first one dies under it.
+_REPEAT = f"""
+    retry-on conn-failure empty-response
+    acl sentigraph_predicts path_reg /(predict|predict/batch|infer)$
+    http-request disable-l7-retry if !METH_GET !sentigraph_predicts
+    http-request wait-for-body time {_REQUEST_S}s if METH_POST sentigraph_predicts"""
+_HEADERS = f"""
+    timeout http-request {_REQUEST_S}s"""
+
+
+class UnknownRay(StackError):
+    """The installed Ray's HAProxy files are not the ones that the overrides were written for."""
+
+
+def check_ray(folder: Path | None = None) -> None:
+    """Accepts the installed Ray, or the files in ``folder``.
+
+    Raises:
+        UnknownRay: A file differs, or Ray is not there.
+    """
+    if folder is None:
+        found = importlib.util.find_spec("ray")
+        if found is None or found.origin is None:
+            raise UnknownRay("Ray is not installed")
+        folder = Path(found.origin).parent / "serve" / "_private"
+    for name, known in KNOWN.items():
+        path = folder / name
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != known:
+            raise UnknownRay(
+                f"{path} is not Ray 2.60.0's, whose HAProxy configuration is changed here: "
+                "install the Ray of constraints.txt, or adapt operations/front/overrides.py"
+            )
+
+
+def has_table(config: str) -> bool:
+    """Whether Ray has got the routes; a proxy manager that has just started has not."""
+    return NO_TABLE not in config
+
+
+def binds(config: str) -> list[str]:
+    """The addresses that ``config`` listens on, for statistics as well."""
+    return re.findall(r"(?m)^ *bind .*$", config)
+
+
+def admin_socket(config: str) -> str:
+    """The path of its admin socket."""
+    return _one(r"(?m)^ *stats socket (\S+) ", config).group(1)
+
+
+def with_admin_socket(config: str, path: str) -> str:
+    """The same configuration with another admin socket."""
+    return config.replace(f"stats socket {admin_socket(config)} ", f"stats socket {path} ")
+
+
+def rewrite(config: str, folder: Path) -> str:
+    """The configuration with our limits, retries and answers.
+
+    Args:
+        config: As Ray rendered it.
+        folder: Where the page of its 503 is written.
+
+    Raises:
+        UnknownRay: A line that is to be changed is not there.
+    """
+    page = folder / ERROR_PAGE
+    page.write_text(_PAGE, encoding="utf-8")
+    # Quoted for the configuration; the page itself is a log format.
+    answer = (
+        f'content-type application/json lf-file "{page}" hdr Retry-After {_RETRY_AFTER_S} '
+        "hdr Cache-Control no-store"
+    )
+    most = int(int(_one(r"(?m)^ *maxconn (\d+)$", config).group(1)) * _ADDRESS_RATIO)
+    limit = _LIMIT.format(most=most)
+    config = _after(r"(?m)^defaults\n    mode http$", config, _HEADERS)
+    config = _replaced(r"(?m)^ *errorfile 503 .*$", config, f"    http-error status 503 {answer}")
+    config = _after(r"(?m)^frontend http_frontend\n    bind .*$", config, limit)
+    if "\nfrontend grpc_frontend\n" in config:
+        config = _after(r"(?m)^frontend grpc_frontend\n(?: *#.*\n)*    bind .*$", config, limit)
+    if not has_table(config):
+        config = _replaced(
+            r'(?m)^ *http-request return status 404 content-type text/plain lf-string "Path .*$',
+            config,
+            f"    http-request return status 503 {answer}",
+        )
+    backend = re.compile(r"(?m)^backend http-\S+\n    log global$")
+    return backend.sub(lambda found: found.group() + _REPEAT, config) + _CLIENTS
+
+
+def _one(pattern: str, config: str) -> re.Match[str]:
+    found = list(re.finditer(pattern, config))
+    if len(found) != 1:
+        raise UnknownRay(
+            f"{pattern!r} is {len(found)} times in Ray's HAProxy configuration, not once"
+        )
+    return found[0]
+
+
+def _replaced(pattern: str, config: str, by: str) -> str:
+    found = _one(pattern, config)
+    return config[: found.start()] + by + config[found.end() :]
+
+
+def _after(pattern: str, config: str, added: str) -> str:
+    found = _one(pattern, config)
+    return config[: found.end()] + added + config[found.end() :]

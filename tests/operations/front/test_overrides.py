@@ -1,0 +1,151 @@
+"""What is changed in Ray's configuration, shown on HAProxy itself."""
+
+import contextlib
+import http.client
+import json
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+import ray.serve._private as private
+
+from deployments.asgi.schemas import ErrorBody
+from operations.front import overrides
+from operations.front.haproxy import find_binary
+from operations.front.overrides import KNOWN, UnknownRay, check_ray, has_table, rewrite
+from tests.operations.front.rendered import Render, Rendered
+
+
+@contextmanager
+def running(rendered: Rendered) -> Iterator[httpx.Client]:
+    """HAProxy with the rewritten configuration, ready, and a client of it."""
+    folder = rendered.path.parent
+    config = folder / "rewritten.cfg"
+    config.write_text(rewrite(rendered.path.read_text(), folder))
+    process = subprocess.Popen([find_binary(), "-db", "-f", str(config)], stderr=subprocess.DEVNULL)
+    try:
+        with httpx.Client(base_url=rendered.url, timeout=10) as client:
+            deadline = time.monotonic() + 10
+            while time.monotonic() < deadline:
+                with contextlib.suppress(httpx.TransportError):
+                    client.get("/-/routes")
+                    break
+                time.sleep(0.02)
+            yield client
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_the_installed_ray_is_the_known_one():
+    check_ray()
+
+
+@pytest.mark.parametrize("changed", sorted(KNOWN))
+def test_another_ray_is_refused(tmp_path, changed):
+    for name in KNOWN:
+        shutil.copy(Path(private.__path__[0]) / name, tmp_path / name)
+    check_ray(tmp_path)
+    with (tmp_path / changed).open("a") as file:
+        file.write("# changed\n")
+    with pytest.raises(UnknownRay, match=changed):
+        check_ray(tmp_path)
+    (tmp_path / changed).unlink()
+    with pytest.raises(UnknownRay, match=changed):
+        check_ray(tmp_path)
+
+
+@pytest.mark.parametrize("grpc", [True, False])
+@pytest.mark.parametrize("table", [True, False])
+def test_haproxy_takes_what_is_rewritten(render: Render, table, grpc):
+    rendered = render(1 if table else None, grpc=grpc)
+    content = rendered.path.read_text()
+    assert has_table(content) is table
+    config = rendered.path.with_name("rewritten.cfg")
+    config.write_text(rewrite(content, config.parent))
+    checked = subprocess.run(
+        [find_binary(), "-c", "-f", str(config)], capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stderr
+    assert config.read_text().count("sc0_conn_cur(sentigraph_clients) gt 30") == 1 + grpc
+
+
+def test_a_missing_line_is_named(render: Render):
+    content = render(1).path.read_text().replace("frontend http_frontend", "frontend http_front")
+    with pytest.raises(UnknownRay, match=r"http_frontend.* 0 times"):
+        rewrite(content, render(1).path.parent)
+
+
+@pytest.mark.parametrize("replica", [None, 1])
+def test_without_a_table_and_without_a_replica_the_answer_is_503(render: Render, replica):
+    with running(render(replica)) as client:
+        answer = client.post("/api/v1/predict", json={"text": "good"})
+    assert answer.status_code == 503, answer.text
+    assert answer.headers["retry-after"] == "2"
+    body = answer.json()
+    assert body["error_code"] == "E2001"
+    assert set(body) == set(ErrorBody.model_fields)
+    assert datetime.fromisoformat(body["timestamp"]).utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/api/v1/predict", 200), ("/v2/models/m/infer", 200), ("/feedback", 500)]
+)
+def test_a_prediction_is_repeated_when_its_replica_dies_under_it(
+    render: Render, server, path, status
+):
+    with running(render(server)) as client:
+        assert client.post(path, content=b"die").status_code == status
+
+
+def test_headers_that_drip_are_closed_and_bodies_of_predictions_too(
+    render: Render, server, monkeypatch
+):
+    for name in ("_HEADERS", "_REPEAT"):
+        monkeypatch.setattr(overrides, name, getattr(overrides, name).replace("10s", "1s"))
+    rendered = render(server)
+    head = b"POST /api/v1/predict HTTP/1.1\r\nhost: x\r\ncontent-length: 99\r\n"
+    with running(rendered):
+        for begin in (head, head + b"\r\n"):
+            with socket.create_connection(("127.0.0.1", rendered.port)) as drips:
+                drips.sendall(begin)
+                drips.settimeout(0.3)
+                began, answer = time.monotonic(), None
+                while answer is None and time.monotonic() < began + 20:
+                    with contextlib.suppress(TimeoutError):
+                        answer = drips.recv(4096)
+                    with contextlib.suppress(OSError):
+                        drips.sendall(b"x")
+                assert answer is not None
+                assert answer.startswith(b"HTTP/1.1 408 ")
+
+
+def test_one_address_cannot_hold_all_connections(render: Render, server):
+    rendered = render(server)
+    with running(rendered) as client, ExitStack() as held:
+        for _ in range(60):
+            held.enter_context(_connected("127.0.0.2", rendered.port))
+        time.sleep(0.2)
+        refused = http.client.HTTPConnection(
+            "127.0.0.1", rendered.port, source_address=("127.0.0.2", 0), timeout=5
+        )
+        with pytest.raises((ConnectionError, http.client.BadStatusLine)):
+            refused.request("GET", "/")
+            refused.getresponse()
+        assert client.get("/").status_code == 200
+
+
+def _connected(source: str, port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), source_address=(source, 0))
+
+
+def test_the_page_is_json(tmp_path, render: Render):
+    rewrite(render(1).path.read_text(), tmp_path)
+    json.loads((tmp_path / overrides.ERROR_PAGE).read_text())

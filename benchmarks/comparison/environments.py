@@ -1,7 +1,7 @@
 """One pinned environment for each peer: ``python -m benchmarks.comparison.environments``.
 
 An environment is a virtual environment with exactly the pins of the peer's
-requirements.txt. It is made anew when that file changes. A peer that cannot be
+requirements.txt. It is made again when that file changes. A peer that cannot be
 installed is skipped with the reason; it never ends a run.
 """
 

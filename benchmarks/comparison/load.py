@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.comparison.errors import ServerFailed
 from benchmarks.comparison.metrics import figures
-from benchmarks.comparison.server_under_test import Server
+from benchmarks.comparison.server_under_test import RunningServer
 from benchmarks.comparison.wire import Answer
 from benchmarks.harness.processes import cpu_s, memory_mb
 from benchmarks.loadgen.client import Job, Load, Outcome
@@ -17,7 +17,7 @@ _EXTRA_WAIT_S = 30.0
 
 
 def closed_loop(
-    server: Server, texts: list[str], concurrency: int, seconds: float
+    server: RunningServer, texts: list[str], concurrency: int, seconds: float
 ) -> dict[str, Any]:
     """Row of a closed loop; ends early when the texts are used up.
 
@@ -29,14 +29,18 @@ def closed_loop(
 
 
 def open_loop(
-    server: Server, texts: list[str], due_s: list[float], seconds: float, deadline_ms: int = 0
+    server: RunningServer,
+    texts: list[str],
+    due_s: list[float],
+    seconds: float,
+    deadline_ms: int = 0,
 ) -> dict[str, Any]:
     """Row of an open loop: text i is due at ``due_s[i]``, whatever the server does."""
     headers = {server.wire.deadline_header: str(deadline_ms)} if deadline_ms else {}
     return _measured(server, _job(server, texts, due_s=due_s, headers=headers), window_s=seconds)
 
 
-def answers(server: Server, texts: list[str], concurrency: int) -> list[Answer]:
+def answers(server: RunningServer, texts: list[str], concurrency: int) -> list[Answer]:
     """The server's answer to each text, in order.
 
     Raises:
@@ -56,7 +60,7 @@ def answers(server: Server, texts: list[str], concurrency: int) -> list[Answer]:
     return found
 
 
-def _job(server: Server, texts: list[str], **options: Any) -> Job:
+def _job(server: RunningServer, texts: list[str], **options: Any) -> Job:
     wire = server.wire
     headers = {**wire.headers, **options.pop("headers", {})}
     bodies = [wire.encode(text) for text in texts]
@@ -71,7 +75,7 @@ def _job(server: Server, texts: list[str], **options: Any) -> Job:
     )
 
 
-def _measured(server: Server, job: Job, window_s: float | None = None) -> dict[str, Any]:
+def _measured(server: RunningServer, job: Job, window_s: float | None = None) -> dict[str, Any]:
     before_s = cpu_s(server.pids(), ended_children=True)
     load = _send(job)
     pids = server.pids()

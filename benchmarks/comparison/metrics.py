@@ -1,7 +1,7 @@
 """From single outcomes to the figures of a row. Pure.
 
 An answer counts from the moment at which its request was due, not from when it was sent, so a
-server that stalls cannot hide the requests that would have come meanwhile. Requests that were
+server that stalls cannot hide the requests that would have come in that time. Requests that were
 never answered enter the percentiles with the time that they had waited: a lower bound.
 """
 

@@ -17,7 +17,7 @@ from benchmarks.comparison.errors import PeerFailed, ServerFailed
 from benchmarks.comparison.load import answers, closed_loop, open_loop
 from benchmarks.comparison.record import CACHED, CLOSED, Case, Record
 from benchmarks.comparison.scope import SATURATED, Scope
-from benchmarks.comparison.server_under_test import Server, running
+from benchmarks.comparison.server_under_test import RunningServer, running
 from benchmarks.comparison.steps import BARE, SEARCH, USUAL, Step
 from benchmarks.comparison.summary import bare_paces
 from benchmarks.comparison.workloads import REAL, SEED, Dealer, workload
@@ -149,7 +149,7 @@ class Run:
             return
         closed = any(case.load == CLOSED and case.workload == REAL for case in left)
         before, first_row = self._ceiling(step.model) if closed else None, self._record.count
-        # A server is started anew when its next case would send it a text that its cache knows.
+        # A server is started again when its next case would send it a text that its cache knows.
         while left:
             due = len(left)
             folder = self._model(step.model).bundle.directory
@@ -166,7 +166,7 @@ class Run:
             # Without the server, right before and right after it: this machine at that time.
             self._record.note_bare(first_row, before, self._ceiling(step.model))
 
-    def _measure(self, case: Case, server: Server, dealer: Dealer) -> dict[str, Any] | None:
+    def _measure(self, case: Case, server: RunningServer, dealer: Dealer) -> dict[str, Any] | None:
         if case.load == CACHED:
             texts = dealer.deal(SATURATED)
             answers(server, texts, SATURATED // 4)
@@ -188,7 +188,7 @@ class Run:
         server.ask("settled", _SETTLE_S)
         return {"rate_per_s": round(rate_per_s, 1), **row}
 
-    def _compare(self, step: Step, server: Server) -> None:
+    def _compare(self, step: Step, server: RunningServer) -> None:
         done = self._record.content["comparisons"]
         if any((c["model"], c["peer"]) == (step.model, step.peer) for c in done):
             return
@@ -200,7 +200,7 @@ class Run:
         done.append({"model": step.model, "peer": step.peer, **asdict(found)})
         self._record.save()
 
-    def _warm_up(self, server: Server, dealer: Dealer) -> None:
+    def _warm_up(self, server: RunningServer, dealer: Dealer) -> None:
         texts = dealer.deal(self._scope.warm_up_texts)
         closed_loop(server, texts, SATURATED, _LONGEST_WARM_UP_S)
 

@@ -33,7 +33,7 @@ _POLL_S = 0.1
 
 
 @dataclass(slots=True)
-class Server:
+class RunningServer:
     """A running server.
 
     Attributes:
@@ -75,7 +75,7 @@ class Server:
 
 
 @contextmanager
-def running(peer: Peer, setting: Setting, bundle: Path, *, cores: int) -> Iterator[Server]:
+def running(peer: Peer, setting: Setting, bundle: Path, *, cores: int) -> Iterator[RunningServer]:
     """Starts a server, yields it once it answers, and ends all of it.
 
     Raises:
@@ -89,7 +89,9 @@ def running(peer: Peer, setting: Setting, bundle: Path, *, cores: int) -> Iterat
 
 
 @contextmanager
-def _peer(peer: Peer, setting: Setting, bundle: Path, cores: int, folder: Path) -> Iterator[Server]:
+def _peer(
+    peer: Peer, setting: Setting, bundle: Path, cores: int, folder: Path
+) -> Iterator[RunningServer]:
     python = ensure(peer.folder)
     port, mark = free_block().base, f"bench-{uuid.uuid4().hex}"
     # Paths only, of the caller's environment: what else is set there is not part of the setting.
@@ -116,7 +118,7 @@ def _peer(peer: Peer, setting: Setting, bundle: Path, cores: int, folder: Path) 
     command = [str(python), str(PEERS_DIR / peer.folder / peer.script)]
     started_s = time.monotonic()
     child = Child(command, log=folder / "server.log", cwd=folder, environ=environ)
-    server = Server(peer.wire, port, mark, 0.0, {child.pid})
+    server = RunningServer(peer.wire, port, mark, 0.0, {child.pid})
     try:
         _wait_for_answer(server, child, started_s + _BOOT_WAIT_S)
         server.boot_s = round(time.monotonic() - started_s, 2)
@@ -126,7 +128,9 @@ def _peer(peer: Peer, setting: Setting, bundle: Path, cores: int, folder: Path) 
 
 
 @contextmanager
-def _ours(peer: Peer, setting: Setting, bundle: Path, cores: int, folder: Path) -> Iterator[Server]:
+def _ours(
+    peer: Peer, setting: Setting, bundle: Path, cores: int, folder: Path
+) -> Iterator[RunningServer]:
     environ = {
         "MLOPS_TOPOLOGY": peer.topology,
         "MLOPS_REGISTRY__BUNDLED_MODEL_DIR": str(bundle),
@@ -136,7 +140,7 @@ def _ours(peer: Peer, setting: Setting, bundle: Path, cores: int, folder: Path) 
         with private_stack(folder, **environ) as stack:
             port = urlsplit(stack.url).port
             assert port is not None
-            server = Server(peer.wire, port, stack.environ[MARK], 0.0)
+            server = RunningServer(peer.wire, port, stack.environ[MARK], 0.0)
             server.ask("ready")
             server.boot_s = round(time.monotonic() - started_s, 2)
             yield server
@@ -144,7 +148,7 @@ def _ours(peer: Peer, setting: Setting, bundle: Path, cores: int, folder: Path) 
         raise ServerFailed(str(error)) from error
 
 
-def _wait_for_answer(server: Server, child: Child, deadline_s: float) -> None:
+def _wait_for_answer(server: RunningServer, child: Child, deadline_s: float) -> None:
     while True:
         try:
             server.ask("ready")

@@ -1,7 +1,7 @@
 """The order in which a run measures: a list of steps, made before anything starts. Pure.
 
 Ours comes first, since the rates of the open loop are shares of its capacity; the others
-follow in an order shuffled anew for each repeat. The bare engine runs at the start, in the
+follow in an order shuffled again for each repeat. The bare engine runs at the start, in the
 middle and at the end of each model, so that a machine that slows down shows.
 """
 

@@ -107,15 +107,15 @@ def _overload(record: Record, model: str) -> Iterator[Target]:
     for (peer, deadline_ms), rates in open_lines(record, model).items():
         if not by_name(peer).is_ours:
             continue
-        told = f", {deadline_ms} ms deadline sent" if deadline_ms else ""
+        deadline = f", {deadline_ms} ms deadline sent" if deadline_ms else ""
         peak = max(one.figures["goodput_per_s"] or 0.0 for _, one in rates)
         for rate_per_s, one in rates:
             if abs(rate_per_s - OVERLOAD_FACTOR * capacity) > 0.01 * capacity:
                 continue
             if peak:
                 share = (one.figures["goodput_per_s"] or 0.0) / peak
-                what = f"{one.title}{told}: goodput at twice the capacity over its peak"
+                what = f"{one.title}{deadline}: goodput at twice the capacity over its peak"
                 yield _at_least(model, what, OVERLOAD_SHARE, share)
             if (refusal_ms := one.figures["refusal_p99_ms"]) is not None:
-                what = f"{one.title}{told}: ms to a refusal (p99) at twice the capacity"
+                what = f"{one.title}{deadline}: ms to a refusal (p99) at twice the capacity"
                 yield _at_most(model, what, REFUSAL_MS, refusal_ms)

@@ -67,7 +67,7 @@ def of_length(
 ) -> list[str]:
     """Up to ``count`` different texts of exactly ``length`` tokens, made of the words of real ones.
 
-    Words are taken in their order and shuffled anew when all were used; one that no longer
+    Words are taken in their order and shuffled again when all were used; one that no longer
     fits is skipped.
     """
     words = list({word: None for text in real for word in text.split()})

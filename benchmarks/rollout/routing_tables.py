@@ -49,7 +49,7 @@ class Tables:
         while not self._rounds:
             if time.monotonic() > ends_s or self._process.poll() is not None:
                 self._process.kill()
-                raise TimeoutError("no ingress replica told its table")
+                raise TimeoutError("no ingress replica answered with its table")
             time.sleep(0.1)
         return self
 

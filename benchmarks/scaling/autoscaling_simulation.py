@@ -1,8 +1,8 @@
 """Days of traffic against autoscaling policies: waits, refusals and GPU-hours, simulated.
 
 A discrete-event simulation: texts arrive (a day's curve with bursts), wait for a tokenizer on CPU
-machines and then for a model on GPU machines (``autoscaling_stage.py``); the door refuses what by
-the queues before it would miss its deadline. Policies see what Ray Serve would show them of both
+machines and then for a model on GPU machines (``autoscaling_stage.py``); the ingress refuses what
+by the queues before it would miss its deadline. Policies see what Ray Serve would show them of both
 deployments. No process is started; the figures are those of the model, not of a machine.
 
 Usage: ``python -m benchmarks.scaling.autoscaling_simulation --days 3 --plot docs/guides/images``
@@ -38,7 +38,7 @@ Policy = Callable[[Mapping[Id, View]], Mapping[Id, float]]
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class Cluster:
     """What a cluster costs and how long it takes: assumptions, but for the tokenizer's times.
 
     Those are what the benchmarks measured: 0.4 ms of CPU a text in hops of sixteen.
@@ -92,7 +92,7 @@ def together(policy: GraphPolicy) -> Policy:
 
 
 @dataclass
-class Outcome:
+class PolicyResult:
     """What came of one policy."""
 
     waits_ms: list[float] = field(default_factory=list)
@@ -140,13 +140,13 @@ def bursts_of(days: float, seed: int) -> list[tuple[float, float, float]]:
     ]
 
 
-def simulate(policy: Policy, world: World, days: float, seed: int = 7) -> Outcome:
+def simulate(policy: Policy, world: Cluster, days: float, seed: int = 7) -> PolicyResult:
     """Runs one policy over the trace of a seed; the same seed is the same trace."""
     return _Simulation(policy, world, days, seed).run()
 
 
 class _Simulation:
-    def __init__(self, policy: Policy, world: World, days: float, seed: int) -> None:
+    def __init__(self, policy: Policy, world: Cluster, days: float, seed: int) -> None:
         self._policy, self._world = policy, world
         self._end_s = days * 86_400
         self._bursts = bursts_of(days, seed)
@@ -154,9 +154,9 @@ class _Simulation:
         self._sample = random.Random(seed + 2)
         self._tokenizer = Stage(world.tokenizer, world.delays, reports=False)
         self._model = Stage(world.model, world.delays, reports=True)
-        self._outcome = Outcome()
+        self._outcome = PolicyResult()
 
-    def run(self) -> Outcome:
+    def run(self) -> PolicyResult:
         """Steps from tick to tick; batches end at their own times in between."""
         control_s = self._world.delays.control_s
         now, next_control = 0.0, control_s
@@ -222,17 +222,17 @@ class _Simulation:
             outcome.timeline.append((now / 3_600, traffic, model.alive, 1_000 * model.wait_s))
 
 
-def policies() -> Iterator[tuple[str, Policy, World]]:
+def policies() -> Iterator[tuple[str, Policy, Cluster]]:
     """Ray's default, the default with a target that suits batches, and ours."""
-    quick = World(delays=replace(Delays(), upscale_s=10))
-    yield "Ray default (2 requests)", by_requests(2), World()
-    yield "Ray default, micro-batches", by_hops(2, 64), World()
+    quick = Cluster(delays=replace(Delays(), upscale_s=10))
+    yield "Ray default (2 requests)", by_requests(2), Cluster()
+    yield "Ray default, micro-batches", by_hops(2, 64), Cluster()
     yield "requests, target 32", by_requests(32), quick
     yield "sentigraph ModelPolicy", each(ModelPolicy(), by_requests(32)), quick
     yield "sentigraph GraphPolicy", together(GraphPolicy(tokenizers_per_model=0.25)), quick
 
 
-def _play(name: str, days: float, seed: int) -> Outcome:
+def _play(name: str, days: float, seed: int) -> PolicyResult:
     """One of ``policies``, by its name: a process cannot be handed a function made in another."""
     policy, world = next((policy, world) for known, policy, world in policies() if known == name)
     return simulate(policy, world, days, seed)

@@ -19,7 +19,7 @@ CONTROL_S = 5
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class Topic:
     """Of a topic and its consumers."""
 
     pace_per_s: float = 300.0
@@ -38,7 +38,7 @@ class World:
 
 
 @dataclass
-class View:
+class LagView:
     """The part of Ray Serve's context that the policy reads."""
 
     current_num_replicas: int
@@ -47,7 +47,7 @@ class View:
 
 
 @dataclass
-class Outcome:
+class BurstResult:
     """What came of it."""
 
     most_lag: float = 0.0
@@ -58,9 +58,9 @@ class Outcome:
     replicas: list[int] = field(default_factory=list)
 
 
-def simulate(policy: Callable[[View], tuple[float, object]], world: World) -> Outcome:
+def simulate(policy: Callable[[LagView], tuple[float, object]], world: Topic) -> BurstResult:
     """One burst; seconds are counted from its end to the first moment without lag."""
-    outcome, lag, replicas = Outcome(), 0.0, world.min_replicas
+    outcome, lag, replicas = BurstResult(), 0.0, world.min_replicas
     starting: list[float] = []
     seen: deque[tuple[float, float, float]] = deque(maxlen=int(world.look_back_s / CONTROL_S))
     direction, since_s = 0, 0
@@ -96,24 +96,24 @@ def simulate(policy: Callable[[View], tuple[float, object]], world: World) -> Ou
 
 
 def _wanted(
-    policy: Callable[[View], tuple[float, object]],
-    world: World,
+    policy: Callable[[LagView], tuple[float, object]],
+    world: Topic,
     replicas: int,
     seen: deque[tuple[float, float, float]],
 ) -> int:
     lag, rate, busy = (sum(part) / len(seen) for part in zip(*seen, strict=True))
     reported = {LAG: lag, RATE: rate, PARTITIONS: float(world.partitions), BUSY: busy}
-    view = View(replicas, {name: {"all": value} for name, value in reported.items()})
+    view = LagView(replicas, {name: {"all": value} for name, value in reported.items()})
     wanted = math.ceil(policy(view)[0] - 1e-9)
     return min(world.max_replicas, max(world.min_replicas, wanted))
 
 
 def main() -> None:
     """Prints one JSON document: the policy beside a fixed number of replicas."""
-    world = World()
+    world = Topic()
     found = {"by lag": simulate(LagPolicy(), world)}
     for fixed in (world.min_replicas, world.max_replicas):
-        bounds = World(min_replicas=fixed, max_replicas=fixed)
+        bounds = Topic(min_replicas=fixed, max_replicas=fixed)
         found[f"{fixed} fixed"] = simulate(LagPolicy(), bounds)
     print(
         json.dumps(

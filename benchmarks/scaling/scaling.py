@@ -3,7 +3,7 @@
 ``python -m benchmarks.scaling.scaling``.
 
 Two private stacks in turn, each with one model and one tokenizer that may become two. Batches of
-texts keep the engine busy until more replicas answer, then nothing comes until they are let go.
+texts keep the engine busy until more replicas answer, then nothing comes until they are removed.
 With the policies of each deployment only the model grows (``ModelPolicy``: its engine is busy, and
 the tokenizer's requests are few); with the application's (``GraphPolicy``) the tokenizer follows
 the model. Written to ``results/scaling.json``; exit status 1 when it was otherwise or a request

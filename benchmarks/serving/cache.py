@@ -6,7 +6,7 @@ and on a hit, level one off. A level pays from the hit rate on where
 because it says the same on a busy machine.
 
 Outage: single predictions at a steady concurrency while Redis is stopped (SIGSTOP), goes on,
-is killed, and starts anew; every status, and the p99 of each phase.
+is killed, and is started again; every status, and the p99 of each phase.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """The tables of ``cold_start.py``, from its JSON; also into the guide, between marks.
 
-``python -m benchmarks.serving.cold_start_report`` writes the guide's tables anew from the committed
+``python -m benchmarks.serving.cold_start_report`` writes the guide's tables from the committed
 result.
 """
 

@@ -1,7 +1,7 @@
 """``make bench-outages``: two ingresses behind keys, with a real Redis and a real OpenBao.
 
 Shows, and writes to ``results/outages.json``: a rate of which three times as much is offered, over
-both ingresses; a limit on concurrent requests over both; Redis stopped, killed and started anew
+both ingresses; a limit on concurrent requests over both; Redis stopped, killed and restarted
 under load, with the p99 of each phase; Vault sealed and unsealed under load; and a search of every
 log of the run, all of it at level DEBUG, for keys, passwords and texts.
 """

@@ -1,4 +1,4 @@
-"""``make abuse``: hostile requests at every door of a private stack, then schemathesis.
+"""``make abuse``: hostile requests at every endpoint of a private stack, then schemathesis.
 
 Writes ``results/hostile.json`` and ``results/schemathesis.json``. What must hold: every replica
 lives, nothing is the server's fault, the ingress's memory does not grow, no check fails.

@@ -1,4 +1,4 @@
-"""Every door of a running graph, opened in turn, so that every metric has something to count.
+"""Every endpoint of a running graph, called in turn, so that every metric has something to count.
 
 Steady traffic runs in a thread; ``ACTS`` are what else happens to a production system: callers
 that may not, texts that come too late, jobs, feedback, a shadow, a release and its way back,
@@ -37,7 +37,7 @@ _PACE_S = 0.12
 
 
 @dataclass
-class World:
+class WholeStack:
     """The stack, what it depends on, and what callers have."""
 
     stack: Stack
@@ -77,7 +77,7 @@ class World:
 
 
 @contextmanager
-def traffic(world: World) -> Iterator[None]:
+def traffic(world: WholeStack) -> Iterator[None]:
     """Singles, batches and the Open Inference Protocol; every third text was sent before."""
     ended = threading.Event()
 
@@ -107,7 +107,7 @@ def traffic(world: World) -> Iterator[None]:
 
 @contextmanager
 def webhook() -> Iterator[int]:
-    """The port of a receiver that thanks for every message."""
+    """The port of a receiver that accepts every message."""
 
     class Receiver(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -123,7 +123,7 @@ def webhook() -> Iterator[int]:
         server.shutdown()
 
 
-def refusals(world: World) -> None:
+def refusals(world: WholeStack) -> None:
     """No key, a wrong one, one without the role, one above its rate; a text that is none."""
     for name in ("nobody", "slow"):
         with world.client(name) as client:
@@ -134,7 +134,7 @@ def refusals(world: World) -> None:
         world.ask(client, "/predict", {"text": " "})
 
 
-def too_late(world: World) -> None:
+def too_late(world: WholeStack) -> None:
     """Texts whose deadline passes while they wait behind a batch, and callers who hang up."""
 
     def late(deadline_ms: str) -> None:
@@ -158,7 +158,7 @@ def too_late(world: World) -> None:
             pool.submit(hang_up)
 
 
-def jobs(world: World) -> None:
+def jobs(world: WholeStack) -> None:
     """One of each priority; the last one's webhook leads nowhere."""
     ports = {"high": world.hook, "medium": world.hook, "low": free_port()}
     with world.client("shop") as client:
@@ -168,12 +168,12 @@ def jobs(world: World) -> None:
             world.ask(client, "/batch/predict", body)
 
 
-def stream(world: World) -> None:
+def stream(world: WholeStack) -> None:
     """Messages, every tenth of them malformed."""
     produce(world.kafka.address, list(messages(world.fresh(600), 600, 20)))
 
 
-def feedback(world: World) -> None:
+def feedback(world: WholeStack) -> None:
     """Two answers are judged: one right, one wrong."""
     with world.client("shop") as client:
         for same in (True, False):
@@ -187,50 +187,50 @@ def feedback(world: World) -> None:
             world.ask(client, "/feedback", body)
 
 
-def new_keys(world: World) -> None:
+def new_keys(world: WholeStack) -> None:
     """A key is replaced in Vault while its callers go on."""
     fresh, kept = new_key("rotated", ["predict"])
     world.keys["rotated"] = fresh
     world.bao.put("access.api_keys", write_keys([*world.kept, kept]))
 
 
-def redis_away(world: World) -> None:
+def redis_away(world: WholeStack) -> None:
     """Redis holds its breath."""
     world.redis.signal(signal.SIGSTOP)
     time.sleep(_AWAY_S)
     world.redis.signal(signal.SIGCONT)
 
 
-def vault_away(world: World) -> None:
+def vault_away(world: WholeStack) -> None:
     """Vault is sealed for a moment."""
     world.bao.root.sys.seal()
     time.sleep(_AWAY_S)
     world.bao.unseal()
 
 
-def replica_lost(world: World) -> None:
+def replica_lost(world: WholeStack) -> None:
     """A replica of the model is killed."""
     kill_one(world.stack, "Model")
 
 
-def shadowed(world: World) -> None:
+def shadowed(world: WholeStack) -> None:
     """Another version answers beside the champion."""
     registry_of(world.stack).lifecycle.set_slot(NAME, "shadow", _staged(world, 1.5), **_BY)
 
 
-def released(world: World) -> None:
+def released(world: WholeStack) -> None:
     """Another version takes over; the shadow goes."""
     lifecycle = registry_of(world.stack).lifecycle
     lifecycle.set_slot(NAME, "shadow", None, **_BY)
     lifecycle.transition(NAME, _staged(world, 1.2), "production", **_BY)
 
 
-def rolled_back(world: World) -> None:
+def rolled_back(world: WholeStack) -> None:
     """The first version again."""
     registry_of(world.stack).lifecycle.rollback(NAME, to=1, **_BY)
 
 
-Act = Callable[[World], None]
+Act = Callable[[WholeStack], None]
 # When, as a share of the run; the last tenth is left for what they leave behind.
 ACTS: tuple[tuple[float, Act], ...] = (
     *((share / 20, act) for share in range(1, 18, 4) for act in (refusals, too_late, feedback)),
@@ -246,7 +246,7 @@ ACTS: tuple[tuple[float, Act], ...] = (
 _BY: dict[str, Any] = {"actor": ACTOR, "reason": "scripted run"}
 
 
-def _staged(world: World, temperature: float) -> int:
+def _staged(world: WholeStack, temperature: float) -> int:
     """The bundled model with another temperature, in staging."""
     registry = registry_of(world.stack)
     version = register_variant(registry, world.folder, temperature=temperature)

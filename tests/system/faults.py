@@ -128,7 +128,7 @@ def tokenizers_are_killed_again_and_again(it: Breakable) -> Iterator[float]:
 
 @contextmanager
 def models_hang_while_messages_come(it: Breakable) -> Iterator[float]:
-    """20,000 messages at once, and nobody answers them."""
+    """20,000 messages at once, and no replica answers them."""
     texts = [f"Message number {i}." for i in range(_MESSAGES)]
     sent = list(messages(texts, _MESSAGES, 0))
     it.models(signal.SIGSTOP)

@@ -164,7 +164,7 @@ def work(place: tuple[str, str], ready_end: Connection, seed: float) -> None:
             else:
                 lifecycle.transition(NAME, version, "staging", actor="victim")
         except RegistryError:
-            continue  # The champion cannot be moved, or nobody reigned before.
+            continue  # The champion cannot be moved, or there was none before.
 
 
 def applied_less_than_written(place: tuple[str, str]) -> bool:

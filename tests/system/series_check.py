@@ -35,7 +35,7 @@ from monitoring.promql import without_grafana
 from monitoring.series import asked_for, declared
 from operations.local_stack.ports import free_port
 from registry.errors import RegistryError
-from tests.system.every_endpoint import ACTS, World, traffic, webhook
+from tests.system.every_endpoint import ACTS, WholeStack, traffic, webhook
 
 RESULT = RESULTS / "scrape.json"
 _TOKEN, _PASSWORD = "t0ken-of-the-scrape", "pa55word-of-redis"
@@ -45,7 +45,7 @@ _STEP_S = 5
 
 
 @contextlib.contextmanager
-def running(folder: Path) -> Iterator[World]:
+def running(folder: Path) -> Iterator[WholeStack]:
     """A stack with everything on, and all that it depends on."""
     roles = {"shop": ["predict"], "slow": ["predict"], "ops": ["admin"]}
     made = {name: new_key(name, given) for name, given in roles.items()}  # type: ignore[arg-type]
@@ -68,7 +68,7 @@ def running(folder: Path) -> Iterator[World]:
         config = _config(folder, redis.port, bao.url)
         with private_stack(folder / "state", config, **variables) as stack:
             keys = {name: key for name, (key, _) in made.items()}
-            yield World(stack, redis, bao, kafka, keys, kept, real_texts(2_000), folder, hook)
+            yield WholeStack(stack, redis, bao, kafka, keys, kept, real_texts(2_000), folder, hook)
 
 
 def _config(folder: Path, redis_port: int, bao_url: str) -> Path:
@@ -78,7 +78,7 @@ def _config(folder: Path, redis_port: int, bao_url: str) -> Path:
         "cache": {"l2": "redis"},
         "access": {"required": True, "rate_store": "redis", "burst_s": 1.0},
         "breaker": {"recovery_ms": 2_000},
-        # Nobody takes the spans, which is counted too.
+        # No server takes the spans, which is counted too.
         "tracing": {"enabled": True, "endpoint": f"http://127.0.0.1:{free_port()}"},
         # So short that a micro-batch misses it now and then, and is tried again.
         "stream": {"enabled": True, "fetch_wait_ms": 10, "processing_timeout_ms": 100},
@@ -96,7 +96,7 @@ def _config(folder: Path, redis_port: int, bao_url: str) -> Path:
     return serve_config(folder, args)
 
 
-def drive(world: World, seconds: float) -> list[str]:
+def drive(world: WholeStack, seconds: float) -> list[str]:
     """Traffic for so long, with every act at its time; what was done, and when."""
     began_s, done = time.monotonic(), []
     with traffic(world):
@@ -104,7 +104,7 @@ def drive(world: World, seconds: float) -> list[str]:
             time.sleep(max(0.0, began_s + share * seconds - time.monotonic()))
             at_s = time.monotonic() - began_s
             done.append(f"{at_s:.0f} s {act.__name__}")
-            # One door that does not open must not end the run: the series will be missing.
+            # One act that fails must not end the run: the series will be missing.
             try:
                 act(world)
             except (AssertionError, OSError, httpx.HTTPError, RegistryError, KafkaError) as error:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.scaling.autoscaling_simulation import World, by_requests, each, simulate, together
+from benchmarks.scaling.autoscaling_simulation import Cluster, by_requests, each, simulate, together
 from benchmarks.scaling.autoscaling_stage import Delays
 from deployments.autoscaling import GraphPolicy, ModelPolicy
 
@@ -13,13 +13,13 @@ OURS = each(ModelPolicy(), by_requests(32))
 NOBODY = by_requests(1e9)
 
 
-def world(**model: float) -> World:
+def world(**model: float) -> Cluster:
     """The usual one with another model."""
-    return replace(World(), model=replace(World().model, **model))
+    return replace(Cluster(), model=replace(Cluster().model, **model))
 
 
 def test_the_same_seed_is_the_same_day() -> None:
-    one, two = (simulate(OURS, World(), HOURS / 12, seed=3).figures() for _ in range(2))
+    one, two = (simulate(OURS, Cluster(), HOURS / 12, seed=3).figures() for _ in range(2))
     assert one == two
 
 

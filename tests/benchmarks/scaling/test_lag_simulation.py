@@ -2,10 +2,10 @@
 
 import math
 
-from benchmarks.scaling.lag_simulation import World, simulate
+from benchmarks.scaling.lag_simulation import Topic, simulate
 from deployments.autoscaling import LagPolicy
 
-WORLD = World()
+WORLD = Topic()
 
 
 def test_a_burst_is_caught_up_with_and_replicas_go_again() -> None:
@@ -16,15 +16,15 @@ def test_a_burst_is_caught_up_with_and_replicas_go_again() -> None:
     assert found.replicas[-1] == WORLD.min_replicas
     assert found.most_replicas <= WORLD.partitions
     assert found.scalings <= 8
-    assert found.replica_s < 0.5 * simulate(LagPolicy(), World(min_replicas=8)).replica_s
+    assert found.replica_s < 0.5 * simulate(LagPolicy(), Topic(min_replicas=8)).replica_s
 
 
 def test_one_consumer_alone_would_not_catch_up() -> None:
-    assert simulate(LagPolicy(), World(max_replicas=1)).caught_up_s == math.inf
+    assert simulate(LagPolicy(), Topic(max_replicas=1)).caught_up_s == math.inf
 
 
 def test_a_steady_stream_changes_nothing() -> None:
-    found = simulate(LagPolicy(), World(burst_per_s=WORLD.base_per_s))
+    found = simulate(LagPolicy(), Topic(burst_per_s=WORLD.base_per_s))
     assert (found.scalings, found.most_replicas) == (0, 1)
 
 

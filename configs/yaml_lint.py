@@ -35,7 +35,7 @@ class Problem:
 def check_keys(
     node: yaml.Node, model: type[BaseModel], renamed: Mapping[str, str], path: str = ""
 ) -> Iterator[Problem]:
-    """Every key that the model does not have or that is there twice, and values of loose parts.
+    """Every key that the model does not have, and values of loose parts.
 
     A field that takes a plain dict besides a model (Ray's ``autoscaling_config``) is checked
     as the model, values included, because the document's own validation leaves it alone.
@@ -49,15 +49,11 @@ def check_keys(
     if not isinstance(node, yaml.MappingNode):
         return
     names = {info.alias or name: info.annotation for name, info in model.model_fields.items()}
-    seen: set[str] = set()
     for key, value in node.value:
         if key.tag == "tag:yaml.org,2002:merge":
             continue
         name = str(key.value)
         here = f"{path}.{name}" if path else name
-        if name in seen:
-            yield Problem(_line(key), here, "is there twice; YAML keeps only the last")
-        seen.add(name)
         if name not in names:
             hint = f"; it is now {renamed[name]}" if name in renamed else did_you_mean(name, names)
             yield Problem(_line(key), here, f"is not a setting of {model.__name__}{hint}")
@@ -68,6 +64,22 @@ def check_keys(
                 yield from check_keys(item, nested, renamed, place)
                 if loose:
                     yield from check_values(item, nested, place)
+
+
+def check_repeats(node: yaml.Node, path: str = "") -> Iterator[Problem]:
+    """Every key that a mapping has twice, at any depth."""
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            name = str(key.value)
+            here = f"{path}.{name}" if path else name
+            if name in seen:
+                yield Problem(_line(key), here, "is there twice; YAML keeps only the last")
+            seen.add(name)
+            yield from check_repeats(value, here)
+    elif isinstance(node, yaml.SequenceNode):
+        for position, item in enumerate(node.value):
+            yield from check_repeats(item, f"{path}[{position}]")
 
 
 def check_values(node: yaml.Node, model: type[BaseModel], path: str = "") -> Iterator[Problem]:

@@ -60,6 +60,18 @@ def build(args: Mapping[str, object]) -> Application:
     return bind_ingress(config, upstreams)
 
 
+def deployment_names(config: AppConfig) -> set[str]:
+    """The deployments that ``build`` makes."""
+    optional = {
+        "Tokenizer": config.topology == "split",
+        "Model": config.topology == "split",
+        "Cache": config.cache.l2 != "none",
+        "Stream": config.stream.enabled,
+        "Jobs": config.jobs.enabled,
+    }
+    return {"Registry", "Ingress", *(name for name, on in optional.items() if on)}
+
+
 def mounts(config: AppConfig, registry: D, jobs: D | None) -> list[tuple[Mount, D | None]]:
     """The routes that other deployments answer below the ingress, each with its deployment."""
     models = Mount(

@@ -21,7 +21,7 @@ from configs.messages import did_you_mean
 from configs.schema.app import AppConfig
 from configs.schema.fields import settings
 from configs.sources.shipped_files import shipped_file
-from configs.yaml_lint import Problem, check_keys, check_values, line_of, plain
+from configs.yaml_lint import Problem, check_keys, check_repeats, check_values, line_of, plain
 
 BUILDER = "deployments.app:build"
 # On together or not at all: either alone serves slower than neither.
@@ -89,6 +89,7 @@ def lint(text: str, home: Path) -> list[Problem]:
         reason = getattr(error, "problem", None) or str(error)
         return [Problem(mark.line + 1 if mark else 1, "document", f"is not YAML: {reason}")]
     found = [
+        *check_repeats(node),
         *check_keys(node, ServeDeploySchema, RENAMED),
         *check_values(node, ServeDeploySchema),
         *_check_tls(node, document),
@@ -130,27 +131,65 @@ def _check_arguments(
 ) -> Iterator[Problem]:
     applications = document.get("applications")
     for position, application in enumerate(applications if isinstance(applications, list) else []):
-        if not isinstance(application, dict) or application.get("import_path") != BUILDER:
+        if not isinstance(application, dict):
             continue
-        path = f"applications[{position}].args"
+        path = f"applications[{position}]"
+        if application.get("import_path") != BUILDER:
+            yield from _check_import_path(node, application.get("import_path"), path)
+            continue
         args = application.get("args") or {}
         if not isinstance(args, dict):
             continue  # Ray's own schema refuses it
         for secret in settings(AppConfig).values():
             if secret.secret and _holds_secret(args, secret.name):
-                here = f"{path}.{secret.name}"
+                here = f"{path}.args.{secret.name}"
                 message = (
                     "is a secret, and the Ray dashboard shows this file: set "
                     f"{secret.variable} instead, or keep it in Vault"
                 )
                 yield Problem(line_of(node, here), here, message)
         try:
-            load_config(args, environ={}, home=home)
+            config = load_config(args, environ={}, home=home)
         except ConfigError as error:
             for sentence in error.problems:
                 setting = sentence.split("=")[0].split(" ")[0].rstrip(":")
-                line = line_of(node, f"{path}.{setting}")
-                yield Problem(line, path, f"is refused: {sentence}")
+                line = line_of(node, f"{path}.args.{setting}")
+                yield Problem(line, f"{path}.args", f"is refused: {sentence}")
+        else:
+            yield from _check_overrides(node, application, config, path)
+
+
+def _check_import_path(node: yaml.Node, given: object, path: str) -> Iterator[Problem]:
+    """An import path that is meant to be ours and names nothing; others are not judged."""
+    hint = did_you_mean(str(given), [BUILDER])
+    if not hint and not str(given).startswith("deployments."):
+        return
+    module, _, name = str(given).replace(":", ".").rpartition(".")
+    try:
+        found = hasattr(importlib.import_module(module), name)
+    except (ImportError, ValueError):
+        found = False
+    if not found:
+        here = f"{path}.import_path"
+        yield Problem(line_of(node, here), here, f"names nothing that can be imported here{hint}")
+
+
+def _check_overrides(
+    node: yaml.Node, application: Mapping[str, object], config: AppConfig, path: str
+) -> Iterator[Problem]:
+    """Overrides of deployments that the graph does not have with these settings."""
+    from deployments.app import deployment_names  # noqa: PLC0415 - takes seconds
+
+    names = deployment_names(config)
+    overrides = application.get("deployments")
+    for position, override in enumerate(overrides if isinstance(overrides, list) else []):
+        name = override.get("name") if isinstance(override, dict) else None
+        if isinstance(name, str) and name not in names:
+            here = f"{path}.deployments[{position}].name"
+            message = f"{name} is no deployment of this graph{did_you_mean(name, names)}"
+            yield Problem(
+                line_of(node, here), here, f"{message}; it has {', '.join(sorted(names))}"
+            )
 
 
 def _holds_secret(args: Mapping[str, object], name: str) -> bool:

@@ -14,7 +14,7 @@ from ray.serve import Deployment
 
 from configs.schema.app import AppConfig
 from configs.schema.fields import settings
-from deployments.app import build
+from deployments.app import build, deployment_names
 from deployments.cache.memory import CacheReplica
 from deployments.ingress.mounts import Upstreams
 
@@ -384,6 +384,18 @@ def graph(args: dict[str, Any]) -> dict[str, Deployment]:
 
     walk(build(args))
     return found
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        {},
+        {"topology": "fused", "cache": {"l2": "none"}},
+        {"stream": {"enabled": True}, "jobs": {"enabled": True}, "cache": {"l2": "redis"}},
+    ],
+)
+def test_the_names_of_the_deployments_are_known_without_building(args: dict[str, Any]) -> None:
+    assert deployment_names(AppConfig.model_validate(args)) == graph(args).keys()
 
 
 @shows("cache.l2", "cache.l2_max_bytes")

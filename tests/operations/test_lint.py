@@ -67,6 +67,34 @@ def test_a_grpc_function_that_has_moved_is_refused_with_its_new_place() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "path", ["deployments.app:bild", "deployments.ap:build", "deployments.other:x"]
+)
+def test_an_import_path_of_nothing_is_refused(path: str) -> None:
+    (problem,) = found(GOOD.replace("deployments.app:build", path))
+    assert (problem.line, problem.path) == (5, "applications[0].import_path")
+    assert ("did you mean deployments.app:build" in problem.message) is not path.endswith(":x")
+
+
+@pytest.mark.parametrize(
+    ("change", "hint"),
+    [
+        (("name: Tokenizer", "name: Tokeniser"), "did you mean Tokenizer"),
+        (("name: Tokenizer", "name: Stream"), "it has Cache, Ingress, Model"),
+    ],
+)
+def test_an_override_of_no_deployment_is_refused(change: tuple[str, str], hint: str) -> None:
+    (problem,) = found(GOOD.replace(*change))
+    assert problem.path == "applications[0].deployments[1].name"
+    assert hint in problem.message
+
+
+def test_a_setting_that_is_there_twice_is_refused_at_any_depth() -> None:
+    twice = "max_text_chars: 100\n        max_text_chars: 200"
+    (problem,) = found(GOOD.replace("max_text_chars: 100", twice))
+    assert (problem.line, problem.path) == (9, "applications[0].args.limits.max_text_chars")
+
+
 def test_a_secret_in_the_file_is_refused_and_not_repeated() -> None:
     secret = "limits:\n        max_text_chars: 100\n      redis: {password: s3cret-word}"
     (problem,) = found(GOOD.replace("limits:\n        max_text_chars: 100", secret))

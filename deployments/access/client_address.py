@@ -1,8 +1,7 @@
 """Where a request comes from, when proxies stand between. Pure.
 
-Whoever connects is known; what stood before is only what ``X-Forwarded-For`` says, and anybody
-can send that header. So it is believed from right to left, as far as the addresses are trusted
-proxies'.
+The peer's address is known; those before it are only in ``X-Forwarded-For``, which any client can
+send. So that header is believed from right to left, as far as the addresses are trusted proxies'.
 """
 
 from collections.abc import Sequence
@@ -12,17 +11,17 @@ _MOST_HOPS = 32
 
 
 class TrustedProxies:
-    """Finds the first address that is no trusted proxy's."""
+    """Finds the last address that is not a trusted proxy's."""
 
     def __init__(self, networks: Sequence[str]) -> None:
-        """Takes networks as ``10.0.0.0/8``."""
+        """Trusts proxies in ``networks``, such as ``10.0.0.0/8``."""
         self._networks = [ip_network(network) for network in networks]
 
     def client(self, peer: str, forwarded_for: str | None) -> str:
-        """The client's address; empty when the peer has none.
+        """Returns the client's address; empty when the peer has none.
 
         Args:
-            peer: Who is connected.
+            peer: The address of the connection.
             forwarded_for: The header ``X-Forwarded-For``.
         """
         address = _parsed(peer)
@@ -32,7 +31,7 @@ class TrustedProxies:
         while hops and self._trusts(address):
             before = _parsed(hops.pop().strip())
             if before is None:
-                break  # whatever it is, it is no address to blame
+                break  # not an address: the last proxy counts
             address = before
         return str(address)
 

@@ -1,4 +1,4 @@
-"""Who calls: API keys and bearer tokens → ``Caller``. Nothing here waits for anybody."""
+"""API keys and bearer tokens → ``Caller``. Nothing here waits for I/O."""
 
 import hmac
 import logging
@@ -16,7 +16,7 @@ from configs.schema.api_keys import digest_of, read_keys
 from deployments.errors import Unauthorized
 
 _log = logging.getLogger("ray.serve.sentigraph")
-# Public-key algorithms only: with a shared secret whoever checks could also sign.
+# Public-key algorithms only: a shared secret that checks tokens can also sign them.
 _ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA")
 _REMEMBERED_TOKENS = 4_096
 _MAX_TOKEN_CHARS = 8_192
@@ -24,7 +24,7 @@ _MAX_TOKEN_CHARS = 8_192
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who asks, and what is allowed.
+    """A caller, and what it may do.
 
     Attributes:
         id: Of the key, or ``jwt:`` and the token's subject.
@@ -39,7 +39,7 @@ class Caller:
     max_concurrent: int
 
     def may(self, role: Role) -> bool:
-        """Whether it has the role."""
+        """Returns whether it has the role."""
         return role in self.roles or "admin" in self.roles
 
 
@@ -59,7 +59,7 @@ class KeyRing:
         return len(self._keys)
 
     def replace(self, document: str) -> None:
-        """Takes the keys of ``access.api_keys`` instead of those before.
+        """Replaces the keys of ``access.api_keys``.
 
         Raises:
             ConfigError: Not a list of keys; those before stay.
@@ -67,10 +67,10 @@ class KeyRing:
         self._keys = {key.sha256: self._entry(key) for key in [*self._single, *read_keys(document)]}
 
     def find(self, key: str) -> Caller:
-        """Whose key it is.
+        """Returns the key's caller.
 
         Raises:
-            Unauthorized: Nobody's, or it has expired.
+            Unauthorized: It is not known, or has expired.
         """
         digest = digest_of(key)
         ends_s, caller = self._keys.get(digest, (0.0, None))
@@ -105,7 +105,7 @@ class Tokens:
         self._known: OrderedDict[bytes, tuple[float, Caller]] = OrderedDict()
 
     def replace(self, jwks: Mapping[str, Any]) -> None:
-        """Takes the provider's keys instead of those before, but no shared secrets among them.
+        """Replaces the provider's keys; shared secrets among them are left out.
 
         Raises:
             jwt.PyJWTError: Not a set of keys; those before stay.
@@ -116,7 +116,7 @@ class Tokens:
         self._known.clear()
 
     def find(self, token: str) -> Caller:
-        """Whose token it is.
+        """Returns the token's caller.
 
         Raises:
             Unauthorized: Not signed by a known key, expired, or meant for others.

@@ -1,6 +1,6 @@
-"""The gate in front of every route: who calls, with which role, how often, how many at once.
+"""Checks every request before its route: caller, role, rate, requests at once.
 
-Left out of the ingress altogether while ``access.required`` is false. Keys and the identity
+The ingress has none of it while ``access.required`` is false. Keys and the identity
 provider's public keys are replaced while running; a request only looks into memory.
 """
 
@@ -47,12 +47,12 @@ class Access:
         """Starts nothing yet.
 
         Args:
-            config: What is asked for.
+            config: What is required.
             keys: API keys as they are now.
             metrics: Where refusals are counted.
-            rates: Who counts requests.
-            slots: Who counts those that run.
-            secrets: What keeps the keys current, if anything.
+            rates: Counts requests.
+            slots: Counts those that run.
+            secrets: Keeps the keys current, if Vault has them.
         """
         self._config = config
         self._keys = keys
@@ -76,10 +76,10 @@ class Access:
             await self._secrets.start()
         if self._config.jwt.jwks:
             await self.refresh()
-            self._refreshing = asyncio.create_task(self._refresh_for_ever())
+            self._refreshing = asyncio.create_task(self._keep_refreshing())
 
     async def close(self) -> None:
-        """Stops reading and ends the connections; the gate stays as it is."""
+        """Stops reading and ends the connections; the keys stay as they are."""
         if self._secrets is not None:
             self._secrets.stop()
         if self._refreshing is not None:
@@ -88,7 +88,7 @@ class Access:
         await self._slots.close()
 
     def around(self, route: Route) -> Route:
-        """The route, behind the gate."""
+        """Returns the route behind these checks."""
 
         async def guarded(exchange: Exchange) -> None:
             need = needed(exchange.method, exchange.path)
@@ -103,7 +103,7 @@ class Access:
         return guarded
 
     async def refresh(self) -> None:
-        """Reads the provider's keys once; those before stay when it cannot."""
+        """Reads the provider's keys once; when that fails, those before stay."""
         source = self._config.jwt.jwks
         try:
             document = await asyncio.to_thread(_read_jwks, source)
@@ -111,7 +111,7 @@ class Access:
         except (OSError, ValueError, AttributeError, jwt.PyJWTError) as error:
             _log.warning("the identity provider's keys cannot be read: %s", type(error).__name__)
 
-    async def _refresh_for_ever(self) -> None:
+    async def _keep_refreshing(self) -> None:
         while True:
             await asyncio.sleep(self._config.jwt.refresh_s)
             await self.refresh()
@@ -125,7 +125,7 @@ class Access:
         except RateLimited:
             self._refusals.labels("throttled").inc()
             raise
-        # A public kind that is not public here is for whoever has any key.
+        # A public kind that is not public here needs any key.
         if need not in ("service", "health", "metrics", "docs") and not caller.may(need):  # type: ignore[arg-type]
             self._refusals.labels("role").inc()
             raise Forbidden(f"this needs the role {need}", {"role": need})

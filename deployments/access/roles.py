@@ -1,4 +1,4 @@
-"""Which role each route needs. A route that is not here needs ``admin``, and a test misses it."""
+"""Which role each route needs; a route that is missing here needs ``admin`` and fails a test."""
 
 from typing import Literal
 

@@ -1,7 +1,7 @@
-"""Carries the registry's HTTP requests from an ingress replica to the Registry deployment.
+"""Forwards HTTP requests from an ingress replica to the ASGI application of another deployment.
 
-The ingress must not import MLflow, so it does not answer them itself: the ASGI
-application of the routes runs in the Registry deployment, and both halves of this file
+The ingress must not import MLflow or the jobs' database, so it does not answer those routes
+itself: their applications run in the Registry and Jobs deployments, and both halves of this file
 pass ASGI messages between the two. Bodies go in parts of at most ``PART_BYTES``, with a
 few parts under way, so a model of any size takes a few megabytes of memory on each side.
 """
@@ -59,14 +59,14 @@ Part = Head | bytes | None
 
 
 class Upstream(Protocol):
-    """The Registry deployment, seen from an ingress replica."""
+    """The other deployment, seen from an ingress replica."""
 
     def call(self, call: Call) -> AsyncIterator[Part]:
         """Starts a request; yields its answer."""
         ...
 
     def push(self, call_id: str, part: bytes, more: bool) -> Awaitable[bool]:
-        """Sends the next part of the body; False when nobody wants it any more."""
+        """Sends the next part of the body; False when the request is not under way any more."""
         ...
 
 
@@ -77,7 +77,7 @@ class ProxyClient:
         self._far = far
 
     async def forward(self, exchange: Exchange, *, max_bytes: int) -> None:
-        """Answers a request with what the registry's application says.
+        """Answers a request as the other deployment's application does.
 
         Raises:
             BodyTooLarge: More than ``max_bytes``, announced or received.
@@ -153,7 +153,7 @@ class ProxyClient:
 
 
 class ProxyServer:
-    """The half in the Registry deployment: runs the application."""
+    """The half in the other deployment: runs the application."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -207,7 +207,7 @@ class _ForwardedRequest:
 
 
 def _headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:
-    """What the registry may see: no credentials, and the caller's id where one is known."""
+    """Returns the headers to forward: no credentials, and the caller's id where one is known."""
     headers: list[tuple[bytes, bytes]] = list(exchange.scope["headers"])
     caller = exchange.caller
     hidden = {b"authorization", b"x-api-key", b"cookie"}

@@ -1,4 +1,4 @@
-"""Chunks on their way: leased for a while, renewed, and done. What the runner needs.
+"""Chunks on their way: leased for a while, renewed, and done. What the worker needs.
 
 A chunk's result is taken only with the fence of its latest lease, so a process that was
 thought dead and comes back changes nothing. Every method is one transaction and blocks.
@@ -142,8 +142,8 @@ def end_jobs(
         .where(where, jobs.c.state.in_(OPEN))
         .values(state=state, ended_s=now_s, error=error)
     )
-    told = jobs.c.webhook_url != ""
-    ids = [row.id for row in connection.execute(select(jobs.c.id).where(where, told))]
+    has_webhook = jobs.c.webhook_url != ""
+    ids = [row.id for row in connection.execute(select(jobs.c.id).where(where, has_webhook))]
     count = connection.execute(ended).rowcount
     if ids and count:
         connection.execute(

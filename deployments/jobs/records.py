@@ -28,13 +28,13 @@ class NewJob:
     Attributes:
         id: 32 hexadecimal digits.
         owner: The caller's id where access is checked, else empty.
-        priority: Who goes first.
+        priority: Which jobs go first.
         chunk_texts: Texts of one chunk.
         deadline_s: Epoch seconds; not ended by then, it expires.
         created_s: Epoch seconds.
         idempotency_key: Of the caller's choice; the same again finds this job.
         digest: Of all that was asked for, so that one key never names two things.
-        webhook_url: Told when the job has ended; empty for none.
+        webhook_url: Receives a message when the job has ended; empty for none.
     """
 
     id: str
@@ -143,10 +143,10 @@ class JobOptions:
 
     Attributes:
         owner: The caller's id where access is checked, else empty.
-        priority: Who goes first.
+        priority: Which jobs go first.
         max_batch_size: Texts of one chunk, or None.
         timeout_seconds: Time for the job, or None.
-        webhook_url: Told when the job has ended; empty for none.
+        webhook_url: Receives a message when the job has ended; empty for none.
         idempotency_key: The same again finds the same job, or None.
     """
 

@@ -104,10 +104,10 @@ def build_jobs_app(jobs: "Callable[[], JobQueue]", *, owned: bool) -> FastAPI:
 def batch_routes(_config: AppConfig) -> list[BaseRoute]:
     """The routes for the OpenAPI document; nothing is opened for them."""
 
-    def nobody() -> "JobQueue":
+    def no_queue() -> "JobQueue":
         raise AssertionError("these routes are documented here and answered elsewhere")
 
-    return build_jobs_app(nobody, owned=False).routes
+    return build_jobs_app(no_queue, owned=False).routes
 
 
 def _add_submitting(api: APIRouter, jobs: "Callable[[], JobQueue]", owned: bool) -> None:

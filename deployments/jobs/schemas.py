@@ -41,7 +41,7 @@ class JobRequest(BaseModel):
         "",
         max_length=2_000,
         json_schema_extra=WEB_ADDRESS,
-        description="Told when the job has ended; of a host that `jobs.webhook.hosts` lists.",
+        description="Receives a message when the job has ended; of a host in `jobs.webhook.hosts`.",
     )
 
 

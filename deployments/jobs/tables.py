@@ -120,7 +120,7 @@ def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None
 
 
 def _begin_sqlite(connection: Any) -> None:
-    # A transaction that reads first and then writes fails when another wrote meanwhile; one that
+    # A transaction that reads first and then writes fails when another wrote in between; one that
     # asks for the write lock at once waits instead.
     reads = connection.get_execution_options().get("reads", False)
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

@@ -50,7 +50,7 @@ class Webhook:
         self._networks = [network for host in config.hosts if (network := _network(host))]
 
     def check(self, url: str) -> None:
-        """Refuses an address that would not be called.
+        """Checks that an address may be called.
 
         Raises:
             JobRefused: Its host is not listed, or it is no plain http or https address.

@@ -1,4 +1,4 @@
-"""Our settings → the arguments of kafka-python, and whether it is worth while to use them."""
+"""Our settings → the arguments of kafka-python, and whether a broker can be reached."""
 
 import contextlib
 import socket
@@ -24,7 +24,7 @@ _REACH_S = 1.0
 
 
 def connection(config: StreamConfig) -> dict[str, Any]:
-    """How brokers are reached, for every client."""
+    """Returns how every client reaches the brokers."""
     options: dict[str, Any] = {
         "bootstrap_servers": list(config.bootstrap_servers),
         "security_protocol": config.security_protocol,
@@ -44,7 +44,7 @@ def connection(config: StreamConfig) -> dict[str, Any]:
 
 
 def consumer(config: StreamConfig) -> dict[str, Any]:
-    """Of the replica's consumer: nothing is committed but what ``Reader`` commits."""
+    """Returns those of the consumer: only ``Consumer`` commits offsets."""
     return connection(config) | {
         "group_id": config.group,
         "enable_auto_commit": False,
@@ -59,7 +59,7 @@ def consumer(config: StreamConfig) -> dict[str, Any]:
 
 
 def producer(config: StreamConfig) -> dict[str, Any]:
-    """Of the replica's producer: every broker in sync has what is acknowledged, once."""
+    """Returns those of the producer: all brokers in sync have what is acknowledged, once."""
     # kafka-python wants room for at least one request beyond the linger.
     delivery_ms = max(config.delivery_timeout_ms, 2 * config.linger_ms)
     return connection(config) | {
@@ -74,9 +74,9 @@ def producer(config: StreamConfig) -> dict[str, Any]:
 
 
 def reach(config: StreamConfig) -> None:
-    """Tries whether a bootstrap server takes a connection.
+    """Checks that a bootstrap server takes a connection.
 
-    A client of kafka-python asks for five seconds, so none is made before this returns.
+    A client of kafka-python tries for five seconds, so none is made before this returns.
 
     Raises:
         ConnectionError: None does.

@@ -35,7 +35,7 @@ class Consumer:
     """One consumer of the group, in a thread of its own.
 
     Attributes:
-        holdings: What it reads; tell it what is acknowledged.
+        tracker: The offsets of what it reads; acknowledge there.
         connected: Whether a broker answered lately.
         lag: Messages not yet acknowledged, by partition.
         rate: Messages acknowledged a second, lately.
@@ -51,14 +51,14 @@ class Consumer:
         *,
         login: SaslLogin,
     ) -> None:
-        """Makes a reader; ``start`` begins.
+        """Opens nothing yet; ``start`` begins.
 
         Args:
             config: What and how much.
             breaker: When a broker that does not answer is left alone.
-            deliver: Is handed each micro-batch, in the reader's thread.
+            deliver: Called with each micro-batch, in the consumer's thread.
             metrics: Where facts are counted.
-            on_breaker: Is told the breaker's state.
+            on_breaker: Called with each new state of the breaker.
             login: The password as it is now.
         """
         accept_any_header_names()
@@ -70,14 +70,14 @@ class Consumer:
         self._paused = False
         self._stopping = threading.Event()
         self._closing = threading.Event()
-        self.holdings = OffsetTracker()
+        self.tracker = OffsetTracker()
         self.connected = False
         self.lag: dict[int, int] = {}
         self.rate = 0.0
         self._thread = threading.Thread(target=self._run, name="kafka-reader", daemon=True)
 
     def start(self) -> None:
-        """Begins to read."""
+        """Starts the thread."""
         self._thread.start()
 
     @property
@@ -117,7 +117,7 @@ class Consumer:
         self.connected = True
         self._paused = False
         try:
-            owning = _Owning(self.holdings, consumer, self._metrics)
+            owning = _Owning(self.tracker, consumer, self._metrics)
             consumer.subscribe([self._config.requests_topic], listener=owning)
             next_commit_s = next_look_s = 0.0
             while not self._closing.is_set():
@@ -132,10 +132,10 @@ class Consumer:
             self._commit(consumer)
         finally:
             consumer.close(autocommit=False, timeout_ms=_CLOSE_MS)
-            self.holdings.disown_all()
+            self.tracker.disown_all()
 
     def _read(self, consumer: KafkaConsumer) -> None:
-        in_flight, most = self.holdings.in_flight, self._config.max_in_flight
+        in_flight, most = self.tracker.in_flight, self._config.max_in_flight
         room = most - in_flight
         if self._stopping.is_set() or room <= 0:
             self._paused = True
@@ -152,14 +152,14 @@ class Consumer:
         for partition, records in polled.items():
             labels = (partition.topic, str(partition.partition))
             self._metrics.consumed.labels(*labels).inc(len(records))
-        batch = self.holdings.read(polled)
-        self._metrics.in_flight.set(self.holdings.in_flight)
+        batch = self.tracker.read(polled)
+        self._metrics.in_flight.set(self.tracker.in_flight)
         if batch:
             self._metrics.batch_size.observe(len(batch))
             self._deliver(batch)
 
     def _commit(self, consumer: KafkaConsumer) -> None:
-        offsets = self.holdings.to_commit()
+        offsets = self.tracker.to_commit()
         if not offsets:
             return
         try:
@@ -172,11 +172,11 @@ class Consumer:
             self._metrics.commit_failures.inc()
             _log.warning("offsets could not be committed: %s", type(error).__name__)
         else:
-            self.holdings.committed(offsets)
+            self.tracker.committed(offsets)
 
     def _look(self, consumer: KafkaConsumer) -> None:
-        """Asks a broker how far it is: the lag, and whether it answers at all."""
-        starts = self.holdings.unfinished()
+        """Asks a broker for the end of each partition: the lag, and whether it answers at all."""
+        starts = self.tracker.unfinished()
         try:
             with self._breaker.guard():
                 # Asked without a partition as well: only an answer proves that it is there.
@@ -201,7 +201,7 @@ class Consumer:
             self._metrics.lag.remove(str(gone))
         for number, behind in lag.items():
             self._metrics.lag.labels(str(number)).set(behind)
-        self.lag, self.rate = lag, self.holdings.rate()
+        self.lag, self.rate = lag, self.tracker.rate()
         self._metrics.rate.set(self.rate)
 
     def _lost(self, error: Exception) -> None:
@@ -214,22 +214,22 @@ class _Owning(ConsumerRebalanceListener):  # type: ignore[misc]
     """Called in kafka-python's own thread while ``poll`` waits; must not block."""
 
     def __init__(
-        self, holdings: OffsetTracker, consumer: KafkaConsumer, metrics: StreamMetrics
+        self, tracker: OffsetTracker, consumer: KafkaConsumer, metrics: StreamMetrics
     ) -> None:
-        self._holdings = holdings
+        self._tracker = tracker
         self._consumer = consumer
         self._changes = metrics.rebalances
 
     def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
-        self._holdings.own(assigned)
+        self._tracker.own(assigned)
         self._changes.labels("assigned").inc()
 
     def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        offsets = self._holdings.disown(revoked)
+        offsets = self._tracker.disown(revoked)
         if offsets:
             self._consumer.commit_async(offsets)
         self._changes.labels("revoked").inc()
 
     def on_partitions_lost(self, lost: set[TopicPartition]) -> None:
-        self._holdings.disown(lost)
+        self._tracker.disown(lost)
         self._changes.labels("lost").inc()

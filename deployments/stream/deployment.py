@@ -100,7 +100,7 @@ class Stream(AsyncReplica):
             stream,
             predictor,
             send=self._producer.send,
-            acknowledge=self._consumer.holdings.acknowledge,
+            acknowledge=self._consumer.tracker.acknowledge,
             metrics=self._metrics.stream,
             tracer=self._tracer,
         )
@@ -130,7 +130,7 @@ class Stream(AsyncReplica):
             connected=self._consumer.connected,
             lag=self._consumer.lag,
             rate=self._consumer.rate,
-            in_flight=self._consumer.holdings.in_flight,
+            in_flight=self._consumer.tracker.in_flight,
             batches=self._processor.batches,
             counts={
                 "consumed": int(totals["kafka_messages_consumed_total"]),
@@ -158,7 +158,7 @@ class Stream(AsyncReplica):
             LAG: float(sum(lag.values())),
             RATE: self._consumer.rate,
             PARTITIONS: float(len(lag)),
-            BUSY: min(1.0, self._consumer.holdings.in_flight / self._max_in_flight),
+            BUSY: min(1.0, self._consumer.tracker.in_flight / self._max_in_flight),
         }
 
     def __del__(self) -> Coroutine[None, None, None] | None:

@@ -108,7 +108,7 @@ class OffsetTracker:
             self._owned.clear()
 
     def read(self, polled: Mapping[TopicPartition, Iterable[Any]]) -> list[Delivery]:
-        """Notes what a poll brought; records of partitions that were lost meanwhile are left."""
+        """Notes what a poll brought; records of lost partitions are left out."""
         now = time.monotonic()
         batch: list[Delivery] = []
         with self._lock:
@@ -119,7 +119,7 @@ class OffsetTracker:
                 for record in records:
                     message = read_message(record)
                     if not progress.read(message.offset):
-                        # The broker lost its log, or somebody set the group back.
+                        # The broker lost its log, or the group was set back.
                         progress = self._owned[partition] = PartitionOffsets()
                         progress.read(message.offset)
                     batch.append(Delivery(message, progress, now))

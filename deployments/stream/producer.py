@@ -42,7 +42,7 @@ class _Batch:
             self._open -= 1
             done = not self._open
         if done:
-            # A loop that is closed has nobody left who waits.
+            # Nothing waits on a loop that is closed.
             with contextlib.suppress(RuntimeError):
                 self._loop.call_soon_threadsafe(self._finish)
 

@@ -49,7 +49,7 @@ class Member:
             config.stream,
             predictor,
             send=self.writer.send,
-            acknowledge=self.reader.holdings.acknowledge,
+            acknowledge=self.reader.tracker.acknowledge,
             metrics=self.metrics.stream,
         )
         self.reader.start()

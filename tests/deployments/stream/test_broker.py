@@ -127,10 +127,10 @@ def test_a_full_pipe_is_paused_and_what_is_acknowledged_is_committed(
 
     async def body(member: Member, stages: Stages) -> None:
         stages.delay_s = 0.3
-        await until(lambda: member.reader.holdings.in_flight == 32)
+        await until(lambda: member.reader.tracker.in_flight == 32)
         most = 0
         while collector.ledger.settled < 100:
-            most = max(most, member.reader.holdings.in_flight)
+            most = max(most, member.reader.tracker.in_flight)
             await asyncio.sleep(0.01)
         assert most == 32
         stages.delay_s = 0.0
@@ -271,9 +271,9 @@ def test_topics_and_commits_are_the_configured_ones(
             producer.send("mine", b'{"id": "a", "text": "fine"}')
             producer.send("mine", b"{")
         await until(lambda: member.total("kafka_dlq_messages_total") == 1)
-        await until(lambda: member.reader.holdings.in_flight == 0)
+        await until(lambda: member.reader.tracker.in_flight == 0)
         # Nothing is committed before the interval is over, and then at the end at once.
-        assert member.reader.holdings.to_commit()
+        assert member.reader.tracker.to_commit()
 
     with_member(
         server,

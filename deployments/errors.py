@@ -5,7 +5,7 @@
     bytes    ─▶ JSON      BodyTooLarge, UnsupportedMedia, MalformedBody
     JSON     ─▶ texts     InvalidInput, EmptyBatch, BatchTooLarge, TextEmpty, TextTooLong
     texts    ─▶ admitted  Overloaded
-    admitted ─▶ scored    NotReady, InferenceFailed, DeadlineExceeded
+    admitted ─▶ scored    NotReady, InferenceFailed, TextFailed, DeadlineExceeded
     anywhere              InternalError
 
 One handler turns them into one body (``asgi/error_handlers.py``). Message and context reach the
@@ -34,6 +34,7 @@ RequestError
 │   └── NotReady 503 E2001
 └── ServerError
     ├── InferenceFailed 500 E2002
+    │   └── TextFailed 500 E2002
     ├── InternalError 500 E4001
     ├── FeatureOff 503 E4006
     └── DeadlineExceeded 504 E2003
@@ -179,6 +180,10 @@ class ServerError(RequestError):
 
 class InferenceFailed(ServerError, status=500, code="E2002"):
     """The tokenizer or the model could not answer."""
+
+
+class TextFailed(InferenceFailed):
+    """The model answers other texts and has no answer for this one; it would fail again."""
 
 
 class InternalError(ServerError, status=500, code="E4001"):

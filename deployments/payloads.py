@@ -47,7 +47,8 @@ class EncodingBatch:
     Attributes:
         digest: Bundle that must answer.
         ids: ``[sum(lengths)] int32``, token ids of all texts end to end, unpadded.
-        lengths: ``[n] int32``, tokens of each text, special tokens included.
+        lengths: ``[n] int32``, tokens of each text, special tokens included; 0 for a text that
+            has none, which fails.
         remaining_s: ``[n] float32``, seconds until each text's deadline.
         bulk: ``[n] bool``, interactive texts go before these.
         contexts: Parents of the spans of this stage.
@@ -67,8 +68,9 @@ class ScoreBatch:
 
     Attributes:
         digest: Bundle that answered.
-        scores: ``[n, labels] float32``, probabilities; a row of an expired text is NaN.
+        scores: ``[n, labels] float32``, probabilities; a row of an expired or failed text is NaN.
         expired: ``[n] bool``, deadline passed before the engine ran.
+        failed: ``[n] bool``, tokenizer or model have no answer for this text.
         queue_s: ``[n] float32``, wait in the model replica's window, seconds.
         infer_s: ``[n] float32``, duration of the engine batch that held the text, seconds.
         cost_s: ``[n] float32``, the text's share of its batch by the cost surface, seconds.
@@ -81,6 +83,7 @@ class ScoreBatch:
     digest: str
     scores: FloatArray
     expired: BoolArray
+    failed: BoolArray
     queue_s: FloatArray
     infer_s: FloatArray
     cost_s: FloatArray

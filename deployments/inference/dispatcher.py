@@ -11,6 +11,7 @@ from deployments.cache.bypass import BreakEven
 from deployments.cache.memory import LruBytes
 from deployments.cache.shared import LevelTwo
 from deployments.clients.backoff import Backoff
+from deployments.errors import TextFailed
 from deployments.inference.admission import Backlog, TextCost
 from deployments.inference.in_flight import Text
 from deployments.inference.spans import HopSpans, Rows, looked_up, queued
@@ -107,6 +108,10 @@ class Dispatcher:
                 self._metrics.dropped_texts.labels("expired").inc()
                 results[key] = Expired()
                 continue
+            if scores.failed[i]:
+                self._metrics.failed_texts.inc()
+                results[key] = TextFailed("the model has no answer for this text")
+                continue
             prediction = Prediction(
                 scores.scores[i], int(answer.n_tokens[i]), bool(answer.truncated[i])
             )
@@ -131,7 +136,7 @@ class Dispatcher:
 
     def _learn(self, tickets: list[_Ticket], answer: ModelAnswer) -> None:
         """Takes what the model stage measured, for metrics, cache and admission."""
-        scored = ~answer.scores.expired
+        scored = ~(answer.scores.expired | answer.scores.failed)
         self._metrics.tokens.inc(int(answer.n_tokens[scored].sum()))
         self._metrics.observe_batches(answer.scores.batches)
         if not scored.any():

@@ -21,6 +21,7 @@ from deployments.errors import (
     NotReady,
     Overloaded,
     RequestError,
+    TextFailed,
     TextTooLong,
 )
 from deployments.jobs.leases import Leases
@@ -195,7 +196,7 @@ class Worker:
         while left:
             version, answers = await self._try(lease, [lease.texts[index] or "" for index in left])
             # Waiting for engines that are busy with others is no failure; the job's time bounds it.
-            tries += any(isinstance(answer, InferenceFailed | NotReady) for answer in answers)
+            tries += any(map(_is_outage, answers))
             again = []
             for index, answer in zip(left, answers, strict=True):
                 if _may_pass(answer) and tries < self._config.max_attempts:
@@ -221,7 +222,12 @@ class Worker:
 
 def _may_pass(answer: object) -> bool:
     """Whether trying again may help: it says nothing about the text."""
-    return isinstance(answer, DeadlineExceeded | InferenceFailed | NotReady | Overloaded)
+    return _is_outage(answer) or isinstance(answer, DeadlineExceeded | Overloaded)
+
+
+def _is_outage(answer: object) -> bool:
+    failed = isinstance(answer, InferenceFailed) and not isinstance(answer, TextFailed)
+    return failed or isinstance(answer, NotReady)
 
 
 def _item(

@@ -20,6 +20,7 @@ from deployments.batching.planner import PlannedBatch
 from deployments.bundles import BundleCache
 from deployments.model.engines import open_engine
 from deployments.model.golden_probe import Encode, Golden
+from deployments.model.isolation import score_each
 from deployments.model.runner import LoadedModel, PlannedModel, with_surface
 from deployments.model.spans import engine_spans, queue_spans
 from deployments.payloads import EncodingBatch, FloatArray, IntArray, Probe, ScoreBatch
@@ -40,7 +41,7 @@ class _Encoding:
 
 @dataclass(frozen=True, slots=True)
 class _Scored:
-    """One text's result.
+    """One text's result; its scores are NaN where the model has no answer for it.
 
     ``batch`` is set for the first row of an engine batch, ``spans`` for the first row of each
     sampled request in it.
@@ -109,7 +110,7 @@ class ModelReplica:
         """Opens and warms up a bundle; does nothing when it is loaded already.
 
         Raises:
-            RegistryError: The bundle cannot be fetched or fails its digest check.
+            RegistryError: The bundle cannot be had or opened, or has other outputs than labels.
         """
         async with self._loading:
             if digest in self._models:
@@ -184,6 +185,7 @@ class ModelReplica:
         return self._utilisation.read(self._window.queued, time.monotonic())
 
     def _warm_up(self, loaded: LoadedModel) -> PlannedModel:
+        loaded.check()
         for _ in range(self._config.warmup_runs):
             for tokens in _WARM_UP_TOKENS:
                 length = min(tokens, loaded.bundle.max_tokens)
@@ -225,47 +227,45 @@ class ModelReplica:
         With ``yields`` the rest of a bulk window is postponed once an interactive text waits. The
         rest of an interactive window is postponed, if the replica replans, once a new plan pays.
         """
-        results: list[_Scored | Exception] = [Expired()] * len(tickets)
+        results: dict[int, _Scored | Exception] = dict.fromkeys(range(len(tickets)), Expired())
         left = len(tickets)
         for run in runs:
             waiting = self._window.interactive_queued
             worth = self._replans and left < len(tickets) and waiting >= left * _WORTH_A_PLAN
             if (yields and waiting) or (worth and not tickets[0].bulk):
-                for i in run.positions:
-                    results[i] = Postponed()
+                results |= dict.fromkeys(run.positions, Postponed())
                 continue
             left -= len(run.positions)
-            now = time.monotonic()
-            wanted = [
-                i
-                for i in run.positions
-                if tickets[i].deadline_s > now and not tickets[i].future.done()
-            ]
-            if wanted:
-                self._score_batch(tickets, run, wanted, results)
-        return results
+            try:
+                results |= self._score_batch(tickets, run)
+            except Exception as error:  # noqa: BLE001  (a batch must fail its own texts)
+                results |= dict.fromkeys(run.positions, error)
+        return [results[i] for i in range(len(tickets))]
 
-    def _score_batch(
-        self,
-        tickets: Sequence[_Ticket],
-        run: _Run,
-        wanted: Sequence[int],
-        results: list[_Scored | Exception],
-    ) -> None:
-        rows = [tickets[i].item.ids for i in wanted]
+    def _score_batch(self, tickets: Sequence[_Ticket], run: _Run) -> dict[int, _Scored]:
+        asked = [tickets[i] for i in run.positions]
+
+        def is_wanted(row: int) -> bool:
+            return asked[row].deadline_s > time.monotonic() and not asked[row].future.done()
+
         started = time.monotonic()
-        scores = run.model.loaded.score(rows)
+        scores = score_each(run.model.loaded, [ticket.item.ids for ticket in asked], is_wanted)
+        if not scores:
+            return {}
         infer_s = time.monotonic() - started
-        self._utilisation.add(len(run.positions), infer_s, run.planned.cost_s)
-        cells = len(rows) * len(rows[0])
-        cost_s = run.planned.cost_s / len(run.positions)
-        whole = len(wanted) == len(run.positions)
-        facts = (len(rows), sum(map(len, rows)), cells, run.planned.cost_s, infer_s)
-        asked = [tickets[i] for i in wanted]
-        spans = engine_spans(asked, run.model.loaded.bundle.digest, facts, started)
-        for row, i in enumerate(wanted):
-            batch = facts if row == 0 and whole else None
-            results[i] = _Scored(scores[row], infer_s, cost_s, batch, spans.get(row, ()))
+        self._utilisation.add(len(asked), infer_s, run.planned.cost_s)
+        scored = [asked[row] for row in scores]
+        lengths = [len(ticket.item.ids) for ticket in scored]
+        cells, cost_s = len(lengths) * max(lengths), run.planned.cost_s
+        # A batch that ran in parts says nothing of the cost of the whole.
+        whole = sum(not np.isnan(row[0]) for row in scores.values()) == len(asked)
+        facts = (len(lengths), sum(lengths), cells, cost_s, infer_s)
+        batch, share_s = {0: facts} if whole else {}, cost_s / len(asked)
+        spans = engine_spans(scored, run.model.loaded.bundle.digest, facts, started)
+        return {
+            run.positions[row]: _Scored(values, infer_s, share_s, batch.get(i), spans.get(i, ()))
+            for i, (row, values) in enumerate(scores.items())
+        }
 
     def _collect(
         self,
@@ -292,7 +292,8 @@ class ModelReplica:
             else:
                 raise outcome
         facts = np.array(batches, dtype=np.float32).reshape(len(batches), 5)
+        failed = ~expired & np.isnan(scores[:, 0])
         queue_s, infer_s, cost_s = seconds
         return ScoreBatch(
-            batch.digest, scores, expired, queue_s, infer_s, cost_s, facts, tuple(spans)
+            batch.digest, scores, expired, failed, queue_s, infer_s, cost_s, facts, tuple(spans)
         )

@@ -12,6 +12,7 @@ from deployments.batching.planner import PlannedBatch, plan
 from deployments.model.engines import Engine
 from deployments.payloads import FloatArray, IntArray
 from registry.bundles.bundle import TOKENIZER_FILE
+from registry.errors import InvalidBundle
 from registry.records import Bundle
 
 # Models of one shape differ by a few bytes: numbers of variable length, names of versions.
@@ -34,15 +35,46 @@ class LoadedModel:
         """
         return not self.bundle.engine.batch_invariant and self.engine.device == "cpu"
 
+    def check(self) -> None:
+        """Runs a plain text, of padding alone.
+
+        Raises:
+            InvalidBundle: The model's outputs are not the bundle's labels.
+        """
+        self._logits([np.full(3, self.bundle.engine.pad_id, dtype=np.int32)])
+
     def score(self, rows: Sequence[IntArray]) -> FloatArray:
-        """Probabilities ``[len(rows), labels] float32`` of one batch, padded to its longest row."""
+        """Probabilities ``[len(rows), labels] float32`` of one batch, padded to its longest row.
+
+        A row whose logits are not all finite is NaN.
+
+        Raises:
+            InvalidBundle: The model's outputs are not the bundle's labels.
+        """
+        logits = self._logits(rows) / np.float32(self.bundle.temperature)
+        finite = np.isfinite(logits)
+        if finite.all():
+            return softmax(logits)
+        void = ~finite.all(axis=1)
+        logits[void] = 0
+        scores = softmax(logits)
+        scores[void] = np.nan
+        return scores
+
+    def _logits(self, rows: Sequence[IntArray]) -> FloatArray:
         longest = max(map(len, rows))
         ids = np.full((len(rows), longest), self.bundle.engine.pad_id, dtype=np.int64)
         mask = np.zeros((len(rows), longest), dtype=np.int64)
         for index, row in enumerate(rows):
             ids[index, : len(row)] = row
             mask[index, : len(row)] = 1
-        return softmax(self.engine.run(ids, mask) / np.float32(self.bundle.temperature))
+        logits = self.engine.run(ids, mask)
+        if logits.shape != (len(rows), len(self.bundle.labels)):
+            raise InvalidBundle(
+                f"the model's outputs have shape {logits.shape}, not one row for each of "
+                f"{len(rows)} texts with one column for each of {len(self.bundle.labels)} labels"
+            )
+        return logits
 
 
 class PlannedModel:

@@ -74,6 +74,10 @@ class Metrics(MetricTable):
         "reason",
         known=("cancelled", "expired", "queue_full", "too_late"),
     )
+    failed_texts = counter(
+        "sentiment_failed_texts",
+        "Texts that the model has no answer for, while it answers others.",
+    )
     cache_lookups = counter(
         "sentiment_cache_lookups",
         "Cache lookups by level and result (hit, miss, shared, skipped, error, breaker).",

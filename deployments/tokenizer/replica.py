@@ -5,6 +5,7 @@ live model version, encodes a micro-batch and hands it, whole, to the model stag
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from deployments.telemetry.spans import Span, done, rows_of
 from registry.bundles.bundle import TOKENIZER_FILE
 from registry.records import Bundle
 
+_log = logging.getLogger("ray.serve")
 # Encoding takes almost a millisecond per thousand characters. Below this a thread hand-over costs
 # more than it saves; above it, the event loop must stay free.
 _INLINE_CHARS = 4_096
@@ -36,7 +38,8 @@ class Encodings:
 
     Attributes:
         ids: ``[sum(lengths)] int32``, end to end, unpadded, special tokens included.
-        lengths: ``[n] int32``, at most the bundle's ``max_tokens``.
+        lengths: ``[n] int32``, at most the bundle's ``max_tokens``; 0 for a text that the
+            tokenizer cannot encode.
         truncated: ``[n] bool``.
     """
 
@@ -60,13 +63,25 @@ class LoadedTokenizer:
         """Encodes texts in order; longer ones are cut to ``max_tokens``, at the bundle's
         ``truncation_side``, and marked."""
         # One by one: the library's own thread pool would take cores from the model replicas.
-        rows = [self._tokenizer.encode(text) for text in texts]
-        ids = [token for row in rows for token in row.ids]
+        rows = [self._encode(text) for text in texts]
+        ids = [token for row in rows if row is not None for token in row.ids]
+        lengths = [0 if row is None else len(row) for row in rows]
+        truncated = [row is not None and bool(row.overflowing) for row in rows]
         return Encodings(
             ids=np.array(ids, dtype=np.int32),
-            lengths=np.array([len(row) for row in rows], dtype=np.int32),
-            truncated=np.array([bool(row.overflowing) for row in rows], dtype=np.bool_),
+            lengths=np.array(lengths, dtype=np.int32),
+            truncated=np.array(truncated, dtype=np.bool_),
         )
+
+    def _encode(self, text: str) -> tokenizers.Encoding | None:
+        try:
+            return self._tokenizer.encode(text)
+        except BaseException as error:
+            # A panic of the library, which is no ``Exception``, concerns its text alone too.
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise
+            _log.warning("a text cannot be tokenized: %s", type(error).__name__)
+            return None
 
 
 class TokenizerReplica:

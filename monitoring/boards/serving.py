@@ -128,6 +128,14 @@ BOARD = Board(
                 limits=(1.0,),
             ),
             lines(
+                "Texts without an answer",
+                "The model answers others and has none for these: token ids or lengths that it "
+                "does not take, values that are not finite. Each ends with E2002 alone.",
+                Query(rate("sentiment_failed_texts_total"), "failed"),
+                unit="cps",
+                limits=(0.2,),
+            ),
+            lines(
                 "Micro-batches sent again",
                 "Because a replica was lost. More than one now and then: replicas are killed; "
                 "look for memory limits and spot nodes.",

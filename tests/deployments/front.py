@@ -73,6 +73,7 @@ class Stages:
                 batch.digest,
                 scores,
                 np.zeros(n, dtype=np.bool_),
+                np.zeros(n, dtype=np.bool_),
                 zeros,
                 zeros,
                 np.full(n, self.delay_s or 1e-3, dtype=np.float32) / n,

@@ -38,6 +38,9 @@ class OnnxEngine:
         self.build = f"onnxruntime {ort.__version__} {self.device}"
         if not use_cuda:
             self.build += f" without {', '.join(SLOW_ON_CPU)}"
+        # What fails is raised; the runtime need not print it to standard error as well.
+        self._run_options = ort.RunOptions()
+        self._run_options.log_severity_level = 4
         self._session = ort.InferenceSession(
             str(bundle.directory / MODEL_FILE["onnx"]),
             options,
@@ -57,7 +60,7 @@ class OnnxEngine:
         if "token_type_ids" in self._inputs:
             feed["token_type_ids"] = np.zeros_like(input_ids)
         logits: FloatBatch = self._session.run(
-            ["logits"], {name: feed[name] for name in self._inputs}
+            ["logits"], {name: feed[name] for name in self._inputs}, self._run_options
         )[0]
         return logits
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from configs.schema.app import AppConfig, BatchingConfig, CacheConfig, LimitsConfig
-from deployments.errors import DeadlineExceeded, InferenceFailed, Overloaded
+from deployments.errors import DeadlineExceeded, InferenceFailed, Overloaded, TextFailed
 from deployments.inference.classifier import Classifier
 from deployments.payloads import ModelAnswer, ScoreBatch, TextBatch
 from deployments.predictions import Outcome
@@ -31,6 +31,7 @@ class Stages:
         self.delay_s = 0.0
         self.failures: list[Exception] = []
         self.expired = False
+        self.poison: set[str] = set()
 
     async def run(self, batch: TextBatch) -> ModelAnswer:
         self.batches.append(batch)
@@ -43,7 +44,13 @@ class Stages:
         scores = np.stack([1 - positive, positive], axis=1)
         expired = np.full(n, self.expired)
         return ModelAnswer(
-            ScoreBatch(batch.digest, scores, expired, zeros, zeros, zeros + 1e-3, np.zeros((0, 5))),
+            ScoreBatch(
+                batch.digest,
+                scores,
+                expired,
+                np.array([text in self.poison for text in batch.texts]),
+                *(zeros, zeros, zeros + 1e-3, np.zeros((0, 5))),
+            ),
             np.array([len(text) for text in batch.texts], dtype=np.int32),
             np.zeros(n, dtype=np.bool_),
             0.0,
@@ -212,6 +219,23 @@ def test_a_lost_replica_is_tried_again_and_another_failure_is_not() -> None:
         stages.failures = [ValueError("broken model")]
         assert isinstance((await classifier.classify(MODEL, ["xyz"], soon()))[0], InferenceFailed)
         assert len(stages.batches) == 4
+
+    in_loop(body)
+
+
+def test_a_text_without_an_answer_fails_alone_is_counted_and_not_cached() -> None:
+    async def body() -> None:
+        stages = Stages()
+        stages.poison = {"bad"}
+        classifier, metrics = make(stages)
+        for again in (False, True):
+            good, bad = await classifier.classify(MODEL, ["good", "bad"], soon())
+            assert isinstance(good, Outcome)
+            assert good.cached is again
+            assert isinstance(bad, TextFailed)
+        assert stages.texts == ["good", "bad", "bad"]
+        assert metrics.failed_texts._value.get() == 2
+        assert metrics.tokens._value.get() == 4
 
     in_loop(body)
 

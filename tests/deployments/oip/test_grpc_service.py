@@ -1,5 +1,6 @@
 """The Open Inference Protocol over gRPC: a stock Triton client, and the same answers and errors."""
 
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -11,6 +12,7 @@ from front import LIVE, Stages
 from grpc_front import served
 from hypothesis import given
 from hypothesis import strategies as st
+from poison_model import GOOD, POISON, PoisonStages
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from configs.schema.api_keys import new_key, write_keys
@@ -188,3 +190,11 @@ def test_any_message_is_read_or_refused(
         assert error.status == 422
     else:
         assert len(asked.texts) == int(np.prod(shape))
+
+
+@pytest.mark.parametrize("poison", POISON)
+def test_a_text_without_an_answer_refuses_its_request_alone(tmp_path: Path, poison: str) -> None:
+    with served(CONFIG, PoisonStages(tmp_path)) as (_, address):
+        with pytest.raises(triton.InferenceServerException, match="no answer for this text"):
+            infer(address, [GOOD[0], poison])
+        assert len(infer(address, list(GOOD))["label"]) == len(GOOD)

@@ -5,6 +5,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import cast
 from unittest.mock import Mock
 
@@ -12,8 +13,9 @@ import numpy as np
 import pytest
 from front import LIVE
 from kafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
+from poison_model import GOOD, POISON, PoisonStages
 
-from configs.schema.app import LimitsConfig
+from configs.schema.app import AppConfig, LimitsConfig
 from configs.schema.stream import StreamConfig
 from configs.schema.tracing import TracingConfig
 from deployments.errors import InferenceFailed, Overloaded, RequestError
@@ -296,3 +298,28 @@ def test_a_dead_letter_ends_its_trace_as_a_failure() -> None:
     (letter,) = [r for r in world.written if r.topic == "sentiment_requests_dlq"]
     # It is kept as it came, to be sent again.
     assert dict(letter.headers)["traceparent"] == SAMPLED
+
+
+@pytest.mark.parametrize("poison", POISON)
+def test_a_batch_of_messages_with_one_poison_through_the_real_stages(
+    tmp_path: Path, poison: str
+) -> None:
+    texts = [*GOOD[:6], poison, *GOOD[6:]]
+
+    async def body() -> World:
+        world = World()
+        stages, config = PoisonStages(tmp_path), AppConfig.model_validate({"cache": {"l2": "none"}})
+        world.classify = Classifier(  # type: ignore[method-assign]
+            config, stages.classify, None, world.metrics, hops_in_flight=2, engines=1
+        ).classify
+        pump = world.pump()
+        pump.take(batch(*texts))
+        assert await pump.drain(10)
+        return world
+
+    world = asyncio.run(body())
+    (letter,) = [r for r in world.written if r.topic == "sentiment_requests_dlq"]
+    assert json.loads(letter.value)["error"]["error_code"] == "E2002"
+    assert letter.key == b"k"
+    assert sorted(world.answered) == sorted(GOOD)
+    assert sorted(world.acknowledged) == list(range(13))

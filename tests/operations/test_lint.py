@@ -73,7 +73,7 @@ def test_a_grpc_function_that_has_moved_is_refused_with_its_new_place() -> None:
 def test_an_import_path_of_nothing_is_refused(path: str) -> None:
     (problem,) = found(GOOD.replace("deployments.app:build", path))
     assert (problem.line, problem.path) == (5, "applications[0].import_path")
-    assert ("did you mean deployments.app:build" in problem.message) is not path.endswith(":x")
+    assert ("did you mean deployments.app:build" in problem.message) != path.endswith(":x")
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_a_grpc_function_that_has_moved_is_refused_with_its_new_place() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["deployments.app:bild", "deployments.ap:build", "deployments.other:x"]
+    "path", ["deployments.app:bild", "deployments.ap:build", "deployments.nowhere_at_all:x"]
 )
 def test_an_import_path_of_nothing_is_refused(path: str) -> None:
     (problem,) = found(GOOD.replace("deployments.app:build", path))

@@ -1,19 +1,25 @@
-# Three images from one file:
-#   docker build --target serve -t sentigraph .            the graph
-#   docker build --target train -t sentigraph-train .      the pipeline
-#   docker build --target mlflow -t sentigraph-mlflow .    the registry's server, for a cluster
+# Four images from one file; docs/guides/images.md says how they are built, run and stopped.
+#   make image                           the graph on CPUs: target serve
+#   make image TARGET=serve-gpu          the graph on CUDA cards
+#   make image TARGET=train              the pipeline
+#   make image TARGET=mlflow             the registry's server, for a cluster
 #
-# docker run --init -p 8000:8000 --shm-size 2g sentigraph
+# docker run --init -p 8000:8000 --shm-size 2g --ulimit nofile=20000:20000 sentigraph
 
-FROM python:3.11.14-slim-bookworm AS dependencies
+# Any image with Python 3.11 and ca-certificates. CUDA and cuDNN come with pip's packages, so a
+# GPU node needs the driver and NVIDIA's container runtime, and the base needs nothing of them.
+ARG BASE=python:3.11.14-slim-bookworm
+
+FROM ${BASE} AS dependencies
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1
 RUN python -m venv /venv
 ENV PATH=/venv/bin:$PATH
 WORKDIR /src
 COPY pyproject.toml constraints.txt ./
-# Only the dependencies, so that a change of our code does not install them again.
-RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
+# Only the dependencies, so that a change of our code does not install them again. The extra is for
+# batch jobs in PostgreSQL.
+RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*p['dependencies'], *p['optional-dependencies']['postgres'], sep='\n')" \
       > requirements.txt \
     && pip install --no-cache-dir --requirement requirements.txt --constraint constraints.txt
 
@@ -30,10 +36,17 @@ COPY models models
 COPY serve_config.yaml serve_config.yaml
 RUN pip install --no-cache-dir --no-deps .
 
-FROM package AS package-train
-RUN pip install --no-cache-dir ".[train]" --constraint constraints.txt
+# onnxruntime-gpu stands in the folder of onnxruntime: both together would be a mixture.
+FROM package AS package-gpu
+RUN pip uninstall --yes onnxruntime \
+    && python -c "import tomllib; o = tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']; print(*o['gpu'], *o['torch'], sep='\n')" \
+      > requirements.txt \
+    && pip install --no-cache-dir --requirement requirements.txt --constraint constraints.txt
 
-FROM python:3.11.14-slim-bookworm AS package-mlflow
+FROM package AS package-train
+RUN pip install --no-cache-dir ".[train,score]" --constraint constraints.txt
+
+FROM ${BASE} AS package-mlflow
 ENV PATH=/venv/bin:$PATH
 RUN python -m venv /venv
 WORKDIR /src
@@ -42,7 +55,13 @@ RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))
       > requirements.txt \
     && pip install --no-cache-dir --requirement requirements.txt --constraint constraints.txt
 
-FROM python:3.11.14-slim-bookworm AS mlflow
+FROM ${BASE} AS mlflow
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="sentigraph-mlflow" \
+      org.opencontainers.image.description="MLflow server with PostgreSQL and object storage" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.revision="${REVISION}"
 ENV PATH=/venv/bin:$PATH \
     MLFLOW_DISABLE_TELEMETRY=true
 RUN useradd --uid 10001 --user-group --create-home sentigraph \
@@ -53,8 +72,14 @@ EXPOSE 5000
 ENTRYPOINT ["mlflow", "server"]
 CMD ["--host", "0.0.0.0"]
 
-# What the first two share: the code in /app, where Ray's workers find it by PYTHONPATH too.
-FROM python:3.11.14-slim-bookworm AS application
+# What the others share: the code in /app, where Ray's workers find it by PYTHONPATH too.
+FROM ${BASE} AS application
+ARG REVISION=unknown
+LABEL org.opencontainers.image.title="sentigraph" \
+      org.opencontainers.image.description="Text classification as one Ray Serve deployment graph" \
+      org.opencontainers.image.licenses="Apache-2.0" \
+      org.opencontainers.image.version="0.1.0" \
+      org.opencontainers.image.revision="${REVISION}"
 ENV PATH=/venv/bin:$PATH \
     PYTHONPATH=/app \
     PYTHONUNBUFFERED=1 \
@@ -77,9 +102,7 @@ USER 10001:10001
 ENTRYPOINT ["python", "-m", "cli"]
 CMD ["--help"]
 
-# Last, so that a build without --target makes it.
-FROM application AS serve
-COPY --from=package /venv /venv
+FROM application AS graph
 COPY serve_config.yaml serve_config.yaml
 # The file listens on the loopback, which nobody outside of a container could reach.
 RUN sed --in-place 's/^  host: 127\.0\.0\.1$/  host: 0.0.0.0/' serve_config.yaml \
@@ -87,6 +110,8 @@ RUN sed --in-place 's/^  host: 127\.0\.0\.1$/  host: 0.0.0.0/' serve_config.yaml
 # HAProxy and throughput mode: both or neither, one alone serves slower than the default.
 # The front stays open: operations/front/settings.py has the reasons of the last four RAY_SERVE_.
 # FORWARDED_ALLOW_IPS is empty, or uvicorn takes the client's address from a header of the client.
+# A replica and a proxy that stop wait 30 s for load balancers by default; one container has no
+# other to send clients to, and Docker kills after 10 s. The chart sets the wait of a cluster.
 ENV FORWARDED_ALLOW_IPS= \
     RAY_SERVE_ENABLE_HA_PROXY=1 \
     RAY_SERVE_THROUGHPUT_OPTIMIZED=1 \
@@ -95,6 +120,8 @@ ENV FORWARDED_ALLOW_IPS= \
     RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S=1 \
     RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER=2s \
     RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S=60 \
+    RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S=1 \
+    RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S=1 \
     RAY_USAGE_STATS_ENABLED=0
 USER 10001:10001
 EXPOSE 8000 9000
@@ -103,3 +130,10 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=120s --retries=3 \
 # `serve run` ends its cluster on the interrupt signal only.
 STOPSIGNAL SIGINT
 CMD ["serve", "run", "serve_config.yaml"]
+
+FROM graph AS serve-gpu
+COPY --from=package-gpu /venv /venv
+
+# Last, so that a build without --target makes it.
+FROM graph AS serve
+COPY --from=package /venv /venv

@@ -1,6 +1,8 @@
 # Two commands matter: `make serve` and `make test`. `make help` lists the rest.
 PYTHON ?= python3
 PORT ?= 8000
+TARGET ?= serve
+BASE ?= python:3.11.14-slim-bookworm
 GRPC_PORT ?= 9000
 MLFLOW_PORT ?= 5000
 DASHBOARD_PORT ?= 8265
@@ -12,7 +14,7 @@ SWAGGER_UI := 5.35.0
 SWAGGER_UI_FILES := swagger-ui-bundle.js swagger-ui-bundle.js.LICENSE.txt swagger-ui.css LICENSE NOTICE
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo test test-unit test-cluster lint docs proto assets format train bench bench-full bench-cache bench-outages bench-cold bench-gpu abuse clean
+.PHONY: help serve demo test test-unit test-cluster lint docs proto assets format train bench bench-full bench-cache bench-outages bench-cold bench-gpu abuse image image-check clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -88,6 +90,12 @@ bench-gpu: ## the torch engine beside the Hugging Face pipeline; needs CUDA, tor
 abuse: $(VENV)/.dev ## hostile and generated requests at every door of a private stack (10 minutes)
 	$(PIP) schemathesis==4.32.5
 	$(BIN)/python -m tests.system.abuse
+
+image: ## build TARGET (serve, serve-gpu, train, mlflow) on BASE with docker, podman or buildah
+	@.ci/image $(TARGET) $(BASE)
+
+image-check: ## build serve, run it with podman, ask it and stop it; root on Debian, 10 minutes
+	@.ci/image-check $(BASE)
 
 clean: ## remove the environment; keeps .sentigraph (registry, data)
 	rm -rf $(VENV)

@@ -1,6 +1,6 @@
 """The Dockerfile is clean, copies what exists, and says what serving needs.
 
-No container engine is at hand in CI, so the image itself is not built here.
+`make image-check` builds and runs it; no container engine is at hand in CI.
 """
 
 import fnmatch
@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -50,25 +51,28 @@ def test_what_is_copied_exists_and_is_not_ignored(source: str) -> None:
 
 def test_all_targets_exist_and_serve_is_the_last() -> None:
     stages = [words[2] for words in arguments("FROM")]
-    assert {"train", "mlflow"} <= set(stages)
+    assert {"train", "mlflow", "serve-gpu"} <= set(stages)
     assert stages[-1] == "serve"
 
 
-def test_base_images_are_pinned() -> None:
+def test_the_base_is_a_build_argument_whose_default_is_pinned() -> None:
     own = {words[2] for words in arguments("FROM")}
-    bases = {words[0] for words in arguments("FROM")} - own
-    assert bases
-    assert all(re.fullmatch(r"python:3\.11\.\d+-slim-\w+", base) for base in bases)
+    assert {words[0] for words in arguments("FROM")} - own == {"${BASE}"}
+    [default] = [words[0] for words in arguments("ARG") if words[0].startswith("BASE=")]
+    assert re.fullmatch(r"BASE=python:3\.11\.\d+-slim-\w+", default)
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert f"\nBASE ?= {default.removeprefix('BASE=')}\n" in makefile
 
 
 def test_all_images_run_as_a_plain_user() -> None:
     for stage in re.split(r"(?m)^FROM ", TEXT):
-        if stage.splitlines()[0].endswith((" AS serve", " AS train", " AS mlflow")):
+        # serve and serve-gpu are graph with an environment.
+        if stage.splitlines()[0].endswith((" AS graph", " AS train", " AS mlflow")):
             assert re.search(r"(?m)^USER [1-9]\d*:[1-9]\d*$", stage)
 
 
 def test_the_throughput_pair_is_set_together() -> None:
-    serve = TEXT.rpartition("FROM application AS serve")[2]
+    serve = TEXT.partition("FROM application AS graph")[2]
     assert "RAY_SERVE_ENABLE_HA_PROXY=1" in serve
     assert "RAY_SERVE_THROUGHPUT_OPTIMIZED=1" in serve
 
@@ -78,3 +82,13 @@ def test_the_address_that_the_build_rewrites_is_the_one_in_the_file() -> None:
     assert len(re.findall(r"(?m)^  host: 127\.0\.0\.1$", text)) == 1
     assert yaml.safe_load(text)["http_options"]["port"] == 8000
     assert ":8000/api/v1/health/ready" in TEXT
+
+
+def test_images_are_labelled_with_this_release() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    labels = [line for line in INSTRUCTIONS if line.startswith("LABEL ")]
+    assert len(labels) == 2
+    for line in labels:
+        assert f'image.version="{project["version"]}"' in line
+        assert f'image.licenses="{project["license"]}"' in line
+        assert 'image.revision="${REVISION}"' in line

@@ -36,7 +36,10 @@ class OnnxEngine:
         self._inputs = bundle.engine.inputs
         options = session_options(threads)
         self.build = f"onnxruntime {ort.__version__} {self.device}"
-        if not use_cuda:
+        if use_cuda:
+            # The libraries of pip's packages are on no search path.
+            ort.preload_dlls()
+        else:
             self.build += f" without {', '.join(SLOW_ON_CPU)}"
         # What fails is raised; the runtime need not print it to standard error as well.
         self._run_options = ort.RunOptions()

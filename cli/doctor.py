@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import onnxruntime as ort
 import yaml
 
 from configs.errors import ConfigError
@@ -23,6 +24,7 @@ from operations.doctor import check_machine, check_servers
 from operations.doctor.findings import Finding, fail, ok
 from operations.doctor.machine import these_ports, this_machine
 from operations.doctor.manifests import check_environments, environments, serve_configs
+from operations.doctor.production import check_manifests, check_production
 from operations.errors import OperationError
 from operations.lint import BUILDER, lint
 from operations.server_client import Server, add_server_arguments
@@ -48,6 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=Path,
         help="YAML of `helm template` or `kubectl get rayservices,pods -o yaml`: is the Serve "
         "config right, and are all Ray pods set alike?",
+    )
+    parser.add_argument(
+        "--production",
+        action="store_true",
+        help="what a public server must have besides: access control, TLS, an engine for its "
+        "provider; of the manifests too",
     )
     parser.add_argument("--json", action="store_true", help="print the findings as JSON")
 
@@ -91,11 +99,16 @@ def _findings(args: argparse.Namespace) -> Iterator[Finding]:
     if config is not None:
         yield from _of_machine(config, document, args, ours=ours)
         yield from _of_servers(config, args.url if ours else None)
+        if args.production:
+            yield from check_production(config, ort.get_available_providers())
     if args.manifests is not None:
         documents = _documents(args.manifests)
         for service, config_text in serve_configs(documents).items():
             yield from _of_service(service, config_text, args.config.resolve().parent)
-        yield from check_environments(environments(documents))
+        found = environments(documents)
+        yield from check_environments(found)
+        if args.production:
+            yield from check_manifests(documents, serve_configs(documents), found)
 
 
 def _of_service(service: str, text: str, home: Path) -> Iterator[Finding]:

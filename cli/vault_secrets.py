@@ -25,6 +25,7 @@ from configs.load import load_config
 from configs.schema.access import ApiKey, Role
 from configs.schema.api_keys import new_key, read_keys, rotated, write_keys
 from configs.schema.app import AppConfig
+from configs.schema.conflicts import NO_WAY_IN
 from configs.schema.fields import settings
 from configs.sources.vault import VaultSecrets, secret_names
 
@@ -54,7 +55,13 @@ def main(args: argparse.Namespace) -> int:
         ConfigError: No such key, or no Vault where one is needed.
         SecretsError: Vault does not do it.
     """
-    config = load_config()
+    try:
+        config = load_config()
+    except ConfigError as error:
+        # The first key, for a profile that asks for one.
+        if args.action != "new" or not all(p.startswith(NO_WAY_IN) for p in error.problems):
+            raise
+        config = AppConfig()
     if args.action == "new" and not config.vault.enabled:
         key, kept = new_key(args.id, args.role)
         print(key)

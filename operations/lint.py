@@ -19,6 +19,7 @@ from configs.errors import ConfigError
 from configs.load import load_config
 from configs.messages import did_you_mean
 from configs.schema.app import AppConfig
+from configs.schema.conflicts import NO_WAY_IN
 from configs.schema.fields import settings
 from configs.sources.shipped_files import shipped_file
 from configs.yaml_lint import Problem, check_keys, check_repeats, check_values, line_of, plain
@@ -152,6 +153,8 @@ def _check_arguments(
             config = load_config(args, environ={}, home=home)
         except ConfigError as error:
             for sentence in error.problems:
+                if sentence.startswith(NO_WAY_IN):
+                    continue  # keys are secrets, which come from elsewhere
                 setting = sentence.split("=")[0].split(" ")[0].rstrip(":")
                 line = line_of(node, f"{path}.args.{setting}")
                 yield Problem(line, f"{path}.args", f"is refused: {sentence}")

@@ -59,7 +59,7 @@ class AccessConfig(Section):
 
     required: bool = Field(
         False,
-        description="Every request but those of `access.public` needs an API key (`X-API-Key`) or a bearer token; without one 401 E3002, without the role 403 E3002.",
+        description="Every request but those of `access.public` needs an API key (`X-API-Key`) or a bearer token; without one 401 E3002, without the role 403 E3002. The profiles `staging` and `production` set it, and then nothing starts without a key, a provider of tokens or Vault.",
     )
     public: tuple[Literal["service", "health", "metrics", "docs"], ...] = Field(
         ("service", "health"),
@@ -72,7 +72,7 @@ class AccessConfig(Section):
     )
     api_keys: SecretStr = Field(
         SecretStr(""),
-        description="Keys as a JSON list of `id`, `sha256`, `roles`, `requests_per_s`, `max_concurrent`, `expires_at`; `sentigraph keys` makes them.",
+        description="Keys as a JSON list of `id`, `sha256`, `roles`, `requests_per_s`, `max_concurrent`, `expires_at`; `sentigraph secrets new` makes them.",
     )
     requests_per_s: float = Field(
         0,

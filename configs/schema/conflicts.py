@@ -11,6 +11,12 @@ from configs.schema.api_keys import is_strong, read_keys
 if TYPE_CHECKING:
     from configs.schema.app import AppConfig
 
+NO_WAY_IN = (
+    "access.required=True and there is no way in: set access.api_keys (`sentigraph secrets new NAME` "
+    "makes a key), access.api_key, access.jwt.jwks, or vault.enabled; access.required=False "
+    "serves anybody who reaches the server"
+)
+
 
 def conflicts(config: AppConfig) -> Iterator[str]:
     """One sentence for each contradiction, with both dotted names and both values."""
@@ -114,10 +120,7 @@ def _access(config: AppConfig) -> Iterator[str]:
         yield "access.api_key must have at least 8 characters with a letter and a digit"
     some = bool(keys or single or access.jwt.jwks)
     if access.required and not (some or config.vault.enabled):
-        yield (
-            "access.required=True and there is no way in: set access.api_key, access.api_keys, "
-            "access.jwt.jwks, or vault.enabled"
-        )
+        yield NO_WAY_IN
     # Vault may hold keys for others than this server.
     given = bool((keys and not config.vault.enabled) or single or access.jwt.jwks)
     if given and not access.required:

@@ -180,3 +180,14 @@ variable "kafka_password" {
     error_message = "At least 12 characters, or empty."
   }
 }
+
+variable "api_keys" {
+  description = "Digests of API keys as a JSON list, which `sentigraph secrets new` prints; staging and production serve nobody without. Set TF_VAR_api_keys."
+  type        = string
+  default     = ""
+  sensitive   = true
+  validation {
+    condition     = var.api_keys == "" || can([for key in jsondecode(var.api_keys) : [key.id, key.roles, regex("^[0-9a-f]{64}$", key.sha256)]])
+    error_message = "A JSON list of objects with id, sha256 and roles, or empty."
+  }
+}

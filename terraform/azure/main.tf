@@ -86,5 +86,6 @@ module "vault" {
     jobs-database       = local.database_uri
     jobs-webhook-secret = random_password.webhook.result
     kafka-password      = var.kafka_password
+    api-keys            = var.api_keys
   }
 }

@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks.harness.openbao import Bao
 from cli.__main__ import main
+from configs.load import load_config
 from configs.schema.api_keys import digest_of, read_keys
 
 
@@ -86,6 +87,17 @@ def test_without_vault_a_new_key_comes_with_its_entry(
     (kept,) = read_keys(f"[{entry.partition('entry: ')[2]}]")
     assert kept.sha256 == digest_of(key)
     assert run(capsys, "rotate", "shop")[0] == 1
+
+
+def test_the_first_key_of_a_public_profile_can_be_made(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROFILE", "production")
+    assert run(capsys, "rotate", "shop")[0] == 1
+    key, entry = run(capsys, "new", "shop", "--role", "predict")[1].splitlines()
+    monkeypatch.setenv("MLOPS_ACCESS__API_KEYS", f"[{entry.partition('entry: ')[2]}]")
+    assert read_keys(f"[{entry.partition('entry: ')[2]}]")[0].sha256 == digest_of(key)
+    assert load_config().access.required
 
 
 def test_vault_that_does_not_answer_is_a_refusal(

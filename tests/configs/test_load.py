@@ -11,6 +11,9 @@ from configs.load import PROFILES, find_home, load_config
 from configs.schema.app import AppConfig
 from configs.sources.vault import secret_names
 
+# The profiles staging and production start with a way in alone.
+KEY = {"MLOPS_API_KEY": "an-Api-key-1"}
+
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
@@ -44,15 +47,28 @@ def test_the_higher_of_two_places_wins(home: Path, low: str, high: str) -> None:
         args["cache"] = {"ttl_s": 20}
     if "dotenv" in used:
         (home / ".env").write_text("MLOPS_CACHE__TTL_S=30\n", encoding="utf-8")
-    environ = {"MLOPS_CACHE__TTL_S": "40"} if "environ" in used else {}
+    environ = KEY | ({"MLOPS_CACHE__TTL_S": "40"} if "environ" in used else {})
     expected = {"profile": 7_200, "args": 20, "dotenv": 30, "environ": 40}
     assert load_config(args, environ=environ, home=home).cache.ttl_s == expected[high]
 
 
 @pytest.mark.parametrize("profile", ["local", "development", "staging", "production"])
 def test_every_profile_boots(home: Path, profile: str) -> None:
-    config = load_config(environ={"MLOPS_PROFILE": profile}, home=home)
+    config = load_config(environ={**KEY, "MLOPS_PROFILE": profile}, home=home)
     assert config.profile == profile
+
+
+@pytest.mark.parametrize("profile", ["staging", "production"])
+def test_a_public_profile_starts_with_a_way_in_or_says_so(home: Path, profile: str) -> None:
+    [said] = refused({"profile": profile})
+    assert "there is no way in: set access.api_keys" in said
+    assert f"access.required is set in profile {profile}" in said
+    assert load_config({"profile": profile}, environ=KEY, home=home).access.required
+    token = {"jwks": "keys.json", "issuer": "https://id", "audience": "us"}
+    assert load_config({"profile": profile, "access": {"jwt": token}}, environ={}, home=home)
+    # By one's own word it is open, for a gateway in front that asks for keys.
+    opened = {"profile": profile, "access": {"required": False}}
+    assert not load_config(opened, environ={}, home=home).access.required
 
 
 def test_there_is_a_file_for_each_profile_and_no_other() -> None:
@@ -78,7 +94,7 @@ def test_there_is_a_file_for_each_profile_and_no_other() -> None:
 def test_profile_is_chosen_by_the_highest_place_and_by_alias(
     home: Path, environ: dict[str, str], args: dict[str, object] | None, profile: str
 ) -> None:
-    config = load_config(args, environ=environ, home=home)
+    config = load_config(args, environ=KEY | environ, home=home)
     assert config.profile == profile
     assert (config.server.log_level == "WARNING") is (profile == "production")
 
@@ -89,7 +105,7 @@ def test_dotenv_of_the_home_chooses_the_profile_and_leaves_the_process_alone(
     monkeypatch.setenv("OUTSIDE", "leaked")
     monkeypatch.delenv("MLOPS_APP_NAME", raising=False)
     (home / ".env").write_text("PROFILE=prod\nexport MLOPS_APP_NAME='${OUTSIDE}'\n")
-    config = load_config(environ={}, home=home)
+    config = load_config(environ=KEY, home=home)
     assert (config.profile, config.server.app_name) == ("production", "${OUTSIDE}")
 
 

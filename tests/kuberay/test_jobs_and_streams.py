@@ -136,6 +136,7 @@ def test_secrets_are_named_and_never_written(database: list[Document]) -> None:
     external = next(d for d in database if d["kind"] == "ExternalSecret")
     assert {item["secretKey"] for item in external["spec"]["data"]} == {
         "redis-password",
+        "api-keys",
         "mlflow-backend-uri",
         "kafka-password",
         "jobs-database",
@@ -149,6 +150,11 @@ REFUSED: dict[str, tuple[str, dict[str, Any], str]] = {
         "development",
         {"upgrade": {"type": "NewCluster"}},
         "second cluster would wait",
+    ),
+    "a public profile without keys": (
+        "development",
+        {"serve": {"application": {"args": {"profile": "staging"}}}},
+        "access.required, which profiles staging and production set, and no key",
     ),
     "address in the Serve config": (
         "development",

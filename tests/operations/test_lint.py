@@ -215,3 +215,10 @@ def test_exit_status_and_output(tmp_path: Path, capsys: pytest.CaptureFixture[st
 
 def test_the_repositorys_own_file_is_clean() -> None:
     assert lint((ROOT / "serve_config.yaml").read_text(encoding="utf-8"), ROOT) == []
+
+
+def test_keys_that_a_public_profile_gets_from_elsewhere_are_not_missed_here() -> None:
+    public = GOOD.replace("args:", "args:\n      profile: production")
+    assert found(public) == []
+    [problem] = found(public.replace("      limits:", "      access: {burst_s: 0}\n      limits:"))
+    assert "access.burst_s" in problem.message

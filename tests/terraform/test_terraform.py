@@ -145,7 +145,11 @@ def test_the_application_reads_what_vault_holds() -> None:
     """The keys that the module writes are those that the chart's ExternalSecret takes."""
     module = (ROOT / "terraform" / "modules" / "vault" / "variables.tf").read_text()
     chart = (ROOT / "kuberay" / "chart" / "templates" / "secrets.yaml").read_text()
-    streams = yaml.safe_load((ROOT / "kuberay" / "environments" / "streams.yaml").read_text())
+    environments = [
+        yaml.safe_load((ROOT / "kuberay" / "environments" / f"{name}.yaml").read_text())
+        for name in ("production", "streams")
+    ]
     [listed] = re.findall(r"range concat \(list (.*?)\)", chart)
-    read = {*re.findall(r'"([\w-]+)"', listed), *streams["secrets"]["settings"].values()}
+    named = {key for each in environments for key in each["secrets"]["settings"].values()}
+    read = {*re.findall(r'"([\w-]+)"', listed), *named}
     assert read == set(re.findall(r"(?m)^    ([\w-]+) += string", module))

@@ -156,6 +156,14 @@ volume
 
 {{/* What no schema can tell: values that contradict one another. */}}
 {{- define "sentigraph.refuseContradictions" -}}
+{{- $args := dig "application" "args" dict .Values.serve }}
+{{- $public := has (dig "profile" "" $args) (list "staging" "production") }}
+{{- if dig "access" "required" $public $args }}
+{{- $keys := or (hasKey .Values.secrets.settings "MLOPS_ACCESS__API_KEYS") (hasKey .Values.secrets.settings "MLOPS_ACCESS__API_KEY") }}
+{{- if not (or $keys (dig "access" "jwt" "jwks" "" $args) (dig "vault" "enabled" false $args)) }}
+{{- fail "access.required, which profiles staging and production set, and no key: name MLOPS_ACCESS__API_KEYS in secrets.settings, or set access.jwt or vault in serve.application.args; access.required=false there serves anybody" }}
+{{- end }}
+{{- end }}
 {{- range $group, $size := .Values.workers }}
 {{- if $size }}
 {{- if gt (int $size.minReplicas) (int $size.maxReplicas) }}

@@ -88,6 +88,14 @@ run "vault_without_tls" {
   expect_failures = [var.vault_address]
 }
 
+run "a_key_in_the_place_of_its_digest" {
+  command = plan
+  variables {
+    api_keys = "[{\"id\": \"shop\", \"sha256\": \"sg_secret\", \"roles\": [\"predict\"]}]"
+  }
+  expect_failures = [var.api_keys]
+}
+
 run "short_kafka_password" {
   command = plan
   variables {
@@ -113,6 +121,7 @@ run "vault_gets_what_is_there" {
       jobs-database       = "postgresql+psycopg2://mlflow:p@db:5432/mlflow"
       jobs-webhook-secret = "sixteen-letters-1"
       kafka-password      = ""
+      api-keys            = ""
     }
   }
   assert {
@@ -138,6 +147,7 @@ run "jobs_in_a_file" {
       jobs-database       = "sqlite:////app/jobs.db"
       jobs-webhook-secret = "sixteen-letters-1"
       kafka-password      = ""
+      api-keys            = ""
     }
   }
   expect_failures = [var.secrets]

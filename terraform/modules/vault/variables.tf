@@ -57,6 +57,7 @@ variable "secrets" {
     jobs-database       = string
     jobs-webhook-secret = string
     kafka-password      = string
+    api-keys            = string
   })
   sensitive = true
   validation {

@@ -108,7 +108,7 @@ COPY serve_config.yaml serve_config.yaml
 RUN sed --in-place 's/^  host: 127\.0\.0\.1$/  host: 0.0.0.0/' serve_config.yaml \
     && grep --quiet '^  host: 0\.0\.0\.0$' serve_config.yaml
 # HAProxy and throughput mode: both or neither, one alone serves slower than the default.
-# The front stays open: operations/front/settings.py has the reasons of the last four RAY_SERVE_.
+# The front stays open: operations/front/settings.py has the reasons of the four before _MIN_DRAINING_.
 # FORWARDED_ALLOW_IPS is empty, or uvicorn takes the client's address from a header of the client.
 # A replica and a proxy that stop wait 30 s for load balancers by default; one container has no
 # other to send clients to, and Docker kills after 10 s. The chart sets the wait of a cluster.

@@ -13,7 +13,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import onnxruntime as ort
 import yaml
 
 from configs.errors import ConfigError
@@ -22,7 +21,7 @@ from configs.schema.app import AppConfig
 from configs.sources.shipped_files import shipped_file
 from operations.doctor import check_machine, check_servers
 from operations.doctor.findings import Finding, fail, ok
-from operations.doctor.machine import these_ports, this_machine
+from operations.doctor.machine import engine_providers, these_ports, this_machine
 from operations.doctor.manifests import check_environments, environments, serve_configs
 from operations.doctor.production import check_manifests, check_production
 from operations.errors import OperationError
@@ -100,7 +99,7 @@ def _findings(args: argparse.Namespace) -> Iterator[Finding]:
         yield from _of_machine(config, document, args, ours=ours)
         yield from _of_servers(config, args.url if ours else None)
         if args.production:
-            yield from check_production(config, ort.get_available_providers())
+            yield from check_production(config, engine_providers())
     if args.manifests is not None:
         documents = _documents(args.manifests)
         for service, config_text in serve_configs(documents).items():

@@ -85,6 +85,14 @@ def this_machine(folders: Iterable[str], constraints: Path) -> Machine:
     )
 
 
+def engine_providers() -> list[str]:
+    """Where the onnxruntime that is installed here can compute, as it names them."""
+    import onnxruntime  # noqa: PLC0415 - only where it is asked for
+
+    found: list[str] = onnxruntime.get_available_providers()
+    return found
+
+
 def these_ports(wanted: Mapping[str, int], *, ours: bool) -> Ports:
     """Which of the wanted ports are taken on this machine."""
     taken = frozenset(port for port in wanted.values() if not is_free(port))

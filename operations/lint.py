@@ -150,16 +150,29 @@ def _check_arguments(
                 )
                 yield Problem(line_of(node, here), here, message)
         try:
-            config = load_config(args, environ={}, home=home)
+            config = _configured(args, home)
         except ConfigError as error:
             for sentence in error.problems:
-                if sentence.startswith(NO_WAY_IN):
-                    continue  # keys are secrets, which come from elsewhere
                 setting = sentence.split("=")[0].split(" ")[0].rstrip(":")
                 line = line_of(node, f"{path}.args.{setting}")
                 yield Problem(line, f"{path}.args", f"is refused: {sentence}")
         else:
             yield from _check_overrides(node, application, config, path)
+
+
+def _configured(args: Mapping[str, object], home: Path) -> AppConfig:
+    """The arguments' configuration; keys are secrets, which come from elsewhere.
+
+    Raises:
+        ConfigError: Anything else is wrong.
+    """
+    try:
+        return load_config(args, environ={}, home=home)
+    except ConfigError as error:
+        others = [said for said in error.problems if not said.startswith(NO_WAY_IN)]
+        if others:
+            raise ConfigError("\n".join(others)) from None
+        return load_config(args, environ={"MLOPS_ACCESS__API_KEY": "stand-in-1"}, home=home)
 
 
 def _check_import_path(node: yaml.Node, given: object, path: str) -> Iterator[Problem]:

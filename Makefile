@@ -14,7 +14,7 @@ SWAGGER_UI := 5.35.0
 SWAGGER_UI_FILES := swagger-ui-bundle.js swagger-ui-bundle.js.LICENSE.txt swagger-ui.css LICENSE NOTICE
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo test test-unit test-cluster lint docs proto assets format train bench bench-full bench-cache bench-outages bench-cold bench-gpu abuse image image-check clean
+.PHONY: help serve demo test test-unit test-cluster lint docs proto sdk-models assets format train bench bench-full bench-cache bench-outages bench-cold bench-gpu abuse image image-check clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -38,7 +38,7 @@ test-cluster: $(VENV)/.cluster ## chart and Terraform tests, with Helm's code, s
 lint: $(VENV)/.dev ## ruff, bandit, mypy --strict, layer contracts, serve_config.yaml
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/bandit --quiet --configfile pyproject.toml -ll --recursive configs registry deployments pipelines operations cli monitoring benchmarks
+	$(BIN)/bandit --quiet --configfile pyproject.toml -ll --recursive configs registry deployments pipelines operations cli monitoring benchmarks sdk/python/sentigraph_client
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/sentigraph lint
@@ -53,6 +53,12 @@ docs: $(VENV)/.dev ## write the generated documents and dashboards after a chang
 proto: $(VENV)/.dev ## compile the gRPC messages after a change of the .proto
 	$(BIN)/python -m grpc_tools.protoc -Ideployments/oip \
 		--descriptor_set_out=deployments/oip/open_inference.binpb deployments/oip/open_inference.proto
+
+sdk-models: $(VENV)/.dev ## write sdk/python's models after a change of docs/openapi.json
+	$(PIP) datamodel-code-generator==0.89.0
+	PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/python sdk/python/tools/generate_models.py
+	$(BIN)/ruff check --quiet --fix sdk/python/sentigraph_client/_models.py
+	$(BIN)/ruff format --quiet sdk/python/sentigraph_client/_models.py
 
 assets: ## vendor Swagger UI anew: make assets SWAGGER_UI=5.35.0; needs npm
 	cd $(ASSETS) && npm pack --silent swagger-ui-dist@$(SWAGGER_UI)

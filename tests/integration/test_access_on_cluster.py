@@ -90,6 +90,22 @@ def test_only_keys_of_vault_open_the_door(guarded: Guarded) -> None:
         assert client.get("/api/v1/health/ready").json()["checks"]["cache"] == "ok"
 
 
+def test_a_header_moves_no_wrong_key_and_right_ones_go_on(guarded: Guarded) -> None:
+    with httpx.Client(base_url=guarded.url, timeout=30) as client:
+
+        def guess(number: int) -> int:
+            headers = {"X-API-Key": f"guess-{number}", "X-Forwarded-For": f"203.0.113.{number}"}
+            return client.post(PREDICT, json={"text": "a"}, headers=headers).status_code
+
+        # Both ingresses take 100 in a minute of the one address that all come from, HAProxy's.
+        statuses = [guess(number % 250) for number in range(260)]
+        assert (statuses[0], statuses[-1], set(statuses)) == (401, 429, {401, 429})
+        for name in ("shop", "ops"):
+            headers = guarded.headers(name)
+            answers = [client.post(PREDICT, json={"text": "a"}, headers=headers) for _ in range(6)]
+            assert {answer.status_code for answer in answers} == {200}
+
+
 def test_ingresses_share_what_redis_remembers(guarded: Guarded) -> None:
     text = f"a parcel that {uuid.uuid4()} remembers"
     guarded.texts.append(text)

@@ -377,7 +377,7 @@ class JobRequest(Body):
     """
     webhook_url: str = ""
     """
-    Told when the job has ended; of a host that `jobs.webhook.hosts` lists.
+    Receives a message when the job has ended; of a host in `jobs.webhook.hosts`.
     """
 
 

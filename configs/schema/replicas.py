@@ -60,7 +60,8 @@ class ReplicasConfig(Section):
 
     ingress: ReplicaConfig = ReplicaConfig(num_cpus=0.2, max_ongoing_requests=1_024)
     cache: ReplicaConfig = ReplicaConfig(num_cpus=0.1)
-    tokenizer: ReplicaConfig = ReplicaConfig(num_cpus=0.1)
+    # Two: one that dies or hangs stops nothing. Together they reserve what one did.
+    tokenizer: ReplicaConfig = ReplicaConfig(num_replicas=2, num_cpus=0.05)
     model: ReplicaConfig = ReplicaConfig(num_replicas=0, num_cpus=0.5, max_ongoing_requests=64)
     registry: ReplicaConfig = ReplicaConfig(num_cpus=0.1)
     # Nothing reserved: on two cores the rest is just room for a new model replica beside the old.

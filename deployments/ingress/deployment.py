@@ -35,6 +35,7 @@ from deployments.handles import (
 )
 from deployments.inference.classifier import Classifier
 from deployments.inference.predictor import Predictor
+from deployments.inference.second_try import SecondTry
 from deployments.ingress.access_log import AccessLog, beside_the_replica_log
 from deployments.ingress.health import Readiness
 from deployments.ingress.malloc import map_large_pieces, trim_for_ever, trimmer
@@ -72,13 +73,13 @@ class Ingress(AsyncReplica, GrpcMethods):
     ) -> None:
         """Makes the replica; ``share`` is its part of the model stage."""
         cache, stream, registry = upstreams.cache, upstreams.stream, upstreams.registry
+        self._metrics = Metrics()
         run_texts = await self.open_stages(config, share, upstreams)
         _log.setLevel(config.server.log_level)
         map_large_pieces()
         logged = config.server.access_log and _log.isEnabledFor(logging.INFO)
         fields = add_log_fields(config.server.service_name, "Ingress")
         self._access = AccessLog(beside_the_replica_log(), fields) if logged else None
-        self._metrics = Metrics()
         self._tracer = open_tracer(config, "Ingress", self._metrics)
         self._page_life_s = config.server.metrics_cache_ms / 1_000
         self._cors_origins = config.server.cors_origins
@@ -145,7 +146,7 @@ class Ingress(AsyncReplica, GrpcMethods):
         self, config: AppConfig, share: EngineShare, upstreams: Upstreams[DeploymentHandle]
     ) -> RunTexts:
         """The tokenizer stage; here a deployment."""
-        return remote_tokenizer(upstreams.tokenizer)
+        return SecondTry(remote_tokenizer(upstreams.tokenizer), self._metrics.retries.inc).run
 
     def __serve_build_asgi_app__(self) -> object:
         """Serve calls this for the ASGI application, once the replica is made."""

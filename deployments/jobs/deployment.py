@@ -11,6 +11,7 @@ from deployments.canary.observer import CandidateObserver
 from deployments.clients.vault import watch_secrets
 from deployments.handles import is_lost, ray_gauge, remote_tokenizer
 from deployments.inference.classifier import Classifier
+from deployments.inference.second_try import SecondTry
 from deployments.jobs.database_login import DatabaseLogin
 from deployments.jobs.replica import JobsReplica
 from deployments.serve_options import AsyncReplica, EngineShare, deployment, engine_share
@@ -35,7 +36,7 @@ class Jobs(AsyncReplica, JobsReplica):
         """Opens the database and starts to work; without ``tokenizer`` the ingresses tokenize."""
         add_log_fields(config.server.service_name, "Jobs")
         metrics = Metrics()
-        run_texts = remote_tokenizer(tokenizer)
+        run_texts = SecondTry(remote_tokenizer(tokenizer), metrics.retries.inc).run
         classifier = Classifier(
             config,
             run_texts,

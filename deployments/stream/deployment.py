@@ -22,6 +22,7 @@ from deployments.clients.vault import watch_secrets
 from deployments.handles import RemoteCache, is_lost, ray_gauge, remote_tokenizer
 from deployments.inference.classifier import Classifier
 from deployments.inference.predictor import Predictor
+from deployments.inference.second_try import SecondTry
 from deployments.payloads import Counts, FeedbackResult, StreamStatus
 from deployments.prediction_log import open_log
 from deployments.serve_options import AsyncReplica, EngineShare, by_lag, deployment, engine_share
@@ -64,7 +65,7 @@ class Stream(AsyncReplica):
         self._metrics = Metrics()
         self._tracer = open_tracer(config, "Stream", self._metrics)
         self._routes = CurrentRoutes(await registry.routes.remote())
-        run_texts = remote_tokenizer(tokenizer)
+        run_texts = SecondTry(remote_tokenizer(tokenizer), self._metrics.retries.inc).run
         classifier = Classifier(
             config,
             run_texts,

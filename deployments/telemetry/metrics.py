@@ -143,7 +143,8 @@ class Metrics(MetricTable):
     )
     cache_bytes = gauge("sentiment_cache_bytes", "Memory of this ingress's level one.")
     retries = counter(
-        "sentiment_hop_retries", "Micro-batches sent again because a replica was lost."
+        "sentiment_hop_retries",
+        "Micro-batches sent again because a replica was lost, or its answer is late.",
     )
     shadow_predictions = counter(
         "sentiment_shadow_predictions",

@@ -14,7 +14,7 @@ SWAGGER_UI := 5.35.0
 SWAGGER_UI_FILES := swagger-ui-bundle.js swagger-ui-bundle.js.LICENSE.txt swagger-ui.css LICENSE NOTICE
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo test test-unit test-cluster lint docs proto sdk-models assets format train bench bench-full bench-cache bench-outages bench-cold bench-gpu abuse image image-check clean
+.PHONY: help serve demo test test-unit test-cluster lint docs proto sdk-models assets format train bench bench-full bench-cache bench-outages bench-cold bench-gpu abuse chaos image image-check clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -96,6 +96,9 @@ bench-gpu: ## the torch engine beside the Hugging Face pipeline; needs CUDA, tor
 abuse: $(VENV)/.dev ## hostile and generated requests at every door of a private stack (10 minutes)
 	$(PIP) schemathesis==4.32.5
 	$(BIN)/python -m tests.system.abuse
+
+chaos: $(VENV)/.dev ## every process of a private stack killed, and stopped for 20 s, under load (25 minutes)
+	$(BIN)/python -m tests.system.chaos
 
 image: ## build TARGET (serve, serve-gpu, train, mlflow) on BASE with docker, podman or buildah
 	@.ci/image $(TARGET) $(BASE)

@@ -162,6 +162,7 @@ class FeedbackResult:
 
 
 Counts = dict[str, tuple[int, int, int]]
+"""``slot.test`` to how often the candidate did worse, the same, better."""
 
 
 RunTexts = Callable[[TextBatch], Awaitable[ModelAnswer]]

@@ -71,7 +71,7 @@ class RolloutConfig(Section):
         64,
         ge=1,
         le=100_000,
-        description="Requests that one ingress has under way to the shadow version; further ones are skipped and counted.",
+        description="Requests that one Ingress, Stream or Jobs replica has under way to the shadow version; further ones are skipped and counted.",
     )
     min_golden_agreement: float = Field(
         0.7,
@@ -95,5 +95,5 @@ class RolloutConfig(Section):
         50_000,
         ge=0,
         le=10_000_000,
-        description="Answers that one ingress remembers for feedback, about 400 bytes each; older ones are 404 then. 0 remembers none.",
+        description="Answers that one Ingress, Stream or Jobs replica remembers for feedback, about 400 bytes each; older ones are 404 then. 0 remembers none.",
     )

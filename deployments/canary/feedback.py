@@ -1,7 +1,7 @@
-"""Answers that are remembered until somebody says what would have been right. Pure.
+"""Remembers answers, so that feedback can say whether they were right. Pure.
 
-A prediction's id leads to the version that gave it, so that a correction counts for that
-version and for nobody else. Each answer is judged once; of the text nothing is kept.
+A prediction's id leads to the version that gave it, so a correction counts for that version
+alone. Each answer is judged once; nothing of the text is kept.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class _RecentAnswer:
 
 
 class Feedback:
-    """The latest answers of one ingress, by prediction id. One event loop."""
+    """The latest answers of one replica, by prediction id. For one event loop."""
 
     def __init__(self, max_remembered: int, observed: PairedCounts) -> None:
         self._max = max_remembered
@@ -38,7 +38,7 @@ class Feedback:
         self._answers[prediction_id] = _RecentAnswer(model, label, rival)
 
     def shadowed(self, prediction_id: str, digest: str, label: str) -> None:
-        """Adds what the shadow version made of the same text."""
+        """Adds the shadow version's label for the same text."""
         answer = self._answers.get(prediction_id)
         if answer is not None:
             answer.shadow, answer.shadow_label = digest, label

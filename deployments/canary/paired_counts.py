@@ -1,8 +1,8 @@
-"""What one ingress sees of a candidate beside the champion, counted for a release's tests. Pure.
+"""Counts how often a candidate did worse or better than the champion in one replica. Pure.
 
-In the shadow both versions answer the same text; in the canary each text is answered by
-one of them, so a text of the challenger is compared with the champion's latest. Answers from
-a cache say nothing new and are left out. The Registry deployment takes the counts and decides.
+A shadow version and the champion answer the same text. In a canary one of the two answers each
+text, so a text of the challenger is compared with the champion's latest. Cached answers carry no
+new evidence and are left out. The Registry deployment takes the counts and decides.
 """
 
 import math
@@ -15,8 +15,6 @@ from deployments.errors import DeadlineExceeded, RequestError
 from deployments.payloads import Counts
 from deployments.predictions import Outcome
 from deployments.versions import ServedVersion
-
-"""``slot.test`` to how often the candidate did worse, the same, better."""
 
 _Value = TypeVar("_Value", float, bool)
 _WAITING = 64
@@ -48,11 +46,11 @@ class PairedCounts:
         shadow: ServedVersion,
         mine: Outcome | RequestError,
     ) -> None:
-        """Compares what both versions made of one text."""
+        """Compares the outcomes of both versions for one text."""
         if theirs.cached:
             return
         if isinstance(mine, RequestError):
-            # Too late is slow; it need not be the version's fault.
+            # Too late counts as slow: the version need not be at fault.
             late = isinstance(mine, DeadlineExceeded)
             self._add(shadow.digest, "shadow.latency" if late else "shadow.errors", 1)
             return
@@ -72,7 +70,7 @@ class PairedCounts:
     def answered(
         self, challenger: ServedVersion, model: ServedVersion, got: Outcome | RequestError
     ) -> None:
-        """Notes what a caller got while ``challenger`` answers its share."""
+        """Counts what a caller got of ``model`` while ``challenger`` answers its share."""
         self._against(challenger.digest)
         if isinstance(got, RequestError):
             seconds = math.inf
@@ -91,14 +89,14 @@ class PairedCounts:
             )
 
     def judged(self, rival: str, *, candidate: bool, wrong: bool) -> None:
-        """Notes that an answer of the candidate or of the champion was judged by a person."""
+        """Counts a correction of an answer that the candidate or the champion gave."""
         self._against(rival)
         pair = _pair(self._wrongs, candidate, wrong)
         if pair is not None:
             self._add(rival, "challenger.accuracy", int(pair[0]) - int(pair[1]))
 
     def judged_both(self, shadow: str, *, champion_wrong: bool, shadow_wrong: bool) -> None:
-        """Notes the same of a text that both have answered."""
+        """Counts a correction of a text that both have answered."""
         self._add(shadow, "shadow.accuracy", int(shadow_wrong) - int(champion_wrong))
 
     def take(self, digest: str) -> Counts:

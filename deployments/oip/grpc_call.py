@@ -33,11 +33,11 @@ class CallContext(Protocol):
     """What we ask of the context that Ray Serve gives with a call."""
 
     def invocation_metadata(self) -> Sequence[tuple[str, str | bytes]]:
-        """What the client sent beside the message."""
+        """Returns what the client sent beside the message."""
         ...
 
     def peer(self) -> str:
-        """Address of who sent it."""
+        """The client's address."""
         ...
 
     def set_code(self, code: grpc.StatusCode) -> None:
@@ -45,16 +45,16 @@ class CallContext(Protocol):
         ...
 
     def set_details(self, details: str) -> None:
-        """What is wrong, for a person."""
+        """Sets the message of a failure."""
         ...
 
     def set_trailing_metadata(self, trailing_metadata: list[tuple[str, str]]) -> None:
-        """What is sent beside the answer."""
+        """Sets what is sent beside the answer."""
         ...
 
 
 class GrpcCall(Exchange):
-    """What a method needs to know of a call, and how it answers.
+    """One call: its request, its metadata, and how it is answered.
 
     Attributes:
         name: Of the method.
@@ -82,7 +82,7 @@ class GrpcCall(Exchange):
             "headers": headers,
             "client": _address(context.peer()),
         }
-        super().__init__(scope, _nothing_more, _nobody)
+        super().__init__(scope, _no_body, _discard)
         self.endpoint = f"/{SERVICE}/{name}"
         self.name = name
         self.request = request
@@ -90,11 +90,11 @@ class GrpcCall(Exchange):
         self._context = context
 
     def check(self, limits: LimitsConfig) -> None:
-        """Looks at the message as a whole.
+        """Checks the message as a whole.
 
         Raises:
-            MalformedBody: It is none.
-            BodyTooLarge: It has more than ``max_body_bytes``.
+            MalformedBody: The bytes are no message.
+            BodyTooLarge: The message has more than ``max_body_bytes``.
         """
         if isinstance(self.request, Undecodable):
             raise MalformedBody(f"the bytes are no message of {self.name}")
@@ -135,9 +135,9 @@ def _address(peer: str) -> tuple[str, int]:
     return bare, int(port) if port.isdigit() else 0
 
 
-async def _nothing_more() -> AsgiMessage:
+async def _no_body() -> AsgiMessage:
     return {"type": "http.disconnect"}
 
 
-async def _nobody(message: AsgiMessage) -> None:
+async def _discard(message: AsgiMessage) -> None:
     """A gRPC call is answered by its message."""

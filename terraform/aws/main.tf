@@ -67,6 +67,12 @@ resource "random_password" "webhook" {
   special = false
 }
 
+# Of the user that MSK makes for streams, unless one is given.
+resource "random_password" "kafka" {
+  length  = 32
+  special = false
+}
+
 resource "random_password" "redis" {
   length  = 32
   special = false
@@ -87,6 +93,11 @@ module "data" {
   redis_class            = var.redis_class
   redis_password         = random_password.redis.result
   kafka_class            = var.kafka_class
+  kafka_password         = local.kafka_password
+}
+
+locals {
+  kafka_password = coalesce(var.kafka_password, random_password.kafka.result)
 }
 
 module "dns" {
@@ -114,7 +125,7 @@ module "vault" {
     mlflow-backend-uri  = local.database_uri
     jobs-database       = local.database_uri
     jobs-webhook-secret = random_password.webhook.result
-    kafka-password      = var.kafka_password
+    kafka-password      = local.kafka_password
     api-keys            = var.api_keys
   }
 }

@@ -3,8 +3,25 @@ output "chart_values" {
   value = {
     gcsFaultTolerance = {
       enabled      = true
-      redisAddress = module.data.redis_address
+      redisAddress = "rediss://${module.data.redis_host}:${module.data.redis_port}"
       redisCidrs   = [var.cidr]
+    }
+    redis = {
+      caCertificate = module.data.redis_ca_certificate
+    }
+    # The same Redis has the predictions that replicas share.
+    serve = {
+      application = {
+        args = merge(
+          { redis = { host = module.data.redis_host, port = module.data.redis_port, tls = true } },
+          { for kafka in module.data.kafka : "stream" => {
+            bootstrap_servers = kafka.brokers
+            security_protocol = "SASL_SSL"
+            sasl_mechanism    = kafka.mechanism
+            username          = kafka.username
+          } },
+        )
+      }
     }
     mlflow = {
       artifactsDestination = module.data.artifacts_destination
@@ -13,9 +30,15 @@ output "chart_values" {
     }
     networkPolicy = {
       httpsCidrs = concat([var.cidr], var.service_cidrs)
+      reaches = merge(
+        { redis = { cidrs = [var.cidr], ports = [module.data.redis_port] } },
+        { jobsDatabase = { cidrs = [var.cidr], ports = [5432] } },
+        { for kafka in module.data.kafka : "kafka" => { cidrs = [var.cidr], ports = [kafka.port] } },
+      )
     }
     secrets = {
-      vault = merge(module.vault.settings, { enabled = true, server = var.vault_address })
+      settings = { MLOPS_REDIS__PASSWORD = "redis-password" }
+      vault    = merge(module.vault.settings, { enabled = true, server = var.vault_address })
     }
   }
 }
@@ -27,11 +50,6 @@ output "cluster" {
     ca_certificate = module.cluster.ca_certificate
   }
   sensitive = true
-}
-
-output "kafka_brokers" {
-  description = "Bootstrap servers; empty without Kafka."
-  value       = module.data.kafka_brokers
 }
 
 output "name_servers" {

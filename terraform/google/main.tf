@@ -81,6 +81,7 @@ module "data" {
   database_password   = random_password.database.result
   redis_gb            = var.redis_gb
   kafka_vcpus         = var.kafka_vcpus
+  project             = var.project
   depends_on          = [google_kms_crypto_key_iam_member.agents]
 }
 

@@ -11,6 +11,7 @@ if MISSING:
         "test_chart.py",
         "test_checkov.py",
         "test_dashboards.py",
+        "test_entrance.py",
         "test_images.py",
         "test_jobs_and_streams.py",
         "test_planted_mistakes.py",

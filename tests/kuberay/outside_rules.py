@@ -51,7 +51,7 @@ def reach_problems(documents: list[Document]) -> Iterator[str]:
     for name, group in groups(documents).items():
         if name == "head":
             continue
-        out = _open_ports(documents, group, "egress", "to")
+        out = open_ports(documents, group, "egress", "to")
         if stream.get("enabled"):
             servers = stream.get("bootstrap_servers", ["localhost:9092"])
             for server in servers:
@@ -63,11 +63,11 @@ def reach_problems(documents: list[Document]) -> Iterator[str]:
             yield f"{name}: the way to receivers of webhooks is closed"
         if jobs.get("enabled") and JOBS_DATABASE in _names(group) and 5432 not in out:
             yield f"{name}: the way to the jobs' database is closed"
-        if port not in _open_ports(documents, group, "ingress", "from"):
+        if port not in open_ports(documents, group, "ingress", "from"):
             yield f"{name}: gRPC clients of other namespaces cannot reach port {port}"
 
 
-def _open_ports(documents: list[Document], group: Document, way: str, peer: str) -> set[int]:
+def open_ports(documents: list[Document], group: Document, way: str, peer: str) -> set[int]:
     """Single ports that the group's policies open to somebody outside of the release."""
     labels = group["template"]["metadata"]["labels"].items()
     found = set()

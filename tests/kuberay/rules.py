@@ -1,5 +1,6 @@
 """All checks of rendered manifests, in one place for the tests that use them."""
 
+from entrance_rules import entrance_problems
 from manifests import Document, schema_problems
 from operator_rules import cluster_problems, group_problems, lint_problems, placement_problems
 from outside_rules import reach_problems, store_problems
@@ -16,6 +17,7 @@ RULES = (
     monitor_problems,
     store_problems,
     reach_problems,
+    entrance_problems,
 )
 
 

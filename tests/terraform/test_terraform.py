@@ -92,6 +92,41 @@ def test_the_outputs_are_the_charts_inputs(
         assert str(value) in text, f"{value} does nothing in the chart"
 
 
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_what_pods_would_dial_is_there_and_let_out(cloud: str, terraform: Terraform) -> None:
+    pytest.importorskip("helm_python", reason="pip install .[cluster]")
+    from manifests import merged, render, values_of  # noqa: PLC0415
+    from operator_rules import container, groups, serve_config, variables  # noqa: PLC0415
+    from outside_rules import open_ports  # noqa: PLC0415
+    from rules import all_problems  # noqa: PLC0415
+
+    values = outputs(terraform, cloud, "production")["chart_values"]
+    documents = render(merged(values_of("production-streams"), values))
+    assert all_problems(documents) == []
+    args = serve_config(documents)["applications"][0]["args"]
+    redis, stream = args["redis"], args["stream"]
+    # Nothing is left of the names that only the environment's file knows.
+    assert not [
+        text
+        for text in (redis["host"], *stream["bootstrap_servers"])
+        if "sentigraph.internal" in text
+    ]
+    assert redis["port"] == {"aws": 6379, "google": 6378, "azure": 6380}[cloud]
+    assert f"//{redis['host']}:{redis['port']}" in values["gcsFaultTolerance"]["redisAddress"]
+    assert redis["tls"] is True
+    ports = {int(server.rpartition(":")[2]) for server in stream["bootstrap_servers"]}
+    assert ports == {{"aws": 9096, "google": 9092, "azure": 9093}[cloud]}
+    assert stream["security_protocol"] == "SASL_SSL"
+    assert stream["sasl_mechanism"] == ("SCRAM-SHA-512" if cloud == "aws" else "PLAIN")
+    assert stream["username"]
+    for name, group in groups(documents).items():
+        needed = {redis["port"]} | (set() if name == "head" else {*ports, 5432})
+        assert needed <= open_ports(documents, group, "egress", "to"), name
+        assert ("RAY_REDIS_CA_CERT" in variables(group)) == (cloud == "google")
+        mounts = {mount["mountPath"] for mount in container(group)["volumeMounts"]}
+        assert ("/etc/sentigraph/redis" in mounts) == (cloud == "google")
+
+
 def test_the_clouds_give_the_same_outputs() -> None:
     texts = {(ROOT / "terraform" / cloud / "outputs.tf").read_text() for cloud in CLOUDS}
     assert len(texts) == 1

@@ -145,6 +145,15 @@ volume
 {{- end -}}
 {{- end -}}
 
+{{/* Paths that are reachable from outside, as a YAML list. */}}
+{{- define "sentigraph.publicPaths" -}}
+{{- $paths := list "/api/v1/predict" "/api/v1/feedback" "/api/v1/batch" "/api/v1/model-info" "/api/v1/model" "/api/v1/health" "/api/v1/ready" "/health" "/ready" "/v2" -}}
+{{- if .Values.routes.registry -}}
+{{- $paths = append $paths "/api/v1/models" -}}
+{{- end -}}
+{{- toYaml $paths -}}
+{{- end -}}
+
 {{/* Peers of `networkPolicy.reaches`: networks and namespaces. */}}
 {{- define "sentigraph.peers" -}}
 {{- include "sentigraph.cidrs" .cidrs }}

@@ -38,6 +38,10 @@
 # The root file system is read-only.
 - {name: HOME, value: /home/sentigraph}
 - {name: PYTHONDONTWRITEBYTECODE, value: "1"}
+{{- if .Values.redis.caCertificate }}
+- {name: RAY_REDIS_CA_CERT, value: /etc/sentigraph/redis/ca.crt}
+- {name: MLOPS_REDIS__TLS_CA_FILE, value: /etc/sentigraph/redis/ca.crt}
+{{- end }}
 {{- range $name, $value := .Values.environment }}
 - name: {{ $name }}
   value: {{ $value | quote }}
@@ -156,6 +160,9 @@ spec:
         - {name: tmp, mountPath: /tmp}
         - {name: home, mountPath: /home/sentigraph}
         - {name: state, mountPath: /app/.sentigraph}
+        {{- if $root.Values.redis.caCertificate }}
+        - {name: redis-ca, mountPath: /etc/sentigraph/redis, readOnly: true}
+        {{- end }}
         {{- with .size.claim }}
         - {name: jobs, mountPath: /app/jobs}
         {{- end }}
@@ -170,6 +177,10 @@ spec:
       emptyDir: {sizeLimit: 64Mi}
     - name: state
       emptyDir: {sizeLimit: 4Gi}
+    {{- if $root.Values.redis.caCertificate }}
+    - name: redis-ca
+      configMap: {name: {{ include "sentigraph.name" $root }}-redis-ca}
+    {{- end }}
     {{- with .size.claim }}
     - name: jobs
       persistentVolumeClaim: {claimName: {{ . }}}

@@ -21,6 +21,15 @@ mock_provider "aws" {
   mock_resource "aws_elasticache_replication_group" {
     defaults = { primary_endpoint_address = "master.redis.internal" }
   }
+  mock_resource "aws_msk_cluster" {
+    defaults = {
+      arn                          = "arn:aws:kafka:eu-central-1:123456789012:cluster/c/0"
+      bootstrap_brokers_sasl_scram = "b-1.kafka.internal:9096,b-2.kafka.internal:9096"
+    }
+  }
+  mock_resource "aws_secretsmanager_secret" {
+    defaults = { arn = "arn:aws:secretsmanager:eu-central-1:123456789012:secret:s" }
+  }
   mock_resource "aws_eks_cluster" {
     defaults = {
       endpoint              = "https://cluster.internal"

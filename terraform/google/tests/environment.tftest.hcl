@@ -7,7 +7,7 @@ mock_provider "google" {
     defaults = { endpoint = "10.0.0.2", master_auth = { cluster_ca_certificate = "Y2VydGlmaWNhdGU=" } }
   }
   mock_resource "google_redis_instance" {
-    defaults = { host = "10.0.0.3", auth_string = "abcdefghijklmnopqrstuvwxyz012345" }
+    defaults = { host = "10.0.0.3", auth_string = "abcdefghijklmnopqrstuvwxyz012345", server_ca_certs = [{ cert = "-----BEGIN CERTIFICATE-----" }] }
   }
   mock_resource "google_sql_database_instance" {
     defaults = { private_ip_address = "10.0.0.4" }

@@ -54,7 +54,7 @@ resource "aws_security_group" "data" {
   vpc_id      = var.vpc_id
 
   dynamic "ingress" {
-    for_each = { PostgreSQL = 5432, Redis = 6379, Kafka = 9098 }
+    for_each = { PostgreSQL = 5432, Redis = 6379, Kafka = 9096 }
     content {
       description     = ingress.key
       protocol        = "tcp"
@@ -194,7 +194,7 @@ resource "aws_msk_cluster" "this" {
 
   client_authentication {
     sasl {
-      iam = true
+      scram = true
     }
   }
 
@@ -206,4 +206,29 @@ resource "aws_msk_cluster" "this" {
       }
     }
   }
+}
+
+# The login of streams, by SCRAM; MSK asks for this prefix and a key of one's own.
+locals {
+  kafka_user = "sentigraph"
+}
+
+resource "aws_secretsmanager_secret" "kafka" {
+  #checkov:skip=CKV2_AWS_57:The password is rotated where it is made, and Vault has it too.
+  count      = length(aws_msk_cluster.this)
+  name       = "AmazonMSK_${var.name}"
+  kms_key_id = var.kms_key_arn
+}
+
+resource "aws_secretsmanager_secret_version" "kafka" {
+  count         = length(aws_msk_cluster.this)
+  secret_id     = aws_secretsmanager_secret.kafka[count.index].id
+  secret_string = jsonencode({ username = local.kafka_user, password = var.kafka_password })
+}
+
+resource "aws_msk_scram_secret_association" "streams" {
+  count           = length(aws_msk_cluster.this)
+  cluster_arn     = aws_msk_cluster.this[count.index].arn
+  secret_arn_list = [aws_secretsmanager_secret.kafka[count.index].arn]
+  depends_on      = [aws_secretsmanager_secret_version.kafka]
 }

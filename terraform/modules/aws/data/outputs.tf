@@ -8,9 +8,19 @@ output "artifacts_destination" {
   value       = "s3://${aws_s3_bucket.artifacts.bucket}"
 }
 
-output "redis_address" {
-  description = "The chart's gcsFaultTolerance.redisAddress."
-  value       = "rediss://${aws_elasticache_replication_group.ray.primary_endpoint_address}:6379"
+output "redis_host" {
+  description = "Where Redis answers, for Ray's head and the cache."
+  value       = aws_elasticache_replication_group.ray.primary_endpoint_address
+}
+
+output "redis_port" {
+  description = "Its TLS port."
+  value       = 6379
+}
+
+output "redis_ca_certificate" {
+  description = "Empty: a public authority signs it."
+  value       = ""
 }
 
 output "redis_password" {
@@ -24,7 +34,12 @@ output "database_address" {
   value       = aws_db_instance.mlflow.address
 }
 
-output "kafka_brokers" {
-  description = "Bootstrap servers; empty without Kafka."
-  value       = join(",", aws_msk_cluster.this[*].bootstrap_brokers_sasl_iam)
+output "kafka" {
+  description = "How streams reach Kafka and log in; an empty list without it."
+  value = [for cluster in aws_msk_cluster.this : {
+    brokers   = split(",", cluster.bootstrap_brokers_sasl_scram)
+    port      = 9096
+    mechanism = "SCRAM-SHA-512"
+    username  = local.kafka_user
+  }]
 }

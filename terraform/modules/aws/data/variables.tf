@@ -109,3 +109,12 @@ variable "redis_password" {
   }
 }
 
+variable "kafka_password" {
+  description = "Of the Kafka user that streams log in as."
+  type        = string
+  sensitive   = true
+  validation {
+    condition     = length(var.kafka_password) >= 12
+    error_message = "At least 12 characters."
+  }
+}

@@ -8,9 +8,19 @@ output "artifacts_destination" {
   value       = "wasbs://${azurerm_storage_container.mlflow.name}@${azurerm_storage_account.artifacts.name}.blob.core.windows.net"
 }
 
-output "redis_address" {
-  description = "The chart's gcsFaultTolerance.redisAddress."
-  value       = "rediss://${azurerm_redis_cache.ray.hostname}:6380"
+output "redis_host" {
+  description = "Where Redis answers, for Ray's head and the cache."
+  value       = azurerm_redis_cache.ray.hostname
+}
+
+output "redis_port" {
+  description = "Its TLS port."
+  value       = 6380
+}
+
+output "redis_ca_certificate" {
+  description = "Empty: a public authority signs it."
+  value       = ""
 }
 
 output "redis_password" {
@@ -24,7 +34,12 @@ output "database_address" {
   value       = azurerm_postgresql_flexible_server.mlflow.fqdn
 }
 
-output "kafka_brokers" {
-  description = "Bootstrap servers; empty without Kafka."
-  value       = join(",", [for namespace in azurerm_eventhub_namespace.this : "${namespace.name}.servicebus.windows.net:9093"])
+output "kafka" {
+  description = "How streams reach Kafka and log in; an empty list without it."
+  value = [for namespace in azurerm_eventhub_namespace.this : {
+    brokers   = ["${namespace.name}.servicebus.windows.net:9093"]
+    port      = 9093
+    mechanism = "PLAIN"
+    username  = "$ConnectionString"
+  }]
 }

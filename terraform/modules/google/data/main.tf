@@ -127,3 +127,15 @@ resource "google_managed_kafka_cluster" "this" {
     }
   }
 }
+
+# Streams log in as it by SASL PLAIN; the password is a key of it, base64, which you make.
+resource "google_service_account" "streams" {
+  account_id   = "${var.name}-streams"
+  display_name = "Streams of ${var.name}"
+}
+
+resource "google_project_iam_member" "streams" {
+  project = var.project
+  role    = "roles/managedkafka.client"
+  member  = "serviceAccount:${google_service_account.streams.email}"
+}

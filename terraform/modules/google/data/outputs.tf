@@ -8,9 +8,19 @@ output "artifacts_destination" {
   value       = "gs://${google_storage_bucket.artifacts.name}"
 }
 
-output "redis_address" {
-  description = "The chart's gcsFaultTolerance.redisAddress."
-  value       = "rediss://${google_redis_instance.ray.host}:6378"
+output "redis_host" {
+  description = "Where Redis answers, for Ray's head and the cache."
+  value       = google_redis_instance.ray.host
+}
+
+output "redis_port" {
+  description = "Its TLS port."
+  value       = 6378
+}
+
+output "redis_ca_certificate" {
+  description = "Memorystore has an authority of its own, PEM."
+  value       = join("\n", google_redis_instance.ray.server_ca_certs[*].cert)
 }
 
 output "redis_password" {
@@ -24,7 +34,12 @@ output "database_address" {
   value       = google_sql_database_instance.mlflow.private_ip_address
 }
 
-output "kafka_brokers" {
-  description = "Bootstrap servers; empty without Kafka."
-  value       = length(google_managed_kafka_cluster.this) == 0 ? "" : "bootstrap.${var.name}.${var.region}.managedkafka:9092"
+output "kafka" {
+  description = "How streams reach Kafka and log in; an empty list without it."
+  value = [for cluster in google_managed_kafka_cluster.this : {
+    brokers   = ["bootstrap.${cluster.cluster_id}.${cluster.location}.managedkafka.${var.project}.cloud.goog:9092"]
+    port      = 9092
+    mechanism = "PLAIN"
+    username  = google_service_account.streams.email
+  }]
 }

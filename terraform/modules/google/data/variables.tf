@@ -98,3 +98,12 @@ variable "database_password" {
     error_message = "At least 24 characters."
   }
 }
+
+variable "project" {
+  description = "Whose Kafka streams may use."
+  type        = string
+  validation {
+    condition     = length(var.project) > 0
+    error_message = "Must not be empty."
+  }
+}

@@ -14,7 +14,7 @@ SWAGGER_UI := 5.35.0
 SWAGGER_UI_FILES := swagger-ui-bundle.js swagger-ui-bundle.js.LICENSE.txt swagger-ui.css LICENSE NOTICE
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo test test-unit test-cluster lint docs proto sdk-models assets format train bench bench-full bench-cache bench-outages bench-cold bench-gpu abuse chaos image image-check clean
+.PHONY: help serve demo test test-unit test-cluster test-wheel lint docs proto sdk-models assets format train bench bench-full bench-cache bench-outages bench-cold bench-gpu abuse chaos image image-check clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,7 +33,10 @@ test-unit: $(VENV)/.dev ## the tests that need no cluster, in under a minute
 	$(BIN)/pytest -m "not integration and not slow"
 
 test-cluster: $(VENV)/.cluster ## chart and Terraform tests, with Helm's code, schemas and checkov
-	$(BIN)/pytest tests/kuberay tests/terraform
+	$(BIN)/pytest tests/kuberay tests/terraform tests/contracts/test_workflows.py
+
+test-wheel: ## build the wheel, install it into an empty environment and let it serve
+	@.ci/wheel
 
 lint: $(VENV)/.dev ## ruff, bandit, mypy --strict, layer contracts, serve_config.yaml
 	$(BIN)/ruff check .

@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute
 
 from configs.schema.app import AppConfig
 from deployments.asgi.error_handlers import add_error_handlers
+from deployments.asgi.json_body import PLAIN_BODY
 from deployments.asgi.operation_ids import operation_id
 from deployments.asgi.schemas import (
     PREFIX,
@@ -61,6 +62,7 @@ def build_app(
         # The redirect would name the host that the client sent.
         redirect_slashes=False,
         generate_unique_id_function=operation_id,
+        dependencies=[PLAIN_BODY],
     )
     add_error_handlers(app)
 

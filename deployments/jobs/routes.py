@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute
 
 from configs.schema.app import AppConfig
 from deployments.asgi.error_handlers import add_error_handlers
+from deployments.asgi.json_body import PLAIN_BODY
 from deployments.asgi.operation_ids import operation_id
 from deployments.asgi.schemas import PREFIX
 from deployments.errors import InvalidInput
@@ -92,6 +93,7 @@ def build_jobs_app(jobs: "Callable[[], JobQueue]", *, owned: bool) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         generate_unique_id_function=operation_id,
+        dependencies=[PLAIN_BODY],
     )
     api = APIRouter(prefix=BATCH, tags=["batch"])
     _add_submitting(api, jobs, owned)

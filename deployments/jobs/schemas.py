@@ -1,8 +1,6 @@
 """Bodies of the routes of batch jobs, as pydantic models."""
 
-from typing import Annotated
-
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from deployments.asgi.schemas import Text, TextPrediction
 from deployments.jobs.records import Priority, State
@@ -11,21 +9,12 @@ from deployments.jobs.records import Priority, State
 WEB_ADDRESS: dict[str, JsonValue] = {"pattern": r"^(https?://.+)?$"}
 
 
-def _characters(text: str) -> str:
-    """JSON can hold half of a surrogate pair, which no database can."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise ValueError("text has a lone surrogate, which is no character") from None
-    return text
-
-
 class JobRequest(BaseModel):
     """Texts to classify in the background."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    texts: list[Annotated[Text, AfterValidator(_characters)]] = Field(
+    texts: list[Text] = Field(
         min_length=1,
         description="1 to `jobs.max_texts` texts, as far as the body may be large; each may fail "
         "on its own.",

@@ -10,10 +10,11 @@ import math
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from deployments.errors import InvalidInput
 from deployments.inference.validation import parse
@@ -22,11 +23,16 @@ _LENGTH = struct.Struct("<I")
 _DTYPES = {"FP32": "<f4", "INT32": "<i4", "BOOL": "?"}
 
 
+def _absent(value: object) -> object:
+    """Null is an absent object, as other servers of the protocol have it."""
+    return {} if value is None else value
+
+
 class _Part(BaseModel):
     # The protocol lets clients add what they like.
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
-    parameters: dict[str, object] = Field(default_factory=dict)
+    parameters: Annotated[dict[str, object], BeforeValidator(_absent)] = Field(default_factory=dict)
 
 
 class _Input(_Part):
@@ -110,7 +116,8 @@ def read_request(body: bytes, json_bytes: str | None) -> Inference:
         raise InvalidInput("inputs.0.parameters.binary_data_size is not what follows the JSON part")
     check_shape(request, texts)
     wanted = None
-    if request.outputs is not None:
+    # No names at all are all outputs.
+    if request.outputs:
         wanted = {out.name: out.parameters.get("binary_data") is True for out in request.outputs}
     all_binary = request.parameters.get("binary_data_output") is True
     return Inference(texts, request.id, wanted, all_binary)

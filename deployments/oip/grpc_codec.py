@@ -7,6 +7,7 @@ A tensor's values lie in its ``contents`` or, all tensors alike, as bytes in
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import orjson
 from google.protobuf.message import Message
 from pydantic import ValidationError
 
@@ -94,7 +95,12 @@ def write_metadata(facts: dict[str, Any]) -> Message:
         platform=facts["platform"],
         inputs=facts["inputs"],
         outputs=facts["outputs"],
-        properties={"labels": ",".join(parameters["labels"]), "digest": parameters["digest"]},
+        properties={
+            # Labels may have commas in them; ``labels`` is for clients that split it.
+            "labels": ",".join(parameters["labels"]),
+            "labels_json": orjson.dumps(parameters["labels"]).decode(),
+            "digest": parameters["digest"],
+        },
     )
     return _typed(answer)
 

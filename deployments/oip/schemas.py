@@ -21,14 +21,14 @@ class InferenceInput(_Body):
     shape: list[int] = Field(min_length=1, max_length=2, description="Holds all texts.")
     datatype: Literal["BYTES"]
     data: list[str] | None = None
-    parameters: dict[str, Any] = Field(default_factory=dict)
+    parameters: dict[str, Any] | None = None
 
 
 class RequestedOutput(_Body):
     """An output that is wanted."""
 
     name: Literal["label", "score", "scores", "n_tokens", "truncated"]
-    parameters: dict[str, Any] = Field(default_factory=dict)
+    parameters: dict[str, Any] | None = None
 
 
 class InferenceRequest(_Body):
@@ -36,8 +36,10 @@ class InferenceRequest(_Body):
 
     id: str | None = Field(None, max_length=256, description="Comes back in the answer.")
     inputs: list[InferenceInput] = Field(min_length=1, max_length=1)
-    outputs: list[RequestedOutput] | None = Field(None, max_length=64)
-    parameters: dict[str, Any] = Field(default_factory=dict)
+    outputs: list[RequestedOutput] | None = Field(
+        None, max_length=64, description="None, or an empty list, is all outputs."
+    )
+    parameters: dict[str, Any] | None = None
 
 
 class OutputTensor(_Body):

@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute
 
 from configs.schema.app import AppConfig
 from deployments.asgi.error_handlers import add_error_handlers, error_answer
+from deployments.asgi.json_body import PLAIN_BODY
 from deployments.asgi.operation_ids import operation_id
 from deployments.rollout.change_feed import ChangeFeed
 from registry.api.dependencies import Backend, Changes
@@ -38,6 +39,7 @@ def build_registry_app(config: AppConfig, registry: ModelRegistry, changes: Chan
         redoc_url=None,
         redirect_slashes=False,
         generate_unique_id_function=operation_id,
+        dependencies=[PLAIN_BODY],
     )
     app.include_router(build_router(Backend(registry, uploads, changes)))
     add_error_handlers(app)

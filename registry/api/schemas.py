@@ -15,7 +15,7 @@ from registry.catalog.metadata import (
     label_of,
     metadata_of,
 )
-from registry.catalog.plain_json import PlainJson
+from registry.plain_json import PlainJson
 from registry.policy import Policy
 from registry.records import Check, ModelInfo, ModelVersion
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from registry.backend.tags import REGISTERED_BY_TAG, VERSION_LABEL_TAG
-from registry.catalog.plain_json import PlainJson, json_problem
 from registry.lifecycle.decision_summary import own_description
+from registry.plain_json import PlainJson, json_problem
 from registry.records import ModelVersion
 
 _FIELDS = ("author", "framework", "algorithm", "dataset_name")

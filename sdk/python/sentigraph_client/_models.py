@@ -1211,6 +1211,9 @@ class InferenceRequest(Body):
     """
     inputs: list[InferenceInput]
     outputs: list[RequestedOutput] | None = None
+    """
+    None, or an empty list, is all outputs.
+    """
     parameters: dict[str, Any] | None = None
 
 

@@ -1,5 +1,7 @@
 """The Open Inference Protocol over gRPC: a stock Triton client, and the same answers and errors."""
 
+import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +20,9 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from configs.schema.api_keys import new_key, write_keys
 from configs.schema.app import AppConfig
 from deployments.errors import RequestError
-from deployments.oip.grpc_codec import read_message
+from deployments.oip.grpc_codec import read_message, write_metadata
 from deployments.oip.grpc_messages import ModelInferRequest
+from deployments.oip.routes import metadata
 
 GOLDEN = ["fine", " stripped ", "grün ✓", "x" * 5_000, "a\x00b", "fine"]
 NAMES = ("label", "score", "scores", "n_tokens", "truncated")
@@ -198,3 +201,20 @@ def test_a_text_without_an_answer_refuses_its_request_alone(tmp_path: Path, pois
         with pytest.raises(triton.InferenceServerException, match="no answer for this text"):
             infer(address, [GOOD[0], poison])
         assert len(infer(address, list(GOOD))["label"]) == len(GOOD)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ("NEG", "POS"),
+        ("Yes, absolutely", "No"),
+        ("", '"', "\\", "a\nb", "😀", "e\u0301", "é", "a,b", "a", "b"),
+        (",", ",,"),
+    ],
+)
+def test_labels_with_commas_are_told_apart(labels: tuple[str, ...]) -> None:
+    model = dataclasses.replace(LIVE, labels=labels)
+    message: Any = write_metadata(metadata(model))
+    assert tuple(json.loads(message.properties["labels_json"])) == labels
+    # As clients know it.
+    assert message.properties["labels"] == ",".join(labels)

@@ -173,3 +173,37 @@ def test_cut_or_wrong_binary_data_is_refused(tail: bytes) -> None:
     head = json.dumps({"inputs": [tensor]}).encode()
     with pytest.raises(RequestError):
         read_request(head + tail, str(len(head)))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"id": None},
+        {"outputs": None},
+        {"outputs": []},
+        {"parameters": None},
+        {"id": None, "outputs": [], "parameters": None, "unknown": None},
+    ],
+)
+def test_null_is_absent_and_no_outputs_are_all(more: dict[str, Any]) -> None:
+    async def body(client: httpx.AsyncClient) -> None:
+        plain = (await client.post(INFER, json=ask("fine"))).json()
+        answer = await client.post(INFER, json=ask("fine", **more))
+        assert answer.status_code == 200
+        assert answer.json() == plain
+        assert len(plain["outputs"]) == 5
+        assert "id" not in plain
+
+    with_front(CONFIG, body)
+
+
+def test_null_is_absent_in_inputs_and_outputs() -> None:
+    async def body(client: httpx.AsyncClient) -> None:
+        asked = ask("fine", outputs=[{"name": "label", "parameters": None}])
+        asked["inputs"][0]["parameters"] = None
+        answer = await client.post(INFER, json=asked)
+        assert [output["name"] for output in answer.json()["outputs"]] == ["label"]
+        for odd in ({"parameters": []}, {"parameters": "x"}, {"outputs": {}}, {"id": 7}):
+            assert (await client.post(INFER, json=ask("fine", **odd))).status_code == 422
+
+    with_front(CONFIG, body)

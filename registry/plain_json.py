@@ -1,4 +1,4 @@
-"""Values of any shape that a caller stores: only what every JSON reader and MLflow can keep."""
+"""JSON that every reader and MLflow can keep; Python's own reader takes more than that."""
 
 import math
 from collections.abc import Mapping
@@ -33,8 +33,11 @@ def json_problem(value: object) -> str:
 
 def _scalar_problem(value: object) -> str:
     if isinstance(value, str):
-        surrogate = any("\ud800" <= character <= "\udfff" for character in value)
-        return "text has a lone surrogate, which is no character" if surrogate else ""
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return "text has a lone surrogate, which is no character"
+        return ""
     if isinstance(value, float):
         return "" if math.isfinite(value) else "numbers must be finite"
     if isinstance(value, int):

@@ -1,0 +1,75 @@
+"""The arithmetic of ``make chaos``: what clients saw, and which limits that breaks."""
+
+import asyncio
+import signal
+
+import pytest
+
+from operations.local_stack.ports import free_port
+from tests.system.chaos import broken, table
+from tests.system.chaos_faults import Experiment, Limits, experiments
+from tests.system.chaos_load import OpenLoad, Sent, seen
+
+GOOD = {"NEGATIVE": 0.25, "POSITIVE": 0.75}
+EXPECTED = {"text": GOOD}
+
+
+def sent(due_s: float, took_s: float = 0.1, outcome: str = "200", **scores: float) -> Sent:
+    answer = (GOOD | scores) if outcome == "200" else {}
+    return Sent("text", due_s, due_s + took_s, outcome, answer)
+
+
+def test_a_quiet_run_has_nothing_to_say() -> None:
+    found = seen([sent(i / 10) for i in range(-20, 50)], EXPECTED)
+    assert (found.failed, found.wrong, found.recovered_s) == (0, 0, 0)
+    assert found.silence_s == pytest.approx(0.1)
+    assert found.outcomes == {"200": 70}
+
+
+def test_errors_late_answers_and_silence_are_seen() -> None:
+    before = [sent(-i / 10, outcome="500") for i in range(1, 3)]
+    refused = [sent(i / 10, 0, "ConnectionRefusedError") for i in range(30)]
+    late = [sent(3, 11), sent(3.5, 2.5)]
+    after = [sent(4 + i / 10) for i in range(200)]
+    found = seen(before + refused + late + after, EXPECTED)
+    # Two before the fault, thirty refused, one after the deadline.
+    assert found.failed == 33
+    assert found.silence_s == pytest.approx(4.1)
+    assert found.recovered_s == 3.5
+
+
+def test_another_prediction_and_a_404_are_wrong() -> None:
+    run = [sent(0), sent(1, POSITIVE=0.7), sent(2, outcome="404"), sent(3, outcome="503")]
+    assert seen(run, EXPECTED).wrong == 2
+
+
+def test_each_broken_limit_is_a_sentence() -> None:
+    fault = Experiment("X", signal.SIGKILL, lambda _: (), Limits(1, 2, 3), "")
+    quiet = seen([sent(i / 10) for i in range(50)], EXPECTED)
+    assert broken(fault, quiet, 10, 1) == []
+    assert broken(fault, quiet, 10, 0) == ["no process was found"]
+    bad = seen([sent(i / 10, 0, "503") for i in range(50)] + [sent(5, outcome="404")], EXPECTED)
+    assert len(broken(fault, bad, 10, 1)) == 4
+
+
+@pytest.mark.parametrize("topology", ["split", "fused"])
+def test_every_experiment_has_a_name_of_its_own_and_mlflow_dies_last(topology: str) -> None:
+    names = [one.name for one in experiments(topology)]
+    assert len(set(names)) == len(names)
+    assert names[-1] == "MLflow SIGKILL"
+    assert {"HAProxy SIGSTOP", "Ingress SIGKILL", "ServeController SIGKILL"} <= set(names)
+
+
+def test_without_a_server_every_request_fails_and_none_waits() -> None:
+    load = OpenLoad(f"http://127.0.0.1:{free_port()}", ["text"], 200.0, 0)
+    asyncio.run(load.run(0.1, 0.2))
+    assert load.sent
+    assert {one.outcome for one in load.sent} == {"ConnectionRefusedError"}
+
+
+def test_the_table_has_a_row_for_each_fault() -> None:
+    row = {"fault": "X SIGKILL", "requests": 9, "failed": 0, "wrong": 0}
+    row |= {"p99_ms": 1_500, "silence_s": 0.5, "recovered_s": 0}
+    assert "| X SIGKILL | 9 | 0 | 0 | 1.50 s | 0.5 s | 0.0 s |" in table(
+        {"split": {"requests_per_s": 15, "faults": [row]}}
+    )

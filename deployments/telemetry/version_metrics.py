@@ -6,8 +6,11 @@ change of the registry did not reach the ingresses (alert ``ServingDrift``).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry
 
 from deployments.telemetry.metric_table import MetricTable, gauge
 from deployments.versions import RoutingTable
@@ -41,8 +44,19 @@ class VersionMetrics(MetricTable):
         *_LABELS,
     )
 
+    _followed = gauge(
+        "sentiment_registry_up",
+        "1 while the registry can be followed, as this ingress knows it; 0 while MLflow is away.",
+    )
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        """Makes the families, in ``registry``; only an ingress knows whether MLflow answers."""
+        super().__init__(registry)
+        self._followed.set(math.nan)
+
     def serve(self, routes: RoutingTable) -> None:
-        """Sets the versions that this ingress asks."""
+        """Sets the versions that this ingress asks, and whether they can change."""
+        self._followed.set(not routes.registry_away)
         slots = {CHAMPION: routes.champion}
         slots |= {role: slot.model for role in SLOTS if (slot := getattr(routes, role)) is not None}
         self._info.clear()

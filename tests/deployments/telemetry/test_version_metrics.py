@@ -1,5 +1,7 @@
 """Served and registered versions: what an ingress shows, what the Registry deployment shows."""
 
+import math
+
 import pytest
 from prometheus_client import CollectorRegistry
 
@@ -52,6 +54,19 @@ def test_an_ingress_shows_every_role(registry: CollectorRegistry, versions: Vers
         for number in ("3", "4", "5")
     ]
     assert values == [None, 1, 1]
+
+
+def test_an_ingress_shows_whether_the_registry_is_followed(
+    registry: CollectorRegistry, versions: VersionMetrics
+) -> None:
+    def up() -> float | None:
+        return registry.get_sample_value("sentiment_registry_up")
+
+    assert math.isnan(up() or 0)
+    versions.serve(RoutingTable(1, live(3)))
+    assert up() == 1
+    versions.serve(RoutingTable(2, live(3), registry_away=True))
+    assert up() == 0
 
 
 def test_the_registry_shows_the_configured_alias_and_slots_with_weight(

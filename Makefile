@@ -48,7 +48,7 @@ lint: $(VENV)/.dev ## ruff, bandit, mypy --strict, layer contracts, serve_config
 
 docs: $(VENV)/.dev ## write the generated documents and dashboards after a change of settings, errors or metrics
 	$(BIN)/python -m configs.reference > docs/settings.md
-	$(BIN)/python -m deployments.error_codes > docs/errors.md
+	$(BIN)/python -m monitoring.error_codes > docs/errors.md
 	$(BIN)/python -m monitoring.reference > docs/metrics.md
 	$(BIN)/python -m monitoring.dashboards
 	$(BIN)/sentigraph openapi > docs/openapi.json

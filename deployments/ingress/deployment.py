@@ -10,7 +10,6 @@ through Ray Serve handles, wrapped so that the classes behind them know nothing 
 import asyncio
 import logging
 import time
-from typing import TYPE_CHECKING
 
 from ray import serve
 from ray.serve import Application
@@ -21,7 +20,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from configs.schema.app import AppConfig
 from deployments.asgi.exchange import ClientGone, Exchange, Route
 from deployments.cache.invalidation import Flushed, flush
-from deployments.canary.observer import CandidateObserver
 from deployments.errors import InternalError, MethodNotAllowed, RequestError, cause
 from deployments.handles import (
     IngressReplicas,
@@ -33,8 +31,6 @@ from deployments.handles import (
     ray_gauge,
     remote_tokenizer,
 )
-from deployments.inference.classifier import Classifier
-from deployments.inference.predictor import Predictor
 from deployments.inference.second_try import SecondTry
 from deployments.ingress.access_log import AccessLog, beside_the_replica_log
 from deployments.ingress.health import Readiness
@@ -45,28 +41,22 @@ from deployments.ingress.routes import PREDICT, PREDICT_BATCH, build_app
 from deployments.ingress.spans import end_request
 from deployments.oip.grpc_service import GrpcMethods, GrpcService
 from deployments.oip.routes import OIP, OpenInference
-from deployments.payloads import Counts, FeedbackResult, RunTexts, StreamStatus
-from deployments.prediction_log import open_log
+from deployments.payloads import FeedbackResult, RunTexts, StreamStatus
 from deployments.serve_options import AsyncReplica, EngineShare, deployment, engine_share
 from deployments.telemetry.log_context import REQUEST, add_log_fields
 from deployments.telemetry.metrics import Metrics
-from deployments.telemetry.tracer import Tracer, open_tracer
-from deployments.versions import CurrentRoutes, RoutingTable
-
-if TYPE_CHECKING:
-    from deployments.prediction_log.log import PredictionLog
+from deployments.text_replica import TextReplica
+from deployments.versions import RoutingTable
 
 # A child of Serve's logger: its format and files, but a level of its own.
 _log = logging.getLogger("ray.serve.sentigraph")
 
 
 @serve.ingress()
-class Ingress(AsyncReplica, GrpcMethods):
+class Ingress(AsyncReplica, TextReplica, GrpcMethods):
     """The ingress deployment. Any number of replicas; each has its own level-one cache."""
 
     _access: AccessLog | None = None
-    _log: "PredictionLog | None" = None
-    _tracer: Tracer | None = None
 
     async def setup(
         self, config: AppConfig, share: EngineShare, upstreams: Upstreams[DeploymentHandle]
@@ -80,37 +70,25 @@ class Ingress(AsyncReplica, GrpcMethods):
         logged = config.server.access_log and _log.isEnabledFor(logging.INFO)
         fields = add_log_fields(config.server.service_name, "Ingress")
         self._access = AccessLog(beside_the_replica_log(), fields) if logged else None
-        self._tracer = open_tracer(config, "Ingress", self._metrics)
         self._page_life_s = config.server.metrics_cache_ms / 1_000
         self._cors_origins = config.server.cors_origins
-        self._routes = CurrentRoutes(await registry.routes.remote())
         self._shared = RemoteCache(cache) if cache is not None else None
         self._stream = RemoteStream(stream) if stream is not None else None
-        classifier = Classifier(
+        self.open(
             config,
-            run_texts,
-            self._shared,
-            self._metrics,
-            hops_in_flight=share.hops_in_flight,
-            engines=share.engines,
+            "Ingress",
+            run_texts=run_texts,
+            table=await registry.routes.remote(),
+            share=share,
+            metrics=self._metrics,
+            shared=self._shared,
             is_lost=is_lost,
         )
+        predictor = self._predictor
         self._readiness = Readiness(
             run_texts, self.routes, self._metrics, cache=self._shared, stream=self._stream
         )
-        self._observer = CandidateObserver(config, run_texts, self._metrics, self._routes)
-        self._log = open_log(config, self._metrics)
-        predictor = Predictor(
-            classifier,
-            self._routes,
-            self._observer,
-            config.limits,
-            self._metrics,
-            source="http",
-            log=self._log,
-        )
         predict = PredictRoutes(predictor, config.limits)
-        self._forget = classifier.forget
         self._predictions = {PREDICT: predict.one, PREDICT_BATCH: predict.batch}
         self._oip = OpenInference(
             predictor, self._routes, self.ready, config.limits, config.server.app_name
@@ -165,14 +143,14 @@ class Ingress(AsyncReplica, GrpcMethods):
 
     async def route(self, routes: RoutingTable) -> int:
         """Takes a newer routing table; returns the epoch of the present one."""
-        if self._routes.take(routes):
+        if routes != self._routes.table and await super().route(routes) == routes.epoch:
             self._readiness.forget()
-            self._metrics.versions.serve(routes)
+            self._metrics.versions.serve(self._routes.table)
         return self._routes.table.epoch
 
     async def forget(self, model: bytes) -> int:
         """Drops what this replica remembers of a model; returns how many entries."""
-        return self._forget(model)
+        return self._classifier.forget(model)
 
     async def flush(self, digest: str) -> Flushed:
         """See ``cache.invalidation.flush``."""
@@ -181,14 +159,6 @@ class Ingress(AsyncReplica, GrpcMethods):
     def routes(self) -> RoutingTable:
         """Which version answers what."""
         return self._routes.table
-
-    async def observed(self, digest: str) -> Counts:
-        """What this replica has counted of a candidate since the last call."""
-        return self._observer.take(digest)
-
-    async def judge(self, prediction_id: str, label: str) -> FeedbackResult | None:
-        """Judges an answer of this replica; None when it does not remember it."""
-        return self._observer.judge(prediction_id, label)
 
     async def feedback(self, prediction_id: str, label: str) -> FeedbackResult | None:
         """Judges an answer of any replica; None when none remembers it."""
@@ -277,9 +247,7 @@ class Ingress(AsyncReplica, GrpcMethods):
         """Serve calls this when it stops the replica."""
         if self._access is not None:
             self._access.flush()
-        for part in (self._log, self._tracer):
-            if part is not None:
-                part.close()
+        self.close()
 
 
 def bind(config: AppConfig, upstreams: Upstreams[Application]) -> Application:

@@ -7,17 +7,14 @@ from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
 from configs.schema.app import AppConfig
-from deployments.canary.observer import CandidateObserver
 from deployments.clients.vault import watch_secrets
 from deployments.handles import is_lost, ray_gauge, remote_tokenizer
-from deployments.inference.classifier import Classifier
 from deployments.inference.second_try import SecondTry
 from deployments.jobs.database_login import DatabaseLogin
 from deployments.jobs.replica import JobsReplica
 from deployments.serve_options import AsyncReplica, EngineShare, deployment, engine_share
 from deployments.telemetry.log_context import add_log_fields
 from deployments.telemetry.metrics import Metrics
-from deployments.versions import CurrentRoutes
 
 
 class Jobs(AsyncReplica, JobsReplica):
@@ -36,26 +33,23 @@ class Jobs(AsyncReplica, JobsReplica):
         """Opens the database and starts to work; without ``tokenizer`` the ingresses tokenize."""
         add_log_fields(config.server.service_name, "Jobs")
         metrics = Metrics()
-        run_texts = SecondTry(remote_tokenizer(tokenizer), metrics.retries.inc).run
-        classifier = Classifier(
+        self.open(
             config,
-            run_texts,
-            None,
-            metrics,
-            hops_in_flight=share.hops_in_flight,
-            engines=share.engines,
+            "Jobs",
+            run_texts=SecondTry(remote_tokenizer(tokenizer), metrics.retries.inc).run,
+            table=await registry.routes.remote(),
+            share=share,
+            metrics=metrics,
             is_lost=is_lost,
         )
-        routes = CurrentRoutes(await registry.routes.remote())
-        observer = CandidateObserver(config, run_texts, metrics, routes)
         uri = config.jobs.database.get_secret_value()
         login = None
         if config.vault.enabled and not uri.startswith("sqlite"):
             login = DatabaseLogin(uri)
             using = {"jobs.database": login.replace}
-            self._secrets = await watch_secrets(config.vault, using, metrics)
-        JobsReplica.__init__(self, config, classifier, observer, metrics, routes, login=login)
-        self._mirroring = asyncio.create_task(metrics.mirror(ray_gauge).run())
+            self._secrets = await watch_secrets(config.vault, using, self._metrics)
+        self.open_jobs(config, login=login)
+        self._mirroring = asyncio.create_task(self._metrics.mirror(ray_gauge).run())
         self.start()
         self._stopped = False
 

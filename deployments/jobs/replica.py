@@ -14,10 +14,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from configs.schema.app import AppConfig
 from deployments.asgi.proxy import Call, Part, ProxyServer
-from deployments.canary.observer import CandidateObserver
 from deployments.errors import NotReady
-from deployments.inference.classifier import Classifier
-from deployments.inference.predictor import Predictor
 from deployments.jobs.database_login import DatabaseLogin
 from deployments.jobs.job_queue import JobQueue
 from deployments.jobs.leases import Leases
@@ -28,11 +25,8 @@ from deployments.jobs.tables import open_database
 from deployments.jobs.webhook import Webhook
 from deployments.jobs.webhook_delivery import WebhookDelivery
 from deployments.jobs.worker import Answers, Worker
-from deployments.payloads import Counts, FeedbackResult
-from deployments.prediction_log import open_log
 from deployments.predictions import Answer
-from deployments.telemetry.metrics import Metrics
-from deployments.versions import CurrentRoutes, RoutingTable
+from deployments.text_replica import TextReplica
 
 _log = logging.getLogger("ray.serve")
 # A file that takes longer than this to be received belongs to a process that died.
@@ -40,37 +34,18 @@ _RECEIVING_S = 1_800.0
 _TICK_S = 1.0
 
 
-class JobsReplica:
+class JobsReplica(TextReplica):
     """Everything of batch jobs in one process. ``start`` it on the event loop."""
 
-    def __init__(
-        self,
-        config: AppConfig,
-        classifier: Classifier,
-        observer: CandidateObserver,
-        metrics: Metrics,
-        routes: CurrentRoutes,
-        *,
-        login: DatabaseLogin | None = None,
-    ) -> None:
-        """Opens the database; starts nothing yet.
+    def open_jobs(self, config: AppConfig, *, login: DatabaseLogin | None = None) -> None:
+        """Opens the database, after ``open``; starts nothing yet.
 
         Args:
             config: Sizes and limits.
-            classifier: The way to the model.
-            observer: Compares candidates with the champion.
-            metrics: Where facts are counted.
-            routes: Which version answers what.
             login: The database's user and password, if Vault has them.
         """
         self._config = config.jobs
-        self._metrics = metrics
-        self._routes = routes
-        self._log = open_log(config, metrics)
-        self._observer = observer
-        self._predictor = Predictor(
-            classifier, routes, observer, config.limits, metrics, source="job", log=self._log
-        )
+        metrics = self._metrics
         engine = open_database(config.jobs.database.get_secret_value(), login)
         self._store = JobStore(engine)
         webhook = Webhook(config.jobs.webhook)
@@ -91,21 +66,7 @@ class JobsReplica:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._log is not None:
-            await asyncio.to_thread(self._log.close)
-
-    async def route(self, routes: RoutingTable) -> int:
-        """Takes a newer routing table; returns the epoch of the present one."""
-        self._routes.take(routes)
-        return self._routes.table.epoch
-
-    async def observed(self, digest: str) -> Counts:
-        """What this replica has counted of a candidate since the last call."""
-        return self._observer.take(digest)
-
-    async def judge(self, prediction_id: str, label: str) -> FeedbackResult | None:
-        """Judges an answer of this replica; None when it does not remember it."""
-        return self._observer.judge(prediction_id, label)
+        await self.close_in_thread()
 
     async def call(self, call: Call) -> AsyncIterator[Part]:
         """Answers a request that an ingress forwards, see ``asgi/proxy.py``."""

@@ -17,14 +17,10 @@ from ray.serve.handle import DeploymentHandle
 
 from configs.schema.app import AppConfig
 from deployments.autoscaling import BUSY, LAG, PARTITIONS, RATE
-from deployments.canary.observer import CandidateObserver
 from deployments.clients.vault import watch_secrets
 from deployments.handles import RemoteCache, is_lost, ray_gauge, remote_tokenizer
-from deployments.inference.classifier import Classifier
-from deployments.inference.predictor import Predictor
 from deployments.inference.second_try import SecondTry
-from deployments.payloads import Counts, FeedbackResult, StreamStatus
-from deployments.prediction_log import open_log
+from deployments.payloads import StreamStatus
 from deployments.serve_options import AsyncReplica, EngineShare, by_lag, deployment, engine_share
 from deployments.stream.client_patches import SaslLogin
 from deployments.stream.consumer import Consumer
@@ -32,15 +28,14 @@ from deployments.stream.processor import Processor
 from deployments.stream.producer import Producer
 from deployments.telemetry.log_context import add_log_fields
 from deployments.telemetry.metrics import Metrics
-from deployments.telemetry.tracer import open_tracer
-from deployments.versions import CurrentRoutes, RoutingTable
+from deployments.text_replica import TextReplica
 
 _log = logging.getLogger("ray.serve.sentigraph")
 # Time that Serve gives a replica to stop, beyond ``stream.drain_ms``.
 STOP_S = 10.0
 
 
-class Stream(AsyncReplica):
+class Stream(AsyncReplica, TextReplica):
     """The Stream deployment: one member of the consumer group in each replica."""
 
     _stopped = True  # there is nothing to stop before it was made
@@ -62,29 +57,16 @@ class Stream(AsyncReplica):
         self._drain_s = stream.drain_ms / 1_000
         self._max_in_flight = stream.max_in_flight
         add_log_fields(config.server.service_name, "Stream")
-        self._metrics = Metrics()
-        self._tracer = open_tracer(config, "Stream", self._metrics)
-        self._routes = CurrentRoutes(await registry.routes.remote())
-        run_texts = SecondTry(remote_tokenizer(tokenizer), self._metrics.retries.inc).run
-        classifier = Classifier(
+        metrics = Metrics()
+        self.open(
             config,
-            run_texts,
-            RemoteCache(cache) if cache is not None else None,
-            self._metrics,
-            hops_in_flight=share.hops_in_flight,
-            engines=share.engines,
+            "Stream",
+            run_texts=SecondTry(remote_tokenizer(tokenizer), metrics.retries.inc).run,
+            table=await registry.routes.remote(),
+            share=share,
+            metrics=metrics,
+            shared=RemoteCache(cache) if cache is not None else None,
             is_lost=is_lost,
-        )
-        self._observer = CandidateObserver(config, run_texts, self._metrics, self._routes)
-        self._log = open_log(config, self._metrics)
-        predictor = Predictor(
-            classifier,
-            self._routes,
-            self._observer,
-            config.limits,
-            self._metrics,
-            source="kafka",
-            log=self._log,
         )
         login = SaslLogin(stream)
         self._producer = Producer(stream, login)
@@ -99,7 +81,7 @@ class Stream(AsyncReplica):
         )
         self._processor = Processor(
             stream,
-            predictor,
+            self._predictor,
             send=self._producer.send,
             acknowledge=self._consumer.tracker.acknowledge,
             metrics=self._metrics.stream,
@@ -110,19 +92,6 @@ class Stream(AsyncReplica):
         self._consumer.start()
         self._stopped = False
         self._mirroring = asyncio.create_task(self._metrics.mirror(ray_gauge).run())
-
-    async def route(self, routes: RoutingTable) -> int:
-        """Takes a newer routing table; returns the epoch of the present one."""
-        self._routes.take(routes)
-        return self._routes.table.epoch
-
-    async def observed(self, digest: str) -> Counts:
-        """What this replica has counted of a candidate since the last call."""
-        return self._observer.take(digest)
-
-    async def judge(self, prediction_id: str, label: str) -> FeedbackResult | None:
-        """Judges an answer of this replica; None when it does not remember it."""
-        return self._observer.judge(prediction_id, label)
 
     async def status(self) -> StreamStatus:
         """How this replica is doing."""
@@ -179,10 +148,7 @@ class Stream(AsyncReplica):
         # Both wait for their threads, and the threads may wait for this loop.
         await asyncio.to_thread(self._consumer.close)
         await asyncio.to_thread(self._producer.close)
-        if self._log is not None:
-            await asyncio.to_thread(self._log.close)
-        if self._tracer is not None:
-            await asyncio.to_thread(self._tracer.close)
+        await self.close_in_thread()
         if not drained:
             _log.warning("stopped with messages under way; others read them again")
 

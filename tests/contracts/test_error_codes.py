@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from deployments.error_codes import CODES, render, sent
+from monitoring.error_codes import CODES, render, sent
 
 ROOT = Path(__file__).parents[2]
 

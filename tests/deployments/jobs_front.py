@@ -14,14 +14,11 @@ from front import LocalHandle, Stages
 
 from configs.schema.app import AppConfig
 from deployments.app import mounts
-from deployments.canary.observer import CandidateObserver
-from deployments.inference.classifier import Classifier
 from deployments.ingress.deployment import Ingress
 from deployments.ingress.mounts import Upstreams
 from deployments.jobs.replica import JobsReplica
 from deployments.serve_options import EngineShare
 from deployments.telemetry.metrics import Metrics
-from deployments.versions import CurrentRoutes
 
 Body = Callable[[httpx.AsyncClient, JobsReplica], Awaitable[None]]
 
@@ -35,11 +32,17 @@ def jobs_config(folder: Path | str, **parts: Any) -> AppConfig:
 
 def make_replica(config: AppConfig, stages: Stages) -> JobsReplica:
     """A replica whose texts go to ``stages``; not started."""
-    metrics = Metrics()
-    classifier = Classifier(config, stages.classify, None, metrics, hops_in_flight=2, engines=1.0)
-    routes = CurrentRoutes(stages.table)
-    observer = CandidateObserver(config, stages.classify, metrics, routes)
-    return JobsReplica(config, classifier, observer, metrics, routes)
+    replica = JobsReplica()
+    replica.open(
+        config,
+        "Jobs",
+        run_texts=stages.classify,
+        table=stages.table,
+        share=EngineShare(2, 1.0),
+        metrics=Metrics(),
+    )
+    replica.open_jobs(config)
+    return replica
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""``python -m deployments.error_codes > docs/errors.md``: every error code of the specification.
+"""``python -m monitoring.error_codes > docs/errors.md``: every error code of the specification.
 
 The classes of errors give the codes that a request can end with. The others belong to subsystems
 that other releases bring, and keep their numbers.

@@ -10,7 +10,8 @@
 
 One handler turns them into one body (``asgi/error_handlers.py``). Message and context reach the
 caller: they hold no text, no secret and nothing of the inside. The codes are those of the
-specification's table (``monitoring/error_codes.py``); where it has none for a refusal by HTTP alone, that
+specification's table (``monitoring/error_codes.py``); where it has none for a refusal by HTTP
+alone, that
 of the nearest input error is used. Batch jobs add four errors: ``jobs/errors.py``.
 
 RequestError

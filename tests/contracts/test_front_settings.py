@@ -15,7 +15,7 @@ WANTED = FRONT | {"RAY_SERVE_HAPROXY_BINARY_PATH": IMAGE_PROGRAM}
 
 
 def image() -> dict[str, str]:
-    text = (ROOT / "Dockerfile").read_text(encoding="utf-8").rpartition(" AS serve\n")[2]
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     return dict(re.findall(r"(?m)^(?:ENV|   ) (\w+)=(\S*)", text))
 
 

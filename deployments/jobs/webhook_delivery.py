@@ -52,7 +52,7 @@ class WebhookDelivery:
         self._max_attempts = config.max_attempts
         self._store = store
         self._webhook = webhook
-        self._sent = metrics.jobs.webhooks
+        self._metrics = metrics
         self._look_every_s = look_every_s
         self._backoff = backoff or Backoff(2_000, 600_000)
         self._sending: dict[str, asyncio.Task[None]] = {}
@@ -105,12 +105,12 @@ class WebhookDelivery:
             await self._webhook.send(job.webhook_url, _message(job), time.time())
         except WebhookFailed as error:
             last = attempts >= self._max_attempts
-            self._sent.labels("given_up" if last else "failed").inc()
+            self._metrics.jobs.webhooks.labels("given_up" if last else "failed").inc()
             _log.warning("webhook of job %s, attempt %s: %s", job.id, attempts, error)
             if not last:
                 again_s = time.time() + self._backoff.pause_s(attempts)
         else:
-            self._sent.labels("delivered").inc()
+            self._metrics.jobs.webhooks.labels("delivered").inc()
         await asyncio.to_thread(self._store.sent_webhook, job.id, again_s)
 
 

@@ -116,3 +116,25 @@ def test_spot_pods_come_last_and_only_they_tolerate_the_taint() -> None:
     always = {g["groupName"]: g["minReplicas"] for g in cluster["workerGroupSpecs"]}
     assert always["gpu-spot"] == 0
     assert always["gpu"] > 0
+
+
+def test_workers_and_not_the_head_have_their_cloud_identity() -> None:
+    role, label = (
+        {"eks.amazonaws.com/role-arn": "arn:aws:iam::1:role/r"},
+        {"azure.workload.identity/use": "true"},
+    )
+    identity = {"annotations": role, "podLabels": label}
+    documents = render(merged(values_of("production"), {"workerIdentity": identity}))
+    accounts = {
+        d["metadata"]["name"]: d["metadata"] for d in documents if d["kind"] == "ServiceAccount"
+    }
+    assert {n: "annotations" in m for n, m in accounts.items()} == {
+        "sentigraph-worker": True,
+        "sentigraph-head": False,
+        "sentigraph-mlflow": False,
+    }
+    assert accounts["sentigraph-worker"]["annotations"] == role
+    cluster = ray_service(documents)["spec"]["rayClusterConfig"]
+    for group in (*cluster["workerGroupSpecs"], cluster["headGroupSpec"]):
+        labelled = label.items() <= group["template"]["metadata"]["labels"].items()
+        assert labelled == ("groupName" in group)

@@ -65,6 +65,11 @@ metadata:
     {{- include "sentigraph.rayPods" (dict "root" $root "group" .group) | nindent 4 }}
     {{- include "sentigraph.origin" $root | nindent 4 }}
     sentigraph/serves: {{ not $head | quote }}
+    {{- if not $head }}
+    {{- with $root.Values.workerIdentity.podLabels }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+    {{- end }}
 spec:
   # What autoscaler version 2 expects: it replaces pods, it does not wait for restarts.
   restartPolicy: Never

@@ -167,8 +167,9 @@ def _ports(
 def _folders(config: AppConfig) -> list[str]:
     """What needs space on this machine, each folder once."""
     files = [sqlite_file(config.registry.tracking_uri)]
-    if config.jobs.enabled:
-        files.append(sqlite_file(config.jobs.database.get_secret_value()))
+    for section in (config.jobs, config.drift):
+        if section.enabled:
+            files.append(sqlite_file(section.database.get_secret_value()))
     folders = [config.registry.bundle_cache_dir]
     folders += [str(file.parent) for file in files if file is not None]
     if config.prediction_log.enabled:

@@ -30,7 +30,9 @@ def render() -> str:
     config = AppConfig()
     access = config.access.model_copy(update={"required": True})
     config = config.model_copy(update={"access": access})
-    routes = [route for mount, _ in mounts(config, None, None) for route in mount.routes(config)]
+    routes = [
+        route for mount, _ in mounts(config, None, None, None) for route in mount.routes(config)
+    ]
     # No route is called, so no replica is needed behind them.
     document = build_app(config, cast("Ingress", None), routes).openapi()
     return json.dumps(document, indent=2, ensure_ascii=False) + "\n"

@@ -5,7 +5,8 @@ Ingress ─▶ Cache
    │       Tokenizer ── Model     topology: fused, inside each Ingress replica
    ├─────▶ Registry  ◀─ Tokenizer, Model: bundles at start-up, never per request
    ├─────▶ Stream                 with stream.enabled; calls Tokenizer and Cache as the Ingress
-   └─────▶ Jobs                   with jobs.enabled; calls the Tokenizer as the Ingress
+   ├─────▶ Jobs                   with jobs.enabled; calls the Tokenizer as the Ingress
+   └─────▶ Insight                with drift.enabled; Stream and Jobs send it counts too
 """
 
 from collections.abc import Mapping
@@ -16,9 +17,11 @@ from configs.load import load_config
 from configs.schema.app import AppConfig
 from deployments.asgi.schemas import PREFIX
 from deployments.cache.deployment import bind as bind_cache
+from deployments.errors import MonitoringOff
 from deployments.fused import bind as bind_fused
 from deployments.ingress.deployment import bind as bind_ingress
 from deployments.ingress.mounts import D, Mount, Upstreams
+from deployments.insight.routes import DRIFT, drift_routes
 from deployments.jobs.routes import BATCH, batch_routes
 from deployments.model.deployment import bind as bind_model
 from deployments.rollout.deployment import bind as bind_registry
@@ -43,18 +46,25 @@ def build(args: Mapping[str, object]) -> Application:
     if config.topology == "split":
         model = bind_model(config, registry, token_ids)
         tokenizer = bind_tokenizer(config, registry, model)
-    stream = jobs = None
+    stream = jobs = insight = None
+    if config.drift.enabled:
+        # Replicas that keep nothing need no database client.
+        from deployments.insight.deployment import bind as bind_insight  # noqa: PLC0415
+
+        insight = bind_insight(config, registry)
     if config.stream.enabled:
         # Replicas without streams need no Kafka client.
         from deployments.stream.deployment import bind as bind_stream  # noqa: PLC0415
 
-        stream = bind_stream(config, registry=registry, tokenizer=tokenizer, cache=cache)
+        stream = bind_stream(
+            config, registry=registry, tokenizer=tokenizer, cache=cache, insight=insight
+        )
     if config.jobs.enabled:
-        # Nor do they need the jobs' database client.
         from deployments.jobs.deployment import bind as bind_jobs  # noqa: PLC0415
 
-        jobs = bind_jobs(config, registry=registry, tokenizer=tokenizer)
-    upstreams = Upstreams(registry, tokenizer, cache, stream, mounts(config, registry, jobs))
+        jobs = bind_jobs(config, registry=registry, tokenizer=tokenizer, insight=insight)
+    mounted = mounts(config, registry, jobs, insight)
+    upstreams = Upstreams(registry, tokenizer, cache, stream, insight, mounted)
     if config.topology == "fused":
         return bind_fused(config, upstreams)
     return bind_ingress(config, upstreams)
@@ -68,11 +78,14 @@ def deployment_names(config: AppConfig) -> set[str]:
         "Cache": config.cache.l2 != "none",
         "Stream": config.stream.enabled,
         "Jobs": config.jobs.enabled,
+        "Insight": config.drift.enabled,
     }
     return {"Registry", "Ingress", *(name for name, on in optional.items() if on)}
 
 
-def mounts(config: AppConfig, registry: D, jobs: D | None) -> list[tuple[Mount, D | None]]:
+def mounts(
+    config: AppConfig, registry: D, jobs: D | None, insight: D | None
+) -> list[tuple[Mount, D | None]]:
     """The routes that other deployments answer below the ingress, each with its deployment."""
     models = Mount(
         prefix=f"{PREFIX}/models",
@@ -88,4 +101,12 @@ def mounts(config: AppConfig, registry: D, jobs: D | None) -> list[tuple[Mount, 
         routes=batch_routes,
         off="batch jobs are off on this server; jobs.enabled switches them on",
     )
-    return [(models, registry), (batch, jobs)]
+    drift = Mount(
+        prefix=DRIFT,
+        name="the Insight deployment",
+        max_upload_bytes=0,
+        routes=drift_routes,
+        off="drift detection is off on this server; drift.enabled switches it on",
+        off_error=MonitoringOff,
+    )
+    return [(models, registry), (batch, jobs), (drift, insight)]

@@ -38,6 +38,7 @@ RequestError
     │   └── TextFailed 500 E2002
     ├── InternalError 500 E4001
     ├── FeatureOff 503 E4006
+    │   └── MonitoringOff 503 E8001
     └── DeadlineExceeded 504 E2003
 """
 
@@ -193,6 +194,10 @@ class InternalError(ServerError, status=500, code="E4001"):
 
 class FeatureOff(ServerError, status=503, code="E4006"):
     """A part of the server is not switched on, as batch jobs without ``jobs.enabled``."""
+
+
+class MonitoringOff(FeatureOff, code="E8001"):
+    """A part that watches traffic is not switched on, as drift detection."""
 
 
 class DeadlineExceeded(ServerError, status=504, code="E2003"):

@@ -15,17 +15,21 @@ from configs.schema.app import AppConfig
 from deployments.asgi.proxy import Call, Part
 from deployments.bundles import BundleCache
 from deployments.errors import NotReady, cause
+from deployments.inference.traffic_counter import TrafficCounter
 from deployments.payloads import (
     Counts,
     FeedbackResult,
     Probe,
     RunTexts,
     StreamStatus,
+    TrafficDelta,
     check,
 )
+from deployments.telemetry.metrics import Metrics
 from deployments.versions import RoutingTable
 
 _STATUS_S = 1.0
+_DELTA_S = 10.0
 
 
 def by_value(handle: DeploymentHandle) -> DeploymentHandle:
@@ -90,6 +94,26 @@ class RemoteRegistry(RemoteRoutes):
         return found
 
 
+def start_counting(
+    config: AppConfig, metrics: Metrics, insight: DeploymentHandle | None
+) -> TrafficCounter | None:
+    """Begins to count a replica's answers for the Insight deployment; None where there is none."""
+    if insight is None:
+        return None
+    add = by_value(insight).add
+
+    async def send(delta: TrafficDelta) -> bool:
+        try:
+            await asyncio.wait_for(add.remote(delta), _DELTA_S)
+        except Exception:  # noqa: BLE001  (whatever it was, the delta is sent again)
+            return False
+        return True
+
+    counter = TrafficCounter(config.drift.report_interval_s, metrics.insight)
+    counter.start(send)
+    return counter
+
+
 def bundle_cache(config: AppConfig, registry: DeploymentHandle) -> BundleCache:
     """The bundles on this node, filled from the Registry deployment."""
     return BundleCache(Path(config.registry.bundle_cache_dir), by_value(registry).read.remote)
@@ -147,10 +171,11 @@ def is_lost(error: Exception) -> bool:
 class ReplicaSet:
     """``Fleet`` of the running application. Finds its deployments when first used."""
 
-    def __init__(self, topology: str, *, stream: bool, jobs: bool) -> None:
+    def __init__(self, topology: str, *, stream: bool, jobs: bool, insight: bool) -> None:
         # Models before tokenizers: a tokenizer's replica may ask a model at once.
         self._holders = ("Model", "Tokenizer") if topology == "split" else ("Ingress",)
-        self._behind = [name for name, on in (("Stream", stream), ("Jobs", jobs)) if on]
+        behind = (("Stream", stream), ("Jobs", jobs), ("Insight", insight))
+        self._behind = [name for name, on in behind if on]
 
     async def load(self, digest: str) -> None:
         """See ``Fleet.load``."""

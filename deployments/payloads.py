@@ -145,6 +145,40 @@ def check(replicas: Sequence[StreamStatus]) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelCounts:
+    """What one version answered, as histograms of ``inference/signals.py``.
+
+    Attributes:
+        digest: Of the bundle.
+        name: Registered model name.
+        version: Its number there.
+        labels: Its labels.
+        counts: By signal: texts by bin.
+    """
+
+    digest: str
+    name: str
+    version: int
+    labels: tuple[str, ...]
+    counts: dict[str, list[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class TrafficDelta:
+    """Ingress, Stream, Jobs → Insight: what was answered since the delta before.
+
+    Attributes:
+        source: The replica, for as long as it lives.
+        number: Its deltas are numbered; one that arrives again counts once.
+        models: One for each version that answered.
+    """
+
+    source: str
+    number: int
+    models: tuple[ModelCounts, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class FeedbackResult:
     """What a correction says of an answer.
 

@@ -15,6 +15,7 @@ from deployments.cache.shared import SharedCache
 from deployments.canary.observer import CandidateObserver
 from deployments.inference.classifier import Classifier
 from deployments.inference.predictor import Predictor
+from deployments.inference.traffic_counter import TrafficCounter
 from deployments.payloads import Counts, FeedbackResult, RunTexts
 from deployments.prediction_log import open_log
 from deployments.prediction_log.rows import Source
@@ -46,6 +47,7 @@ class TextReplica:
         share: EngineShare,
         metrics: Metrics,
         shared: SharedCache | None = None,
+        traffic: TrafficCounter | None = None,
         is_lost: Callable[[Exception], bool] = lambda error: False,
     ) -> None:
         """Makes tracer, prediction log, observer and predictor.
@@ -58,6 +60,7 @@ class TextReplica:
             share: The replica's part of the model stage.
             metrics: Where facts are counted.
             shared: The cache of level two, or None.
+            traffic: Counts answers for drift detection, or None.
             is_lost: Whether an error of ``run_texts`` means that a replica died with the batch.
         """
         self._metrics = metrics
@@ -82,6 +85,7 @@ class TextReplica:
             metrics,
             source=_SOURCES[deployment],
             log=log,
+            traffic=traffic,
         )
 
     async def route(self, routes: RoutingTable) -> int:

@@ -6,7 +6,8 @@ that other releases bring, and keep their numbers.
 
 from collections.abc import Iterator
 
-import deployments.jobs.errors  # noqa: F401  (defines errors below ClientError)
+import deployments.insight.errors
+import deployments.jobs.errors  # noqa: F401  (both define errors below ClientError)
 from deployments.errors import RequestError
 from registry.errors import RegistryError
 

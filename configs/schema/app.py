@@ -13,6 +13,7 @@ from configs.schema.access import AccessConfig
 from configs.schema.cache import CacheConfig
 from configs.schema.conflicts import conflicts
 from configs.schema.dependencies import BreakerConfig, RedisConfig, VaultConfig
+from configs.schema.drift import DriftConfig
 from configs.schema.jobs import JobsConfig
 from configs.schema.prediction_log import PredictionLogConfig
 from configs.schema.registry import RegistryConfig, RolloutConfig
@@ -226,6 +227,7 @@ class AppConfig(_Part):
     stream: StreamConfig = StreamConfig()
     prediction_log: PredictionLogConfig = PredictionLogConfig()
     jobs: JobsConfig = JobsConfig()
+    drift: DriftConfig = DriftConfig()
     tracing: TracingConfig = TracingConfig()
 
     @model_validator(mode="after")

@@ -60,7 +60,7 @@ def _sizes(config: AppConfig) -> Iterator[str]:
 
 
 def _replicas(config: AppConfig) -> Iterator[str]:
-    for name in ("cache", "registry", "jobs"):
+    for name in ("cache", "registry", "jobs", "insight"):
         if name == "cache" and config.cache.l2 == "redis":
             continue
         count = getattr(config.replicas, name).num_replicas

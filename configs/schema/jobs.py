@@ -1,19 +1,10 @@
 """Settings of batch jobs: where they are kept, how many, who goes first. Part of ``schema.py``."""
 
-import re
-from typing import Annotated, Self
+from typing import Self
 
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 
-from configs.schema.section import Section
-
-_DATABASE = re.compile(r"(sqlite|postgresql)(\+\w+)?://.+")
-
-
-def _database(uri: SecretStr) -> SecretStr:
-    if not _DATABASE.fullmatch(uri.get_secret_value()):
-        raise ValueError("is no sqlite or postgresql URI")
-    return uri
+from configs.schema.section import DatabaseUri, Section
 
 
 class WebhookConfig(Section):
@@ -49,9 +40,8 @@ class JobsConfig(Section):
         False,
         description="Run the Jobs deployment; when off, `/api/v1/batch/…` answers 503 E4006.",
     )
-    database: Annotated[SecretStr, AfterValidator(_database)] = Field(
+    database: DatabaseUri = Field(
         SecretStr("sqlite:///.sentigraph/jobs.db"),
-        json_schema_extra={"limits": "a sqlite or postgresql URI"},
         description="Where jobs, texts and results are kept. A relative sqlite path starts from the home folder and must survive the node; PostgreSQL needs the extra `postgres`. A secret, for it may hold a password: never shown or logged; another login of the same database in Vault is used at each new connection.",
     )
     max_jobs: int = Field(

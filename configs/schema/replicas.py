@@ -42,8 +42,8 @@ class ReplicaConfig(Section):
         ge=0,
         le=10_000,
         description="Replicas that this deployment may grow to from `num_replicas`, which is then "
-        "the least; at or below that their number is fixed. Not for cache, registry and "
-        "jobs, which hold state.",
+        "the least; at or below that their number is fixed. Not for cache, registry, "
+        "jobs and insight, which hold state.",
     )
 
     @model_validator(mode="after")
@@ -67,6 +67,7 @@ class ReplicasConfig(Section):
     # Nothing reserved: on two cores the rest is just room for a new model replica beside the old.
     stream: ReplicaConfig = ReplicaConfig(num_cpus=0)
     jobs: ReplicaConfig = ReplicaConfig(num_cpus=0)
+    insight: ReplicaConfig = ReplicaConfig(num_cpus=0)
 
 
 class AutoscalingConfig(Section):

@@ -273,19 +273,20 @@ VARIABLES: tuple[Variable, ...] = (
         note="one consumer in each replica",
     ),
     *(
-        Variable(f"MLOPS_DATA_LAKE_{name}", (f"prediction_log.{field}",), example)
-        for name, field, example in (
-            ("ENABLED", "enabled", "true"),
-            ("BATCH_SIZE", "rows_per_file", "1000"),
-            ("BATCH_TIMEOUT_SECONDS", "flush_s", "60"),
-            ("COMPRESSION", "compression", "gzip"),
-            ("PARTITION_BY", "partition_by", "hour"),
+        Variable(f"MLOPS_{name}", (setting,), example)
+        for name, setting, example in (
+            ("DATA_LAKE_ENABLED", "prediction_log.enabled", "true"),
+            ("DATA_LAKE_BATCH_SIZE", "prediction_log.rows_per_file", "1000"),
+            ("DATA_LAKE_BATCH_TIMEOUT_SECONDS", "prediction_log.flush_s", "60"),
+            ("DATA_LAKE_COMPRESSION", "prediction_log.compression", "gzip"),
+            ("DATA_LAKE_PARTITION_BY", "prediction_log.partition_by", "hour"),
+            ("DRIFT_DETECTION_ENABLED", "drift.enabled", "true"),
+            ("DRIFT_WINDOW_SIZE", "drift.window_size", "2000"),
+            ("DRIFT_PSI_THRESHOLD", "drift.psi_threshold", "0.2"),
+            ("DRIFT_KS_THRESHOLD", "drift.ks_threshold", "0.01"),
+            ("DRIFT_MIN_SAMPLES", "drift.min_samples", "200"),
+            ("MLFLOW_TRACKING_URI", "registry.tracking_uri", "postgresql://mlflow@db/mlflow"),
         )
-    ),
-    Variable(
-        "MLOPS_MLFLOW_TRACKING_URI",
-        ("registry.tracking_uri",),
-        "postgresql://mlflow@db/mlflow",
     ),
     Variable(
         "MLOPS_MLFLOW_REGISTRY_URI",

@@ -14,7 +14,7 @@ _URI = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.\-]*:")
 
 
 def absolute_paths(config: AppConfig, home: Path) -> AppConfig:
-    """The same configuration with the paths of ``registry``, ``prediction_log``, ``jobs`` absolute.
+    """The same configuration with the paths of files and sqlite databases absolute.
 
     Relative ones start from ``home``. URIs other than relative sqlite ones stay as they are.
     Nothing is created. Without a checkout the bundled model is the wheel's, unless ``home`` has it.
@@ -31,13 +31,16 @@ def absolute_paths(config: AppConfig, home: Path) -> AppConfig:
         "uri": absolute_path(log.uri, home),
         "buffer_dir": absolute_path(log.buffer_dir, home),
     }
-    database = config.jobs.database.get_secret_value()
-    jobs = {"database": SecretStr(absolute_uri(database, home))}
+    jobs, drift = (
+        {"database": SecretStr(absolute_uri(section.database.get_secret_value(), home))}
+        for section in (config.jobs, config.drift)
+    )
     return config.model_copy(
         update={
             "registry": registry.model_copy(update=paths),
             "prediction_log": log.model_copy(update=folders),
             "jobs": config.jobs.model_copy(update=jobs),
+            "drift": config.drift.model_copy(update=drift),
         }
     )
 

@@ -98,13 +98,6 @@ ABSENT: tuple[Absent, ...] = (
         always_on=("MLOPS_MLFLOW_ENABLED",),
     ),
     Absent(
-        "drift detection",
-        _names(
-            "MLOPS_DRIFT_",
-            "DETECTION_ENABLED WINDOW_SIZE PSI_THRESHOLD KS_THRESHOLD MIN_SAMPLES",
-        ),
-    ),
-    Absent(
         "explanations",
         _names("MLOPS_EXPLAINABILITY_", "ENABLED USE_ATTENTION USE_GRADIENTS"),
     ),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from configs.schema.app import LimitsConfig
 from deployments.errors import Overloaded, RequestError
 from deployments.inference.classifier import Classifier
+from deployments.inference.traffic_counter import TrafficCounter
 from deployments.inference.validation import checked_text
 from deployments.prediction_log.rows import LoggedAnswer, Source
 from deployments.predictions import Answer, Outcome, Predictions, rounded_scores
@@ -54,6 +55,7 @@ class Predictor:
         *,
         source: Source,
         log: PredictionLog | None = None,
+        traffic: TrafficCounter | None = None,
     ) -> None:
         """Wires the flow.
 
@@ -65,6 +67,7 @@ class Predictor:
             metrics: Where answers are counted.
             source: How the texts come, for the prediction log.
             log: The prediction log, if there is one.
+            traffic: Counts answers for drift detection, if that is on.
         """
         self._classifier = classifier
         self._routes = routes
@@ -73,6 +76,7 @@ class Predictor:
         self._metrics = metrics
         self._source = source
         self._log = log
+        self._traffic = traffic
         # Finding a child by its labels costs more than counting.
         self._counter = cache(
             lambda label, cached: metrics.predictions.labels(label, str(cached).lower())
@@ -209,4 +213,6 @@ class Predictor:
             now_ns = time.time_ns()
             row = (now_ns, number, self._source, text, model, outcome, label, scores)
             self._log.add(LoggedAnswer(*row))
+        if self._traffic is not None:
+            self._traffic.add(model, text, outcome.prediction)
         return Answer(number, text, model, outcome, label, scores)

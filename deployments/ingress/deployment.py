@@ -30,6 +30,7 @@ from deployments.handles import (
     is_lost,
     ray_gauge,
     remote_tokenizer,
+    start_counting,
 )
 from deployments.inference.second_try import SecondTry
 from deployments.ingress.access_log import AccessLog, beside_the_replica_log
@@ -82,6 +83,7 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
             share=share,
             metrics=self._metrics,
             shared=self._shared,
+            traffic=start_counting(config, self._metrics, upstreams.insight),
             is_lost=is_lost,
         )
         predictor = self._predictor

@@ -29,6 +29,7 @@ class Mount:
         prefix: Path of the routes, and start of all paths below it.
         name: The deployment in messages, as "the model registry".
         off: What a caller is told where it is off.
+        off_error: The error that says so.
         max_upload_bytes: Largest file in a form.
         routes: Makes the routes for the OpenAPI document; opens nothing.
         own: Paths below the prefix that the ingress answers itself.
@@ -39,6 +40,7 @@ class Mount:
     max_upload_bytes: int
     routes: Callable[[AppConfig], Sequence[BaseRoute]]
     off: str = ""
+    off_error: type[FeatureOff] = FeatureOff
     own: frozenset[str] = frozenset()
 
 
@@ -51,6 +53,7 @@ class Upstreams(Generic[D]):
         tokenizer: The Tokenizer deployment; None in the fused topology.
         cache: The Cache deployment, if there is one.
         stream: The Stream deployment, if there is one.
+        insight: The Insight deployment, if there is one.
         mounts: Routes of other deployments; None for a deployment that is off.
     """
 
@@ -58,6 +61,7 @@ class Upstreams(Generic[D]):
     tokenizer: D | None
     cache: D | None = None
     stream: D | None = None
+    insight: D | None = None
     mounts: Sequence[tuple[Mount, D | None]] = ()
 
 
@@ -86,6 +90,6 @@ class MountedRoutes:
         """
         exchange.endpoint = self._endpoint
         if self._client is None:
-            raise FeatureOff(self._mount.off)
+            raise self._mount.off_error(self._mount.off)
         limit = self._max_form_bytes if exchange.has_form else self._max_body_bytes
         await self._client.forward(exchange, max_bytes=limit)

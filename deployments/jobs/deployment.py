@@ -7,10 +7,10 @@ from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
 from configs.schema.app import AppConfig
+from deployments.clients.database import DatabaseLogin
 from deployments.clients.vault import watch_secrets
-from deployments.handles import is_lost, ray_gauge, remote_tokenizer
+from deployments.handles import is_lost, ray_gauge, remote_tokenizer, start_counting
 from deployments.inference.second_try import SecondTry
-from deployments.jobs.database_login import DatabaseLogin
 from deployments.jobs.replica import JobsReplica
 from deployments.serve_options import AsyncReplica, EngineShare, deployment, engine_share
 from deployments.telemetry.log_context import add_log_fields
@@ -29,6 +29,7 @@ class Jobs(AsyncReplica, JobsReplica):
         *,
         registry: DeploymentHandle,
         tokenizer: DeploymentHandle | None,
+        insight: DeploymentHandle | None = None,
     ) -> None:
         """Opens the database and starts to work; without ``tokenizer`` the ingresses tokenize."""
         add_log_fields(config.server.service_name, "Jobs")
@@ -40,12 +41,13 @@ class Jobs(AsyncReplica, JobsReplica):
             table=await registry.routes.remote(),
             share=share,
             metrics=metrics,
+            traffic=start_counting(config, metrics, insight),
             is_lost=is_lost,
         )
         uri = config.jobs.database.get_secret_value()
         login = None
         if config.vault.enabled and not uri.startswith("sqlite"):
-            login = DatabaseLogin(uri)
+            login = DatabaseLogin(uri, "jobs.database")
             using = {"jobs.database": login.replace}
             self._secrets = await watch_secrets(config.vault, using, self._metrics)
         self.open_jobs(config, login=login)
@@ -66,8 +68,15 @@ class Jobs(AsyncReplica, JobsReplica):
         return self.stop()
 
 
-def bind(config: AppConfig, *, registry: Application, tokenizer: Application | None) -> Application:
+def bind(
+    config: AppConfig,
+    *,
+    registry: Application,
+    tokenizer: Application | None,
+    insight: Application | None,
+) -> Application:
     """The deployment: one replica, because it alone works on its database."""
     size = config.replicas.jobs
     jobs = deployment(Jobs, size, replicas=1)
-    return jobs.bind(config, engine_share(config, size), registry=registry, tokenizer=tokenizer)
+    share = engine_share(config, size)
+    return jobs.bind(config, share, registry=registry, tokenizer=tokenizer, insight=insight)

@@ -14,14 +14,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from configs.schema.app import AppConfig
 from deployments.asgi.proxy import Call, Part, ProxyServer
+from deployments.clients.database import DatabaseLogin, open_database
 from deployments.errors import NotReady
-from deployments.jobs.database_login import DatabaseLogin
 from deployments.jobs.job_queue import JobQueue
 from deployments.jobs.leases import Leases
 from deployments.jobs.records import PRIORITIES
 from deployments.jobs.routes import build_jobs_app
 from deployments.jobs.store import JobStore
-from deployments.jobs.tables import open_database
+from deployments.jobs.tables import metadata
 from deployments.jobs.webhook import Webhook
 from deployments.jobs.webhook_delivery import WebhookDelivery
 from deployments.jobs.worker import Answers, Worker
@@ -46,7 +46,7 @@ class JobsReplica(TextReplica):
         """
         self._config = config.jobs
         metrics = self._metrics
-        engine = open_database(config.jobs.database.get_secret_value(), login)
+        engine = open_database(config.jobs.database.get_secret_value(), metadata, login)
         self._store = JobStore(engine)
         webhook = Webhook(config.jobs.webhook)
         self._webhooks = WebhookDelivery(config.jobs.webhook, self._store, webhook, metrics)

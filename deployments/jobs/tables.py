@@ -1,16 +1,8 @@
-"""The two tables of batch jobs, and how their database is opened. SQLAlchemy Core, no ORM.
-
-SQLite is opened in WAL mode with a full sync, so that what was acknowledged survives a crash
-of the machine as well; writers queue up instead of failing.
-"""
-
-from pathlib import Path
-from typing import Any
+"""The two tables of batch jobs. SQLAlchemy Core, no ORM."""
 
 from sqlalchemy import (
     BigInteger,
     Column,
-    Engine,
     Float,
     ForeignKey,
     Index,
@@ -21,16 +13,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
-    create_engine,
-    event,
 )
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.pool import ConnectionPoolEntry
-
-from deployments.jobs.database_login import DatabaseLogin
-
-_WAIT_S = 30
-_JOURNAL_BYTES = 64 << 20
 
 metadata = MetaData()
 
@@ -76,51 +59,3 @@ chunks = Table(
     Column("results", LargeBinary),
     Index("sentigraph_job_chunks_state", "job_id", "state", "position"),
 )
-
-
-def open_database(uri: str, login: DatabaseLogin | None = None) -> Engine:
-    """An engine on ``uri``; the tables are made when they are not there.
-
-    Args:
-        uri: Of SQLite or PostgreSQL.
-        login: User and password, where they may change; otherwise those of ``uri``.
-    """
-    engine = create_engine(uri, pool_pre_ping=True, **_options(uri))
-    if login is not None:
-        login.attach(engine)
-    if engine.dialect.name == "sqlite":
-        if engine.url.database:
-            Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-    metadata.create_all(engine)
-    return engine
-
-
-def _options(uri: str) -> dict[str, Any]:
-    if uri.startswith("sqlite"):
-        return {"connect_args": {"timeout": _WAIT_S}}
-    return {"connect_args": {"connect_timeout": _WAIT_S}, "pool_timeout": _WAIT_S}
-
-
-def _prepare_sqlite(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
-    # Transactions begin when we say so, below, not when the driver guesses.
-    connection.isolation_level = None
-    cursor = connection.cursor()
-    # The first works on a file without tables only; others keep their space for later jobs.
-    for pragma in (
-        "auto_vacuum=INCREMENTAL",
-        "journal_mode=WAL",
-        f"journal_size_limit={_JOURNAL_BYTES}",
-        "synchronous=FULL",
-        "foreign_keys=ON",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _begin_sqlite(connection: Any) -> None:
-    # A transaction that reads first and then writes fails when another wrote in between; one that
-    # asks for the write lock at once waits instead.
-    reads = connection.get_execution_options().get("reads", False)
-    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

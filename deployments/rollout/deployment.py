@@ -145,7 +145,7 @@ class Registry:
 def bind(config: AppConfig) -> Application:
     """The deployment; it finds the replicas that it changes when it first calls them."""
     stream, jobs = config.stream.enabled, config.jobs.enabled
-    fleet = ReplicaSet(config.topology, stream=stream, jobs=jobs)
+    fleet = ReplicaSet(config.topology, stream=stream, jobs=jobs, insight=config.drift.enabled)
     observers = CandidateObservers(stream=stream, jobs=jobs)
     registry = deployment(Registry, config.replicas.registry, replicas=1)
     return registry.bind(config, fleet, observers, ray_gauge)

@@ -18,7 +18,13 @@ from ray.serve.handle import DeploymentHandle
 from configs.schema.app import AppConfig
 from deployments.autoscaling import BUSY, LAG, PARTITIONS, RATE
 from deployments.clients.vault import watch_secrets
-from deployments.handles import RemoteCache, is_lost, ray_gauge, remote_tokenizer
+from deployments.handles import (
+    RemoteCache,
+    is_lost,
+    ray_gauge,
+    remote_tokenizer,
+    start_counting,
+)
 from deployments.inference.second_try import SecondTry
 from deployments.payloads import StreamStatus
 from deployments.serve_options import AsyncReplica, EngineShare, by_lag, deployment, engine_share
@@ -48,6 +54,7 @@ class Stream(AsyncReplica, TextReplica):
         registry: DeploymentHandle,
         tokenizer: DeploymentHandle | None,
         cache: DeploymentHandle | None,
+        insight: DeploymentHandle | None = None,
     ) -> None:
         """Joins the consumer group; without ``tokenizer`` the ingress replicas tokenize."""
         _log.setLevel(config.server.log_level)
@@ -66,6 +73,7 @@ class Stream(AsyncReplica, TextReplica):
             share=share,
             metrics=metrics,
             shared=RemoteCache(cache) if cache is not None else None,
+            traffic=start_counting(config, metrics, insight),
             is_lost=is_lost,
         )
         login = SaslLogin(stream)
@@ -159,10 +167,13 @@ def bind(
     registry: Application,
     tokenizer: Application | None,
     cache: Application | None,
+    insight: Application | None,
 ) -> Application:
     """The deployment; Serve gives a replica time to drain before it stops."""
     size, scaling = config.replicas.stream, config.autoscaling
     stop_s = config.stream.drain_ms / 1_000 + STOP_S
     stream = deployment(Stream, size, scaling=scaling, policy=by_lag(scaling), stop_s=stop_s)
     share = engine_share(config, size)
-    return stream.bind(config, share, registry=registry, tokenizer=tokenizer, cache=cache)
+    return stream.bind(
+        config, share, registry=registry, tokenizer=tokenizer, cache=cache, insight=insight
+    )

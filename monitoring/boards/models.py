@@ -13,6 +13,8 @@ _FEEDBACK = "sentiment_feedback_total"
 _PREDICTIONS = "sentiment_predictions_total"
 _SERVING, _REGISTERED = "sentiment_serving_version", "sentiment_registry_version"
 _CHAMPION = 'role="champion"'
+_EVIDENCE, _LEVEL = "sentiment_drift_evidence", "sentiment_drift_level"
+_REFERENCE = "sentiment_drift_reference_texts"
 _SHADOW_SECONDS = "sentiment_shadow_prediction_duration_seconds"
 
 
@@ -104,6 +106,33 @@ BOARD = Board(
                 Query(quantile(0.5, _SCORE), "p50"),
                 unit="percentunit",
                 maximum=1.0,
+            ),
+        ),
+        row(
+            "Drift of the champion",
+            lines(
+                "Evidence of drift",
+                "By signal; 1 is an alarm (DriftDetected), however often it is read. What "
+                "stays below is within the tolerance.",
+                Query(f"max by (signal) ({series(_EVIDENCE)})", "{{signal}}"),
+            ),
+            lines(
+                "Level of each signal",
+                "0 as usual, 1 changed, 2 drifted; it holds until it is acknowledged or a day "
+                "was as usual.",
+                Query(f"max by (signal) ({series(_LEVEL)})", "{{signal}}"),
+            ),
+            lines(
+                "Texts that count",
+                "dropped: they came faster than they could be counted, or Insight was away.",
+                rates("sentiment_drift_texts_total", by="result"),
+                unit="cps",
+                stacked=True,
+            ),
+            lines(
+                "Texts in the reference",
+                "Rising while it is learned from the first answers of a version.",
+                Query(f"max({series(_REFERENCE)})", "texts"),
             ),
         ),
         row(

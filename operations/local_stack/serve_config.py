@@ -61,6 +61,7 @@ class ServeConfig:
             ours["MLOPS_REGISTRY__ARTIFACT_ROOT"] = str(state / "artifacts")
             ours["MLOPS_REGISTRY__BUNDLE_CACHE_DIR"] = str(state / "bundles")
             ours.setdefault("MLOPS_JOBS__DATABASE", f"sqlite:///{state / 'jobs.db'}")
+            ours.setdefault("MLOPS_DRIFT__DATABASE", f"sqlite:///{state / 'insight.db'}")
         try:
             return ours, load_config(self._args, environ=ours, home=home)
         except ConfigError as error:

@@ -32,6 +32,7 @@ EDGES = {
         "deployments/asgi/*",
         "deployments/ingress/*",
         "deployments/oip/*",
+        "deployments/insight/*",
         "deployments/jobs/*",
         "deployments/rollout/registry_routes.py",
         "registry/api/*",
@@ -39,6 +40,7 @@ EDGES = {
     "fastapi": (
         "deployments/asgi/*",
         "deployments/ingress/*",
+        "deployments/insight/*",
         "deployments/jobs/*",
         "deployments/rollout/registry_routes.py",
         "registry/api/*",
@@ -49,7 +51,12 @@ EDGES = {
     "mlflow": ("registry/backend/connection.py",),
     "redis": ("deployments/clients/redis.py", "deployments/cache/redis.py", "operations/*"),
     "kafka": ("deployments/stream/*", "operations/*"),
-    "sqlalchemy": ("deployments/jobs/*", "registry/backend/connection.py"),
+    "sqlalchemy": (
+        "deployments/clients/database.py",
+        "deployments/insight/*",
+        "deployments/jobs/*",
+        "registry/backend/connection.py",
+    ),
     "opentelemetry": ("deployments/telemetry/otlp.py",),
     "fsspec": ("pipelines/scoring/*",),
 }

@@ -132,7 +132,7 @@ async def made_ingress(
             registry=LocalHandle(stages),
             tokenizer=LocalHandle(stages),
             cache=LocalHandle(cache) if cache is not None else None,
-            mounts=mounts(config, LocalHandle(stages), None),
+            mounts=mounts(config, LocalHandle(stages), None, None),
         ),
     )
     yield ingress

@@ -61,7 +61,7 @@ async def jobs_front(
         Upstreams(
             registry=LocalHandle(stages),
             tokenizer=LocalHandle(stages),
-            mounts=mounts(config, LocalHandle(stages), StreamHandle(replica)),
+            mounts=mounts(config, LocalHandle(stages), StreamHandle(replica), None),
         ),
     )
     if start:

@@ -118,6 +118,17 @@ ELSEWHERE = {
     "jobs.webhook.secret": "tests/deployments/jobs/test_webhook.py",
     "jobs.webhook.max_attempts": "tests/deployments/jobs/test_webhook.py",
     "jobs.webhook.timeout_ms": "tests/deployments/jobs/test_webhook.py",
+    "drift.database": "tests/deployments/insight/test_routes.py",
+    "drift.baseline_texts": "tests/deployments/insight/test_watched.py",
+    "drift.alpha": "tests/deployments/insight/test_watched.py",
+    "drift.horizon_days": "tests/deployments/insight/test_watched.py",
+    "drift.tolerance": "tests/deployments/insight/test_watched.py",
+    "drift.label_tolerance": "tests/deployments/insight/test_watched.py",
+    "drift.report_interval_s": "tests/deployments/insight/test_watched.py",
+    "drift.window_size": "tests/deployments/insight/test_store.py",
+    "drift.min_samples": "tests/deployments/insight/test_store.py",
+    "drift.psi_threshold": "tests/deployments/insight/test_store.py",
+    "drift.ks_threshold": "tests/deployments/insight/test_store.py",
     "breaker.failure_threshold": "tests/deployments/clients/test_circuit_breaker.py",
     "breaker.recovery_ms": "tests/deployments/clients/test_circuit_breaker.py",
     "breaker.success_threshold": "tests/deployments/clients/test_circuit_breaker.py",
@@ -418,15 +429,17 @@ def test_hops_and_threads_reach_their_replicas() -> None:
 @shows(
     *(
         f"replicas.{name}.{field}"
-        for name in ("ingress", "cache", "tokenizer", "model", "registry", "jobs")
+        for name in ("ingress", "cache", "tokenizer", "model", "registry", "jobs", "insight")
         for field in ("num_replicas", "num_cpus", "num_gpus", "max_ongoing_requests")
     )
 )
-@pytest.mark.parametrize("name", ["ingress", "cache", "tokenizer", "model", "registry", "jobs"])
+@pytest.mark.parametrize(
+    "name", ["ingress", "cache", "tokenizer", "model", "registry", "jobs", "insight"]
+)
 def test_replica_sizes_reach_ray(name: str) -> None:
-    count = 1 if name in ("cache", "registry", "jobs") else 3
+    count = 1 if name in ("cache", "registry", "jobs", "insight") else 3
     size = {"num_replicas": count, "num_cpus": 0.7, "num_gpus": 0.5, "max_ongoing_requests": 77}
-    args = {"replicas": {name: size}, "jobs": {"enabled": True}}
+    args = {"replicas": {name: size}, "jobs": {"enabled": True}, "drift": {"enabled": True}}
     deployment = graph(args)[name.capitalize()]
     assert deployment.num_replicas == count
     assert deployment.ray_actor_options == {"num_cpus": 0.7, "num_gpus": 0.5}
@@ -477,6 +490,19 @@ def test_bounds_and_policy_reach_ray(topology: str) -> None:
     assert hops == (7 if topology == "split" else 6)
 
 
+@shows("drift.enabled")
+def test_all_that_answer_texts_send_counts_where_drift_is_on() -> None:
+    on = {name: {"enabled": True} for name in ("drift", "jobs", "stream")}
+    deployments = graph(on)
+    assert "Insight" in deployments
+    assert deployments["Ingress"].init_args[2].insight is not None
+    for name in ("Stream", "Jobs"):
+        assert deployments[name].init_kwargs["insight"] is not None
+    off = graph(on | {"drift": {}})
+    assert "Insight" not in off
+    assert off["Ingress"].init_args[2].insight is None
+
+
 @shows("jobs.enabled")
 def test_jobs_are_a_deployment_where_they_are_on() -> None:
     assert "Jobs" not in graph({})
@@ -488,8 +514,8 @@ def bounds_of(deployment: Deployment) -> dict[str, float]:
     return kwargs
 
 
-@shows(*(f"replicas.{name}.max_replicas" for name in ("cache", "registry", "jobs")))
-@pytest.mark.parametrize("name", ["cache", "registry", "jobs"])
+@shows(*(f"replicas.{name}.max_replicas" for name in ("cache", "registry", "jobs", "insight")))
+@pytest.mark.parametrize("name", ["cache", "registry", "jobs", "insight"])
 def test_what_holds_state_does_not_grow(name: str) -> None:
     with pytest.raises(Exception, match=rf"replicas\.{name}\.max_replicas=3"):
         build({"replicas": {name: {"max_replicas": 3}}})

@@ -76,7 +76,7 @@ def deploy(stack: Stack, config: dict[str, Any], folder: Path) -> None:
 def test_serve_status_is_healthy_for_the_whole_graph(stack: Stack) -> None:
     now = status(stack)
     assert now["status"] == "RUNNING"
-    graph = {"Ingress", "Stream", "Jobs", "Cache", "Tokenizer", "Model", "Registry"}
+    graph = {"Ingress", "Stream", "Jobs", "Insight", "Cache", "Tokenizer", "Model", "Registry"}
     assert set(now["deployments"]) == graph
     assert {d["status"] for d in now["deployments"].values()} == {"HEALTHY"}
 

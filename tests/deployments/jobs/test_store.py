@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select, text
 
+from deployments.clients.database import open_database
 from deployments.jobs.leases import Leases
 from deployments.jobs.records import ChunkLease, Job, NewJob
 from deployments.jobs.scheduler import StrideScheduler
 from deployments.jobs.store import JobStore
-from deployments.jobs.tables import chunks, open_database
+from deployments.jobs.tables import chunks, metadata
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/jobs.db"
     found: str = request.getfixturevalue("postgres")
-    engine = open_database(found)
+    engine = open_database(found, metadata)
     with engine.begin() as connection:
         connection.execute(text("TRUNCATE sentigraph_jobs CASCADE"))
     engine.dispose()
@@ -46,7 +47,7 @@ class Both:
     """Store and leases of one process."""
 
     def __init__(self, uri: str) -> None:
-        self.engine = open_database(uri)
+        self.engine = open_database(uri, metadata)
         self.store, self.leases = JobStore(self.engine), Leases(self.engine)
         self.turns = StrideScheduler(60)
 

@@ -14,7 +14,7 @@ from sqlalchemy.exc import OperationalError
 from benchmarks.harness.openbao import Bao
 from configs.errors import ConfigError
 from configs.schema.app import AppConfig
-from deployments.jobs.database_login import DatabaseLogin
+from deployments.clients.database import DatabaseLogin
 from deployments.jobs.deployment import Jobs
 from deployments.serve_options import EngineShare
 
@@ -112,5 +112,5 @@ def test_a_password_that_vault_changes_is_used_without_a_restart_and_by_a_new_re
 @pytest.mark.parametrize("uri", ["postgresql://me:s3cret@other/jobs", "s3cret"])
 def test_another_database_is_refused_and_not_shown(uri: str) -> None:
     with pytest.raises(ConfigError, match=r"jobs\.database") as caught:
-        DatabaseLogin("postgresql://me:one@db/jobs").replace(uri)
+        DatabaseLogin("postgresql://me:one@db/jobs", NAME).replace(uri)
     assert "s3cret" not in str(caught.value)

@@ -1,0 +1,127 @@
+"""What one replica answered, as histograms on their way to the Insight deployment.
+
+    add ─▶ queue ─▶ histograms ─▶ waiting deltas ─▶ Insight
+          (texts)   (counts)      (counts)
+
+``add`` costs an answer one append and never waits; counting is done between answers, a few texts
+at a time. Texts leave the queue within a fraction of a second and never leave the replica. While
+Insight does not answer, deltas wait, at most ``_MAX_WAITING``; then the oldest is dropped and
+counted. A delta keeps its number when it is sent again, so it counts once.
+"""
+
+import asyncio
+import time
+import uuid
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from deployments.inference.signals import Histograms, count, empty, seen
+from deployments.payloads import ModelCounts, TrafficDelta
+from deployments.predictions import Prediction
+from deployments.telemetry.insight_metrics import InsightMetrics
+from deployments.versions import ServedVersion
+
+SendDelta = Callable[[TrafficDelta], Awaitable[bool]]
+"""Delivers a delta; False when that may not have worked."""
+
+_MAX_QUEUED = 20_000
+_SLICE = 64
+_TICK_S = 0.2
+_MAX_WAITING = 60
+# Distinct texts back to which an equal one counts as repeated. By number, not by time, so that
+# what is counted does not depend on how busy the replica is.
+_REMEMBERED = 1_000
+
+
+class TrafficCounter:
+    """Counts the answers of one replica. For one event loop."""
+
+    def __init__(self, interval_s: float, metrics: InsightMetrics) -> None:
+        """Counts nothing before ``start``; a delta is made every ``interval_s``."""
+        self._interval_s = interval_s
+        self._metrics = metrics
+        self._queue: deque[tuple[ServedVersion, str, Prediction]] = deque()
+        self._counts: dict[ServedVersion, Histograms] = {}
+        self._recent: dict[int, None] = {}
+        self._source = uuid.uuid4().hex
+        self._number = 0
+        self._waiting: deque[tuple[float, TrafficDelta]] = deque()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._kept = metrics.texts.labels("counted")
+        self._dropped = metrics.texts.labels("dropped")
+
+    def add(self, model: ServedVersion, text: str, prediction: Prediction) -> None:
+        """Queues an answered text; never waits. Drops it when the queue is full."""
+        if len(self._queue) < _MAX_QUEUED:
+            self._queue.append((model, text, prediction))
+        else:
+            self._dropped.inc()
+
+    def start(self, send: SendDelta) -> None:
+        """Counts and sends from now on, as long as the event loop runs."""
+        work = (self._count_all(), self._send_all(send))
+        self._tasks = [asyncio.create_task(each) for each in work]
+
+    def count(self, most: int) -> None:
+        """Counts up to ``most`` queued texts."""
+        for _ in range(min(most, len(self._queue))):
+            model, text, prediction = self._queue.popleft()
+            counts = self._counts.get(model)
+            if counts is None:
+                counts = self._counts[model] = empty(model.labels)
+            count(counts, text, prediction, repeated=self._repeated(model, text))
+
+    def pack(self) -> None:
+        """Makes a delta of what was counted, unless that is nothing."""
+        counts, self._counts = self._counts, {}
+        if not counts:
+            return
+        self._number += 1
+        models = tuple(
+            ModelCounts(model.digest, model.name, model.version, model.labels, row)
+            for model, row in counts.items()
+        )
+        delta = TrafficDelta(self._source, self._number, models)
+        self._waiting.append((time.monotonic(), delta))
+        if len(self._waiting) > _MAX_WAITING:
+            _, oldest = self._waiting.popleft()
+            self._dropped.inc(_texts(oldest))
+
+    async def send(self, send: SendDelta) -> None:
+        """Sends what waits, in order, up to the first that cannot be delivered."""
+        while self._waiting:
+            delta = self._waiting[0][1]
+            if not await send(delta):
+                break
+            # It may have been dropped while it was under way.
+            if self._waiting and self._waiting[0][1] is delta:
+                self._waiting.popleft()
+            self._kept.inc(_texts(delta))
+        unsent_s = time.monotonic() - self._waiting[0][0] if self._waiting else 0.0
+        self._metrics.unsent_seconds.set(unsent_s)
+
+    def _repeated(self, model: ServedVersion, text: str) -> bool:
+        key = hash((model.digest, text))
+        if key in self._recent:
+            return True
+        self._recent[key] = None
+        if len(self._recent) > _REMEMBERED:
+            del self._recent[next(iter(self._recent))]
+        return False
+
+    async def _count_all(self) -> None:
+        while True:
+            await asyncio.sleep(_TICK_S)
+            while self._queue:
+                self.count(_SLICE)
+                await asyncio.sleep(0)
+
+    async def _send_all(self, send: SendDelta) -> None:
+        while True:
+            await asyncio.sleep(self._interval_s)
+            self.pack()
+            await self.send(send)
+
+
+def _texts(delta: TrafficDelta) -> int:
+    return sum(seen(model.counts) for model in delta.models)

@@ -1,0 +1,57 @@
+"""The Insight deployment: ``InsightReplica`` with Ray Serve handles around it. One replica."""
+
+import asyncio
+from collections.abc import Coroutine
+
+from ray.serve import Application
+from ray.serve.handle import DeploymentHandle
+
+from configs.schema.app import AppConfig
+from deployments.clients.database import DatabaseLogin
+from deployments.clients.vault import watch_secrets
+from deployments.handles import ray_gauge
+from deployments.insight.replica import InsightReplica
+from deployments.serve_options import AsyncReplica, deployment
+from deployments.telemetry.log_context import add_log_fields
+from deployments.telemetry.metrics import Metrics
+from deployments.versions import CurrentRoutes
+
+
+class Insight(AsyncReplica, InsightReplica):
+    """Takes counts from all replicas that answer texts; answers need it for nothing."""
+
+    _stopped = True  # there is nothing to stop before it was made
+
+    async def setup(self, config: AppConfig, registry: DeploymentHandle) -> None:
+        """Opens the database and starts to work."""
+        add_log_fields(config.server.service_name, "Insight")
+        metrics = Metrics()
+        routes = CurrentRoutes(await registry.routes.remote())
+        uri = config.drift.database.get_secret_value()
+        login = None
+        if config.vault.enabled and not uri.startswith("sqlite"):
+            login = DatabaseLogin(uri, "drift.database")
+            using = {"drift.database": login.replace}
+            self._secrets = await watch_secrets(config.vault, using, metrics)
+        InsightReplica.__init__(self, config, metrics, routes, login=login)
+        self._mirroring = asyncio.create_task(metrics.mirror(ray_gauge).run())
+        self.start()
+        self._stopped = False
+
+    async def check_health(self) -> None:
+        """Serve asks every few seconds; a replica whose loop ended is replaced."""
+        await self.check()
+
+    def __del__(self) -> Coroutine[None, None, None] | None:
+        """Serve awaits what this returns when it stops the replica; Python gets nothing."""
+        if self._stopped:
+            return None
+        self._stopped = True
+        self._mirroring.cancel()
+        return self.stop()
+
+
+def bind(config: AppConfig, registry: Application) -> Application:
+    """The deployment: one replica, because it alone closes blocks."""
+    insight = deployment(Insight, config.replicas.insight, replicas=1)
+    return insight.bind(config, registry)

@@ -1,0 +1,204 @@
+"""From answers over HTTP to levels over HTTP: the whole way but the RPCs."""
+
+import asyncio
+import base64
+import hashlib
+import json
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import httpx
+from front import LIVE, Stages, with_front
+from insight_front import drift_config, with_insight
+
+from configs.schema.app import AppConfig
+from deployments.insight.replica import InsightReplica
+from deployments.payloads import ModelAnswer, TextBatch
+from deployments.telemetry.metrics import Metrics
+
+DRIFT = "/monitoring/drift"
+
+
+class Labelled(Stages):
+    """Answers negative to texts that begin so, positive to others."""
+
+    async def classify(self, batch: TextBatch) -> ModelAnswer:
+        answer = await super().classify(batch)
+        for row, text in enumerate(batch.texts):
+            if text.startswith("nope"):
+                answer.scores.scores[row] = (0.75, 0.25)
+        return answer
+
+
+async def say(client: httpx.AsyncClient, texts: list[str]) -> None:
+    for start in range(0, len(texts), 500):
+        answer = await client.post("/predict/batch", json={"texts": texts[start : start + 500]})
+        assert answer.status_code == 200, answer.text
+
+
+def half(n: int, name: str) -> list[str]:
+    return [f"{'nope' if i % 2 else 'yeah'} {name} {i:05}" for i in range(n)]
+
+
+async def summary_when(client: httpx.AsyncClient, **wanted: object) -> dict[str, Any]:
+    """The summary once these fields are so."""
+    while True:
+        answer = await client.get(DRIFT)
+        body: dict[str, Any] = answer.json()
+        if answer.status_code == 200 and wanted.items() <= body.items():
+            return body
+        await asyncio.sleep(0.05)
+
+
+async def learn(client: httpx.AsyncClient) -> None:
+    await say(client, half(1_000, "first"))
+    await summary_when(client, baseline_established=True, pending_texts=0)
+
+
+def test_answers_drift_and_are_accepted(tmp_path: Path) -> None:
+    async def body(client: httpx.AsyncClient, _: InsightReplica, metrics: Metrics) -> None:
+        assert (await client.get(DRIFT)).status_code == 404
+        await learn(client)
+        check = (await client.get(f"{DRIFT}/check")).json()
+        assert check["verdict"] == "none"
+        assert check["statistical_tests"]["label"]["level"] == "none"
+
+        await say(client, [f"nope later {i:05}" for i in range(400)])
+        summary = await summary_when(client, pending_texts=0, drifts_last_24h=1)
+        assert summary["levels"]["label"] == "drifted"
+        assert summary["model_digest"] == LIVE.digest
+        assert summary["since"].keys() == {"label"}
+        assert summary["latest_drift_score"] > 1
+        assert summary["false_alarm_rate"] == {"alpha": 0.05, "horizon_days": 28, "tests": 32}
+        check = (await client.get(f"{DRIFT}/check")).json()
+        assert check["prediction_drift_detected"]
+        assert not check["data_drift_detected"]
+        assert check["feature_drifts"]["prediction_distribution"]
+        assert (await client.get(f"{DRIFT}/check")).json()["statistical_tests"] == check[
+            "statistical_tests"
+        ]
+        await asyncio.sleep(0.3)
+        shown = metrics.page().decode()
+        assert 'sentiment_drift_level{signal="label"} 2.0' in shown
+        assert 'sentiment_drift_level{signal="length"} 0.0' in shown
+
+        refused = await client.post(f"{DRIFT}/update-baseline")
+        assert (refused.status_code, refused.json()["error_code"]) == (409, "E8004")
+        taken = await client.post(
+            f"{DRIFT}/update-baseline",
+            json={"force": True, "reason": "winter"},
+            headers={"If-Match": f'"{summary["reference"]["id"]}"'},
+        )
+        assert taken.status_code == 200
+        after = await summary_when(client, drifts_last_24h=1)
+        assert set(after["levels"].values()) == {"none"}
+        assert after["reference"]["kind"] == "accepted"
+        events = (await client.get(f"{DRIFT}/events")).json()["events"]
+        assert [event["kind"] for event in events] == ["reference", "level", "reference"]
+        assert events[0]["reason"] == "winter"
+        reset = await client.post(f"{DRIFT}/reset", json={"relearn": True})
+        assert reset.json()["reference"]["kind"] == "learning"
+
+    with_insight(drift_config(tmp_path), body, Labelled())
+
+
+def test_no_text_reaches_the_database(tmp_path: Path) -> None:
+    async def body(client: httpx.AsyncClient, *_: object) -> None:
+        await say(client, [f"my secret word number {i}" for i in range(150)])
+        await summary_when(client, pending_texts=0)
+
+    with_insight(drift_config(tmp_path), body)
+    stored = b"".join(file.read_bytes() for file in tmp_path.iterdir())
+    assert b"confidence" in stored
+    assert b"secret" not in stored
+
+
+def test_cached_answers_count_and_refused_texts_do_not(tmp_path: Path) -> None:
+    async def body(client: httpx.AsyncClient, replica: InsightReplica, _: Metrics) -> None:
+        for _ in range(2):
+            assert (await client.post("/predict", json={"text": "again"})).status_code == 200
+        assert (await client.post("/predict", json={"text": " "})).status_code == 422
+        assert (await client.get("/ready")).status_code == 200
+        await summary_when(client, pending_texts=2)
+
+    with_insight(drift_config(tmp_path), body)
+
+
+class Elements(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        self.tags.add(tag)
+
+
+def test_the_report_is_one_safe_page(tmp_path: Path) -> None:
+    async def body(client: httpx.AsyncClient, *_: object) -> None:
+        early = await client.get(f"{DRIFT}/report")
+        assert early.status_code == 404
+        await say(client, half(150, "few"))
+        await summary_when(client, pending_texts=0)
+        early = await client.get(f"{DRIFT}/report")
+        assert (early.status_code, early.json()["error_code"]) == (400, "E8003")
+        await learn(client)
+        page = await client.get(f"{DRIFT}/report")
+        assert page.status_code == 200
+        assert len(page.content) < 100_000
+        assert "default-src 'none'" in page.headers["content-security-policy"]
+        elements = Elements()
+        elements.feed(page.text)
+        assert elements.tags.isdisjoint({"script", "img", "link", "iframe", "a"})
+        style = page.text.split("<style>")[1].split("</style>")[0]
+        digest = hashlib.sha256(style.encode()).digest()
+        assert base64.b64encode(digest).decode() in page.headers["content-security-policy"]
+
+    with_insight(drift_config(tmp_path), body, Labelled())
+
+
+def test_labels_in_the_page_are_escaped(tmp_path: Path) -> None:
+    async def body(client: httpx.AsyncClient, *_: object) -> None:
+        await learn(client)
+        page = (await client.get(f"{DRIFT}/report")).text
+        assert "<script>" not in page
+        assert "&lt;script&gt;" in page
+
+    stages = Labelled()
+    bad = replace(LIVE, labels=("NEG", "<script>"))
+    stages.table = replace(stages.table, champion=bad)
+    with_insight(drift_config(tmp_path), body, stages)
+
+
+def test_off_says_so() -> None:
+    async def body(client: httpx.AsyncClient) -> None:
+        answer = await client.get("/api/v1/monitoring/drift")
+        assert (answer.status_code, answer.json()["error_code"]) == (503, "E8001")
+        assert "drift.enabled" in answer.json()["error_message"]
+
+    with_front(AppConfig.model_validate({"cache": {"l2": "none"}}), body)
+
+
+def test_reading_and_changing_need_their_roles(tmp_path: Path) -> None:
+    async def body(client: httpx.AsyncClient, *_: object) -> None:
+        for role, reading, changing in (
+            ("predict", 403, 403),
+            ("registry-read", 404, 403),
+            ("admin", 404, 404),
+        ):
+            key = {"x-api-key": f"key-of-{role}-1"}
+            assert (await client.get(DRIFT, headers=key)).status_code == reading
+            reset = await client.post(f"{DRIFT}/reset", headers=key)
+            assert reset.status_code == changing
+
+    keys = [
+        {
+            "id": role,
+            "sha256": hashlib.sha256(f"key-of-{role}-1".encode()).hexdigest(),
+            "roles": [role],
+        }
+        for role in ("predict", "registry-read", "admin")
+    ]
+    access = {"required": True, "api_keys": json.dumps(keys)}
+    with_insight(drift_config(tmp_path, access=access), body)

@@ -90,7 +90,7 @@ def test_every_documented_path_is_called_above(document: dict[str, Any]) -> None
         ("/api/v1/kafka-metrics", "get"),  # tests/integration/test_stream.py
     }
     # They are called in tests/deployments/rollout/test_registry_routes.py and test_jobs.py.
-    assert len(elsewhere) == 39 + 8
+    assert len(elsewhere) == 40 + 8
 
 
 def test_no_route_takes_parameters_that_it_does_not_need(document: dict[str, Any]) -> None:

@@ -29,7 +29,7 @@ def send_sync(http: httpx2.Client, base_url: str, send: Send) -> Reply | Connect
                 return _reply(response, b"")
             finally:
                 response.close()
-    except httpx2.TransportError as error:
+    except httpx2.RequestError as error:
         return _failed(error)
 
 
@@ -49,7 +49,7 @@ async def send_async(
                 return _reply(response, b"")
             finally:
                 await response.aclose()
-    except httpx2.TransportError as error:
+    except httpx2.RequestError as error:
         return _failed(error)
 
 
@@ -94,7 +94,7 @@ def _reply(response: httpx2.Response, body: bytes) -> Reply:
     return Reply(response.status_code, headers, body)
 
 
-def _failed(error: httpx2.TransportError) -> ConnectionFailed:
+def _failed(error: httpx2.RequestError) -> ConnectionFailed:
     failed = ConnectionFailed(
         f"{type(error).__name__}: {error}", sent=not isinstance(error, _UNSENT)
     )

@@ -98,7 +98,8 @@ def _findings(args: argparse.Namespace) -> Iterator[Finding]:
     if config is not None:
         yield from _of_machine(config, document, args, ours=ours)
         yield from _of_servers(config, args.url if ours else None)
-        if args.production:
+        # Manifests are judged instead of this machine.
+        if args.production and args.manifests is None:
             yield from check_production(config, engine_providers())
     if args.manifests is not None:
         documents = _documents(args.manifests)

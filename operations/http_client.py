@@ -12,12 +12,14 @@ _ANSWER_S = 2.0
 def open_client(url: str, headers: dict[str, str], timeout_s: float) -> httpx.Client:
     """A client of the server at ``url``.
 
-    It trusts the system's certificates. Proxies that the environment names are used, except for
+    No connection outlives its answer, so it need not be closed. It trusts the system's
+    certificates. Proxies that the environment names are used, except for
     addresses of this machine, which no proxy can reach.
     """
     return httpx.Client(
         headers=headers,
         timeout=timeout_s,
+        limits=httpx.Limits(max_keepalive_connections=0),
         follow_redirects=True,
         trust_env=urlsplit(url).hostname not in LOCAL_HOSTS,
         verify=ssl.create_default_context(),

@@ -14,7 +14,7 @@ SWAGGER_UI := 5.35.0
 SWAGGER_UI_FILES := swagger-ui-bundle.js swagger-ui-bundle.js.LICENSE.txt swagger-ui.css LICENSE NOTICE
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo test test-unit test-cluster test-wheel lint docs proto sdk-models assets format train bench bench-full bench-cache bench-outages bench-cold bench-gpu abuse chaos image image-check clean
+.PHONY: help serve demo test test-unit test-cluster test-wheel test-sdk lint docs proto sdk-models assets format train bench bench-full bench-cache bench-outages bench-cold bench-gpu abuse chaos image image-check clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -37,6 +37,10 @@ test-cluster: $(VENV)/.cluster ## chart and Terraform tests, with Helm's code, s
 
 test-wheel: ## build the wheel, install it into an empty environment and let it serve
 	@.ci/wheel
+
+test-sdk: ## the Python client's wheel alone in an empty environment; the TypeScript client's tests, with npm
+	@.ci/client
+	@.ci/client-typescript
 
 lint: $(VENV)/.dev ## ruff, bandit, mypy --strict, layer contracts, serve_config.yaml
 	$(BIN)/ruff check .

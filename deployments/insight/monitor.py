@@ -16,8 +16,8 @@ from deployments.insight.errors import (
 from deployments.insight.schemas import (
     Changed,
     DriftCheck,
+    DriftEvent,
     DriftSummary,
-    EventBody,
     FalseAlarmRate,
     ReferenceBody,
     SignalBody,
@@ -168,7 +168,7 @@ class DriftMonitor:
             )
         return found, check
 
-    def events(self, digest: str) -> list[EventBody]:
+    def events(self, digest: str) -> list[DriftEvent]:
         """The latest first.
 
         Raises:
@@ -176,7 +176,7 @@ class DriftMonitor:
         """
         self.watched(digest)
         rows = self._store.events(digest, _EVENTS)
-        return [EventBody(at=row.at_s, **_without(asdict(row), "at_s", "digest")) for row in rows]
+        return [DriftEvent(at=row.at_s, **_without(asdict(row), "at_s", "digest")) for row in rows]
 
     def reset(self, digest: str, actor: str, reason: str, *, relearn: bool) -> Changed:
         """Acknowledges all levels: evidence begins anew, and with ``relearn`` the reference too.

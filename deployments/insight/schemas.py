@@ -110,7 +110,7 @@ class Changed(BaseModel):
     reference: ReferenceBody
 
 
-class EventBody(BaseModel):
+class DriftEvent(BaseModel):
     """Something that happened."""
 
     at: float
@@ -124,4 +124,4 @@ class EventBody(BaseModel):
 class Events(BaseModel):
     """The latest first."""
 
-    events: list[EventBody]
+    events: list[DriftEvent]

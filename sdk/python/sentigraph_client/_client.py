@@ -16,6 +16,7 @@ from sentigraph_client._predictions import AsyncPredictions, Predictions
 from sentigraph_client._transport import send_async, send_sync
 from sentigraph_client.jobs import AsyncJobs, Jobs
 from sentigraph_client.models import AsyncModels, Models
+from sentigraph_client.monitoring import AsyncMonitoring, Monitoring
 from sentigraph_client.open_inference import AsyncOpenInference, OpenInference
 from sentigraph_client.releases import AsyncReleases, Releases
 from sentigraph_client.server import AsyncServer, Server
@@ -97,6 +98,7 @@ class Client(Predictions, SyncResource):
         self.versions = Versions(self)
         self.releases = Releases(self)
         self.server = Server(self)
+        self.monitoring = Monitoring(self)
         self.open_inference = OpenInference(self)
 
     def with_options(
@@ -167,6 +169,7 @@ class AsyncClient(AsyncPredictions, AsyncResource):
         self.versions = AsyncVersions(self)
         self.releases = AsyncReleases(self)
         self.server = AsyncServer(self)
+        self.monitoring = AsyncMonitoring(self)
         self.open_inference = AsyncOpenInference(self)
 
     def with_options(

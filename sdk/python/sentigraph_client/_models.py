@@ -26,6 +26,18 @@ class ArtifactBody(Body):
     uploaded_at: AwareDatetime
 
 
+class BaselineRequest(Body):
+    """
+    What becomes usual.
+    """
+
+    reason: str = ""
+    force: bool = False
+    """
+    Also while something has drifted.
+    """
+
+
 class ChampionAt(Body):
     """
     Who was champion at a time.
@@ -93,6 +105,19 @@ class Dependency(Body):
     """
     `status` and `error`.
     """
+
+
+class DriftEvent(Body):
+    """
+    Something that happened.
+    """
+
+    at: float
+    kind: str
+    signal: str
+    level: str
+    actor: str
+    reason: str
 
 
 class ErrorBody(Body):
@@ -164,6 +189,27 @@ class EventBody(Body):
     gate: dict[str, Any]
     digest: str
     previous: str
+
+
+class Events(Body):
+    """
+    The latest first.
+    """
+
+    events: list[DriftEvent]
+
+
+class FalseAlarmRate(Body):
+    """
+    The promise: within the horizon any false alarm has at most the chance `alpha`.
+    """
+
+    alpha: float
+    horizon_days: float
+    tests: int
+    """
+    One-sided tests that share `alpha`.
+    """
 
 
 class FeedbackReceipt(Body):
@@ -614,6 +660,24 @@ class Readiness(Body):
     status: str
 
 
+class ReferenceBody(Body):
+    """
+    What traffic is compared with.
+    """
+
+    id: str
+    """
+    For `If-Match`; empty while it is learned.
+    """
+    kind: str
+    n: int
+    """
+    Distinct texts; while it is learned, so far.
+    """
+    n_wanted: int
+    made: float | None
+
+
 class ReleaseBody(Body):
     """
     A release under way.
@@ -737,6 +801,18 @@ class ReleasePolicy(Body):
     """
 
 
+class ResetRequest(Body):
+    """
+    What begins anew.
+    """
+
+    reason: str = ""
+    relearn: bool = False
+    """
+    Learn a new reference too.
+    """
+
+
 class Rollback(Body):
     """
     Back to the champion before, or to an earlier one.
@@ -759,6 +835,41 @@ class ServiceInfo(Body):
     status: str
     docs_url: str | None
     health_url: str
+
+
+class SignalBody(Body):
+    """
+    One signal of the window beside the reference; only `level` and `evidence` alarm.
+    """
+
+    n: int
+    n_reference: int
+    measure: str
+    """
+    The mean that moved most: `rank`, `spread` or a kind.
+    """
+    mean: float
+    mean_reference: float
+    psi: float
+    psi_expected: float
+    """
+    What `psi` is on average without drift.
+    """
+    ks_d: float
+    p_holm: float
+    """
+    Of one look; looking often makes it small now and then.
+    """
+    evidence: float
+    """
+    As a part of what alarms, however often it is read.
+    """
+    level: str
+    since: float | None
+    marked: bool
+    """
+    `psi` or `p_holm` is beyond its setting.
+    """
 
 
 class SlotUpdate(Body):
@@ -823,6 +934,15 @@ class TextPrediction(Body):
     """
     Characters of the text, stripped.
     """
+
+
+class Thresholds(Body):
+    """
+    From what on a row of the report is marked; nothing alarms by them.
+    """
+
+    psi: float
+    ks_pvalue: float
 
 
 class VersionBody(Body):
@@ -1068,6 +1188,69 @@ class AuditPage(Body):
     """
     total: int
     entries: list[EventBody]
+
+
+class Changed(Body):
+    """
+    What was done.
+    """
+
+    message: str
+    reference: ReferenceBody
+
+
+class DriftCheck(Body):
+    """
+    The window beside the reference. Reading it changes nothing.
+    """
+
+    timestamp: float
+    verdict: str
+    missing_texts: int
+    """
+    Until there are enough.
+    """
+    data_drift_detected: bool
+    """
+    A signal of the texts drifted.
+    """
+    prediction_drift_detected: bool
+    """
+    The labels or the confidence drifted.
+    """
+    drift_score: float
+    statistical_tests: dict[str, SignalBody]
+    feature_drifts: dict[str, bool]
+
+
+class DriftSummary(Body):
+    """
+    The state of one version.
+    """
+
+    enabled: bool = True
+    model_name: str
+    model_version: int
+    model_digest: str
+    baseline_established: bool
+    baseline_size: int
+    current_window_size: int
+    pending_texts: int
+    """
+    Counted, and not compared yet.
+    """
+    last_check: float | None
+    total_drift_checks: int
+    drifts_last_24h: int
+    latest_drift_score: float
+    """
+    Strongest evidence of drift; 1 is an alarm.
+    """
+    thresholds: Thresholds
+    reference: ReferenceBody
+    levels: dict[str, str]
+    since: dict[str, float]
+    false_alarm_rate: FalseAlarmRate
 
 
 class JobItem(Body):

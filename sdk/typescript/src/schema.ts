@@ -1068,6 +1068,126 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/monitoring/drift": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Drift Summary
+         * @description Which signals have left their reference, and since when.
+         */
+        get: operations["drift_summary"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/monitoring/drift/check": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Drift Check
+         * @description The latest texts beside the reference; changes nothing.
+         */
+        get: operations["drift_check"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/monitoring/drift/report": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Drift Report
+         * @description The same as one HTML page without scripts.
+         */
+        get: operations["drift_report"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/monitoring/drift/events": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Drift Events
+         * @description What was reached, ended, reset and replaced, by whom and why.
+         */
+        get: operations["drift_events"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/monitoring/drift/reset": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Reset Drift
+         * @description Acknowledges every level: evidence begins anew.
+         */
+        post: operations["reset_drift"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/monitoring/drift/update-baseline": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Update Drift Baseline
+         * @description Takes the texts of the last 24 hours as what is usual.
+         */
+        post: operations["update_drift_baseline"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/predict": {
         parameters: {
             query?: never;
@@ -1299,6 +1419,23 @@ export interface components {
             entries: components["schemas"]["EventBody"][];
         };
         /**
+         * BaselineRequest
+         * @description What becomes usual.
+         */
+        BaselineRequest: {
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            /**
+             * Force
+             * @description Also while something has drifted.
+             * @default false
+             */
+            force: boolean;
+        };
+        /**
          * ChampionAt
          * @description Who was champion at a time.
          */
@@ -1318,6 +1455,15 @@ export interface components {
             since: string | null;
             /** Actor */
             actor: string | null;
+        };
+        /**
+         * Changed
+         * @description What was done.
+         */
+        Changed: {
+            /** Message */
+            message: string;
+            reference: components["schemas"]["ReferenceBody"];
         };
         /**
          * Check
@@ -1401,6 +1547,115 @@ export interface components {
             details: {
                 [key: string]: string | null;
             };
+        };
+        /**
+         * DriftCheck
+         * @description The window beside the reference. Reading it changes nothing.
+         */
+        DriftCheck: {
+            /** Timestamp */
+            timestamp: number;
+            /**
+             * Verdict
+             * @enum {string}
+             */
+            verdict: "not_enough_data" | "none" | "changed" | "drifted";
+            /**
+             * Missing Texts
+             * @description Until there are enough.
+             */
+            missing_texts: number;
+            /**
+             * Data Drift Detected
+             * @description A signal of the texts drifted.
+             */
+            data_drift_detected: boolean;
+            /**
+             * Prediction Drift Detected
+             * @description The labels or the confidence drifted.
+             */
+            prediction_drift_detected: boolean;
+            /** Drift Score */
+            drift_score: number;
+            /** Statistical Tests */
+            statistical_tests: {
+                [key: string]: components["schemas"]["SignalBody"];
+            };
+            /** Feature Drifts */
+            feature_drifts: {
+                [key: string]: boolean;
+            };
+        };
+        /**
+         * DriftEvent
+         * @description Something that happened.
+         */
+        DriftEvent: {
+            /** At */
+            at: number;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "level" | "ended" | "reference" | "reset";
+            /** Signal */
+            signal: string;
+            /** Level */
+            level: string;
+            /** Actor */
+            actor: string;
+            /** Reason */
+            reason: string;
+        };
+        /**
+         * DriftSummary
+         * @description The state of one version.
+         */
+        DriftSummary: {
+            /**
+             * Enabled
+             * @default true
+             */
+            enabled: boolean;
+            /** Model Name */
+            model_name: string;
+            /** Model Version */
+            model_version: number;
+            /** Model Digest */
+            model_digest: string;
+            /** Baseline Established */
+            baseline_established: boolean;
+            /** Baseline Size */
+            baseline_size: number;
+            /** Current Window Size */
+            current_window_size: number;
+            /**
+             * Pending Texts
+             * @description Counted, and not compared yet.
+             */
+            pending_texts: number;
+            /** Last Check */
+            last_check: number | null;
+            /** Total Drift Checks */
+            total_drift_checks: number;
+            /** Drifts Last 24H */
+            drifts_last_24h: number;
+            /**
+             * Latest Drift Score
+             * @description Strongest evidence of drift; 1 is an alarm.
+             */
+            latest_drift_score: number;
+            thresholds: components["schemas"]["Thresholds"];
+            reference: components["schemas"]["ReferenceBody"];
+            /** Levels */
+            levels: {
+                [key: string]: "none" | "changed" | "drifted";
+            };
+            /** Since */
+            since: {
+                [key: string]: number;
+            };
+            false_alarm_rate: components["schemas"]["FalseAlarmRate"];
         };
         /**
          * ErrorBody
@@ -1525,6 +1780,29 @@ export interface components {
             digest: string;
             /** Previous */
             previous: string;
+        };
+        /**
+         * Events
+         * @description The latest first.
+         */
+        Events: {
+            /** Events */
+            events: components["schemas"]["DriftEvent"][];
+        };
+        /**
+         * FalseAlarmRate
+         * @description The promise: within the horizon any false alarm has at most the chance `alpha`.
+         */
+        FalseAlarmRate: {
+            /** Alpha */
+            alpha: number;
+            /** Horizon Days */
+            horizon_days: number;
+            /**
+             * Tests
+             * @description One-sided tests that share `alpha`.
+             */
+            tests: number;
         };
         /**
          * FeedbackReceipt
@@ -2291,6 +2569,31 @@ export interface components {
             status: string;
         };
         /**
+         * ReferenceBody
+         * @description What traffic is compared with.
+         */
+        ReferenceBody: {
+            /**
+             * Id
+             * @description For `If-Match`; empty while it is learned.
+             */
+            id: string;
+            /**
+             * Kind
+             * @enum {string}
+             */
+            kind: "learning" | "first_answers" | "accepted";
+            /**
+             * N
+             * @description Distinct texts; while it is learned, so far.
+             */
+            n: number;
+            /** N Wanted */
+            n_wanted: number;
+            /** Made */
+            made: number | null;
+        };
+        /**
          * ReleaseBody
          * @description A release under way.
          */
@@ -2459,6 +2762,23 @@ export interface components {
             max_accuracy_drop: number;
         };
         /**
+         * ResetRequest
+         * @description What begins anew.
+         */
+        ResetRequest: {
+            /**
+             * Reason
+             * @default
+             */
+            reason: string;
+            /**
+             * Relearn
+             * @description Learn a new reference too.
+             * @default false
+             */
+            relearn: boolean;
+        };
+        /**
          * Rollback
          * @description Back to the champion before, or to an earlier one.
          */
@@ -2498,6 +2818,56 @@ export interface components {
             docs_url: string | null;
             /** Health Url */
             health_url: string;
+        };
+        /**
+         * SignalBody
+         * @description One signal of the window beside the reference; only `level` and `evidence` alarm.
+         */
+        SignalBody: {
+            /** N */
+            n: number;
+            /** N Reference */
+            n_reference: number;
+            /**
+             * Measure
+             * @description The mean that moved most: `rank`, `spread` or a kind.
+             */
+            measure: string;
+            /** Mean */
+            mean: number;
+            /** Mean Reference */
+            mean_reference: number;
+            /** Psi */
+            psi: number;
+            /**
+             * Psi Expected
+             * @description What `psi` is on average without drift.
+             */
+            psi_expected: number;
+            /** Ks D */
+            ks_d: number;
+            /**
+             * P Holm
+             * @description Of one look; looking often makes it small now and then.
+             */
+            p_holm: number;
+            /**
+             * Evidence
+             * @description As a part of what alarms, however often it is read.
+             */
+            evidence: number;
+            /**
+             * Level
+             * @enum {string}
+             */
+            level: "none" | "changed" | "drifted";
+            /** Since */
+            since: number | null;
+            /**
+             * Marked
+             * @description `psi` or `p_holm` is beyond its setting.
+             */
+            marked: boolean;
         };
         /**
          * SlotUpdate
@@ -2582,6 +2952,16 @@ export interface components {
              * @description Characters of the text, stripped.
              */
             text_length: number;
+        };
+        /**
+         * Thresholds
+         * @description From what on a row of the report is marked; nothing alarms by them.
+         */
+        Thresholds: {
+            /** Psi */
+            psi: number;
+            /** Ks Pvalue */
+            ks_pvalue: number;
         };
         /**
          * VersionBody
@@ -2771,10 +3151,13 @@ export interface components {
              * @default null
              */
             data: string[] | null;
-            /** Parameters */
-            parameters?: {
+            /**
+             * Parameters
+             * @default null
+             */
+            parameters: {
                 [key: string]: unknown;
-            };
+            } | null;
         };
         /**
          * InferenceRequest
@@ -2791,13 +3174,17 @@ export interface components {
             inputs: components["schemas"]["InferenceInput"][];
             /**
              * Outputs
+             * @description None, or an empty list, is all outputs.
              * @default null
              */
             outputs: components["schemas"]["RequestedOutput"][] | null;
-            /** Parameters */
-            parameters?: {
+            /**
+             * Parameters
+             * @default null
+             */
+            parameters: {
                 [key: string]: unknown;
-            };
+            } | null;
         };
         /**
          * ModelMetadata
@@ -2971,10 +3358,13 @@ export interface components {
              * @enum {string}
              */
             name: "label" | "score" | "scores" | "n_tokens" | "truncated";
-            /** Parameters */
-            parameters?: {
+            /**
+             * Parameters
+             * @default null
+             */
+            parameters: {
                 [key: string]: unknown;
-            };
+            } | null;
         };
         /**
          * ServerLive
@@ -5148,6 +5538,197 @@ export interface operations {
             };
             401: components["responses"]["401"];
             403: components["responses"]["403-predict"];
+            429: components["responses"]["429"];
+            default: components["responses"]["default"];
+        };
+    };
+    drift_summary: {
+        parameters: {
+            query?: {
+                /** @description The version; the champion by default. */
+                model_digest?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    "X-Correlation-ID": components["headers"]["X-Correlation-ID"];
+                    "X-Inference-Time-Ms": components["headers"]["X-Inference-Time-Ms"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DriftSummary"];
+                };
+            };
+            401: components["responses"]["401"];
+            403: components["responses"]["403-registry-read"];
+            422: components["responses"]["422"];
+            429: components["responses"]["429"];
+            default: components["responses"]["default"];
+        };
+    };
+    drift_check: {
+        parameters: {
+            query?: {
+                /** @description The version; the champion by default. */
+                model_digest?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    "X-Correlation-ID": components["headers"]["X-Correlation-ID"];
+                    "X-Inference-Time-Ms": components["headers"]["X-Inference-Time-Ms"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DriftCheck"];
+                };
+            };
+            401: components["responses"]["401"];
+            403: components["responses"]["403-registry-read"];
+            422: components["responses"]["422"];
+            429: components["responses"]["429"];
+            default: components["responses"]["default"];
+        };
+    };
+    drift_report: {
+        parameters: {
+            query?: {
+                /** @description The version; the champion by default. */
+                model_digest?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    "X-Correlation-ID": components["headers"]["X-Correlation-ID"];
+                    "X-Inference-Time-Ms": components["headers"]["X-Inference-Time-Ms"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            401: components["responses"]["401"];
+            403: components["responses"]["403-registry-read"];
+            422: components["responses"]["422"];
+            429: components["responses"]["429"];
+            default: components["responses"]["default"];
+        };
+    };
+    drift_events: {
+        parameters: {
+            query?: {
+                /** @description The version; the champion by default. */
+                model_digest?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    "X-Correlation-ID": components["headers"]["X-Correlation-ID"];
+                    "X-Inference-Time-Ms": components["headers"]["X-Inference-Time-Ms"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Events"];
+                };
+            };
+            401: components["responses"]["401"];
+            403: components["responses"]["403-registry-read"];
+            422: components["responses"]["422"];
+            429: components["responses"]["429"];
+            default: components["responses"]["default"];
+        };
+    };
+    reset_drift: {
+        parameters: {
+            query?: {
+                /** @description The version; the champion by default. */
+                model_digest?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["ResetRequest"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    "X-Correlation-ID": components["headers"]["X-Correlation-ID"];
+                    "X-Inference-Time-Ms": components["headers"]["X-Inference-Time-Ms"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Changed"];
+                };
+            };
+            401: components["responses"]["401"];
+            403: components["responses"]["403-admin"];
+            422: components["responses"]["422"];
+            429: components["responses"]["429"];
+            default: components["responses"]["default"];
+        };
+    };
+    update_drift_baseline: {
+        parameters: {
+            query?: {
+                /** @description The version; the champion by default. */
+                model_digest?: string | null;
+            };
+            header?: {
+                /** @description The id of the reference to replace. */
+                "If-Match"?: string | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                "application/json": components["schemas"]["BaselineRequest"] | null;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    "X-Correlation-ID": components["headers"]["X-Correlation-ID"];
+                    "X-Inference-Time-Ms": components["headers"]["X-Inference-Time-Ms"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Changed"];
+                };
+            };
+            401: components["responses"]["401"];
+            403: components["responses"]["403-admin"];
+            422: components["responses"]["422"];
             429: components["responses"]["429"];
             default: components["responses"]["default"];
         };

@@ -49,7 +49,7 @@ class ServeConfig:
         Args:
             environ: Environment to start from.
             home: Folder that relative paths start from.
-            state_dir: Where registry and jobs are, instead of the configured place.
+            state_dir: Where registry, jobs and drift are kept, instead of the configured place.
 
         Raises:
             StackError: The configuration is refused.

@@ -15,7 +15,7 @@ def document(client: httpx.Client) -> dict[str, Any]:
 
 
 UNKNOWN = "6f1d1f5e-6b0c-4b5e-9d57-0a4f6f3f1d10"
-ELSEWHERE = ("/api/v1/models", "/api/v1/batch")
+ELSEWHERE = ("/api/v1/models", "/api/v1/batch", "/api/v1/monitoring")
 CALLS = [
     ("POST", "/api/v1/predict", {"text": "a fine day"}, 200),
     ("POST", "/api/v1/predict", {"text": ""}, 422),
@@ -89,8 +89,9 @@ def test_every_documented_path_is_called_above(document: dict[str, Any]) -> None
         ("/api/v1/cache/{digest}", "delete"),  # tests/integration/test_cache_verbs.py
         ("/api/v1/kafka-metrics", "get"),  # tests/integration/test_stream.py
     }
-    # They are called in tests/deployments/rollout/test_registry_routes.py and test_jobs.py.
-    assert len(elsewhere) == 40 + 8
+    # They are called in tests/deployments: rollout/test_registry_routes.py, jobs/test_jobs.py,
+    # insight/test_routes.py.
+    assert len(elsewhere) == 40 + 8 + 6
 
 
 def test_no_route_takes_parameters_that_it_does_not_need(document: dict[str, Any]) -> None:

@@ -235,7 +235,7 @@ def test_only_the_ports_of_the_shipped_configuration_change(tmp_path):
     assert serve.name == "sentigraph"
 
 
-def test_another_state_folder_moves_registry_and_jobs_and_nothing_else(tmp_path):
+def test_another_state_folder_moves_what_is_kept_and_nothing_else(tmp_path):
     serve = ServeConfig.read(StackSettings({}).config)
     environ, config = serve.app_config({"A": "b"}, tmp_path, tmp_path / "elsewhere")
     elsewhere = tmp_path / "elsewhere"
@@ -247,7 +247,9 @@ def test_another_state_folder_moves_registry_and_jobs_and_nothing_else(tmp_path)
     unchanged, plain = serve.app_config({"A": "b"}, tmp_path, None)
     assert unchanged == {"A": "b"}
     assert config.jobs.database.get_secret_value() == f"sqlite:///{elsewhere / 'jobs.db'}"
-    assert plain.model_copy(update={"registry": config.registry, "jobs": config.jobs}) == config
+    assert config.drift.database.get_secret_value() == f"sqlite:///{elsewhere / 'insight.db'}"
+    moved = {name: getattr(config, name) for name in ("registry", "jobs", "drift")}
+    assert plain.model_copy(update=moved) == config
 
 
 def test_steps_are_lines_with_seconds(capsys):

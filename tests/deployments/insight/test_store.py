@@ -1,4 +1,7 @@
-"""Deltas of three replicas, doubled, split and in any order, give the same state bit for bit."""
+"""The database of drift: the same on SQLite and on a real PostgreSQL.
+
+Deltas of three replicas, doubled, split and in any order, give the same state bit for bit.
+"""
 
 import random
 import threading
@@ -64,9 +67,25 @@ class Watch:
         return self.monitor.watched(DIGEST)
 
 
-@pytest.fixture
-def watch(tmp_path: Path) -> Iterator[Watch]:
-    yield Watch(f"sqlite:///{tmp_path}/insight.db")
+@pytest.fixture(scope="module")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    pgserver = pytest.importorskip("pgserver")
+    folder = tmp_path_factory.mktemp("pg")
+    folder.chmod(0o755)
+    server = pgserver.get_server(folder, cleanup_mode="stop")
+    yield server.get_uri().replace("postgresql://", "postgresql+psycopg2://", 1)
+    server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def watch(request: pytest.FixtureRequest, tmp_path: Path) -> Watch:
+    if request.param == "sqlite":
+        return Watch(f"sqlite:///{tmp_path}/insight.db")
+    uri: str = request.getfixturevalue("postgres")
+    engine = open_database(uri, metadata)
+    metadata.drop_all(engine)
+    engine.dispose()
+    return Watch(uri)
 
 
 def deltas() -> list[tuple[str, int, Histograms]]:

@@ -32,7 +32,7 @@ def test_what_waits_to_be_written_does_not_come_back() -> None:
         config = AppConfig.model_validate({"cache": {"l2": "memory"}})
         cache = CacheReplica(1 << 20, 60)
         async with made_ingress(config, Stages(), cache) as ingress:
-            classifier = ingress._forget.__self__
+            classifier = ingress._classifier
             await classifier.classify(LIVE, ["a"], asyncio.get_running_loop().time() + 10)
             # The write to level two gathers for a moment; the flush comes before it.
             assert len(cache._entries) == 0

@@ -6,11 +6,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from configs.load import find_home
+from operations.clients.http_client import LOCAL_HOSTS
+from operations.clients.ray_dashboard import RayDashboard
 from operations.errors import StackError
-from operations.http_client import LOCAL_HOSTS
 from operations.local_stack.ray_auth import chooses_token, read_token
 from operations.local_stack.state_folder import StateFolder
-from operations.ray_dashboard import RayDashboard
 
 
 def add_dashboard_arguments(parser: argparse.ArgumentParser) -> None:

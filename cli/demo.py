@@ -5,7 +5,7 @@ import json
 import time
 from typing import Any
 
-from operations.server_client import Server, add_server_arguments
+from operations.clients.server import Server, add_server_arguments
 
 SENTENCES = (
     "I absolutely love this phone, the camera is stunning.",

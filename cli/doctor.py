@@ -19,6 +19,7 @@ from configs.errors import ConfigError
 from configs.load import load_config
 from configs.schema.app import AppConfig
 from configs.sources.shipped_files import shipped_file
+from operations.clients.server import Server, add_server_arguments
 from operations.doctor import check_machine, check_servers
 from operations.doctor.findings import Finding, fail, ok
 from operations.doctor.machine import engine_providers, these_ports, this_machine
@@ -26,7 +27,6 @@ from operations.doctor.manifests import check_environments, environments, serve_
 from operations.doctor.production import check_manifests, check_production
 from operations.errors import OperationError
 from operations.lint import BUILDER, lint
-from operations.server_client import Server, add_server_arguments
 from registry.backend.sqlite_setup import sqlite_file
 
 _TIMEOUT_S = 10.0

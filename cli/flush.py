@@ -6,7 +6,7 @@ where the server asks for keys.
 
 import argparse
 
-from operations.server_client import Server, add_server_arguments
+from operations.clients.server import Server, add_server_arguments
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -11,7 +11,7 @@ import sys
 import time
 
 from cli.connections import add_dashboard_arguments, dashboard_of
-from operations.server_client import Server, add_server_arguments
+from operations.clients.server import Server, add_server_arguments
 from operations.status.collector import Json, StatusCollector
 from operations.status.screen import lines, problems
 

@@ -11,8 +11,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from operations.clients.server import Server, add_server_arguments
 from operations.errors import StackError
-from operations.server_client import Server, add_server_arguments
 
 _BATCH_TEXTS = 200
 

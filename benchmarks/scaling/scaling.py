@@ -24,9 +24,9 @@ from typing import Any
 from benchmarks.harness.output import RESULTS, result, run_facts, say
 from benchmarks.harness.stack import private_stack, serve_config
 from benchmarks.loadgen.background import BackgroundLoad
+from operations.clients.ray_dashboard import RayDashboard
 from operations.errors import ServerAway
 from operations.local_stack.ray_auth import read_token
-from operations.ray_dashboard import RayDashboard
 
 RESULT = RESULTS / "scaling.json"
 _GRAPH = {

@@ -24,10 +24,10 @@ from configs.schema.dependencies import RedisConfig
 from configs.schema.stream import StreamConfig
 from configs.sources.vault import VaultSecrets, secret_names
 from deployments.stream import client_options
+from operations.clients.http_client import fetch
+from operations.clients.server import Server
 from operations.doctor.findings import Finding, fail, graded, ok, warn
 from operations.errors import ServerAway, ServerRefused
-from operations.http_client import fetch
-from operations.server_client import Server
 from registry.backend.sqlite_setup import sqlite_file
 from registry.bundles.bundle import open_bundle
 from registry.errors import RegistryError

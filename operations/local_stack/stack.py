@@ -18,9 +18,10 @@ from configs.cpu_cores import available_cores
 from configs.load import find_home
 from configs.schema.app import AppConfig
 from configs.sources.shipped_files import shipped_file
+from operations.clients.http_client import answers
+from operations.clients.ray_dashboard import RayDashboard, last_line
 from operations.errors import ServerAway, StackError
 from operations.front.settings import write_program
-from operations.http_client import answers
 from operations.local_stack.first_version import first_version
 from operations.local_stack.monitoring import lay_out
 from operations.local_stack.ports import free_block, free_port, is_free
@@ -30,7 +31,6 @@ from operations.local_stack.ray_folder import RayFolder
 from operations.local_stack.ray_node import ray_command, serve_defaults, serve_environment
 from operations.local_stack.serve_config import ServeConfig
 from operations.local_stack.state_folder import StateFolder
-from operations.ray_dashboard import RayDashboard, last_line
 
 # Of the packages: the checkout, or where the wheel is installed.
 ROOT = Path(__file__).resolve().parents[2]

@@ -21,9 +21,9 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from operations.clients.ray_dashboard import Deployment, Node, RayDashboard, RunningApplication
+from operations.clients.server import Server
 from operations.errors import ServerRefused, StackError
-from operations.ray_dashboard import Deployment, Node, RayDashboard, RunningApplication
-from operations.server_client import Server
 from operations.status.metrics_page import MetricsPage, read_page, samples_of
 
 Json = dict[str, Any]

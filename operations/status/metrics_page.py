@@ -8,7 +8,7 @@ from typing import Self
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
-from operations.http_client import fetch
+from operations.clients.http_client import fetch
 
 _TIMEOUT_S = 5.0
 _RAY = "ray_"

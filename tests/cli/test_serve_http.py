@@ -9,10 +9,10 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from cli import demo
+from operations.clients.http_client import answers
+from operations.clients.ray_dashboard import RayDashboard
 from operations.errors import ServerAway, StackError
-from operations.http_client import answers
 from operations.local_stack.ports import free_port
-from operations.ray_dashboard import RayDashboard
 
 DETAILS = {
     "applications": {

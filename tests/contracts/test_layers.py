@@ -80,7 +80,7 @@ PLANTED = {
     ),
     "registry": ("registry/bundles/bundle.py", "import registry.catalog.search"),
     "pipelines": ("pipelines/training/train.py", "import pipelines.evaluation.report"),
-    "operations": ("operations/server_client.py", "import operations.lint"),
+    "operations": ("operations/clients/server.py", "import operations.lint"),
     "configs": ("configs/schema/jobs.py", "import configs.load"),
     "monitoring": ("monitoring/panels.py", "import monitoring.series"),
     "benchmarks": ("benchmarks/loadgen/arrivals.py", "import benchmarks.comparison.run"),
@@ -96,7 +96,7 @@ MOST_ENTRIES = {
     "pipelines": 11,
     "configs": 9,
     "benchmarks": 12,
-    "operations": 12,
+    "operations": 8,
     "cli": 14,
 }
 SOURCES = sorted(
@@ -171,13 +171,20 @@ def test_no_folder_and_no_file_is_too_large() -> None:
         entries = [
             path
             for path in (ROOT / package).iterdir()
-            if path.name not in ("__pycache__", "__init__.py")
+            if path.name != "__init__.py" and holds_files(path)
         ]
         assert len(entries) <= most, f"{package}: {len(entries)} entries"
     for package in LINTED:
         for path in (ROOT / package).rglob("*.py"):
             lines = path.read_text(encoding="utf-8").count("\n")
             assert lines <= 300, f"{path.relative_to(ROOT)}: {lines} lines"
+
+
+def holds_files(path: Path) -> bool:
+    """Whether it is a file or a folder of files; bytecode that a move leaves behind is neither."""
+    if path.is_file():
+        return True
+    return any(f.is_file() and f.parent.name != "__pycache__" for f in path.rglob("*"))
 
 
 def _only_python(folder: str, names: list[str]) -> list[str]:

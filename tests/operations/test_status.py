@@ -10,7 +10,7 @@ from dataclasses import asdict
 import pytest
 
 from cli.__main__ import main
-from operations.ray_dashboard import Deployment, Node, Replica, RunningApplication
+from operations.clients.ray_dashboard import Deployment, Node, Replica, RunningApplication
 from operations.status.collector import Json, mishaps_of, work_of
 from operations.status.metrics_page import MetricsPage, read_page, samples_of
 from operations.status.screen import lines, problems

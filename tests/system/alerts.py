@@ -21,8 +21,8 @@ from benchmarks.harness.kafka import broker
 from benchmarks.harness.output import RESULTS, result, run_facts, say
 from benchmarks.harness.servers import RedisServer
 from benchmarks.harness.stack import private_stack
+from operations.clients.ray_dashboard import Node, RayDashboard
 from operations.local_stack.ray_auth import read_token
-from operations.ray_dashboard import Node, RayDashboard
 from operations.status.metrics_page import read_page, samples_of
 from tests.system.faults import FAULTS, Breakable, calm_load
 

@@ -23,11 +23,11 @@ from benchmarks.harness.stack import private_stack, serve_config
 from deployments.model.engines import open_engine
 from deployments.model.runner import LoadedModel
 from deployments.tokenizer.replica import LoadedTokenizer
+from operations.clients.http_client import answers
+from operations.clients.ray_dashboard import RayDashboard
 from operations.errors import StackError
-from operations.http_client import answers
 from operations.local_stack.ray_auth import read_token
 from operations.local_stack.stack import Stack
-from operations.ray_dashboard import RayDashboard
 from registry.bundles.bundle import open_bundle
 from tests.system.chaos_faults import (
     IMPOSSIBLE,

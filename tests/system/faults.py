@@ -20,8 +20,8 @@ from benchmarks.harness.servers import RedisServer
 from benchmarks.harness.stack import registry_of
 from benchmarks.harness.stream_messages import messages
 from benchmarks.loadgen.background import BackgroundLoad, numbered_bodies
+from operations.clients.ray_dashboard import RayDashboard
 from operations.local_stack.stack import Stack
-from operations.ray_dashboard import RayDashboard
 
 _MESSAGES = 20_000
 

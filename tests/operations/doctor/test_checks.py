@@ -9,13 +9,13 @@ import pytest
 from configs.load import load_config
 from configs.schema.app import AppConfig
 from configs.schema.dependencies import RedisConfig
+from operations.clients.server import Server
 from operations.doctor import check_machine as of_machine
 from operations.doctor import check_servers as of_servers
 from operations.doctor.findings import Finding
 from operations.doctor.machine import Card, Machine, Ports, cards_of, pins
 from operations.doctor.manifests import check_environments
 from operations.errors import ServerAway, ServerRefused
-from operations.server_client import Server
 
 ROOT = Path(__file__).parents[3]
 

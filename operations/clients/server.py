@@ -6,8 +6,8 @@ from typing import Any
 
 import httpx
 
+from operations.clients.http_client import open_client
 from operations.errors import ServerAway, ServerRefused, StackError
-from operations.http_client import open_client
 
 _TIMEOUT_S = 60.0
 

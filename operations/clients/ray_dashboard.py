@@ -11,8 +11,8 @@ from typing import Any
 
 import httpx
 
+from operations.clients.http_client import open_client
 from operations.errors import ServerAway, ServerRefused, StackError
-from operations.http_client import open_client
 
 _DEPLOY_TIMEOUT_S = 120.0
 _READ_TIMEOUT_S = 10.0

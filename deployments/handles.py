@@ -201,19 +201,15 @@ class ReplicaSet:
             await _every(name, "unload", digest)
 
 
-class IngressReplicas:
-    """All ingress replicas of the running application."""
-
-    async def forget(self, model: bytes) -> int:
-        """See ``Ingress.forget``; the sum over all replicas."""
-        return sum(await _every("Ingress", "forget", model))
-
-
-class CandidateObservers:
-    """``Observers`` of the running application: one in each replica that takes callers' texts."""
+class TextReplicas:
+    """All replicas of the running application that take texts from callers."""
 
     def __init__(self, *, stream: bool, jobs: bool) -> None:
         self._beside = [name for name, on in (("Stream", stream), ("Jobs", jobs)) if on]
+
+    async def forget(self, model: bytes) -> int:
+        """See ``TextReplica.forget``; the sum over all replicas."""
+        return sum(await self._all("forget", model))
 
     async def observed(self, digest: str) -> list[Counts]:
         """See ``Observers.observed``."""
@@ -226,7 +222,7 @@ class CandidateObservers:
     async def _all(self, method: str, *args: object) -> list[Any]:
         answers: list[Any] = []
         for name in self._beside:
-            # What a replica that is away has counted is lost with it.
+            # What a replica that is away has counted or remembered is lost with it.
             with contextlib.suppress(RayActorError):
                 answers += await _every(name, method, *args)
         return answers + await _every("Ingress", method, *args)

@@ -93,6 +93,14 @@ class TextReplica:
         self._routes.take(routes)
         return self._routes.table.epoch
 
+    async def forget(self, model: bytes) -> int:
+        """Drops what this replica remembers of a model; returns how many entries.
+
+        Args:
+            model: The first 8 bytes of the bundle's digest.
+        """
+        return self._classifier.forget(model)
+
     async def observed(self, digest: str) -> Counts:
         """What this replica has counted of a candidate since the last call."""
         return self._observer.take(digest)

@@ -29,15 +29,15 @@ async def flush(
 
     Args:
         digest: Of the bundle, in hexadecimal.
-        forget: Removes a model's entries and pending writes from every ingress replica, and
-            returns how many entries.
+        forget: Removes a model's entries and pending writes from every replica that
+            takes texts, and returns how many entries.
         shared: Level two, if there is one.
 
     Raises:
         NotReady: The shared cache does not answer; level one is empty all the same.
     """
     model = bytes.fromhex(digest)[:_MODEL_BYTES]
-    # First, because an ingress's pending writes would refill the shared level.
+    # First, because a replica's pending writes would refill the shared level.
     first = await forget(model)
     if shared is None:
         return Flushed(first, 0)

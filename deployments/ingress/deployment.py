@@ -22,11 +22,11 @@ from deployments.asgi.exchange import ClientGone, Exchange, Route
 from deployments.cache.invalidation import Flushed, flush
 from deployments.errors import InternalError, MethodNotAllowed, RequestError, cause
 from deployments.handles import (
-    IngressReplicas,
     RemoteCache,
     RemoteRegistry,
     RemoteRoutes,
     RemoteStream,
+    TextReplicas,
     is_lost,
     ray_gauge,
     remote_tokenizer,
@@ -97,6 +97,7 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
         )
         self._grpc: Route = GrpcService(self._oip, self.ready, config.limits).handle
         self._registry = RemoteRegistry(registry)
+        self._replicas = TextReplicas(stream=config.stream.enabled, jobs=config.jobs.enabled)
         self._mounts = [
             MountedRoutes(
                 mount,
@@ -150,13 +151,9 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
             self._metrics.versions.serve(self._routes.table)
         return self._routes.table.epoch
 
-    async def forget(self, model: bytes) -> int:
-        """Drops what this replica remembers of a model; returns how many entries."""
-        return self._classifier.forget(model)
-
     async def flush(self, digest: str) -> Flushed:
         """See ``cache.invalidation.flush``."""
-        return await flush(digest, IngressReplicas().forget, self._shared)
+        return await flush(digest, self._replicas.forget, self._shared)
 
     def routes(self) -> RoutingTable:
         """Which version answers what."""

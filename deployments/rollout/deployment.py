@@ -20,7 +20,7 @@ from ray.serve import Application
 from configs.schema.app import AppConfig
 from deployments.asgi.proxy import Call, Part, ProxyServer
 from deployments.clients.vault import SecretWatch, watch_secrets
-from deployments.handles import CandidateObservers, ReplicaSet, ray_gauge
+from deployments.handles import ReplicaSet, TextReplicas, ray_gauge
 from deployments.payloads import FeedbackResult
 from deployments.rollout.bundle_server import BundleServer
 from deployments.rollout.change_feed import ChangeFeed
@@ -146,6 +146,6 @@ def bind(config: AppConfig) -> Application:
     """The deployment; it finds the replicas that it changes when it first calls them."""
     stream, jobs = config.stream.enabled, config.jobs.enabled
     fleet = ReplicaSet(config.topology, stream=stream, jobs=jobs, insight=config.drift.enabled)
-    observers = CandidateObservers(stream=stream, jobs=jobs)
+    observers = TextReplicas(stream=stream, jobs=jobs)
     registry = deployment(Registry, config.replicas.registry, replicas=1)
     return registry.bind(config, fleet, observers, ray_gauge)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from test_jobs import until_ended
 
 from cli.__main__ import main
 from operations.local_stack.stack import Stack
@@ -38,3 +39,17 @@ def test_another_versions_predictions_stay(client: httpx.Client, stack: Stack) -
     assert main(["flush", "--url", stack.url, "--digest", "ab" * 32]) == 0
     assert client.post("/predict", json={"text": text}).json()["cached"] is True
     assert main(["flush", "--url", stack.url, "--digest", "../models"]) == 1
+
+
+def test_a_flush_reaches_what_jobs_remember(client: httpx.Client, stack: Stack) -> None:
+    texts = [f"job {uuid.uuid4()}"]
+
+    def cached() -> bool:
+        job_id = client.post("/batch/predict", json={"texts": texts}).json()["job_id"]
+        assert until_ended(client, job_id)["status"] == "completed"
+        (result,) = client.get(f"/batch/results/{job_id}").json()["results"]
+        return bool(result["prediction"]["cached"])
+
+    assert [cached(), cached()] == [False, True]
+    assert main(["flush", "--url", stack.url]) == 0
+    assert [cached(), cached()] == [False, True]

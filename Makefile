@@ -14,7 +14,7 @@ SWAGGER_UI := 5.35.0
 SWAGGER_UI_FILES := swagger-ui-bundle.js swagger-ui-bundle.js.LICENSE.txt swagger-ui.css LICENSE NOTICE
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo test test-unit test-cluster test-wheel test-sdk lint docs proto sdk-models assets format train bench bench-full bench-cache bench-outages bench-cold bench-gpu abuse chaos image image-check clean
+.PHONY: help serve demo test test-unit test-cluster test-wheel test-sdk lint docs proto sdk-models assets format train bench bench-full bench-cache outages bench-cold bench-gpu abuse chaos image image-check clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -91,8 +91,8 @@ bench-full: $(VENV)/.dev ## the same with every model, text, setting and rate: h
 bench-cache: $(VENV)/.dev ## what the shared cache costs and saves, and Redis lost under load
 	$(BIN)/python -m benchmarks.serving.cache
 
-bench-outages: $(VENV)/.dev ## limits over two ingresses; Redis and Vault lost under load; logs searched (4 minutes)
-	$(BIN)/python -m benchmarks.serving.outages
+outages: $(VENV)/.dev ## limits over two ingresses; Redis and Vault lost under load; logs searched (4 minutes)
+	$(BIN)/python -m tests.system.outages
 
 bench-cold: $(VENV)/.dev ## cold start and warm swap, rung by rung, beside the PyTorch pipeline (10 minutes)
 	$(BIN)/python -m benchmarks.serving.cold_start

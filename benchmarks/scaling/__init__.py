@@ -1,1 +1,1 @@
-"""Autoscaling: simulations and the running graph."""
+"""Simulations of autoscaling, lag and releases, and the running graph."""

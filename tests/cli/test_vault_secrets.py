@@ -9,10 +9,10 @@ from typing import ClassVar
 
 import pytest
 
-from benchmarks.harness.openbao import Bao
 from cli.__main__ import main
 from configs.load import load_config
 from configs.schema.api_keys import digest_of, read_keys
+from tests.system.openbao import Bao
 
 
 @pytest.fixture(scope="module")

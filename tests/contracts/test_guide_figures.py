@@ -15,7 +15,7 @@ def result(name: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     # The result names the command as it was when it ran; the module has the same name since.
     assert found["command"].split()[2].rpartition(".")[2] == name
-    commands = [f"python -m {folder}.{name}`" for folder in ("benchmarks.rollout", "tests.system")]
+    commands = [f"python -m {folder}.{name}`" for folder in ("benchmarks.scaling", "tests.system")]
     assert any(command in GUIDE for command in commands) or name == "registry_races"
     return found
 

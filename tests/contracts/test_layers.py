@@ -88,6 +88,30 @@ PLANTED = {
         "deployments/app.py",
         "import deployments.jobs.store",
     ),
+    "stream is entered by its deployment and the dead-letter topic": (
+        "deployments/app.py",
+        "import deployments.stream.consumer",
+    ),
+    "rollout is entered by its deployment and the registry's routes": (
+        "deployments/app.py",
+        "import deployments.rollout.reconciler",
+    ),
+    "access is entered by its middleware and roles": (
+        "deployments/app.py",
+        "import deployments.access.rate_limit",
+    ),
+    "oip is entered by its routes and its service": (
+        "deployments/app.py",
+        "import deployments.oip.codec",
+    ),
+    "canary is entered by its observer": (
+        "deployments/app.py",
+        "import deployments.canary.shadow",
+    ),
+    "insight is entered by its deployment and routes": (
+        "deployments/app.py",
+        "import deployments.insight.store",
+    ),
 }
 # Entries of a folder that a reader takes in at one look.
 MOST_ENTRIES = {

@@ -18,10 +18,10 @@ import httpx
 import pytest
 from test_cluster import deploy, deployed_config, with_args
 
-from benchmarks.harness.openbao import Bao
 from benchmarks.harness.servers import RedisServer
 from configs.schema.api_keys import new_key, write_keys
 from operations.local_stack.stack import Stack
+from tests.system.openbao import Bao
 
 REDIS_PASSWORD = "pa55word-of-redis"
 PREDICT = "/api/v1/predict"

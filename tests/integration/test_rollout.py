@@ -10,10 +10,10 @@ import pytest
 from load import traffic
 from versions import ANA, BUNDLE, staged, wait_for
 
-from benchmarks.rollout.rollout_log import steps_of
 from operations.local_stack.stack import Stack
 from registry.bundles.bundle import MODEL_FILE, TOKENIZER_FILE, open_bundle
 from registry.model_registry import ModelRegistry
+from tests.system.rollout_log import steps_of
 
 
 @pytest.fixture(scope="module")

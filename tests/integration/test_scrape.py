@@ -16,7 +16,6 @@ import pytest
 import yaml
 
 from benchmarks.harness.kafka import produce
-from benchmarks.harness.prometheus import PROGRAM, Prometheus
 from benchmarks.harness.servers import KafkaServer
 from benchmarks.harness.stream_messages import messages
 from monitoring.dashboards import BOARDS
@@ -24,6 +23,7 @@ from monitoring.promql import series_in, without_grafana
 from monitoring.series import asked_for
 from operations.local_stack.ray_auth import read_token
 from operations.local_stack.stack import Stack
+from tests.system.prometheus import PROGRAM, Prometheus
 
 # Of parts that this stack does not have: keys, Vault, a prediction log, webhooks, a shadow.
 # And of losses, which other tests bring about: a message tried again, a replica that ended.

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 import redis
 
-from benchmarks.harness.alertmanager import MISSING, Alerting
 from benchmarks.harness.servers import RedisServer
 from configs.schema.dependencies import BreakerConfig
 from deployments.clients.circuit_breaker import Breaker, BreakerOpen
 from deployments.telemetry.metrics import Metrics
+from tests.system.alertmanager import MISSING, Alerting
 
 pytestmark = [
     pytest.mark.slow,

@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.harness.alertmanager import MISSING, Alerting, hold_s, shortened_s
 from benchmarks.harness.kafka import broker
 from benchmarks.harness.output import RESULTS, result, run_facts, say
 from benchmarks.harness.servers import RedisServer
@@ -24,6 +23,7 @@ from benchmarks.harness.stack import private_stack
 from operations.clients.ray_dashboard import Node, RayDashboard
 from operations.local_stack.ray_auth import read_token
 from operations.status.metrics_page import read_page, samples_of
+from tests.system.alertmanager import MISSING, Alerting, hold_s, shortened_s
 from tests.system.faults import FAULTS, Breakable, calm_load
 
 LIMIT_S = 60.0

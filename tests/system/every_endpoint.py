@@ -22,7 +22,6 @@ import httpx
 
 from benchmarks.harness.kafka import produce
 from benchmarks.harness.models import ACTOR, NAME, register_variant
-from benchmarks.harness.openbao import Bao
 from benchmarks.harness.processes import kill_one
 from benchmarks.harness.servers import KafkaServer, RedisServer
 from benchmarks.harness.stack import registry_of
@@ -31,6 +30,7 @@ from configs.schema.access import ApiKey
 from configs.schema.api_keys import new_key, write_keys
 from operations.local_stack.ports import free_port
 from operations.local_stack.stack import Stack
+from tests.system.openbao import Bao
 
 _AWAY_S = 6.0
 _PACE_S = 0.12

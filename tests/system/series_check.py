@@ -20,12 +20,9 @@ from pathlib import Path
 import httpx
 from kafka.errors import KafkaError
 
-from benchmarks.harness.dashboard_charts import draw
 from benchmarks.harness.kafka import broker
 from benchmarks.harness.machine import ROOT
-from benchmarks.harness.openbao import Bao
 from benchmarks.harness.output import RESULTS, result, run_facts, say
-from benchmarks.harness.prometheus import Prometheus
 from benchmarks.harness.servers import RedisServer
 from benchmarks.harness.stack import private_stack, serve_config
 from benchmarks.harness.texts import real_texts
@@ -35,7 +32,10 @@ from monitoring.promql import without_grafana
 from monitoring.series import asked_for, declared
 from operations.local_stack.ports import free_port
 from registry.errors import RegistryError
+from tests.system.dashboard_charts import draw
 from tests.system.every_endpoint import ACTS, WholeStack, traffic, webhook
+from tests.system.openbao import Bao
+from tests.system.prometheus import Prometheus
 
 RESULT = RESULTS / "scrape.json"
 _TOKEN, _PASSWORD = "t0ken-of-the-scrape", "pa55word-of-redis"

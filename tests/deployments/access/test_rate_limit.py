@@ -87,7 +87,7 @@ def shared(settings: AppConfig) -> SharedRates:
 def test_replicas_share_one_rate_exactly(server: RedisServer) -> None:
     """Three times the rate, on two replicas: what passes is the rate, and never more.
 
-    On a busy machine a bundle may stay unused; ``make bench-outages`` shows both sides in 2 %.
+    On a busy machine a bundle may stay unused; ``make outages`` shows both sides in 2 %.
     """
 
     async def offer(rates: SharedRates, until_s: float) -> int:

@@ -11,12 +11,12 @@ from front import LocalHandle, Stages
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
-from benchmarks.harness.openbao import Bao
 from configs.errors import ConfigError
 from configs.schema.app import AppConfig
 from deployments.clients.database import DatabaseLogin
 from deployments.jobs.deployment import Jobs
 from deployments.serve_options import EngineShare
+from tests.system.openbao import Bao
 
 pytestmark = pytest.mark.slow
 NAME = "jobs.database"

@@ -18,7 +18,6 @@ from front import with_front
 from pydantic import SecretStr
 from tls import self_signed, tls_in_front_of
 
-from benchmarks.harness.openbao import Bao
 from configs.errors import ConfigError, SecretsError
 from configs.load import load_config
 from configs.schema.api_keys import new_key, read_keys, rotated, write_keys
@@ -28,6 +27,7 @@ from configs.sources.vault import VaultSecrets, secret_names
 from deployments.clients.redis import RedisCredentials
 from deployments.clients.vault import SecretWatch
 from operations.local_stack.ports import free_port
+from tests.system.openbao import Bao
 
 PREDICT = "/api/v1/predict"
 PASSWORD, KEYS = "redis.password", "access.api_keys"

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.harness.openbao import Bao
 from benchmarks.harness.servers import RedisServer
 from configs.errors import ConfigError, SecretsError
 from configs.load import load_config
@@ -18,6 +17,7 @@ from configs.sources.vault import Credentials, VaultSecrets
 from deployments.cache.redis import RedisCacheReplica
 from deployments.clients.redis import RedisCredentials
 from deployments.clients.vault import SecretWatch, VaultLease
+from tests.system.openbao import Bao
 
 ROOT = "r00t-of-redis"
 POLICY = """

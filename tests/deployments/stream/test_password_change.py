@@ -16,7 +16,6 @@ from kafka.errors import KafkaError
 from sasl import SaslFront
 from stream_member import Member, member_config
 
-from benchmarks.harness.openbao import Bao
 from benchmarks.harness.servers import KafkaServer
 from benchmarks.harness.stream_messages import Sent, messages
 from configs.schema.app import AppConfig
@@ -27,6 +26,7 @@ from deployments.serve_options import EngineShare
 from deployments.stream import client_options as options
 from deployments.stream.client_patches import SaslLogin, make
 from deployments.stream.deployment import Stream
+from tests.system.openbao import Bao
 
 # kafka-python leaves sockets to the garbage collector whose connection was refused or lost.
 pytestmark = [

@@ -1,6 +1,6 @@
 """Twenty alias moves and an MLflow outage under open-loop load, on a private stack.
 
-``python -m benchmarks.rollout.alias_moves`` measures the capacity with a closed loop, then sends
+``python -m tests.system.alias_moves`` measures the capacity with a closed loop, then sends
 Poisson arrivals at 70 % of it while the champion alias moves between two versions over
 REST, by the command line and straight in MLflow (what its UI does). It counts failed
 requests, answers whose version and digest do not belong together, and the time until
@@ -30,10 +30,10 @@ from benchmarks.harness.stack import private_stack, registry_of
 from benchmarks.harness.texts import real_texts
 from benchmarks.loadgen.background import BackgroundLoad, numbered_bodies
 from benchmarks.loadgen.client import prediction_job, send_load
-from benchmarks.rollout.rollout_log import steps_of
-from benchmarks.rollout.routing_tables import Tables
 from operations.local_stack.stack import Stack
 from registry.model_registry import ModelRegistry
+from tests.system.rollout_log import steps_of
+from tests.system.routing_tables import Tables
 
 _LOAD_SHARE = 0.7
 # A call of the watcher to a server that hangs is given up after 10 s, twice.

@@ -1,6 +1,6 @@
 """Releases simulated by the hundred, with the code that decides in the running graph.
 
-``python -m benchmarks.rollout.releases`` releases 50 candidates as good as the champion and 50 that
+``python -m benchmarks.scaling.releases`` releases 50 candidates as good as the champion and 50 that
 are three points less accurate, and judges some of the answers, as callers do who send
 feedback. It counts how many were wrongly rolled back and how many were caught, and after how many
 requests. Then a thousand candidates that lie exactly on every limit, where false alarms and

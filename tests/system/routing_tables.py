@@ -36,7 +36,7 @@ class Tables:
 
     def __enter__(self) -> "Tables":
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.rollout.routing_tables", self._stack.ray_address],
+            [sys.executable, "-m", "tests.system.routing_tables", self._stack.ray_address],
             cwd=ROOT,
             env=self._stack.environ,
             stdout=subprocess.PIPE,

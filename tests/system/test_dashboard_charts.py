@@ -2,8 +2,8 @@
 
 import pytest
 
-from benchmarks.harness.dashboard_charts import colour, shown
 from monitoring.panels import Panel, Query
+from tests.system.dashboard_charts import colour, shown
 
 
 @pytest.mark.parametrize(

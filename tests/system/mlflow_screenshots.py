@@ -1,6 +1,6 @@
 """Pictures of the MLflow UI for ``docs/guides/models.md``, from a real browser.
 
-``python -m benchmarks.rollout.mlflow_screenshots`` fills a registry of its own through a model's
+``python -m tests.system.mlflow_screenshots`` fills a registry of its own through a model's
 whole life (evaluations, gate, approval, a release that went through and one that was rolled back),
 starts MLflow's server on it, and takes its pages with Chromium. Needs ``apt-get install chromium
 fonts-dejavu-core`` and ``pip install playwright``; no other download, nothing outside loopback.

@@ -11,10 +11,10 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter
 
-from benchmarks.harness.prometheus import Prometheus
 from monitoring.dashboards import BOARDS
 from monitoring.panels import Board, Panel
 from monitoring.promql import without_grafana
+from tests.system.prometheus import Prometheus
 
 _STEP_S = 5
 _COLUMNS, _MOST_PANELS, _MOST_LINES = 3, 9, 8

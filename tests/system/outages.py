@@ -1,4 +1,4 @@
-"""``make bench-outages``: two ingresses behind keys, with a real Redis and a real OpenBao.
+"""``make outages``: two ingresses behind keys, with a real Redis and a real OpenBao.
 
 Shows, and writes to ``results/outages.json``: a rate of which three times as much is offered, over
 both ingresses; a limit on concurrent requests over both; Redis stopped, killed and restarted
@@ -23,13 +23,13 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from benchmarks.harness.openbao import Bao
 from benchmarks.harness.output import RESULTS, result, run_facts, say
 from benchmarks.harness.servers import RedisServer
 from benchmarks.harness.stack import private_stack, serve_config
 from benchmarks.loadgen.background import BackgroundLoad
 from benchmarks.loadgen.client import PREDICT, Job, Load, send_load
 from configs.schema.api_keys import new_key, write_keys
+from tests.system.openbao import Bao
 
 _BATCH = "/api/v1/predict/batch"
 _PASSWORD = "pa55word-of-redis"

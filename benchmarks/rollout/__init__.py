@@ -1,1 +1,0 @@
-"""Alias moves, bad versions, releases and races."""

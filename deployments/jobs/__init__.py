@@ -1,6 +1,6 @@
 """Batch jobs: submit over HTTP, classified in the background, kept in a database.
 
-    ingress ─relay─▶ api → desk → store ◀─ runner → Predict → Tokenizer → Model
+    ingress ─proxy─▶ routes → job_queue → store ◀─ worker → Predictor → Tokenizer → Model
 
-Read ``records.py`` first, then ``store.py`` and ``runner.py``.
+Read ``records.py`` first, then ``store.py`` and ``worker.py``.
 """

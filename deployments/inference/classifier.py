@@ -10,6 +10,7 @@ deadline has passed, is dropped before compute.
 import time
 from asyncio import Future
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from configs.schema.app import AppConfig
 from deployments.batching.batcher import Batcher, Expired
@@ -124,6 +125,68 @@ class Classifier:
             waiting = [i for i in waiting if in_time and isinstance(results[i], DeadlineExceeded)]
         return [results[i] for i in range(len(texts))]
 
+    def start(
+        self,
+        model: ServedVersion,
+        text: str,
+        deadline_s: float,
+        *,
+        bulk: bool,
+        done: Callable[[Outcome | RequestError], None],
+        trace: Trace | None = None,
+    ) -> Callable[[], None]:
+        """``classify`` of one text for a caller without a coroutine.
+
+        Args:
+            model: The version that answers.
+            text: Stripped, not blank.
+            deadline_s: On ``time.monotonic``.
+            bulk: Whether interactive texts go first.
+            done: Called once on the event loop with the result; at once if a cache has it.
+            trace: Of the request, if it is sampled.
+
+        Returns:
+            Withdraws the text: ``done`` is not called any more. Does nothing afterwards.
+
+        Raises:
+            Overloaded: As in ``classify``; ``done`` is not called.
+        """
+        started_s = time.monotonic()
+        key = cache_key(model.digest, text)
+        found = self._from_l1([key]).get(0)
+        if trace is not None:
+            hits = () if found is None else (0,)
+            looked_up("l1", {trace: [0]}, started_s, time.monotonic(), hits)
+        if found is not None:
+            done(found)
+            return _nothing
+        traces = {} if trace is None else {key: trace}
+        terms, wait = SubmitOptions(model, deadline_s, bulk), None
+
+        def join() -> None:
+            nonlocal wait
+            joined_s = time.monotonic()
+            pending = self._in_flight.join(terms, {key: text}, traces)[key]
+            wait = self._in_flight.watch([pending], deadline_s, partial(ended, pending, joined_s))
+
+        def ended(pending: PendingText, joined_s: float) -> None:
+            if trace is not None:
+                brought_by = [pending.ticket.item.trace]
+                shared({trace: [0]}, brought_by, joined_s, time.monotonic())
+            result = _result_of(pending.ticket.future)
+            if isinstance(result, DeadlineExceeded) and time.monotonic() < deadline_s:
+                # It was shared with a caller of an earlier deadline.
+                try:
+                    join()
+                except RequestError as refused:
+                    result = refused
+                else:
+                    return
+            done(result)
+
+        join()
+        return lambda: None if wait is None else wait.leave()
+
     def forget(self, model: bytes) -> int:
         """Drops the remembered predictions of one model, and those yet to be written; how many.
 
@@ -152,6 +215,10 @@ class Classifier:
         self._metrics.l1_hits.inc(len(found))
         self._metrics.l1_misses.inc(len(keys) - len(found))
         return found
+
+
+def _nothing() -> None:
+    """There is nothing to withdraw."""
 
 
 def _result_of(future: "Future[Outcome]") -> Outcome | RequestError:

@@ -7,7 +7,7 @@ callers have all left, or whose deadline has passed, is withdrawn.
 import asyncio
 import math
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -45,25 +45,45 @@ class SubmitOptions:
     bulk: bool
 
 
-class _Wait:
-    """One caller that waits for some texts."""
+class Wait:
+    """One caller that waits for some texts; made by ``InFlight.watch``."""
 
-    __slots__ = ("future", "pending")
+    __slots__ = ("_on_end", "_texts", "_timer", "pending")
 
-    def __init__(self, future: "asyncio.Future[None]") -> None:
-        self.future = future
-        self.pending = 0
+    def __init__(self, texts: "list[PendingText]", on_end: Callable[[], None]) -> None:
+        self._texts = texts
+        self._on_end: Callable[[], None] | None = on_end
+        self._timer: asyncio.TimerHandle | None = None
+        self.pending = len(texts)
+
+    def start(self, left_s: float) -> None:
+        """Begins to wait, for at most ``left_s`` seconds."""
+        for text in self._texts:
+            text.waits.add(self)
+        self._timer = asyncio.get_running_loop().call_later(max(0.0, left_s), self._end)
 
     def one_done(self) -> None:
         """Counts one of the texts as done."""
         self.pending -= 1
         if not self.pending:
-            self.end()
+            self._end()
 
-    def end(self) -> None:
-        """Ends the wait: all are done, or the deadline has passed."""
-        if not self.future.done():
-            self.future.set_result(None)
+    def leave(self) -> None:
+        """Withdraws the texts that no other caller waits for; ``on_end`` is not called any more."""
+        self._on_end = None
+        if self._timer is not None:
+            self._timer.cancel()
+        for text in self._texts:
+            text.waits.discard(self)
+            if not text.waits:
+                # This was the last caller; a text that is done already stays done.
+                text.ticket.future.cancel()
+
+    def _end(self) -> None:
+        on_end = self._on_end
+        if on_end is not None:
+            self.leave()
+            on_end()
 
 
 @dataclass(slots=True, eq=False)
@@ -71,7 +91,7 @@ class PendingText:
     """A text in flight and the callers that wait for it."""
 
     ticket: Ticket[Text, Outcome]
-    waits: set[_Wait] = field(default_factory=set)
+    waits: set[Wait] = field(default_factory=set)
 
 
 class InFlight:
@@ -184,29 +204,32 @@ class InFlight:
             },
         )
 
-    async def wait(self, texts: Iterable[PendingText], deadline_s: float) -> None:
-        """Waits until all texts are done or the deadline has passed.
+    def watch(
+        self, texts: Iterable[PendingText], deadline_s: float, on_end: Callable[[], None]
+    ) -> Wait | None:
+        """Calls ``on_end`` once: when all texts are done, or the deadline has passed.
 
-        When it returns or is cancelled, texts that no other caller waits for are withdrawn.
+        Texts that no other caller waits for are withdrawn then, or when the caller leaves.
+
+        Returns:
+            The wait, to leave it; None if all texts are done already: ``on_end`` is not called.
         """
-        loop = asyncio.get_running_loop()
-        wait = _Wait(loop.create_future())
-        for text in texts:
-            if not text.ticket.future.done():
-                text.waits.add(wait)
-                wait.pending += 1
-        if not wait.pending:
-            return
-        timer = loop.call_later(max(0.0, deadline_s - time.monotonic()), wait.end)
-        try:
-            await wait.future
-        finally:
-            timer.cancel()
-            for text in texts:
-                text.waits.discard(wait)
-                if not text.waits:
-                    # This was the last caller; a text that is done already stays done.
-                    text.ticket.future.cancel()
+        waiting = [text for text in texts if not text.ticket.future.done()]
+        if not waiting:
+            return None
+        wait = Wait(waiting, on_end)
+        wait.start(deadline_s - time.monotonic())
+        return wait
+
+    async def wait(self, texts: Iterable[PendingText], deadline_s: float) -> None:
+        """``watch`` for a coroutine; one that is cancelled leaves."""
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        wait = self.watch(texts, deadline_s, partial(_set, ended))
+        if wait is not None:
+            try:
+                await ended
+            finally:
+                wait.leave()
 
     def _finish(self, text: PendingText, future: "asyncio.Future[Outcome]") -> None:
         ticket = text.ticket
@@ -216,5 +239,10 @@ class InFlight:
         self._metrics.queued_texts.set(self._batcher.queued)
         if self._pending.get(ticket.item.key) is text:
             del self._pending[ticket.item.key]
-        for wait in text.waits:
+        for wait in tuple(text.waits):
             wait.one_done()
+
+
+def _set(future: "asyncio.Future[None]") -> None:
+    if not future.done():
+        future.set_result(None)

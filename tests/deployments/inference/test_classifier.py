@@ -290,3 +290,67 @@ def test_level_two_may_fail_in_any_way(fault: str) -> None:
         assert metrics.cache_lookups.labels("l2", "error")._value.get() >= 1
 
     in_loop(body)
+
+
+def test_a_text_started_without_a_coroutine_ends_as_one_that_is_awaited() -> None:
+    async def body() -> None:
+        stages = Stages()
+        stages.delay_s = 0.02
+        classifier, _ = make(stages, queued=2)
+        got: list[object] = []
+        classifier.start(MODEL, "abc", soon(), bulk=False, done=got.append)
+        assert got == []
+        (same,) = await classifier.classify(MODEL, ["abc"], soon())
+        assert [positive(outcome) for outcome in got] == [positive(same)] == [0.03]
+        # A cache answers at once.
+        classifier.start(MODEL, "abc", soon(), bulk=False, done=got.append)
+        assert isinstance(got[1], Outcome)
+        assert got[1].cached
+        late: list[object] = []
+        classifier.start(MODEL, "late", soon(0.005), bulk=False, done=late.append)
+        stages.poison = {"bad"}
+        classifier.start(MODEL, "bad", soon(), bulk=False, done=late.append)
+        with pytest.raises(Overloaded):
+            for text in "wxyz":
+                classifier.start(MODEL, text, soon(), bulk=False, done=got.append)
+        await asyncio.sleep(0.2)
+        assert [type(error) for error in late] == [DeadlineExceeded, TextFailed]
+
+    in_loop(body)
+
+
+def test_a_started_text_that_is_withdrawn_costs_no_compute_unless_it_is_shared() -> None:
+    async def body() -> None:
+        stages = Stages()
+        stages.delay_s = 0.02
+        classifier, _ = make(stages)
+        got: list[object] = []
+        busy = asyncio.create_task(classifier.classify(MODEL, ["busy"], soon()))
+        await asyncio.sleep(0.005)
+        classifier.start(MODEL, "gone", soon(), bulk=False, done=got.append)()
+        withdraw = classifier.start(MODEL, "shared", soon(), bulk=False, done=got.append)
+        other = asyncio.create_task(classifier.classify(MODEL, ["shared"], soon()))
+        await asyncio.sleep(0.005)
+        withdraw()
+        await busy
+        assert positive((await other)[0]) == 0.06
+        assert stages.texts == ["busy", "shared"]
+        assert got == []
+
+    in_loop(body)
+
+
+def test_a_started_text_is_not_cut_by_another_callers_deadline() -> None:
+    async def body() -> None:
+        stages = Stages()
+        stages.delay_s = 0.1
+        classifier, _ = make(stages)
+        hurried = asyncio.create_task(classifier.classify(MODEL, ["same"], soon(0.03)))
+        await asyncio.sleep(0.01)
+        got: list[object] = []
+        classifier.start(MODEL, "same", soon(), bulk=False, done=got.append)
+        assert isinstance((await hurried)[0], DeadlineExceeded)
+        await asyncio.sleep(0.15)
+        assert [positive(outcome) for outcome in got] == [0.04]
+
+    in_loop(body)

@@ -210,3 +210,34 @@ def test_every_way_has_the_shadow_version_asked(way: Way, tmp_path: Path) -> Non
     assert row["model_version"] == LIVE.version
     assert seen.metrics.shadow_predictions.labels("compared")._value.get() == 1
     assert seen.observer.take(OTHER.digest)["shadow.agreement"] == (0, 1, 0)
+
+
+def test_a_text_without_a_coroutine_is_answered_logged_and_observed_as_any_other() -> None:
+    async def body() -> None:
+        table = RoutingTable(1, LIVE, challenger=TrafficSlot(OTHER, 0.5))
+        stages, metrics, seen = Stages(), Metrics(), []
+
+        class Noted:
+            def answered(self, model: Any, answers: Any, keys: Any) -> None:
+                seen.append((model, [answer.label for answer in answers], tuple(keys)))
+
+        config = AppConfig()
+        classifier = Classifier(config, stages.classify, None, metrics, hops_in_flight=1, engines=1)
+        predictor = Predictor(
+            classifier, CurrentRoutes(table), Noted(), config.limits, metrics, source="http"
+        )
+        for key in "abcdefgh":
+            got: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            options = {"deadline_s": time.monotonic() + 5, "bulk": False, "key": key}
+            predictor.start(f"{SENT}{key}", done=got.set_result, **options)
+            started, (answer,) = await got, (await got).answers
+            awaited = await predictor.predict([f"{SENT}{key}"], **options)
+            assert (started.model, started.classified) == (awaited.model, awaited.classified)
+            assert {**answer.body(), "prediction_id": "", "cached": True} == {
+                **awaited.answers[0].body(),
+                "prediction_id": "",
+            }
+        assert seen[::2] == seen[1::2]
+        assert {model.version for model, *_ in seen} == {3, 4}
+
+    asyncio.run(asyncio.wait_for(body(), 20))

@@ -8,6 +8,7 @@ from registry.backend.store import RegistryStore
 from registry.backend.tags import SERVED_TAG
 from registry.bundles.bundle import open_bundle
 from registry.catalog.catalog import Catalog
+from registry.catalog.deletion import Deletions
 from registry.catalog.evaluations import Evaluations
 from registry.errors import Conflict, IllegalTransition, InvalidValue, ModelNotFound
 from registry.lifecycle.commit import ChangeWriter
@@ -38,6 +39,7 @@ class ModelRegistry:
         releases: Automatic releases.
         evaluations: Evaluations and their metrics.
         catalog: Models and versions with their descriptions.
+        deletions: Deletes and restores both.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class ModelRegistry:
         self.lifecycle = Lifecycle(changes)
         self.releases = Releases(self.store.mlflow, changes)
         self.catalog = Catalog(self.store, self.lifecycle)
+        self.deletions = Deletions(self.store, self.lifecycle)
 
     def ensure_bundled(self, name: str, bundle_dir: Path, alias: str) -> ModelVersion:
         """The version that ``alias`` names; an empty registry gets the bundle as its first one.

@@ -142,7 +142,19 @@ class Policy(BaseModel):
     approvals: int = Field(
         default=0, ge=0, le=1, description="1: a second actor must approve a promotion first."
     )
+    dataset: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=255,
+        description="Dataset whose figures are shown and compared; by default that of a rule.",
+    )
     release: ReleasePolicy = ReleasePolicy()
+
+    @property
+    def shown_dataset(self) -> str:
+        """Dataset whose figures count first: the policy's own, or that of its first rule."""
+        named = (self.dataset, *(rule.dataset for rule in self.rules))
+        return next((name for name in named if name), "")
 
     def merged(self, update: "Policy") -> "Policy":
         """This policy with the fields that ``update`` sets; a list replaces the whole list."""

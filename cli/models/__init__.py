@@ -9,8 +9,9 @@ from __future__ import annotations
 import argparse
 import getpass
 from collections.abc import Callable
+from typing import Any
 
-from cli.models import change, check, show
+from cli.models import change, check, policy, show
 from pipelines.tracking import add_tracking_arguments
 from registry.model_registry import ModelRegistry
 
@@ -24,16 +25,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
 
     def declare(name: str, run: Action, summary: str) -> argparse.ArgumentParser:
-        action = actions.add_parser(name, help=summary, description=summary)
-        action.set_defaults(run_action=run)
-        action.add_argument("--json", action="store_true", help="print JSON")
-        action.add_argument("--actor", default=getpass.getuser(), help="who does it")
-        add_tracking_arguments(action)
-        return action
+        return _with_options(actions.add_parser(name, help=summary, description=summary), run)
 
     _declare_views(declare)
     _declare_changes(declare)
+    _declare_deletion(declare)
     _declare_checks(declare)
+    _declare_policy(actions)
 
 
 def main(args: argparse.Namespace) -> int:
@@ -56,6 +54,64 @@ def _declare_views(declare: Declare) -> None:
     two.add_argument("b", help="second version")
     audit.add_argument("--at", help="time (ISO 8601): who was champion then")
     audit.add_argument("--limit", type=int, default=20, help="entries to show (default: 20)")
+
+
+def _with_options(action: argparse.ArgumentParser, run: Action) -> argparse.ArgumentParser:
+    """Declares what every sub-verb has."""
+    action.set_defaults(run_action=run)
+    action.add_argument("--json", action="store_true", help="print JSON")
+    action.add_argument("--actor", default=getpass.getuser(), help="who does it")
+    add_tracking_arguments(action)
+    return action
+
+
+def _declare_policy(actions: Any) -> None:
+    summary = "what versions must satisfy before production"
+    verbs = actions.add_parser("policy", help=summary, description=summary).add_subparsers(
+        dest="policy_action", required=True, metavar="show|set"
+    )
+    shown = _with_options(
+        verbs.add_parser("show", help="all fields, their values and meaning"), policy.show_policy
+    )
+    changed = _with_options(
+        verbs.add_parser(
+            "set",
+            help="change the fields that are named",
+            epilog=policy.SET_EXAMPLES,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        ),
+        policy.set_policy,
+    )
+    for action in (shown, changed):
+        action.add_argument("name", help="registered model")
+    changed.add_argument("fields", nargs="*", metavar="FIELD=VALUE", help="such as approvals=1")
+    changed.add_argument(
+        "--rule",
+        dest="rules",
+        action="append",
+        default=[],
+        metavar="METRIC,…",
+        help="a demand: metric, then dataset=, threshold=, min_gain=, max_regression=, lower",
+    )
+    changed.add_argument(
+        "--drop-rule",
+        dest="drop_rules",
+        action="append",
+        default=[],
+        metavar="METRIC[@DATASET]",
+        help="remove the rules of this metric",
+    )
+    changed.add_argument("--reason", default="", help="why; kept in the audit ledger")
+
+
+def _declare_deletion(declare: Declare) -> None:
+    delete = declare("delete", change.delete_model, "delete a version, or a whole model")
+    restore = declare("restore", change.restore_model, "undo a deletion")
+    for action in (delete, restore):
+        action.add_argument("name", help="registered model")
+        action.add_argument("--reason", default="", help="why; kept in the audit ledger")
+    delete.add_argument("version", nargs="?", help=f"{_REFERENCE}; without one the whole model")
+    restore.add_argument("number", nargs="?", type=int, help="number of the deleted version")
 
 
 def _declare_changes(declare: Declare) -> None:

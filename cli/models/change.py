@@ -7,9 +7,10 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from cli.models.show import show
+from cli.models.show import show, show_model
 from registry.bundles.bundle import open_bundle
 from registry.catalog.metadata import approval_note
+from registry.errors import InvalidValue
 from registry.model_registry import ModelRegistry
 from registry.records import Event
 
@@ -60,6 +61,36 @@ def rollback_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
     to = args.to_version and registry.catalog.version(args.name, args.to_version).version
     event = registry.lifecycle.rollback(args.name, actor=args.actor, reason=args.reason, to=to)
     return _print_event(args, event)
+
+
+def delete_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
+    """Deletes a version, or a model with all of them; both can be restored for a day."""
+    if not args.reason.strip():
+        raise InvalidValue("a deletion needs a --reason")
+    if args.version is None:
+        registry.deletions.delete_model(args.name, actor=args.actor, reason=args.reason)
+        undo, deleted = f"sentigraph models restore {args.name}", None
+    else:
+        version = registry.catalog.version(args.name, args.version)
+        registry.deletions.delete_version(version, actor=args.actor, reason=args.reason)
+        undo = f"sentigraph models restore {args.name} {version.version}"
+        deleted = version.version
+    print(f"undo: {undo}; `sentigraph models gc --delete` ends that a day later", file=sys.stderr)
+    rows = [["model", "deleted"], [args.name, str(deleted or "all versions")]]
+    return show(args, {"name": args.name, "version": deleted, "undo": undo}, rows)
+
+
+def restore_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
+    """Brings a deleted version, or a deleted model, back."""
+    if args.number is None:
+        registry.deletions.restore_model(args.name, actor=args.actor, reason=args.reason)
+        return show_model(registry, args)
+    made = registry.deletions.restore_version(
+        args.name, args.number, actor=args.actor, reason=args.reason
+    )
+    rows = [["model", "number", "stage", "digest"]]
+    rows.append([made.name, str(made.version), made.stage, made.digest[:12]])
+    return show(args, asdict(made), rows)
 
 
 def _slot(registry: ModelRegistry, args: argparse.Namespace, slot: str) -> int:

@@ -6,20 +6,22 @@ import argparse
 import csv
 import hashlib
 import json
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from cli.models.show import show
+from cli.models.show import show, when
 from pipelines.errors import DatasetError
+from registry.backend.store import record_of
 from registry.backend.tags import FORMAT_TAG
 from registry.bundles.formats import BUNDLE
+from registry.catalog.deletion import deleted_s
 from registry.catalog.evaluations import logged_model_id
 from registry.catalog.uploads import Uploads
 from registry.errors import RegistryError
@@ -78,30 +80,46 @@ def verify_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
 
 def gc_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
     """Finds files of interrupted uploads and deleted versions: older than a day, of no version."""
+    now, deletions = time.time(), registry.deletions
     used = {
         logged_model_id(v)
         for m in registry.catalog.models()
         for v in registry.store.list_versions(m.name)
     }
+    gone = {m.name: deleted_s(m) for m in deletions.deleted_models()}
+    deleted = {
+        logged_model_id(record_of(v, ())): gone.get(v.name) or deleted_s(v)
+        for v in deletions.deleted_versions()
+    }
     mlflow = registry.store.mlflow
-    client, token, unused = mlflow.client(), None, []
-    with mlflow.translated("stored files"):
-        while True:
-            page = client.search_logged_models(
-                [mlflow.experiment_id()], max_results=100, page_token=token
-            )
-            unused += [m for m in page if m.model_id not in used and _is_old(m)]
-            if not (token := page.token):
-                break
-        for model in tqdm(unused, unit="models", leave=False) if args.delete else ():
-            mlflow.delete_files(model)
+    search, home = mlflow.client().search_logged_models, mlflow.experiment_id()
+    stored = mlflow.pages("stored files", search, [home], max_results=100)
+    since = {
+        m.model_id: max(m.creation_timestamp / 1000, deleted.get(m.model_id, 0.0))
+        for m in stored
+        if m.model_id not in used
+    }
+    unused = [m for m in stored if m.model_id in since and now - since[m.model_id] > _MIN_AGE_S]
+    young = {m: at for m, at in since.items() if now - at <= _MIN_AGE_S}
+    if args.delete:
+        with mlflow.translated("stored files"):
+            for model in tqdm(unused, unit="models", leave=False, disable=None):
+                mlflow.delete_files(model)
+        deletions.purge(now - _MIN_AGE_S)
+    if young:
+        print(
+            f"left out: {len(young)} of no version that are younger than "
+            f"{_MIN_AGE_S / 3600:.0f} h (an upload may be under way, a deletion be undone); "
+            f"the first is due at {when(min(young.values()) + _MIN_AGE_S)}",
+            file=sys.stderr,
+        )
+    print(
+        f"{len(stored)} stored, {len(stored) - len(since)} of versions, {len(unused)} unused",
+        file=sys.stderr,
+    )
     result = "deleted" if args.delete else "unused"
     rows = [["stored model", "name", ""], *([m.model_id, m.name, result] for m in unused)]
     return show(args, [m.model_id for m in unused], rows)
-
-
-def _is_old(model: Any) -> bool:
-    return bool(time.time() - model.creation_timestamp / 1000 > _MIN_AGE_S)
 
 
 def _fetch(registry: ModelRegistry, version: ModelVersion, scratch: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -20,6 +21,12 @@ from registry.model_registry import ModelRegistry
 def list_models(registry: ModelRegistry, args: argparse.Namespace) -> int:
     """All models and who holds which alias."""
     models = registry.catalog.models()
+    if not models:
+        print(
+            "the registry is empty: `sentigraph serve` registers the bundled model, "
+            "`sentigraph models import BUNDLE` one of yours",
+            file=sys.stderr,
+        )
     rows = [
         [m.name, *(str(m.aliases.get(a, "")) for a in ("champion", "challenger", "shadow"))]
         for m in models

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
-from fastapi import Header, Path
+from fastapi import Header, Path, Query
 
 from registry.api.schemas import ModelBody, VersionBody, model_body, version_body
 from registry.catalog.evaluations import Evaluation, logged_model_id
@@ -23,6 +23,7 @@ Actor = Annotated[
     ),
 ]
 ANONYMOUS = "anonymous"
+Reason = Annotated[str, Query(max_length=500, description="Why; kept in the audit ledger.")]
 Name = Annotated[str, Path(min_length=1, max_length=255, pattern=r"^[\w.\-]+$")]
 Reference = Annotated[
     str,

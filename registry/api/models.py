@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
 
-from registry.api.dependencies import ANONYMOUS, PREFIX, Actor, Backend, Name
+from registry.api.dependencies import ANONYMOUS, PREFIX, Actor, Backend, Name, Reason
 from registry.api.schemas import ModelBody, ModelCreate, ModelUpdate, SearchPage
 from registry.catalog import search
 from registry.catalog.compare import with_declared
@@ -88,9 +88,12 @@ def model_routes(backend: Backend) -> APIRouter:
         return backend.model(info.name)
 
     @api.delete("/{model_id}", status_code=204)
-    def delete_model(model_id: Name, actor: Actor = ANONYMOUS) -> None:
-        """Deletes a model that is not served, with its versions; the audit ledger stays."""
-        catalog.delete_model(model_id, actor=actor)
+    def delete_model(model_id: Name, reason: Reason = "", actor: Actor = ANONYMOUS) -> None:
+        """Deletes a model that is not served, with its versions; the audit ledger stays.
+
+        409 while one is in staging. `sentigraph models restore` undoes it for a day.
+        """
+        backend.registry.deletions.delete_model(model_id, actor=actor, reason=reason)
 
     return api
 

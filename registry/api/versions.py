@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from registry.api.dependencies import ANONYMOUS, PREFIX, Actor, Backend, Name, Reference
+from registry.api.dependencies import ANONYMOUS, PREFIX, Actor, Backend, Name, Reason, Reference
 from registry.api.schemas import MetadataUpdate, VersionBody, VersionCreate
 
 
@@ -38,9 +38,12 @@ def version_routes(backend: Backend) -> APIRouter:
         return backend.version(backend.find(model_id, version))
 
     @api.delete("/{version}", status_code=204)
-    def delete_version(model_id: Name, version: Reference, actor: Actor = ANONYMOUS) -> None:
-        """Deletes a version that holds no alias."""
-        catalog.delete_version(backend.find(model_id, version), actor=actor)
+    def delete_version(
+        model_id: Name, version: Reference, reason: Reason = "", actor: Actor = ANONYMOUS
+    ) -> None:
+        """Deletes a version that holds no alias; `sentigraph models restore` undoes it for a day."""
+        found = backend.find(model_id, version)
+        backend.registry.deletions.delete_version(found, actor=actor, reason=reason)
 
     @api.patch("/{version}/metadata")
     def update_metadata(

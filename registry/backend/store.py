@@ -18,6 +18,7 @@ from registry.backend.audit_ledger import Entry, Ledger
 from registry.backend.connection import Connection
 from registry.backend.publish import publish
 from registry.backend.tags import (
+    DELETED_TAG,
     DIGEST_TAG,
     FORMAT_TAG,
     LABELS_TAG,
@@ -177,6 +178,8 @@ class RegistryStore:
         else:
             with self.mlflow.translated(f"model {name!r} with alias {wanted!r}"):
                 found = client.get_model_version_by_alias(name, wanted)
+        if DELETED_TAG in found.tags:
+            raise ModelNotFound(f"no version {found.version} of model {name!r}: it was deleted")
         return record_of(found, found.aliases)
 
     def list_versions(self, name: str) -> list[ModelVersion]:
@@ -189,7 +192,10 @@ class RegistryStore:
         client = self.mlflow.client()
         try:
             with self.mlflow.translated(f"model {name!r}"):
-                targets = client.get_registered_model(name).aliases
+                model = client.get_registered_model(name)
+            targets = model.aliases
+            if DELETED_TAG in model.tags:
+                return []
             found = self.search(name)
         except ModelNotFound:
             return []
@@ -213,6 +219,8 @@ class RegistryStore:
     def search(self, name: str = "", **tags: str) -> list[Any]:
         """MLflow's versions of a model (of all without a name) with these tags; without aliases.
 
+        Deleted ones are left out.
+
         Raises:
             BackendUnavailable: The store cannot be reached or read.
         """
@@ -220,9 +228,10 @@ class RegistryStore:
         terms = [f"name='{name}'"] if name else []
         terms += [f"tags.{key}='{value}'" for key, value in tags.items()]
         what = f"model {name!r}" if name else "versions"
-        return self.mlflow.pages(
+        found = self.mlflow.pages(
             what, client.search_model_versions, " and ".join(terms), max_results=1000
         )
+        return [item for item in found if DELETED_TAG not in item.tags]
 
     def fetch(self, version: ModelVersion, cache_dir: Path) -> Bundle:
         """The version's bundle from this node's cache, filled from the store when missing.

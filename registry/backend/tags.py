@@ -11,7 +11,11 @@ REGISTERED_BY_TAG = "registered_by"
 SERVED_TAG = "rollout.served"
 ROLLED_BACK_TAG = "registry.rolled_back"
 
+# Of a model version or a registered model: Unix time of its deletion.
+DELETED_TAG = "registry.deleted"
+
 # Of a registered model.
+DELETED_AS_TAG = "registry.deleted_as"
 POLICY_TAG = "policy"
 APPLIED_TAG = "registry.applied"
 RELEASE_TAG = "release"

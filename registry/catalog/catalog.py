@@ -1,16 +1,16 @@
-"""Models and versions with their descriptions: made, read, changed, deleted.
+"""Models and versions with their descriptions: made, read, changed.
 
 A version made here has a label that its author chose (``1.0.0``) beside MLflow's number;
 both find it. It starts as a draft without files; ``uploads.py`` stores them once.
 """
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 from registry.backend.audit_ledger import MAX_REASON_CHARS, Entry
 from registry.backend.store import RegistryStore, check_name
 from registry.backend.tags import (
+    DELETED_TAG,
     MODEL_TAG,
     POLICY_TAG,
     REGISTERED_BY_TAG,
@@ -18,10 +18,10 @@ from registry.backend.tags import (
     VERSION_LABEL_TAG,
     VERSIONS_TAG,
 )
+from registry.catalog.deletion import check_unused
 from registry.catalog.metadata import Metadata, metadata_tags
-from registry.errors import AlreadyExists, Conflict, InvalidValue
+from registry.errors import AlreadyExists, InvalidValue, ModelNotFound
 from registry.lifecycle.decision_summary import own_description
-from registry.lifecycle.state import STAGING
 from registry.lifecycle.transitions import Lifecycle
 from registry.policy import Policy, parse_policy
 from registry.records import ModelInfo, ModelVersion
@@ -62,13 +62,16 @@ class Catalog:
         """
         check_name(name)
         with self._mlflow.translated(f"model {name!r}"):
-            return _info(self._mlflow.client().get_registered_model(name))
+            found = self._mlflow.client().get_registered_model(name)
+        if DELETED_TAG in found.tags:
+            raise ModelNotFound(f"no model {name!r} in the registry")
+        return _info(found)
 
     def models(self) -> list[ModelInfo]:
         """All models, by name."""
         search = self._mlflow.client().search_registered_models
         found = self._mlflow.pages("models", search, max_results=1000, order_by=["name ASC"])
-        return [_info(model) for model in found]
+        return [_info(model) for model in found if DELETED_TAG not in model.tags]
 
     def update_model(
         self,
@@ -78,6 +81,7 @@ class Catalog:
         description: str | None = None,
         new_name: str | None = None,
         policy: Policy | None = None,
+        reason: str = "",
     ) -> ModelInfo:
         """Changes what is not None; of the policy, the fields that are set.
 
@@ -102,26 +106,14 @@ class Catalog:
                 changed += found.policy.changed_fields(policy)
         if change:
             before = {"policy": found.policy.model_dump()} if policy is not None else {}
-            what = f"changed: {', '.join(changed) or 'nothing'}"[:MAX_REASON_CHARS]
+            what = f"changed: {', '.join(changed) or 'nothing'}"
+            what = (f"{reason} ({what})" if reason else what)[:MAX_REASON_CHARS]
             entry = Entry("update_model", actor, what, before=before, after=change)
             self._store.ledger.record(name, entry)
         if new_name is not None and new_name != name:
             self._rename(found, new_name, actor)
             return self.model(new_name)
         return self.model(name)
-
-    def delete_model(self, name: str, *, actor: str) -> None:
-        """Deletes a model that is not served; its audit ledger stays.
-
-        Raises:
-            ModelNotFound: There is no such model.
-            Conflict: It holds the champion, challenger or shadow alias.
-        """
-        self.model(name)
-        _check_unused(name, self._lifecycle.state(name).aliases)
-        self._store.ledger.record(name, Entry("delete_model", actor, ""))
-        with self._mlflow.translated(f"model {name!r}"):
-            self._mlflow.client().delete_registered_model(name)
 
     def create_version(
         self, name: str, label: str, metadata: Metadata, *, actor: str
@@ -204,26 +196,6 @@ class Catalog:
         self._store.ledger.record(name, entry)
         return self._store.resolve(name, version.version)
 
-    def delete_version(self, version: ModelVersion, *, actor: str) -> None:
-        """Deletes a version without aliases; its number is never used again.
-
-        Raises:
-            Conflict: An alias points at it, or it is in staging.
-        """
-        state = self._lifecycle.state(version.name)
-        held = {a: v for a, v in state.aliases.items() if v == version.version}
-        _check_unused(f"{version.name} version {version.version}", held)
-        if state.stage(version.version) == STAGING:
-            raise Conflict(
-                f"version {version.version} is in staging: archive it first (promote it with "
-                f"to_status archived, or `sentigraph models promote {version.name} "
-                f"{version.version} --to archived`)"
-            )
-        entry = Entry("delete_version", actor, "", version.version, digest=version.digest)
-        self._store.ledger.record(version.name, entry)
-        with self._mlflow.translated(f"version {version.version} of model {version.name!r}"):
-            self._mlflow.client().delete_model_version(version.name, str(version.version))
-
     def _labelled(self, name: str, label: str) -> ModelVersion | None:
         if not label or "'" in label:
             return None
@@ -253,7 +225,7 @@ class Catalog:
 
     def _rename(self, found: ModelInfo, new_name: str, actor: str) -> None:
         self._check_free(new_name)
-        _check_unused(found.name, self._lifecycle.state(found.name).aliases)
+        check_unused(found.name, self._lifecycle.state(found.name).aliases)
         if self._store.ledger.events(new_name):
             raise AlreadyExists(f"the audit knows another model as {new_name!r}: choose another")
         try:
@@ -266,12 +238,6 @@ class Catalog:
         )
         before = {"name": found.name}
         self._store.ledger.record(new_name, Entry("rename_model", actor, "", before=before))
-
-
-def _check_unused(what: str, aliases: Mapping[str, int]) -> None:
-    held = sorted(a for a in aliases if a != "previous")
-    if held:
-        raise Conflict(f"{what} holds {', '.join(held)}: move or empty them first")
 
 
 def _info(model: Any) -> ModelInfo:

@@ -14,7 +14,7 @@ from typing import Any
 
 from registry.backend.sqlite_setup import sqlite_file
 from registry.backend.store import RegistryStore
-from registry.backend.tags import DIGEST_TAG, weight_tag
+from registry.backend.tags import DELETED_TAG, DIGEST_TAG, weight_tag
 from registry.lifecycle.reconciler import parse_weight
 from registry.lifecycle.state import SLOTS
 
@@ -81,7 +81,11 @@ class AliasWatcher:
         client = mlflow.client()
         models = mlflow.pages("models", client.search_registered_models, max_results=1000)
         with mlflow.translated("models"):
-            return {model.name: self._assignments(client, model) for model in models}
+            return {
+                model.name: self._assignments(client, model)
+                for model in models
+                if DELETED_TAG not in model.tags
+            }
 
     def _assignments(self, client: Any, model: Any) -> dict[str, AliasAssignment]:
         found = {}

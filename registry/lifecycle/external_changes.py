@@ -78,6 +78,9 @@ class ExternalChanges:
         if now is None:
             return _champion_gone(snapshot)
         entry = partial(_entries(snapshot), version=now)
+        if now not in observed.stages:
+            reason = f"version {now} was deleted"
+            return entry(_existing(snapshot), action="refuse_outside_move", reason=reason)
         checks = (*self._checks(snapshot, now),)
         report = GateReport(all(check.passed for check in checks), checks)
         if not report.passed:

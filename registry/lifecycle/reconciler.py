@@ -14,6 +14,7 @@ from registry.backend.connection import Connection
 from registry.backend.retries import retried
 from registry.backend.tags import (
     APPLIED_TAG,
+    DELETED_TAG,
     DIGEST_TAG,
     POLICY_TAG,
     RELEASE_TAG,
@@ -215,9 +216,12 @@ class Reconciler:
         desired = fold(self._ledger.events(name))
         with self._mlflow.translated(f"model {name!r}"):
             model = client.get_registered_model(name)
-        versions = self._mlflow.pages(
+        if DELETED_TAG in model.tags:
+            raise ModelNotFound(f"no model {name!r} in the registry")
+        found = self._mlflow.pages(
             f"model {name!r}", client.search_model_versions, f"name='{name}'", max_results=1000
         )
+        versions = [version for version in found if DELETED_TAG not in version.tags]
         tags = model.tags
         observed = ObservedState(
             aliases={a: int(v) for a, v in model.aliases.items() if a in GOVERNED},

@@ -27,6 +27,7 @@ TRANSITIONS: Mapping[str, tuple[str, ...]] = {
 
 # What an entry says of a release; its number and times are the entries' own.
 _RELEASE_KEYS = ("version", "champion", "actor", "steps", "step", "held")
+_STORES = ("create_version", "upload_artifact", "restore_version")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class DesiredState:
         champions: Champions in order; the last is the present one, the one before is where a
             rollback goes.
         release: The automatic release that is under way.
+        deleted: The state when the model was deleted last, for its restoration.
     """
 
     seq: int = 0
@@ -53,6 +55,7 @@ class DesiredState:
     digests: Mapping[int, str] = field(default_factory=dict)
     champions: tuple[int, ...] = ()
     release: Release | None = None
+    deleted: "DesiredState | None" = None
 
     @property
     def champion(self) -> int | None:
@@ -139,13 +142,15 @@ def moved(state: DesiredState, version: int, to: str) -> DesiredState:
 
 def _after(state: DesiredState, event: Event) -> DesiredState:
     digests = dict(state.digests)
-    stored = event.action in ("create_version", "upload_artifact") and event.digest
+    stored = event.action in _STORES and event.digest
     if event.version is not None and stored:
         digests[event.version] = event.digest
     if event.version is not None and event.action in ("delete_artifact", "delete_version"):
         digests.pop(event.version, None)
     if event.action == "delete_model":
-        return DesiredState(seq=event.seq)
+        return DesiredState(seq=event.seq, deleted=state)
+    if event.action == "restore_model" and state.deleted is not None:
+        return replace(state.deleted, seq=event.seq)
     if not changes_aliases(event):
         return replace(state, seq=event.seq, digests=digests)
     aliases = {str(alias): int(version) for alias, version in event.after["aliases"].items()}
@@ -160,6 +165,7 @@ def _after(state: DesiredState, event: Event) -> DesiredState:
         digests=digests,
         champions=_champions(state.champions, aliases.get(CHAMPION), event.action),
         release=_release(state.release, event),
+        deleted=state.deleted,
     )
 
 

@@ -124,7 +124,7 @@ def test_gc_removes_files_that_no_version_uses(
     version = registry.store.resolve("gone", 1)
     location = registry.store.mlflow.client().get_model_version_download_uri("gone", "1")
     folder = Path(location.removeprefix("file://"))
-    registry.catalog.delete_version(version, actor="ana")
+    registry.deletions.delete_version(version, actor="ana")
     capsys.readouterr()
 
     def found(*words: str) -> Any:

@@ -1322,6 +1322,10 @@ class Policy(Body):
     """
     1: a second actor must approve a promotion first.
     """
+    dataset: str | None = None
+    """
+    Dataset whose figures are shown and compared; by default that of a rule.
+    """
     release: ReleasePolicy | None = None
 
 

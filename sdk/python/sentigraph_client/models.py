@@ -136,9 +136,10 @@ class _Models:
         return Call("PATCH", filled(_MODEL, model), ModelBody, json=body)
 
     @operation("delete_model")
-    def delete(self, model: str) -> Call[None]:
+    def delete(self, model: str, *, reason: str = "") -> Call[None]:
         """Deletes a model that is not served, with its versions."""
-        return Call("DELETE", filled(_MODEL, model), type(None))
+        query = {"reason": reason or None}
+        return Call("DELETE", filled(_MODEL, model), type(None), query=query)
 
     @operation("get_slots")
     def slots(self, model: str) -> Call[dict[str, VersionBody | float | None]]:

@@ -52,9 +52,10 @@ class _Versions:
         return Call("GET", filled(_VERSION, model, version), VersionBody)
 
     @operation("delete_version")
-    def delete(self, model: str, version: str) -> Call[None]:
+    def delete(self, model: str, version: str, *, reason: str = "") -> Call[None]:
         """Deletes a version that holds no alias."""
-        return Call("DELETE", filled(_VERSION, model, version), type(None))
+        query = {"reason": reason or None}
+        return Call("DELETE", filled(_VERSION, model, version), type(None), query=query)
 
     @operation("update_metadata")
     def update_metadata(

@@ -325,6 +325,8 @@ export interface paths {
         /**
          * Delete Model
          * @description Deletes a model that is not served, with its versions; the audit ledger stays.
+         *
+         *     409 while one is in staging. `sentigraph models restore` undoes it for a day.
          */
         delete: operations["delete_model"];
         options?: never;
@@ -396,7 +398,7 @@ export interface paths {
         post?: never;
         /**
          * Delete Version
-         * @description Deletes a version that holds no alias.
+         * @description Deletes a version that holds no alias; `sentigraph models restore` undoes it for a day.
          */
         delete: operations["delete_version"];
         options?: never;
@@ -2480,6 +2482,11 @@ export interface components {
              */
             approvals: number;
             /**
+             * Dataset
+             * @description Dataset whose figures are shown and compared; by default that of a rule.
+             */
+            dataset?: string | null;
+            /**
              * @default {
              *       "shadow_weight": 1,
              *       "canary_weights": [
@@ -4076,7 +4083,10 @@ export interface operations {
     };
     delete_model: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Why; kept in the audit ledger. */
+                reason?: string;
+            };
             header?: {
                 /** @description Who asks, for the audit ledger. A gateway that knows its callers sets it. */
                 "X-Actor"?: string;
@@ -4267,7 +4277,10 @@ export interface operations {
     };
     delete_version: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Why; kept in the audit ledger. */
+                reason?: string;
+            };
             header?: {
                 /** @description Who asks, for the audit ledger. A gateway that knows its callers sets it. */
                 "X-Actor"?: string;

@@ -2,7 +2,7 @@
 
 ClientError
 ├── JobNotFound 404 E7001
-├── ResultsNotReady 404 E7004
+├── ResultsNotReady 409 E7004
 ├── JobNotCancellable 409 E7002
 └── JobRefused 422 E7003
 """
@@ -14,7 +14,7 @@ class JobNotFound(ClientError, status=404, code="E7001"):
     """No such batch job, or another caller's, or deleted when its time was over."""
 
 
-class ResultsNotReady(ClientError, status=404, code="E7004"):
+class ResultsNotReady(ClientError, status=409, code="E7004"):
     """The batch job has no results yet; for a download it has not ended."""
 
 

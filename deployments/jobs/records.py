@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Literal, get_args
 
 Priority = Literal["high", "medium", "low"]
@@ -19,6 +20,11 @@ Results = Sequence[dict[str, object]]
 """Of one chunk, in order; each has ``index``, ``prediction`` or ``error``, ``model_version``."""
 
 ENDED: tuple[State, ...] = ("completed", "failed", "cancelled", "expired")
+
+
+def utc(seconds: float | None) -> datetime | None:
+    """Epoch seconds as an aware time; None stays None."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
 @dataclass(frozen=True, slots=True)

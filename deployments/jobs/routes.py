@@ -4,9 +4,9 @@ It runs in the Jobs deployment, behind ``asgi/proxy.py``. The ingress builds it 
 OpenAPI document only.
 """
 
-import time
 from collections import Counter
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Header, Query, Request, Response
@@ -22,7 +22,7 @@ from deployments.asgi.json_body import PLAIN_BODY
 from deployments.asgi.operation_ids import operation_id
 from deployments.asgi.schemas import PREFIX
 from deployments.errors import InvalidInput
-from deployments.jobs.records import OPEN, Job, JobBacklog, JobOptions, JobView
+from deployments.jobs.records import OPEN, Job, JobBacklog, JobOptions, JobView, utc
 from deployments.jobs.result_files import TYPES, Format
 from deployments.jobs.schemas import (
     WEB_ADDRESS,
@@ -170,8 +170,8 @@ def _add_showing(api: APIRouter, jobs: "Callable[[], JobQueue]", owned: bool) ->
             processed_texts=job.done_texts,
             failed_texts=job.failed_texts,
             retried_texts=job.retried_texts,
-            started_at=job.started_s,
-            completed_at=job.ended_s,
+            started_at=utc(job.started_s),
+            completed_at=utc(job.ended_s),
             error=job.error or None,
         )
 
@@ -231,7 +231,9 @@ def _add_showing(api: APIRouter, jobs: "Callable[[], JobQueue]", owned: bool) ->
     async def job_queue() -> QueueState:
         """Jobs that wait or are under way."""
         return QueueState(
-            queues=_queue(await jobs().backlog()), timestamp=time.time(), service_status="active"
+            queues=_queue(await jobs().backlog()),
+            timestamp=datetime.now(UTC),
+            service_status="active",
         )
 
 
@@ -262,7 +264,7 @@ def _accepted(view: JobView) -> dict[str, Any]:
         "status": job.state,
         "total_texts": job.total_texts,
         "estimated_completion_seconds": None if view.left_s is None else round(view.left_s, 1),
-        "created_at": job.created_s,
+        "created_at": utc(job.created_s),
         "priority": job.priority,
         "progress_percentage": round(100 * job.done_texts / max(1, job.total_texts), 2),
     }

@@ -1,4 +1,6 @@
-"""Bodies of the routes of batch jobs, as pydantic models."""
+"""Bodies of the routes of batch jobs, as pydantic models; times are ISO 8601 in UTC."""
+
+from datetime import datetime
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
@@ -48,7 +50,7 @@ class JobAccepted(_Answer):
         description="From now, at the pace measured and beside the other jobs; null before any "
         "pace is known."
     )
-    created_at: float = Field(description="Seconds since 1970.")
+    created_at: datetime
     priority: Priority
     progress_percentage: float = Field(ge=0, le=100)
 
@@ -61,8 +63,8 @@ class JobStatus(JobAccepted):
     retried_texts: int = Field(
         description="No more texts than these were classified twice, because a process died."
     )
-    started_at: float | None
-    completed_at: float | None
+    started_at: datetime | None
+    completed_at: datetime | None
     error: str | None
 
 
@@ -144,5 +146,5 @@ class QueueState(_Answer):
     """Answer to `GET /batch/queue/status`."""
 
     queues: Queue
-    timestamp: float = Field(description="Seconds since 1970.")
+    timestamp: datetime
     service_status: str

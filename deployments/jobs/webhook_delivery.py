@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from configs.schema.jobs import WebhookConfig
 from deployments.clients.backoff import Backoff
-from deployments.jobs.records import Job
+from deployments.jobs.records import Job, utc
 from deployments.jobs.store import JobStore
 from deployments.jobs.webhook import Webhook, WebhookFailed
 from deployments.telemetry.metrics import Metrics
@@ -122,7 +122,7 @@ def _message(job: Job) -> bytes:
             "total_texts": job.total_texts,
             "processed_texts": job.done_texts,
             "failed_texts": job.failed_texts,
-            "created_at": job.created_s,
-            "completed_at": job.ended_s,
+            "created_at": utc(job.created_s),
+            "completed_at": utc(job.ended_s),
         }
     )

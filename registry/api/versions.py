@@ -41,7 +41,7 @@ def version_routes(backend: Backend) -> APIRouter:
     def delete_version(
         model_id: Name, version: Reference, reason: Reason = "", actor: Actor = ANONYMOUS
     ) -> None:
-        """Deletes a version that holds no alias; `sentigraph models restore` undoes it for a day."""
+        """Deletes a version without alias; `sentigraph models restore` undoes it for a day."""
         found = backend.find(model_id, version)
         backend.registry.deletions.delete_version(found, actor=actor, reason=reason)
 

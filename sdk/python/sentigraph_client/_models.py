@@ -354,10 +354,7 @@ class JobAccepted(Body):
     """
     From now, at the pace measured and beside the other jobs; null before any pace is known.
     """
-    created_at: float
-    """
-    Seconds since 1970.
-    """
+    created_at: AwareDatetime
     priority: str
     progress_percentage: float
 
@@ -439,10 +436,7 @@ class JobStatus(Body):
     """
     From now, at the pace measured and beside the other jobs; null before any pace is known.
     """
-    created_at: float
-    """
-    Seconds since 1970.
-    """
+    created_at: AwareDatetime
     priority: str
     progress_percentage: float
     processed_texts: int
@@ -454,8 +448,8 @@ class JobStatus(Body):
     """
     No more texts than these were classified twice, because a process died.
     """
-    started_at: float | None
-    completed_at: float | None
+    started_at: AwareDatetime | None
+    completed_at: AwareDatetime | None
     error: str | None
 
 
@@ -645,10 +639,7 @@ class QueueState(Body):
     """
 
     queues: Queue
-    timestamp: float
-    """
-    Seconds since 1970.
-    """
+    timestamp: AwareDatetime
     service_status: str
 
 

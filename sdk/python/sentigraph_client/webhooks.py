@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import re
 import time
+from datetime import datetime
 
 from pydantic import ValidationError
 
@@ -22,8 +23,8 @@ class JobEnded(Body):
     total_texts: int
     processed_texts: int
     failed_texts: int
-    created_at: float
-    completed_at: float | None
+    created_at: datetime
+    completed_at: datetime | None
 
 
 def verify(

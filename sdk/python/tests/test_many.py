@@ -68,7 +68,7 @@ JOB: dict[str, Any] = {
     "status": "pending",
     "total_texts": 3,
     "estimated_completion_seconds": None,
-    "created_at": 1.0,
+    "created_at": "2026-11-30T12:00:00Z",
     "priority": "medium",
     "progress_percentage": 0,
     "processed_texts": 0,
@@ -150,7 +150,7 @@ def test_a_download_is_there_only_when_it_is_whole(
     found = asked.do(lambda client: client.jobs.download("j", into, format="csv"))
     assert (found, into.read_bytes()) == (into, b"complete")
     assert len(asked.requests) == 2
-    refused = make(failed(404, "E7004"))
-    with pytest.raises(errors.NotFound):
+    refused = make(failed(409, "E7004"))
+    with pytest.raises(errors.Conflict):
         refused.do(lambda client: client.jobs.download("j", tmp_path / "none"))
     assert [path.name for path in tmp_path.iterdir()] == ["results.csv"]

@@ -118,7 +118,7 @@ def test_all_tries_of_a_submission_carry_one_key(make: Make, failed: Failed) -> 
         "status": "pending",
         "total_texts": 1,
         "estimated_completion_seconds": None,
-        "created_at": 1.0,
+        "created_at": "2026-11-30T12:00:00Z",
         "priority": "medium",
         "progress_percentage": 0,
     }

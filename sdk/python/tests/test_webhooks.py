@@ -14,8 +14,8 @@ BODY = json.dumps(
         "total_texts": 3,
         "processed_texts": 3,
         "failed_texts": 0,
-        "created_at": 1.0,
-        "completed_at": 2.0,
+        "created_at": "2026-11-30T12:00:00Z",
+        "completed_at": "2026-11-30T12:00:01.5Z",
     }
 ).encode()
 

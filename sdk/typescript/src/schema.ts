@@ -1990,9 +1990,9 @@ export interface components {
             estimated_completion_seconds: number | null;
             /**
              * Created At
-             * @description Seconds since 1970.
+             * Format: date-time
              */
-            created_at: number;
+            created_at: string;
             /**
              * Priority
              * @enum {string}
@@ -2149,9 +2149,9 @@ export interface components {
             estimated_completion_seconds: number | null;
             /**
              * Created At
-             * @description Seconds since 1970.
+             * Format: date-time
              */
-            created_at: number;
+            created_at: string;
             /**
              * Priority
              * @enum {string}
@@ -2172,9 +2172,9 @@ export interface components {
              */
             retried_texts: number;
             /** Started At */
-            started_at: number | null;
+            started_at: string | null;
             /** Completed At */
-            completed_at: number | null;
+            completed_at: string | null;
             /** Error */
             error: string | null;
         };
@@ -2561,9 +2561,9 @@ export interface components {
             queues: components["schemas"]["Queue"];
             /**
              * Timestamp
-             * @description Seconds since 1970.
+             * Format: date-time
              */
-            timestamp: number;
+            timestamp: string;
             /** Service Status */
             service_status: string;
         };

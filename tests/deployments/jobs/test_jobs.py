@@ -5,6 +5,7 @@ import csv
 import io
 import json
 from collections.abc import AsyncIterator
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,12 @@ def test_a_job_from_submission_to_its_last_page(tmp_path: Path) -> None:
         assert (accepted["total_texts"], accepted["priority"]) == (25, "high")
         status = await until_ended(client, accepted["job_id"])
         assert (status["status"], status["progress_percentage"]) == ("completed", 100.0)
+        created, started, ended = (
+            datetime.fromisoformat(status[key])
+            for key in ("created_at", "started_at", "completed_at")
+        )
+        assert created.tzinfo is not None
+        assert created <= started <= ended
         assert (status["processed_texts"], status["failed_texts"]) == (25, 2)
         assert status["estimated_completion_seconds"] == 0
         found: list[dict[str, Any]] = []
@@ -156,7 +163,7 @@ def test_a_running_job_is_cancelled_and_keeps_what_it_has(tmp_path: Path) -> Non
 
     async def body(client: httpx.AsyncClient, _: JobsReplica) -> None:
         job_id = (await submit(client, [f"{i}" for i in range(400)]))["job_id"]
-        assert code(await client.get(f"/results/{job_id}/file")) == (404, "E7004")
+        assert code(await client.get(f"/results/{job_id}/file")) == (409, "E7004")
 
         async def some_are_there() -> bool:
             return (await client.get(f"/results/{job_id}")).status_code == 200

@@ -1,11 +1,13 @@
 """``sentigraph secrets``: API keys and other secrets in Vault.
 
-    list                     names of the secrets, never values
+    list                     names of the secrets that servers read, which are in Vault; no values
+    set NAME                 writes one, read from stdin (or asked for without an echo)
+    get NAME                 its version and when it was written; --show prints the value
     keys                     API keys: id, roles, expiry, never the keys
     new ID --role ROLE       makes an API key and shows it once
     rotate ID --overlap-s N  makes another; the one before ends after the overlap
     revoke ID                ends every key of that id
-    migrate                  moves secrets that the environment and .env set into Vault
+    migrate                  moves secrets that the environment and .env set into Vault (--dry-run)
 
 Servers take a change over within ``vault.refresh_ms``. Without Vault, ``new`` also prints the
 entry for ``MLOPS_ACCESS__API_KEYS``.
@@ -16,6 +18,7 @@ import json
 import sys
 from collections.abc import Iterable
 from datetime import timedelta
+from getpass import getpass
 from typing import get_args
 
 from pydantic import SecretStr
@@ -35,7 +38,12 @@ _KEYS = "access.api_keys"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the actions of `sentigraph secrets`."""
     actions = parser.add_subparsers(dest="action", required=True, metavar="ACTION")
-    actions.add_parser("list", help="names of the secrets in Vault")
+    actions.add_parser("list", help="names of the secrets, and which of them are in Vault")
+    write = actions.add_parser("set", help="write a secret, read from stdin")
+    write.add_argument("name", choices=secret_names(), metavar="NAME")
+    show = actions.add_parser("get", help="version and time of a secret")
+    show.add_argument("name", choices=secret_names(), metavar="NAME")
+    show.add_argument("--show", action="store_true", help="print the value")
     actions.add_parser("keys", help="API keys by id, without the keys")
     new = actions.add_parser("new", help="make an API key and show it once")
     new.add_argument("id")
@@ -45,7 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rotate.add_argument("--overlap-s", type=float, default=86_400.0, help="86,400 is a day")
     revoke = actions.add_parser("revoke", help="end every key of an id now")
     revoke.add_argument("id")
-    actions.add_parser("migrate", help="move secrets from the environment into Vault")
+    migrate = actions.add_parser("migrate", help="move secrets from the environment into Vault")
+    migrate.add_argument("--dry-run", action="store_true", help="only say what would be moved")
 
 
 def main(args: argparse.Namespace) -> int:
@@ -70,15 +79,18 @@ def main(args: argparse.Namespace) -> int:
     if not config.vault.enabled:
         raise ConfigError("vault.enabled=False: set MLOPS_VAULT_ENABLED and MLOPS_VAULT_ADDR")
     vault = VaultSecrets(config.vault)
-    actions = {"new": _new, "rotate": _rotate, "revoke": _revoke}
+    actions = {"new": _new, "rotate": _rotate, "revoke": _revoke, "set": _set, "get": _get}
     if args.action == "list":
-        print("\n".join(vault.names()))
+        there = set(vault.names())
+        for name in sorted(there.union(secret_names())):
+            unread = "" if name in secret_names() else ", no server reads it"
+            print(f"{name:<24} {'in Vault' if name in there else '-'}{unread}")
     elif args.action == "keys":
         for kept in read_keys(vault.read([_KEYS]).get(_KEYS, "")):
             ends = f"ends {kept.expires_at:%Y-%m-%d %H:%M} UTC" if kept.expires_at else "no end"
             print(f"{kept.id:<20} {','.join(kept.roles):<40} {ends}")
     elif args.action == "migrate":
-        _migrate(vault, config)
+        _migrate(vault, config, dry_run=args.dry_run)
     else:
         actions[args.action](vault, args)
     return 0
@@ -121,15 +133,36 @@ def _revoke(vault: VaultSecrets, args: argparse.Namespace) -> None:
     print(f"revoked: {args.id}", file=sys.stderr)
 
 
-def _migrate(vault: VaultSecrets, config: AppConfig) -> None:
+def _set(vault: VaultSecrets, args: argparse.Namespace) -> None:
+    asked = sys.stdin.isatty()
+    value = getpass(f"{args.name}: ") if asked else sys.stdin.read().removesuffix("\n")
+    if not value:
+        raise ConfigError(f"{args.name}: no value came; nothing was written")
+    if args.name == _KEYS:
+        read_keys(value)  # raises for what servers would refuse
+    vault.change(args.name, lambda _: value)
+    print(f"{args.name}: written; servers read it anew in vault.refresh_ms", file=sys.stderr)
+
+
+def _get(vault: VaultSecrets, args: argparse.Namespace) -> None:
+    found = vault.find(args.name)
+    if found is None:
+        raise ConfigError(f"{args.name} is not in Vault; `sentigraph secrets set` writes it")
+    print(found.value if args.show else f"version {found.version}, written {found.written_at}")
+
+
+def _migrate(vault: VaultSecrets, config: AppConfig, *, dry_run: bool) -> None:
     there = vault.read(secret_names())
     for name in secret_names():
         value = _value(config, name)
         if value == _value(AppConfig(), name) or value.startswith("sqlite"):
             continue  # unset, or the address of a file: nothing to hide
-        if name not in there:
+        variable = settings(AppConfig)[name].variable
+        if name not in there and dry_run:
+            print(f"{name}: would be moved from {variable}")
+        elif name not in there:
             vault.change(name, value.__add__)
-            print(f"{name}: moved; unset {settings(AppConfig)[name].variable}")
+            print(f"{name}: moved; unset {variable}")
         else:
             print(f"{name}: in Vault already, left alone")
 

@@ -41,6 +41,21 @@ class Credentials:
     duration_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class KeptSecret:
+    """A secret as Vault has it.
+
+    Attributes:
+        version: Counts its changes from 1.
+        written_at: ISO 8601, UTC.
+        value: Never shown.
+    """
+
+    version: int
+    written_at: str
+    value: str = field(repr=False)
+
+
 def secret_names() -> tuple[str, ...]:
     """Dotted names of the settings that Vault may give; its own login is not among them."""
     return tuple(
@@ -76,7 +91,17 @@ class VaultSecrets:
         with _converted():
             self._stay()
             found = {name: self._again_if_forbidden(self._read, name) for name in names}
-        return {name: kept[1] for name, kept in found.items() if kept is not None}
+        return {name: kept.value for name, kept in found.items() if kept is not None}
+
+    def find(self, name: str) -> KeptSecret | None:
+        """One secret with its version; None where there is none.
+
+        Raises:
+            SecretsError: As ``read``.
+        """
+        with _converted():
+            self._stay()
+            return self._again_if_forbidden(self._read, name)
 
     def change(self, name: str, change: Callable[[str], str]) -> None:
         """Replaces a secret by what ``change`` makes of it; Vault keeps the versions before.
@@ -90,11 +115,11 @@ class VaultSecrets:
         """
         with _converted():
             self._stay()
-            version, value = self._again_if_forbidden(self._read, name) or (0, "")
+            kept = self._again_if_forbidden(self._read, name) or KeptSecret(0, "", "")
             self._client.secrets.kv.v2.create_or_update_secret(
                 self._path(name),
-                {_FIELD: change(value)},
-                cas=version,
+                {_FIELD: change(kept.value)},
+                cas=kept.version,
                 mount_point=self._config.mount_point,
             )
 
@@ -179,8 +204,8 @@ class VaultSecrets:
         self._renew_s = now + ttl_s / 2 if ttl_s and renewable else self._ends_s
 
     def _again_if_forbidden(
-        self, read: Callable[[str], tuple[int, str] | None], name: str
-    ) -> tuple[int, str] | None:
+        self, read: Callable[[str], KeptSecret | None], name: str
+    ) -> KeptSecret | None:
         try:
             return read(name)
         except Forbidden:
@@ -188,8 +213,7 @@ class VaultSecrets:
             self._login()
             return read(name)
 
-    def _read(self, name: str) -> tuple[int, str] | None:
-        """Version and value."""
+    def _read(self, name: str) -> KeptSecret | None:
         try:
             answer = self._client.secrets.kv.v2.read_secret_version(
                 self._path(name),
@@ -202,7 +226,8 @@ class VaultSecrets:
         value = kept["data"].get(_FIELD)
         if not isinstance(value, str):
             raise SecretsError(f"secret {name} has no text in its field {_FIELD!r}")
-        return kept["metadata"]["version"], value
+        about = kept["metadata"]
+        return KeptSecret(about["version"], about["created_time"], value)
 
     def _path(self, name: str) -> str:
         return f"{self._config.secrets_path}/{name}"

@@ -1,5 +1,6 @@
 """``sentigraph secrets`` against a real OpenBao, ``sentigraph warm`` against a small server."""
 
+import io
 import json
 import threading
 from collections.abc import Iterator
@@ -51,10 +52,40 @@ def test_a_key_is_made_shown_once_rotated_and_revoked(
     for secret in (first, second):
         assert secret.startswith("sg_")
         assert secret not in kept + listed
-    assert run(capsys, "list") == (0, "access.api_keys")
+    listed = dict(line.split(maxsplit=1) for line in run(capsys, "list")[1].splitlines())
+    assert listed["access.api_keys"] == "in Vault"
+    assert set(listed.values()) == {"in Vault", "-"}
     assert run(capsys, "revoke", "shop")[0] == 0
     assert with_vault.get("access.api_keys") == "[]"
     assert run(capsys, "revoke", "shop")[0] == run(capsys, "rotate", "shop")[0] == 1
+
+
+def test_a_secret_is_written_from_stdin_and_shown_on_demand(
+    with_vault: Bao, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("first-s3cret\n"))
+    assert run(capsys, "set", "stream.password")[0] == 0
+    assert with_vault.get("stream.password") == "first-s3cret"
+    status, said = run(capsys, "get", "stream.password")
+    assert (status, said.startswith("version 1, written 20")) == (0, True)
+    assert "s3cret" not in said
+    assert run(capsys, "get", "stream.password", "--show") == (0, "first-s3cret")
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    status, said = run(capsys, "set", "stream.password")
+    assert (status, "nothing was written" in said) == (1, True)
+    monkeypatch.setattr("sys.stdin", io.StringIO("no list of keys"))
+    assert run(capsys, "set", "access.api_keys")[0] == 1
+    assert run(capsys, "get", "jobs.webhook.secret")[0] == 1
+
+
+def test_a_dry_run_of_a_migration_writes_nothing(
+    with_vault: Bao, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLOPS_JOBS__WEBHOOK__SECRET", "hunter-s3cret-of-webhooks")
+    said = run(capsys, "migrate", "--dry-run")[1]
+    assert "jobs.webhook.secret: would be moved from MLOPS_JOBS__WEBHOOK__SECRET" in said
+    assert "s3cret" not in said
+    assert run(capsys, "get", "jobs.webhook.secret")[0] == 1
 
 
 def test_secrets_of_the_environment_move_and_are_not_shown(

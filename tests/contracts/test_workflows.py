@@ -11,6 +11,7 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 GITHUB = ROOT / ".github" / "workflows" / "ci.yml"
+RELEASE = ROOT / ".github" / "workflows" / "release.yml"
 GITLAB = ROOT / ".gitlab-ci.yml"
 HOOKS = ROOT / ".pre-commit-config.yaml"
 TARGETS = set(re.findall(r"(?m)^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8")))
@@ -46,8 +47,9 @@ def test_both_files_have_the_same_jobs() -> None:
     }
 
 
-def test_actions_are_pinned_by_digest_and_named_by_version() -> None:
-    used = re.findall(r"uses: (.*)", GITHUB.read_text(encoding="utf-8"))
+@pytest.mark.parametrize("file", [GITHUB, RELEASE], ids=lambda file: file.name)
+def test_actions_are_pinned_by_digest_and_named_by_version(file: Path) -> None:
+    used = re.findall(r"uses: (.*)", file.read_text(encoding="utf-8"))
     assert used
     for action in used:
         assert re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", action), action
@@ -62,6 +64,29 @@ def test_rights_are_narrow_and_times_bounded() -> None:
         assert job["timeout-minutes"] <= 60
     # A caller's text never becomes part of a command.
     assert not [command for command in commands().values() if "${{" in command]
+
+
+def test_a_release_is_made_of_make_targets_and_writes_only_itself() -> None:
+    workflow = read(RELEASE)
+    assert workflow["permissions"] == {}
+    for name, job in workflow["jobs"].items():
+        expected = "write" if name == "dist" else "read"
+        assert job["permissions"] == {"contents": expected}
+        assert job["steps"][0]["with"] == {"persist-credentials": False}
+        commands = [step["run"].split() for step in job["steps"] if "run" in step]
+        assert commands[0][0] == "make"
+        assert commands[0][1] in TARGETS
+        assert [command[:3] for command in commands[1:]] in ([], [["gh", "release", "create"]])
+    assert "${{" not in " ".join(
+        s.get("run", "") for j in workflow["jobs"].values() for s in j["steps"]
+    )
+
+
+def test_a_release_of_another_version_is_refused() -> None:
+    done = subprocess.run(
+        ["bash", str(ROOT / ".ci" / "dist"), "v99.0.0"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, "the tag is v99.0.0" in done.stderr) == (1, True)
 
 
 def test_ok_needs_every_job_and_succeeds_with_all_of_them_alone() -> None:
@@ -93,7 +118,11 @@ def test_hooks_are_tools_of_this_environment() -> None:
 
 @pytest.mark.parametrize(
     ("file", "schema"),
-    [(GITHUB, "vendor.github-workflows"), (GITLAB, "vendor.gitlab-ci")],
+    [
+        (GITHUB, "vendor.github-workflows"),
+        (RELEASE, "vendor.github-workflows"),
+        (GITLAB, "vendor.gitlab-ci"),
+    ],
     ids=lambda value: getattr(value, "name", value),
 )
 def test_the_published_schemas_accept_the_files(file: Path, schema: str, tmp_path: Path) -> None:

@@ -26,6 +26,7 @@ RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['p
 FROM dependencies AS package
 COPY README.md LICENSE ./
 COPY configs configs
+COPY console console
 COPY registry registry
 COPY deployments deployments
 COPY pipelines pipelines
@@ -88,6 +89,7 @@ RUN useradd --uid 10001 --user-group --create-home sentigraph \
     && install --directory --owner sentigraph --group sentigraph /app /app/.sentigraph
 WORKDIR /app
 COPY configs configs
+COPY console console
 COPY registry registry
 COPY deployments deployments
 COPY pipelines pipelines

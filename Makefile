@@ -10,6 +10,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 ASSETS := deployments/ingress/assets
+VENDOR := console/assets/vendor
+HTM := 3.1.1
 SWAGGER_UI := 5.35.0
 SWAGGER_UI_FILES := swagger-ui-bundle.js swagger-ui-bundle.js.LICENSE.txt swagger-ui.css LICENSE NOTICE
 
@@ -37,6 +39,11 @@ test-cluster: $(VENV)/.cluster ## chart and Terraform tests, with Helm's code, s
 
 test-wheel: ## build the wheel, install it into an empty environment and let it serve
 	@.ci/wheel
+
+.PHONY: test-console
+test-console: $(VENV)/.dev ## the console in Chromium (apt-get install chromium) on a server of its own (4 minutes)
+	$(PIP) playwright==1.65.2 axe-playwright-python==0.1.8
+	$(BIN)/pytest tests/console
 
 test-sdk: ## the Python client's wheel alone in an empty environment; the TypeScript client's tests, with npm
 	@.ci/client
@@ -67,7 +74,11 @@ sdk-models: $(VENV)/.dev ## write sdk/python's models after a change of docs/ope
 	$(BIN)/ruff check --quiet --fix sdk/python/sentigraph_client/_models.py
 	$(BIN)/ruff format --quiet sdk/python/sentigraph_client/_models.py
 
-assets: ## vendor Swagger UI anew: make assets SWAGGER_UI=5.35.0; needs npm
+assets: ## vendor Swagger UI and Preact anew: make assets SWAGGER_UI=5.35.0; needs npm
+	cd $(VENDOR) && npm pack --silent htm@$(HTM)
+	cd $(VENDOR) && tar --extract --gzip --to-stdout --file htm-$(HTM).tgz package/preact/standalone.module.js > preact-htm.js
+	cd $(VENDOR) && tar --extract --gzip --to-stdout --file htm-$(HTM).tgz package/LICENSE > LICENSE-htm
+	cd $(VENDOR) && rm htm-$(HTM).tgz && { echo "# htm $(HTM)"; sha256sum LICENSE-htm LICENSE-preact preact-htm.js; } > preact-htm.lock
 	cd $(ASSETS) && npm pack --silent swagger-ui-dist@$(SWAGGER_UI)
 	cd $(ASSETS) && tar --extract --gzip --file swagger-ui-dist-$(SWAGGER_UI).tgz --strip-components 1 $(SWAGGER_UI_FILES:%=package/%)
 	cd $(ASSETS) && rm swagger-ui-dist-$(SWAGGER_UI).tgz && chmod 644 $(SWAGGER_UI_FILES) && touch $(SWAGGER_UI_FILES)

@@ -48,6 +48,8 @@ def main(args: argparse.Namespace) -> int:
         print(row(text, answer))
     first = answers[0]
     print(f"\n{first['model_name']} version {first['model_version']}, {first['backend']}")
+    if console := server.ask("GET", "/").get("console_url"):
+        print(f"open {server.url}{console} to see more of it")
     return 0
 
 

@@ -87,15 +87,19 @@ def addresses(stack: Stack) -> str:
     """The addresses and a command to try, for a person."""
     body = shlex.quote(f'{{"text": "{_TEXT}"}}')
     token = stack.environ.get("RAY_AUTH_TOKEN_PATH")
+    server = stack.config.server
+    first = f"Open {stack.url}/console in a browser, or:" if server.console_enabled else "Try it:"
     return "\n".join(
         [
             "",
-            f"  application    {stack.url}/api/v1/docs",
+            *([f"  console        {stack.url}/console"] if server.console_enabled else []),
+            *([f"  API            {stack.url}/api/v1/docs"] if server.docs_enabled else []),
             f"  over gRPC      {stack.grpc_address}",
             f"  MLflow         {stack.mlflow_url}",
             f"  Ray dashboard  {stack.dashboard_url}",
             *([f"                 it asks for the token in {token}"] if token else []),
             "",
+            f"  {first}",
             f"  curl -s {stack.url}/api/v1/predict -H 'content-type: application/json' -d {body}",
             "",
             "  Ctrl-C stops everything.",

@@ -50,6 +50,10 @@ class ServerConfig(_Part):
         True,
         description="Serve `/api/v1/docs` and `/api/v1/openapi.json`; when off they answer 404.",
     )
+    console_enabled: bool = Field(
+        True,
+        description="Serve the console, a page for people, at `/console`; when off it answers 404. Its files need no key; what it shows needs that of the person.",
+    )
     metrics_enabled: bool = Field(
         True,
         description="Serve `/metrics` and `/api/v1/metrics`; when off they answer 404, and only Ray exports the figures.",

@@ -11,6 +11,7 @@ _READING = ("GET", "HEAD")
 # Path and everything below it: role to read, role for all other methods. The longest wins.
 RULES: dict[str, tuple[Need, Need]] = {
     "/": ("service", "admin"),
+    "/console": ("service", "admin"),
     "/api/v1/predict": ("predict", "predict"),
     "/api/v1/feedback": ("predict", "predict"),
     "/api/v1/batch": ("predict", "predict"),

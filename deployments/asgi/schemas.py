@@ -150,6 +150,7 @@ class ServiceInfo(_Answer):
     version: str
     status: str
     docs_url: str | None
+    console_url: str | None
     health_url: str
 
 

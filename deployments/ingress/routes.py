@@ -28,6 +28,7 @@ from deployments.asgi.schemas import (
 )
 from deployments.errors import InvalidInput, UnknownPrediction
 from deployments.ingress.compat_routes import compatible_routes, metrics_routes
+from deployments.ingress.console_page import CONSOLE, console_routes
 from deployments.ingress.docs_page import docs_routes
 from deployments.ingress.openapi import openapi_document
 from deployments.versions import BACKENDS, ServedVersion
@@ -74,11 +75,14 @@ def build_app(
             version=release,
             status="operational",
             docs_url=docs,
+            console_url=CONSOLE if server.console_enabled else None,
             health_url=f"{PREFIX}/health/ready",
         )
 
     if docs is not None:
         app.include_router(docs_routes(docs))
+    if server.console_enabled:
+        app.include_router(console_routes())
     app.include_router(_routes(config.topology, ingress))
     if server.metrics_enabled:
         app.include_router(metrics_routes(PREFIX, ingress))

@@ -10,8 +10,8 @@ from pydantic import Field
 from registry.api.dependencies import ANONYMOUS, PREFIX, Actor, Backend, Name, Reference
 from registry.api.schemas import Answer, EventBody, Reason, Request, utc
 from registry.errors import ModelNotFound
-from registry.records import Check, Release
-from registry.releases.decision import ReleaseDecision, decide
+from registry.records import Release
+from registry.releases.decision import ReleaseDecision, ReleaseTest, decide
 
 
 class ReleaseChange(Request):
@@ -42,7 +42,7 @@ class ReleaseBody(Answer):
     held: str | None = Field(description="Why it waits for a person.")
     verdict: str = Field(description="`wait`, `go_on`, `hold` or `roll_back`, by the tests.")
     reason: str
-    tests: list[Check]
+    tests: list[ReleaseTest]
 
 
 def release_routes(backend: Backend) -> APIRouter:

@@ -74,12 +74,35 @@ def parse_progress(text: str) -> ReleaseProgress:
 
 
 @dataclass(frozen=True, slots=True)
+class ReleaseTest(Check):
+    """One test of a release; evidence is the logarithm of odds.
+
+    Attributes:
+        total: Texts compared, or answers judged.
+        mean: How often the candidate did worse, minus how often it did better.
+        limit: Of the mean.
+        within: Evidence that the mean is below the limit.
+        within_needed: From what on the step may end; None where no proof is asked for.
+        beyond: Evidence that the mean is above the limit.
+        beyond_needed: From what on the release is rolled back.
+    """
+
+    total: int
+    mean: float
+    limit: float
+    within: float
+    within_needed: float | None
+    beyond: float
+    beyond_needed: float
+
+
+@dataclass(frozen=True, slots=True)
 class ReleaseDecision:
     """What to do now, why, and every test's state in one sentence."""
 
     action: Literal["wait", "go_on", "hold", "roll_back"]
     reason: str
-    checks: tuple[Check, ...]
+    checks: tuple[ReleaseTest, ...]
 
 
 def decide(
@@ -98,20 +121,32 @@ def decide(
     checks, beyond, open_tests = [], [], []
     for name, counts, limit, paired in _tests(progress, policy):
         against = evidence_beyond(counts, limit, paired=paired)
+        within = evidence_within(counts, limit)
         measured = f"{counts.mean:.4f} of {counts.total}, limit {limit:.4g}"
         if against >= alarm:
             beyond.append(f"{name} {measured}")
-            checks.append(Check(name, False, f"{measured}: beyond, odds e^{against:.1f}"))
-            continue
-        if name == ACCURACY:
-            checks.append(Check(name, True, f"{measured}: no alarm"))
-            continue
-        within = evidence_within(counts, limit)
-        if within >= proof:
-            checks.append(Check(name, True, f"{measured}: within, odds e^{within:.1f}"))
+            state = f"beyond, odds e^{against:.1f}"
+        elif name == ACCURACY:
+            state = "no alarm"
+        elif within >= proof:
+            state = f"within, odds e^{within:.1f}"
         else:
             open_tests.append(name)
-            checks.append(Check(name, True, f"{measured}: open, e^{within:.1f} of e^{proof:.1f}"))
+            state = f"open, e^{within:.1f} of e^{proof:.1f}"
+        checks.append(
+            ReleaseTest(
+                name=name,
+                passed=against < alarm,
+                reason=f"{measured}: {state}",
+                total=counts.total,
+                mean=counts.mean,
+                limit=limit,
+                within=within,
+                within_needed=None if name == ACCURACY else proof,
+                beyond=against,
+                beyond_needed=alarm,
+            )
+        )
     done = tuple(checks)
     if beyond:
         return ReleaseDecision("roll_back", f"beyond the limit: {'; '.join(beyond)}", done)

@@ -133,14 +133,15 @@ def run_demo(url: str, *, as_json: bool = False) -> int:
 
 
 def test_the_demo_prints_a_line_for_each_sentence(server, capsys):
-    server.body = PREDICTION
+    server.body = {**PREDICTION, "console_url": "/console"}
     assert run_demo(server.url) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 12
+    assert len(lines) == 13
     assert lines[0].startswith("I absolutely love this phone")
     assert "positive   ███████████████       0.75" in lines[0]
     assert lines[0].endswith(" ms")
-    assert lines[-1] == "sentiment version 3, onnx"
+    assert lines[-2] == "sentiment version 3, onnx"
+    assert lines[-1] == f"open {server.url}/console to see more of it"
     assert server.asked[0][:3] == ("POST", "/api/v1/predict", {"text": demo.SENTENCES[0]})
 
 

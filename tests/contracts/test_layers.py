@@ -70,7 +70,7 @@ ENVIRONMENT = (
     "cli/connections.py",
 )
 
-LINTED = (*PACKAGES, "monitoring", "benchmarks")
+LINTED = (*PACKAGES, "monitoring", "benchmarks", "console")
 # Contract → a file and an import that it forbids.
 PLANTED = {
     "the house": ("registry/records.py", "import deployments.errors"),

@@ -220,6 +220,16 @@ def test_server_settings() -> None:
     with_front(config(server={"app_name": "mine", "docs_enabled": False}), body)
 
 
+@shows("server.console_enabled")
+def test_the_console_can_be_left_out() -> None:
+    async def body(client: httpx.AsyncClient) -> None:
+        assert (await client.get("/console")).status_code == (200 if enabled else 404)
+        assert (await client.get("/")).json()["console_url"] == ("/console" if enabled else None)
+
+    for enabled in (True, False):
+        with_front(config(server={"console_enabled": enabled}), body)
+
+
 @shows("server.metrics_enabled")
 def test_the_metrics_page_can_be_left_out() -> None:
     async def body(client: httpx.AsyncClient) -> None:

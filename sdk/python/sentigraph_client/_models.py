@@ -669,45 +669,6 @@ class ReferenceBody(Body):
     made: float | None
 
 
-class ReleaseBody(Body):
-    """
-    A release under way.
-    """
-
-    model_id: str
-    id: int
-    """
-    Audit entry that began it.
-    """
-    version: int
-    champion: int
-    actor: str
-    steps: list[float]
-    """
-    Shares of traffic: as shadow first, then answering.
-    """
-    step: int
-    """
-    Position in `steps`.
-    """
-    slot: str
-    weight: float
-    since: AwareDatetime
-    """
-    When the step began, or was resumed.
-    """
-    held: str | None
-    """
-    Why it waits for a person.
-    """
-    verdict: str
-    """
-    `wait`, `go_on`, `hold` or `roll_back`, by the tests.
-    """
-    reason: str
-    tests: list[Check]
-
-
 class ReleaseChange(Body):
     """
     Begins or resumes a release.
@@ -792,6 +753,32 @@ class ReleasePolicy(Body):
     """
 
 
+class ReleaseTest(Body):
+    """
+    One test of a release; evidence is the logarithm of odds.
+
+    Attributes:
+        total: Texts compared, or answers judged.
+        mean: How often the candidate did worse, minus how often it did better.
+        limit: Of the mean.
+        within: Evidence that the mean is below the limit.
+        within_needed: From what on the step may end; None where no proof is asked for.
+        beyond: Evidence that the mean is above the limit.
+        beyond_needed: From what on the release is rolled back.
+    """
+
+    name: str
+    passed: bool
+    reason: str
+    total: int
+    mean: float
+    limit: float
+    within: float
+    within_needed: float | None
+    beyond: float
+    beyond_needed: float
+
+
 class ResetRequest(Body):
     """
     What begins anew.
@@ -825,6 +812,7 @@ class ServiceInfo(Body):
     version: str
     status: str
     docs_url: str | None
+    console_url: str | None
     health_url: str
 
 
@@ -1318,6 +1306,45 @@ class Policy(Body):
     Dataset whose figures are shown and compared; by default that of a rule.
     """
     release: ReleasePolicy | None = None
+
+
+class ReleaseBody(Body):
+    """
+    A release under way.
+    """
+
+    model_id: str
+    id: int
+    """
+    Audit entry that began it.
+    """
+    version: int
+    champion: int
+    actor: str
+    steps: list[float]
+    """
+    Shares of traffic: as shadow first, then answering.
+    """
+    step: int
+    """
+    Position in `steps`.
+    """
+    slot: str
+    weight: float
+    since: AwareDatetime
+    """
+    When the step began, or was resumed.
+    """
+    held: str | None
+    """
+    Why it waits for a person.
+    """
+    verdict: str
+    """
+    `wait`, `go_on`, `hold` or `roll_back`, by the tests.
+    """
+    reason: str
+    tests: list[ReleaseTest]
 
 
 class SearchPage(Body):

@@ -398,7 +398,7 @@ export interface paths {
         post?: never;
         /**
          * Delete Version
-         * @description Deletes a version that holds no alias; `sentigraph models restore` undoes it for a day.
+         * @description Deletes a version without alias; `sentigraph models restore` undoes it for a day.
          */
         delete: operations["delete_version"];
         options?: never;
@@ -2651,7 +2651,7 @@ export interface components {
             /** Reason */
             reason: string;
             /** Tests */
-            tests: components["schemas"]["Check"][];
+            tests: components["schemas"]["ReleaseTest"][];
         };
         /**
          * ReleaseChange
@@ -2769,6 +2769,41 @@ export interface components {
             max_accuracy_drop: number;
         };
         /**
+         * ReleaseTest
+         * @description One test of a release; evidence is the logarithm of odds.
+         *
+         *     Attributes:
+         *         total: Texts compared, or answers judged.
+         *         mean: How often the candidate did worse, minus how often it did better.
+         *         limit: Of the mean.
+         *         within: Evidence that the mean is below the limit.
+         *         within_needed: From what on the step may end; None where no proof is asked for.
+         *         beyond: Evidence that the mean is above the limit.
+         *         beyond_needed: From what on the release is rolled back.
+         */
+        ReleaseTest: {
+            /** Name */
+            name: string;
+            /** Passed */
+            passed: boolean;
+            /** Reason */
+            reason: string;
+            /** Total */
+            total: number;
+            /** Mean */
+            mean: number;
+            /** Limit */
+            limit: number;
+            /** Within */
+            within: number;
+            /** Within Needed */
+            within_needed: number | null;
+            /** Beyond */
+            beyond: number;
+            /** Beyond Needed */
+            beyond_needed: number;
+        };
+        /**
          * ResetRequest
          * @description What begins anew.
          */
@@ -2823,6 +2858,8 @@ export interface components {
             status: string;
             /** Docs Url */
             docs_url: string | null;
+            /** Console Url */
+            console_url: string | null;
             /** Health Url */
             health_url: string;
         };

@@ -6,7 +6,7 @@ Ingress ─▶ Cache
    ├─────▶ Registry  ◀─ Tokenizer, Model: bundles at start-up, never per request
    ├─────▶ Stream                 with stream.enabled; calls Tokenizer and Cache as the Ingress
    ├─────▶ Jobs                   with jobs.enabled; calls the Tokenizer as the Ingress
-   └─────▶ Insight                with drift.enabled; Stream and Jobs send it counts too
+   └─────▶ Insight                where drift or feedback is on; Stream and Jobs send it counts too
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from deployments.errors import MonitoringOff
 from deployments.fused import bind as bind_fused
 from deployments.ingress.deployment import bind as bind_ingress
 from deployments.ingress.mounts import D, Mount, Upstreams
-from deployments.insight.routes import DRIFT, drift_routes
+from deployments.insight.routes import MONITORING, insight_routes
 from deployments.jobs.routes import BATCH, batch_routes
 from deployments.model.deployment import bind as bind_model
 from deployments.rollout.deployment import bind as bind_registry
@@ -47,7 +47,7 @@ def build(args: Mapping[str, object]) -> Application:
         model = bind_model(config, registry, token_ids)
         tokenizer = bind_tokenizer(config, registry, model)
     stream = jobs = insight = None
-    if config.drift.enabled:
+    if config.insight:
         # Replicas that keep nothing need no database client.
         from deployments.insight.deployment import bind as bind_insight  # noqa: PLC0415
 
@@ -78,7 +78,7 @@ def deployment_names(config: AppConfig) -> set[str]:
         "Cache": config.cache.l2 != "none",
         "Stream": config.stream.enabled,
         "Jobs": config.jobs.enabled,
-        "Insight": config.drift.enabled,
+        "Insight": config.insight,
     }
     return {"Registry", "Ingress", *(name for name, on in optional.items() if on)}
 
@@ -101,12 +101,12 @@ def mounts(
         routes=batch_routes,
         off="batch jobs are off on this server; jobs.enabled switches them on",
     )
-    drift = Mount(
-        prefix=DRIFT,
+    watched = Mount(
+        prefix=MONITORING,
         name="the Insight deployment",
         max_upload_bytes=0,
-        routes=drift_routes,
-        off="drift detection is off on this server; drift.enabled switches it on",
+        routes=insight_routes,
+        off="nothing is watched on this server; drift.enabled or feedback.enabled switches it on",
         off_error=MonitoringOff,
     )
-    return [(models, registry), (batch, jobs), (drift, insight)]
+    return [(models, registry), (batch, jobs), (watched, insight)]

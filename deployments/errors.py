@@ -33,6 +33,7 @@ RequestError
 │   ├── RateLimited 429 E4003
 │   ├── Overloaded 429 E4005
 │   └── NotReady 503 E2001
+│       └── MonitoringAway 503 E8002
 └── ServerError
     ├── InferenceFailed 500 E2002
     │   └── TextFailed 500 E2002
@@ -171,6 +172,10 @@ class Overloaded(RetryLater, status=429, code="E4005"):
 
 class NotReady(RetryLater, status=503, code="E2001"):
     """No model is loaded yet, or a stage of the graph does not answer."""
+
+
+class MonitoringAway(NotReady, code="E8002"):
+    """What watches traffic does not answer; predictions go on."""
 
 
 # What only the server's operator can correct.

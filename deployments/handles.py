@@ -14,10 +14,13 @@ from ray.serve.handle import DeploymentHandle
 from configs.schema.app import AppConfig
 from deployments.asgi.proxy import Call, Part
 from deployments.bundles import BundleCache
-from deployments.errors import NotReady, cause
+from deployments.errors import MonitoringAway, NotReady, cause
+from deployments.inference.review_draw import review_draw
 from deployments.inference.traffic_counter import TrafficCounter
 from deployments.payloads import (
+    Correction,
     Counts,
+    FeedbackRecord,
     FeedbackResult,
     Probe,
     RunTexts,
@@ -25,6 +28,7 @@ from deployments.payloads import (
     TrafficDelta,
     check,
 )
+from deployments.prediction_log.rows import Source
 from deployments.telemetry.metrics import Metrics
 from deployments.versions import RoutingTable
 
@@ -94,8 +98,36 @@ class RemoteRegistry(RemoteRoutes):
         return found
 
 
+class RemoteInsight(RemoteRoutes):
+    """The Insight deployment, seen from the replicas that take texts."""
+
+    def __init__(self, handle: DeploymentHandle) -> None:
+        super().__init__(handle, "the Insight deployment")
+
+    async def correct(self, said: Correction) -> FeedbackResult | None:
+        """Keeps what a caller says of an answer; None when no answer of that id can be judged.
+
+        Raises:
+            MonitoringAway: It does not answer.
+        """
+        try:
+            found: FeedbackResult | None = await self._handle.correct.remote(said)
+        except Exception as error:
+            raise MonitoringAway("feedback is not taken now; try again in a few seconds") from error
+        return found
+
+    async def unpublished(self, most: int) -> list[FeedbackRecord]:
+        """Feedback that no topic has taken."""
+        found: list[FeedbackRecord] = await self._handle.unpublished.remote(most)
+        return found
+
+    async def published(self, event_ids: Sequence[str]) -> None:
+        """Marks feedback that the topic has taken."""
+        await self._handle.published.remote(event_ids)
+
+
 def start_counting(
-    config: AppConfig, metrics: Metrics, insight: DeploymentHandle | None
+    config: AppConfig, metrics: Metrics, insight: DeploymentHandle | None, source: Source
 ) -> TrafficCounter | None:
     """Begins to count a replica's answers for the Insight deployment; None where there is none."""
     if insight is None:
@@ -109,7 +141,12 @@ def start_counting(
             return False
         return True
 
-    counter = TrafficCounter(config.drift.report_interval_s, metrics.insight)
+    counter = TrafficCounter(
+        config.drift.report_interval_s,
+        metrics.insight,
+        histograms=config.drift.enabled,
+        draw=review_draw(config.feedback, source),
+    )
     counter.start(send)
     return counter
 

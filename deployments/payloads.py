@@ -171,11 +171,57 @@ class TrafficDelta:
         source: The replica, for as long as it lives.
         number: Its deltas are numbered; one that arrives again counts once.
         models: One for each version that answered.
+        drawn: Answers that were drawn for review.
     """
 
     source: str
     number: int
     models: tuple[ModelCounts, ...]
+    drawn: tuple["DrawnAnswer", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnAnswer:
+    """An answer that was drawn for review.
+
+    Attributes:
+        prediction_id: Of the answer.
+        digest: Of the version that answered.
+        answered_s: When, in Unix time.
+        text: As the text policy keeps it.
+        label: The model's label.
+        scores: Probability by label.
+        drawn: ``random``, which measures, or ``margin``, of those with little between two labels.
+        share: The chance with which it was drawn.
+        source: The way that the text came.
+    """
+
+    prediction_id: str
+    digest: str
+    answered_s: float
+    text: str
+    label: str
+    scores: dict[str, float]
+    drawn: str
+    share: float
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """Ingress → Insight: what a caller says of an answer.
+
+    Attributes:
+        prediction_id: Of the answer.
+        label: What would have been right.
+        actor: Who says it.
+        comment: In that person's words.
+    """
+
+    prediction_id: str
+    label: str
+    actor: str
+    comment: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +239,21 @@ class FeedbackResult:
     labels: tuple[str, ...]
     correct: bool | None
     again: bool
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackRecord:
+    """Insight → Stream: feedback on its way to a topic.
+
+    Attributes:
+        event_id: Names it; a record that is written twice has the same.
+        key: The answer's id.
+        value: JSON, see ``docs/guides/insight.md``.
+    """
+
+    event_id: str
+    key: str
+    value: bytes
 
 
 Counts = dict[str, tuple[int, int, int]]

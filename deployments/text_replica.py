@@ -14,6 +14,7 @@ from configs.schema.app import AppConfig
 from deployments.cache.shared import SharedCache
 from deployments.canary.observer import CandidateObserver
 from deployments.inference.classifier import Classifier
+from deployments.inference.prediction_ids import prediction_ids
 from deployments.inference.predictor import Predictor
 from deployments.inference.traffic_counter import TrafficCounter
 from deployments.payloads import Counts, FeedbackResult, RunTexts
@@ -84,6 +85,7 @@ class TextReplica:
             config.limits,
             metrics,
             source=_SOURCES[deployment],
+            ids=prediction_ids(config.feedback),
             log=log,
             traffic=traffic,
         )

@@ -122,6 +122,14 @@ class ReleasePolicy(BaseModel):
         lt=1,
         description="Accuracy lost against the champion, by judged answers.",
     )
+    accuracy_proof: float | None = Field(
+        default=None,
+        ge=0,
+        lt=1,
+        description="A step ends only once judged answers prove that the candidate loses less "
+        "accuracy than this; 0 asks for no proof. Null: 0.03 where answers are drawn for review, "
+        "else no proof.",
+    )
 
     @model_validator(mode="after")
     def _grows(self) -> Self:

@@ -53,6 +53,10 @@ class StreamConfig(Section):
         "sentiment_requests_dlq",
         description="Where messages go that cannot be answered, with the reason.",
     )
+    feedback_topic: Topic = Field(
+        "sentiment_feedback",
+        description="Where feedback goes that is kept (`feedback.enabled`), with the answer's id as key; at least once, each event with its `event_id`.",
+    )
     start_at: Literal["earliest", "latest"] = Field(
         "earliest",
         description="Where a group without a committed offset starts; `latest` skips what is there.",
@@ -153,10 +157,16 @@ class StreamConfig(Section):
                 f"stream.backoff_ms={self.backoff_ms} is above "
                 f"stream.backoff_max_ms={self.backoff_max_ms}"
             )
-        topics = {self.requests_topic, self.responses_topic, self.dlq_topic}
-        if len(topics) < 3:
+        topics = {
+            self.requests_topic,
+            self.responses_topic,
+            self.dlq_topic,
+            self.feedback_topic,
+        }
+        if len(topics) < 4:
             raise ValueError(
-                "stream.requests_topic, stream.responses_topic and stream.dlq_topic must be "
-                "three different topics: results would be read as requests"
+                "stream.requests_topic, stream.responses_topic, stream.dlq_topic and "
+                "stream.feedback_topic must be four different topics: results would be read as "
+                "requests"
             )
         return self

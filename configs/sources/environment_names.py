@@ -246,6 +246,7 @@ VARIABLES: tuple[Variable, ...] = (
             ("CONSUMER_GROUP", "group", "reviews"),
             ("TOPIC", "requests_topic", "reviews"),
             ("DLQ_TOPIC", "dlq_topic", "reviews_dlq"),
+            ("FEEDBACK_TOPIC", "feedback_topic", "reviews_feedback"),
             ("AUTO_OFFSET_RESET", "start_at", "latest"),
             ("PARTITION_ASSIGNMENT_STRATEGY", "assignment", "roundrobin"),
             ("BATCH_SIZE", "max_poll_records", "100"),

@@ -60,7 +60,6 @@ ABSENT: tuple[Absent, ...] = (
         "anomaly buffer",
         _names("MLOPS_ANOMALY_BUFFER_", "ENABLED MAX_SIZE DEFAULT_TTL CLEANUP_INTERVAL"),
     ),
-    Absent("feedback over Kafka", ("MLOPS_KAFKA_FEEDBACK_TOPIC",)),
     Absent(
         "Kafka tuning: one poll is one micro-batch (`MLOPS_STREAM__MAX_POLL_RECORDS`), offsets are "
         "committed after the results, all brokers acknowledge, one cluster for both ways",

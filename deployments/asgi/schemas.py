@@ -42,7 +42,9 @@ class FeedbackRequest(BaseModel):
     text: str | None = Field(default=None, max_length=10_000, description="Not kept.")
     score: float | None = Field(default=None, ge=0, le=1, description="Not kept.")
     user_id: str | None = Field(default=None, max_length=255, description="Not kept.")
-    comments: str | None = Field(default=None, max_length=10_000, description="Not kept.")
+    comments: str | None = Field(
+        default=None, max_length=10_000, description="Kept where `feedback.enabled`."
+    )
 
 
 class _Answer(BaseModel):

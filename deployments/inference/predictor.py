@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from configs.schema.app import LimitsConfig
 from deployments.errors import Overloaded, RequestError
 from deployments.inference.classifier import Classifier
+from deployments.inference.prediction_ids import Origin, PredictionIds
 from deployments.inference.traffic_counter import TrafficCounter
 from deployments.inference.validation import checked_text
 from deployments.prediction_log.rows import LoggedAnswer, Source
@@ -54,6 +55,7 @@ class Predictor:
         metrics: Metrics,
         *,
         source: Source,
+        ids: PredictionIds | None = None,
         log: PredictionLog | None = None,
         traffic: TrafficCounter | None = None,
     ) -> None:
@@ -66,6 +68,7 @@ class Predictor:
             limits: What a text may be.
             metrics: Where answers are counted.
             source: How the texts come, for the prediction log.
+            ids: Names the answers.
             log: The prediction log, if there is one.
             traffic: Counts answers for drift detection, if that is on.
         """
@@ -75,6 +78,7 @@ class Predictor:
         self._limits = limits
         self._metrics = metrics
         self._source = source
+        self._ids = ids or PredictionIds("")
         self._log = log
         self._traffic = traffic
         # Finding a child by its labels costs more than counting.
@@ -216,7 +220,7 @@ class Predictor:
         bulk: bool,
         keys: Sequence[bytes] = (),
         traces: Sequence[Trace | None] = (),
-        ids: Sequence[str] = (),
+        origins: Sequence[Origin] = (),
         observed: bool = True,
     ) -> list[Answer | RequestError]:
         """Answers texts that ``check`` has returned; counts, logs and has them observed.
@@ -228,7 +232,7 @@ class Predictor:
             bulk: Whether interactive texts go first.
             keys: Routing key of each text; without them no shadow version is asked.
             traces: Of each text; empty if none is sampled.
-            ids: Of the answers; random ones where none are given.
+            origins: Of texts that may come again: a repeated one's answer has the same id.
             observed: Whether candidates are judged by the answers.
 
         Raises:
@@ -237,10 +241,10 @@ class Predictor:
         outcomes = await self._classifier.classify(
             model, texts, deadline_s, bulk=bulk, traces=traces
         )
-        ids = ids or [str(uuid.uuid4()) for _ in texts]
+        known: list[Origin | None] = [*origins] if origins else [None] * len(texts)
         answers = [
-            self._answer(each, text, model, outcome) if isinstance(outcome, Outcome) else outcome
-            for each, text, outcome in zip(ids, texts, outcomes, strict=True)
+            self._answer(text, model, outcome, origin) if isinstance(outcome, Outcome) else outcome
+            for text, outcome, origin in zip(texts, outcomes, known, strict=True)
         ]
         if observed:
             self._observer.answered(model, answers, keys)
@@ -257,8 +261,16 @@ class Predictor:
             return False
         return isinstance(outcome, Outcome)
 
-    def _answer(self, number: str, text: str, model: ServedVersion, outcome: Outcome) -> Answer:
+    def _answer(
+        self, text: str, model: ServedVersion, outcome: Outcome, origin: Origin | None
+    ) -> Answer:
         label, scores = rounded_scores(model.labels, outcome.prediction.scores.tolist())
+        said = (model.version, model.labels.index(label), scores[label])
+        if origin is None:
+            number = self._ids.make(*said)
+        else:
+            number = self._ids.repeatable(origin.at_ms, (origin.id, text, model.digest), *said)
+        answer = Answer(number, text, model, outcome, label, scores)
         self._counter(label, outcome.cached).inc()
         self._metrics.score.observe(scores[label])
         if self._log is not None:
@@ -266,5 +278,5 @@ class Predictor:
             row = (now_ns, number, self._source, text, model, outcome, label, scores)
             self._log.add(LoggedAnswer(*row))
         if self._traffic is not None:
-            self._traffic.add(model, text, outcome.prediction)
-        return Answer(number, text, model, outcome, label, scores)
+            self._traffic.add(answer)
+        return answer

@@ -3,10 +3,11 @@
     add ─▶ queue ─▶ histograms ─▶ waiting deltas ─▶ Insight
           (texts)   (counts)      (counts)
 
-``add`` costs an answer one append and never waits; counting is done between answers, a few texts
-at a time. Texts leave the queue within a fraction of a second and never leave the replica. While
-Insight does not answer, deltas wait, at most ``_MAX_WAITING``; then the oldest is dropped and
-counted. A delta keeps its number when it is sent again, so it counts once.
+Answers that are drawn for review travel with the counts, their texts as the policy keeps them;
+other texts leave the replica in no form. ``add`` costs an answer one append and never waits;
+counting is done between answers, a few texts at a time. Texts leave the queue within a fraction of
+a second. While Insight does not answer, deltas wait, at most ``_MAX_WAITING``; then the oldest is
+dropped and counted. A delta keeps its number when it is sent again, so it counts once.
 """
 
 import asyncio
@@ -16,15 +17,20 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 
 from deployments.inference.signals import Histograms, count, empty, seen
-from deployments.payloads import ModelCounts, TrafficDelta
-from deployments.predictions import Prediction
+from deployments.payloads import DrawnAnswer, ModelCounts, TrafficDelta
+from deployments.predictions import Answer
 from deployments.telemetry.insight_metrics import InsightMetrics
 from deployments.versions import ServedVersion
 
 SendDelta = Callable[[TrafficDelta], Awaitable[bool]]
 """Delivers a delta; False when that may not have worked."""
 
+Draw = Callable[[float, Answer], DrawnAnswer | None]
+"""Of the time of an answer and the answer."""
+
 _MAX_QUEUED = 20_000
+# Of one delta; with larger shares the rest is not drawn.
+_MAX_DRAWN = 500
 _SLICE = 64
 _TICK_S = 0.2
 _MAX_WAITING = 60
@@ -36,11 +42,28 @@ _REMEMBERED = 1_000
 class TrafficCounter:
     """Counts the answers of one replica. For one event loop."""
 
-    def __init__(self, interval_s: float, metrics: InsightMetrics) -> None:
-        """Counts nothing before ``start``; a delta is made every ``interval_s``."""
+    def __init__(
+        self,
+        interval_s: float,
+        metrics: InsightMetrics,
+        *,
+        histograms: bool = True,
+        draw: Draw | None = None,
+    ) -> None:
+        """Counts nothing before ``start``.
+
+        Args:
+            interval_s: A delta is made so often.
+            metrics: Where counted texts are counted.
+            histograms: Whether answers are counted for drift.
+            draw: Returns an answer as it is reviewed, if it is drawn.
+        """
         self._interval_s = interval_s
         self._metrics = metrics
-        self._queue: deque[tuple[ServedVersion, str, Prediction]] = deque()
+        self._histograms = histograms
+        self._draw = draw
+        self._drawn: list[DrawnAnswer] = []
+        self._queue: deque[tuple[float, Answer]] = deque()
         self._counts: dict[ServedVersion, Histograms] = {}
         self._recent: dict[int, None] = {}
         self._source = uuid.uuid4().hex
@@ -50,10 +73,10 @@ class TrafficCounter:
         self._kept = metrics.texts.labels("counted")
         self._dropped = metrics.texts.labels("dropped")
 
-    def add(self, model: ServedVersion, text: str, prediction: Prediction) -> None:
-        """Queues an answered text; never waits. Drops it when the queue is full."""
+    def add(self, answer: Answer) -> None:
+        """Queues an answer; never waits. Drops it when the queue is full."""
         if len(self._queue) < _MAX_QUEUED:
-            self._queue.append((model, text, prediction))
+            self._queue.append((time.time(), answer))
         else:
             self._dropped.inc()
 
@@ -65,23 +88,25 @@ class TrafficCounter:
     def count(self, most: int) -> None:
         """Counts up to ``most`` queued texts."""
         for _ in range(min(most, len(self._queue))):
-            model, text, prediction = self._queue.popleft()
-            counts = self._counts.get(model)
-            if counts is None:
-                counts = self._counts[model] = empty(model.labels)
-            count(counts, text, prediction, repeated=self._repeated(model, text))
+            answered_s, answer = self._queue.popleft()
+            if self._histograms:
+                self._count(answer)
+            drawn = None if self._draw is None else self._draw(answered_s, answer)
+            if drawn is not None and len(self._drawn) < _MAX_DRAWN:
+                self._drawn.append(drawn)
 
     def pack(self) -> None:
         """Makes a delta of what was counted, unless that is nothing."""
         counts, self._counts = self._counts, {}
-        if not counts:
+        drawn, self._drawn = self._drawn, []
+        if not counts and not drawn:
             return
         self._number += 1
         models = tuple(
             ModelCounts(model.digest, model.name, model.version, model.labels, row)
             for model, row in counts.items()
         )
-        delta = TrafficDelta(self._source, self._number, models)
+        delta = TrafficDelta(self._source, self._number, models, tuple(drawn))
         self._waiting.append((time.monotonic(), delta))
         if len(self._waiting) > _MAX_WAITING:
             _, oldest = self._waiting.popleft()
@@ -99,6 +124,14 @@ class TrafficCounter:
             self._kept.inc(_texts(delta))
         unsent_s = time.monotonic() - self._waiting[0][0] if self._waiting else 0.0
         self._metrics.unsent_seconds.set(unsent_s)
+
+    def _count(self, answer: Answer) -> None:
+        model, text = answer.model, answer.text
+        counts = self._counts.get(model)
+        if counts is None:
+            counts = self._counts[model] = empty(model.labels)
+        repeated = self._repeated(model, text)
+        count(counts, text, answer.outcome.prediction, repeated=repeated)
 
     def _repeated(self, model: ServedVersion, text: str) -> bool:
         key = hash((model.digest, text))

@@ -23,6 +23,7 @@ from deployments.cache.invalidation import Flushed, flush
 from deployments.errors import InternalError, MethodNotAllowed, RequestError, cause
 from deployments.handles import (
     RemoteCache,
+    RemoteInsight,
     RemoteRegistry,
     RemoteRoutes,
     RemoteStream,
@@ -42,7 +43,7 @@ from deployments.ingress.routes import PREDICT, PREDICT_BATCH, build_app
 from deployments.ingress.spans import end_request
 from deployments.oip.grpc_service import GrpcMethods, GrpcService
 from deployments.oip.routes import OIP, OpenInference
-from deployments.payloads import FeedbackResult, RunTexts, StreamStatus
+from deployments.payloads import Correction, FeedbackResult, RunTexts, StreamStatus
 from deployments.serve_options import AsyncReplica, EngineShare, deployment, engine_share
 from deployments.telemetry.log_context import REQUEST, add_log_fields
 from deployments.telemetry.metrics import Metrics
@@ -83,7 +84,7 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
             share=share,
             metrics=self._metrics,
             shared=self._shared,
-            traffic=start_counting(config, self._metrics, upstreams.insight),
+            traffic=start_counting(config, self._metrics, upstreams.insight, "http"),
             is_lost=is_lost,
         )
         predictor = self._predictor
@@ -97,6 +98,8 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
         )
         self._grpc: Route = GrpcService(self._oip, self.ready, config.limits).handle
         self._registry = RemoteRegistry(registry)
+        kept = upstreams.insight if config.feedback.enabled else None
+        self._kept_feedback = None if kept is None else RemoteInsight(kept)
         self._replicas = TextReplicas(stream=config.stream.enabled, jobs=config.jobs.enabled)
         self._mounts = [
             MountedRoutes(
@@ -159,8 +162,13 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
         """Which version answers what."""
         return self._routes.table
 
-    async def feedback(self, prediction_id: str, label: str) -> FeedbackResult | None:
+    async def feedback(self, prediction_id: str, label: str, comment: str) -> FeedbackResult | None:
         """Judges an answer of any replica; None when none remembers it."""
+        if self._kept_feedback is not None:
+            request = REQUEST.get()
+            actor = getattr(request, "caller", None) or ""
+            said = Correction(prediction_id, label, actor, comment)
+            return await self._kept_feedback.correct(said)
         found = self._observer.judge(prediction_id, label)
         return found or await self._registry.judge(prediction_id, label)
 

@@ -124,10 +124,12 @@ def _routes(topology: str, ingress: "Ingress") -> APIRouter:
     @api.post("/feedback", tags=["predict"], status_code=201, responses={404: {"model": ErrorBody}})
     async def feedback(body: FeedbackRequest) -> FeedbackReceipt:
         """Says what would have been right; releases measure live accuracy by it."""
-        found = await ingress.feedback(str(body.prediction_id), body.corrected_label)
+        found = await ingress.feedback(
+            str(body.prediction_id), body.corrected_label, body.comments or ""
+        )
         if found is None:
             raise UnknownPrediction(
-                f"no answer {body.prediction_id} is remembered; only the latest ones are"
+                f"no answer {body.prediction_id} is known; it was made up, or is too old"
             )
         if found.correct is None:
             raise InvalidInput(

@@ -33,7 +33,12 @@ class Insight(AsyncReplica, InsightReplica):
             login = DatabaseLogin(uri, "drift.database")
             using = {"drift.database": login.replace}
             self._secrets = await watch_secrets(config.vault, using, metrics)
-        InsightReplica.__init__(self, config, metrics, routes, login=login)
+        judge = registry.judge.remote
+
+        async def reviewed(prediction_id: str, label: str) -> None:
+            await judge(prediction_id, label)
+
+        InsightReplica.__init__(self, config, metrics, routes, login=login, reviewed=reviewed)
         self._mirroring = asyncio.create_task(metrics.mirror(ray_gauge).run())
         self.start()
         self._stopped = False

@@ -4,6 +4,7 @@ ClientError
 ├── InsufficientData 400 E8003
 ├── ReferenceInAlarm 409 E8004
 ├── ReferenceChanged 412 E8004
+├── NothingToReview 409 E8003
 └── NotWatched 404 E8003
 """
 
@@ -24,3 +25,7 @@ class ReferenceInAlarm(ClientError, status=409, code="E8004"):
 
 class ReferenceChanged(ClientError, status=412, code="E8004"):
     """The reference is not the one that `If-Match` names."""
+
+
+class NothingToReview(ClientError, status=409, code="E8003"):
+    """The server keeps no texts of answers, so nobody can judge them."""

@@ -1,39 +1,44 @@
 """The Insight replica: its database, the routes, the upkeep. Knows no Ray.
 
 TrafficDelta ─▶ InsightStore ─▶ DriftMonitor: blocks, evidence, levels ─▶ metrics
-ProxyServer ─▶ routes ─▶ DriftMonitor
+           └──▶ ReviewQueue ─▶ FeedbackDesk: events, labels, accuracy ─▶ metrics, releases
+ProxyServer ─▶ routes ─▶ DriftMonitor, FeedbackDesk
 """
 
 import asyncio
 import logging
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from configs.schema.app import AppConfig
 from deployments.asgi.proxy import Call, Part, ProxyServer
 from deployments.clients.database import DatabaseLogin, open_database
-from deployments.errors import NotReady
+from deployments.errors import MonitoringOff, NotReady
 from deployments.insight.drift import LEVELS
 from deployments.insight.errors import NotWatched
+from deployments.insight.feedback.desk import FeedbackDesk
+from deployments.insight.feedback.queue import ReviewQueue
+from deployments.insight.feedback.store import FeedbackStore
 from deployments.insight.monitor import DriftMonitor, evidence_of
-from deployments.insight.routes import build_insight_app
+from deployments.insight.routes import Parts, build_insight_app
 from deployments.insight.store import InsightStore
 from deployments.insight.tables import metadata
 from deployments.insight.watched import drift_of, signal_names
-from deployments.payloads import TrafficDelta
+from deployments.payloads import Correction, FeedbackRecord, FeedbackResult, TrafficDelta
 from deployments.telemetry.metrics import Metrics
 from deployments.versions import CurrentRoutes, RoutingTable
 
 _log = logging.getLogger("ray.serve")
 _TICK_S = 1.0
 _UPKEEP_S = 600.0
+_SHOW_S = 10.0
 
 
 class InsightReplica:
-    """Everything of drift in one process. ``start`` it on the event loop."""
+    """Everything that watches, in one process. ``start`` it on the event loop."""
 
     def __init__(
         self,
@@ -42,6 +47,7 @@ class InsightReplica:
         routes: CurrentRoutes,
         *,
         login: DatabaseLogin | None = None,
+        reviewed: Callable[[str, str], Awaitable[None]] | None = None,
     ) -> None:
         """Opens the database; starts nothing yet.
 
@@ -50,14 +56,23 @@ class InsightReplica:
             metrics: Where the champion's levels are shown.
             routes: Which version is the champion.
             login: The database's user and password, if Vault has them.
+            reviewed: Has releases count a label, by the answer's id.
         """
         self._config = config.drift
+        self._feedback = config.feedback
+        self._reviewed = reviewed
+        self._telling: set[asyncio.Task[None]] = set()
         self._metrics = metrics.insight
         self._routes = routes
         engine = open_database(config.drift.database.get_secret_value(), metadata, login)
         self._store = InsightStore(engine)
         self._monitor = DriftMonitor(config.drift, self._store)
-        self._proxy = ProxyServer(build_insight_app(lambda: self._monitor, self._champion))
+        self._queue = ReviewQueue(engine)
+        self._known = FeedbackStore(engine)
+        self._desk = FeedbackDesk(config.feedback, self._known, self._queue)
+        self._versions_kept = False
+        parts = Parts(self._champion, self._drift_monitor, self._feedback_desk, self._tell)
+        self._proxy = ProxyServer(build_insight_app(parts))
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -73,10 +88,30 @@ class InsightReplica:
     async def add(self, delta: TrafficDelta) -> None:
         """Takes counts of a replica; those that are known change nothing."""
         await asyncio.to_thread(self._store.add, delta, time.time())
+        if delta.drawn:
+            await asyncio.to_thread(self._queue.draw, delta.drawn, self._feedback.max_waiting)
+
+    async def correct(self, said: Correction) -> FeedbackResult | None:
+        """Keeps what a caller says of an answer; None when no answer of that id can be judged."""
+        found = await asyncio.to_thread(self._desk.correct, said)
+        if found is not None and found.correct is not None and not found.again:
+            self._metrics.feedback_events.labels("correct" if found.correct else "wrong").inc()
+            if self._desk.counts_for_releases("caller"):
+                self._tell(said.prediction_id, said.label)
+        return found
+
+    async def unpublished(self, most: int) -> list[FeedbackRecord]:
+        """Feedback that the topic has not taken, the first first."""
+        return await asyncio.to_thread(self._desk.unpublished, most)
+
+    async def published(self, event_ids: Sequence[str]) -> None:
+        """Marks feedback that the topic has taken."""
+        await asyncio.to_thread(self._known.publish, event_ids)
 
     async def route(self, routes: RoutingTable) -> int:
         """Takes a newer routing table; the epoch that now stands."""
-        self._routes.take(routes)
+        if self._routes.take(routes):
+            self._versions_kept = False
         return self._routes.table.epoch
 
     async def call(self, call: Call) -> AsyncIterator[Part]:
@@ -97,22 +132,74 @@ class InsightReplica:
         if self._task is not None and self._task.done():
             raise NotReady("the loop of the Insight replica ended")
 
+    def _drift_monitor(self) -> DriftMonitor:
+        if not self._config.enabled:
+            raise MonitoringOff("drift detection is off; drift.enabled switches it on")
+        return self._monitor
+
+    def _feedback_desk(self) -> FeedbackDesk:
+        if not self._feedback.enabled:
+            raise MonitoringOff("feedback is not kept; feedback.enabled switches it on")
+        return self._desk
+
+    def _tell(self, prediction_id: str, label: str) -> None:
+        """Has releases count a label; what they do not remember counts for none."""
+        if self._reviewed is None:
+            return
+        task = asyncio.ensure_future(self._tell_releases(prediction_id, label))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
+
+    async def _tell_releases(self, prediction_id: str, label: str) -> None:
+        assert self._reviewed is not None
+        try:
+            await self._reviewed(prediction_id, label)
+        except Exception as error:  # noqa: BLE001  (a registry that is away delays no reviewer)
+            _log.warning("releases did not count a label: %s", type(error).__name__)
+
+    def _keep_versions(self) -> None:
+        """Remembers what ids of answers may lead to."""
+        table = self._routes.table
+        slots = (slot.model for slot in (table.challenger, table.shadow) if slot is not None)
+        self._known.know([table.champion, *slots])
+        self._versions_kept = True
+
     def _champion(self) -> str:
         return self._routes.table.champion.digest
 
     async def _work(self) -> None:
         """Closes blocks and shows levels every second; goes on when the database is away."""
-        kept_s = -math.inf
+        kept_s = shown_s = -math.inf
         while True:
             try:
+                if not self._versions_kept:
+                    await asyncio.to_thread(self._keep_versions)
                 await asyncio.to_thread(self._monitor.close_blocks)
                 if time.monotonic() - kept_s >= _UPKEEP_S:
                     kept_s = time.monotonic()
                     await asyncio.to_thread(self._monitor.upkeep)
-                await asyncio.to_thread(self._show)
+                    await asyncio.to_thread(self._desk.upkeep)
+                if self._config.enabled:
+                    await asyncio.to_thread(self._show)
+                if self._feedback.enabled and time.monotonic() - shown_s >= _SHOW_S:
+                    shown_s = time.monotonic()
+                    await asyncio.to_thread(self._show_accuracy)
             except SQLAlchemyError as error:
                 _log.warning("the database of drift does not answer: %s", type(error).__name__)
             await asyncio.sleep(min(_TICK_S, self._config.report_interval_s))
+
+    def _show_accuracy(self) -> None:
+        """The champion's live accuracy and the queue, in metrics."""
+        found = self._desk.accuracy(self._champion())
+        shown = self._metrics.live_accuracy
+        shown.labels("low").set(found.accuracy.low)
+        shown.labels("high").set(found.accuracy.high)
+        value = found.accuracy.value
+        shown.labels("value").set(math.nan if value is None else value)
+        self._metrics.audited.set(found.accuracy.n)
+        self._metrics.accuracy_lost.set(found.lost_evidence)
+        for kind, n in self._desk.waiting().items():
+            self._metrics.label_queue.labels(kind).set(n)
 
     def _show(self) -> None:
         """The champion in metrics; of a new one nothing is known yet, and that is shown too."""

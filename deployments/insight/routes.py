@@ -1,4 +1,4 @@
-"""Routes of drift below ``/api/v1/monitoring/drift``, and the application that answers them.
+"""Routes below ``/api/v1/monitoring``, and the application that answers them.
 
 It runs in the Insight deployment; ``asgi/proxy.py`` brings requests there. The ingress builds it
 too, without ever calling it, for the OpenAPI document.
@@ -6,6 +6,7 @@ too, without ever calling it, for the OpenAPI document.
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Header, Query
@@ -16,6 +17,7 @@ from configs.schema.app import AppConfig
 from deployments.asgi.error_handlers import add_error_handlers
 from deployments.asgi.operation_ids import operation_id
 from deployments.asgi.schemas import PREFIX
+from deployments.insight.feedback.routes import add_feedback_routes
 from deployments.insight.page import HEADERS, page
 from deployments.insight.schemas import (
     BaselineRequest,
@@ -28,9 +30,11 @@ from deployments.insight.schemas import (
 
 if TYPE_CHECKING:
     # The ingress has these routes in its document, and no database.
+    from deployments.insight.feedback.desk import FeedbackDesk
     from deployments.insight.monitor import DriftMonitor
 
-DRIFT = f"{PREFIX}/monitoring/drift"
+MONITORING = f"{PREFIX}/monitoring"
+DRIFT = f"{MONITORING}/drift"
 Digest = Annotated[
     str | None,
     Query(
@@ -49,15 +53,25 @@ _HTML: dict[int | str, dict[str, Any]] = {
 }
 
 
-def build_insight_app(
-    monitor: "Callable[[], DriftMonitor]", champion: Callable[[], str]
-) -> FastAPI:
-    """The application of all routes below ``DRIFT``.
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What answers the routes.
 
-    Args:
-        monitor: What does the work.
+    Attributes:
         champion: Digest of the version that is meant when none is named.
+        monitor: Drift.
+        desk: Feedback.
+        reviewed: Called with an answer's id and label that releases may count.
     """
+
+    champion: Callable[[], str]
+    monitor: "Callable[[], DriftMonitor]"
+    desk: "Callable[[], FeedbackDesk]"
+    reviewed: Callable[[str, str], None]
+
+
+def build_insight_app(parts: Parts) -> FastAPI:
+    """The application of all routes below ``MONITORING``."""
     app = FastAPI(
         openapi_url=None,
         docs_url=None,
@@ -65,20 +79,23 @@ def build_insight_app(
         generate_unique_id_function=operation_id,
     )
     api = APIRouter(prefix=DRIFT, tags=["monitoring"])
-    _add_reading(api, monitor, champion)
-    _add_changing(api, monitor, champion)
+    _add_reading(api, parts.monitor, parts.champion)
+    _add_changing(api, parts.monitor, parts.champion)
     app.include_router(api)
+    watched = APIRouter(prefix=MONITORING, tags=["monitoring"])
+    add_feedback_routes(watched, parts.desk, parts.champion, parts.reviewed)
+    app.include_router(watched)
     add_error_handlers(app)
     return app
 
 
-def drift_routes(_config: AppConfig) -> list[BaseRoute]:
+def insight_routes(_config: AppConfig) -> list[BaseRoute]:
     """The routes for the OpenAPI document; nothing is opened for them."""
 
-    def nobody() -> Any:
+    def nobody(*_: object) -> Any:
         raise AssertionError("these routes are documented here and answered elsewhere")
 
-    return build_insight_app(nobody, nobody).routes
+    return build_insight_app(Parts(nobody, nobody, nobody, nobody)).routes
 
 
 def _add_reading(

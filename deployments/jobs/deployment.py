@@ -41,7 +41,7 @@ class Jobs(AsyncReplica, JobsReplica):
             table=await registry.routes.remote(),
             share=share,
             metrics=metrics,
-            traffic=start_counting(config, metrics, insight),
+            traffic=start_counting(config, metrics, insight, "job"),
             is_lost=is_lost,
         )
         uri = config.jobs.database.get_secret_value()

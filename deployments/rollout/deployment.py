@@ -66,7 +66,13 @@ class Registry:
         directory = Path(registry.bundle_cache_dir)
         self._bundles = BundleServer(models.store, config.model.name, directory)
         initial = InitialVersion(config, models, self._bundles)
-        driver = ReleaseDriver(config.model.name, config.model.alias, models, observers)
+        driver = ReleaseDriver(
+            config.model.name,
+            config.model.alias,
+            models,
+            observers,
+            reviewed=config.feedback.enabled and config.feedback.audit_share > 0,
+        )
         self._controller = RolloutController(
             fleet,
             self._bundles,
@@ -145,7 +151,7 @@ class Registry:
 def bind(config: AppConfig) -> Application:
     """The deployment; it finds the replicas that it changes when it first calls them."""
     stream, jobs = config.stream.enabled, config.jobs.enabled
-    fleet = ReplicaSet(config.topology, stream=stream, jobs=jobs, insight=config.drift.enabled)
+    fleet = ReplicaSet(config.topology, stream=stream, jobs=jobs, insight=config.insight)
     observers = TextReplicas(stream=stream, jobs=jobs)
     registry = deployment(Registry, config.replicas.registry, replicas=1)
     return registry.bind(config, fleet, observers, ray_gauge)

@@ -27,6 +27,7 @@ _log = logging.getLogger("ray.serve")
 # A person's hold or a new policy takes effect within this time; counts are stored as often.
 _LOOK_S = 5.0
 _ACTOR = "rollout"
+_ACCURACY_PROOF = 0.03
 
 
 class Observers(Protocol):
@@ -44,7 +45,15 @@ class Observers(Protocol):
 class ReleaseDriver:
     """One model's releases. Call from one task."""
 
-    def __init__(self, name: str, alias: str, models: ModelRegistry, observers: Observers) -> None:
+    def __init__(
+        self,
+        name: str,
+        alias: str,
+        models: ModelRegistry,
+        observers: Observers,
+        *,
+        reviewed: bool = False,
+    ) -> None:
         """Reads nothing yet.
 
         Args:
@@ -52,7 +61,9 @@ class ReleaseDriver:
             alias: The alias that names its champion here.
             models: The registry.
             observers: All replicas that take texts from callers.
+            reviewed: Whether answers are drawn for review, so that accuracy can be proven.
         """
+        self._reviewed = reviewed
         self._name = name
         self._alias = alias
         self._lifecycle = models.lifecycle
@@ -122,7 +133,10 @@ class ReleaseDriver:
 
     async def _look(self) -> None:
         found = await asyncio.to_thread(self._releases.status, self._name)
-        release, problem, self._policy = found
+        release, problem, policy = found
+        if policy.accuracy_proof is None and self._reviewed:
+            policy = policy.model_copy(update={"accuracy_proof": _ACCURACY_PROOF})
+        self._policy = policy
         if release is not None and problem:
             await asyncio.to_thread(self._releases.abort, self._name, actor=ACTOR, reason=problem)
             release = None

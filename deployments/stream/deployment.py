@@ -20,6 +20,7 @@ from deployments.autoscaling import BUSY, LAG, PARTITIONS, RATE
 from deployments.clients.vault import watch_secrets
 from deployments.handles import (
     RemoteCache,
+    RemoteInsight,
     is_lost,
     ray_gauge,
     remote_tokenizer,
@@ -30,6 +31,7 @@ from deployments.payloads import StreamStatus
 from deployments.serve_options import AsyncReplica, EngineShare, by_lag, deployment, engine_share
 from deployments.stream.client_patches import SaslLogin
 from deployments.stream.consumer import Consumer
+from deployments.stream.feedback_outbox import FeedbackOutbox
 from deployments.stream.processor import Processor
 from deployments.stream.producer import Producer
 from deployments.telemetry.log_context import add_log_fields
@@ -73,7 +75,7 @@ class Stream(AsyncReplica, TextReplica):
             share=share,
             metrics=metrics,
             shared=RemoteCache(cache) if cache is not None else None,
-            traffic=start_counting(config, metrics, insight),
+            traffic=start_counting(config, metrics, insight, "kafka"),
             is_lost=is_lost,
         )
         login = SaslLogin(stream)
@@ -97,6 +99,12 @@ class Stream(AsyncReplica, TextReplica):
         )
         using = {"stream.password": login.replace}
         self._secrets = await watch_secrets(config.vault, using, self._metrics)
+        self._feedback: asyncio.Task[None] | None = None
+        if insight is not None and config.feedback.enabled:
+            outbox = FeedbackOutbox(
+                stream.feedback_topic, self._producer.send, RemoteInsight(insight)
+            )
+            self._feedback = asyncio.create_task(outbox.run())
         self._consumer.start()
         self._stopped = False
         self._mirroring = asyncio.create_task(self._metrics.mirror(ray_gauge).run())
@@ -149,6 +157,8 @@ class Stream(AsyncReplica, TextReplica):
     async def stop(self) -> None:
         """Finishes and commits what was read, and leaves the group."""
         self._mirroring.cancel()
+        if self._feedback is not None:
+            self._feedback.cancel()
         if self._secrets is not None:
             self._secrets.stop()
         self._consumer.stop_reading()

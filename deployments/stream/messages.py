@@ -5,8 +5,6 @@ delivered twice gives the same result twice (ADR 0014); only a traced one's head
 ``docs/schemas/`` holds the JSON Schemas.
 """
 
-import hashlib
-import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -17,11 +15,9 @@ from deployments.errors import InvalidInput
 from deployments.inference.validation import parse
 from deployments.predictions import Answer
 from deployments.telemetry.spans import Trace
-from deployments.versions import BACKENDS, ServedVersion
+from deployments.versions import BACKENDS
 
 Headers = Sequence[tuple[str, bytes]]
-# Name space of prediction ids.
-_IDS = uuid.UUID("c41d2c5e-7e3b-4e52-a5d9-6e0a4f0d8b17")
 # W3C trace context and our correlation id go from a request to its result as they are.
 _PASSED_ON = ("traceparent", "tracestate", "x-correlation-id")
 
@@ -71,9 +67,7 @@ class StreamResult(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
 
     id: str = Field(description="As in the request.")
-    prediction_id: str = Field(
-        description="UUID made of id, text and model: a repeated delivery has the same."
-    )
+    prediction_id: str = Field(description="UUID; a repeated delivery of the message has the same.")
     label: str
     score: float = Field(ge=0, le=1, description="Probability of the label.")
     scores: dict[str, float] = Field(description="Probability by label.")
@@ -102,14 +96,6 @@ def read_request(message: Message, check: Callable[[str], str]) -> StreamRequest
         raise InvalidInput("the message has no value", {"field": "value"})
     request = parse(StreamRequest, message.value)
     return request.model_copy(update={"text": check(request.text)})
-
-
-def prediction_id(request: StreamRequest, model: ServedVersion) -> str:
-    """The same UUID for the same id, text and model, whenever it is made."""
-    content = hashlib.blake2b(digest_size=16)
-    for part in (request.id, request.text, model.digest):
-        content.update(part.encode("utf-8", "surrogatepass") + b"\0")
-    return str(uuid.uuid5(_IDS, content.hexdigest()))
 
 
 def result(

@@ -21,13 +21,13 @@ from kafka.errors import MessageSizeTooLargeError
 from configs.schema.stream import StreamConfig
 from deployments.clients.backoff import Backoff
 from deployments.errors import Overloaded, RequestError
+from deployments.inference.prediction_ids import Origin
 from deployments.inference.predictor import Predictor
 from deployments.predictions import Answer, Predictions
 from deployments.stream.dead_letters import dead_letter, header, without_content
 from deployments.stream.messages import (
     Outgoing,
     StreamRequest,
-    prediction_id,
     read_request,
     result,
 )
@@ -163,7 +163,10 @@ class Processor:
                     bulk=True,
                     keys=[_key(request) for _, request, _ in group],
                     traces=traces if any(traces) else (),
-                    ids=[prediction_id(request, model) for _, request, _ in group],
+                    origins=[
+                        Origin(delivery.message.timestamp_ms, request.id)
+                        for delivery, request, _ in group
+                    ],
                 )
             except Overloaded as full:
                 pause_ms = full.context["retry_after_ms"]

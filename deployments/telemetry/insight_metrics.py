@@ -38,6 +38,25 @@ class InsightMetrics(MetricTable):
         "sentiment_drift_level", "Of each signal: 0 as usual, 1 changed, 2 drifted.", "signal"
     )
 
+    feedback_events = counter(
+        "sentiment_feedback_events",
+        "What callers said of answers, as it was kept, by result (correct, wrong).",
+        "result",
+        known=("correct", "wrong"),
+    )
+    live_accuracy = gauge(
+        "sentiment_live_accuracy",
+        "Accuracy of the champion by answers drawn at random and judged: value, low, high; the "
+        "range holds however often it is read.",
+        "bound",
+    )
+    audited = gauge("sentiment_audited_answers", "Judged answers behind the live accuracy.")
+    accuracy_lost = gauge(
+        "sentiment_accuracy_lost_evidence",
+        "Evidence that the accuracy is over two points below its reference: 1 alarms.",
+    )
+    label_queue = gauge("sentiment_label_queue", "Answers that wait for review, by kind.", "kind")
+
     def __init__(self, registry: CollectorRegistry) -> None:
         """Makes the families."""
         super().__init__(registry)

@@ -14,6 +14,8 @@ _PREDICTIONS = "sentiment_predictions_total"
 _SERVING, _REGISTERED = "sentiment_serving_version", "sentiment_registry_version"
 _CHAMPION = 'role="champion"'
 _EVIDENCE, _LEVEL = "sentiment_drift_evidence", "sentiment_drift_level"
+_ACCURACY, _AUDITED = "sentiment_live_accuracy", "sentiment_audited_answers"
+_LOST, _QUEUE = "sentiment_accuracy_lost_evidence", "sentiment_label_queue"
 _REFERENCE = "sentiment_drift_reference_texts"
 _SHADOW_SECONDS = "sentiment_shadow_prediction_duration_seconds"
 
@@ -133,6 +135,35 @@ BOARD = Board(
                 "Texts in the reference",
                 "Rising while it is learned from the first answers of a version.",
                 Query(f"max({series(_REFERENCE)})", "texts"),
+            ),
+        ),
+        row(
+            "Live accuracy",
+            lines(
+                "Accuracy of the champion",
+                "By answers drawn at random and judged; low to high holds however often it is "
+                "read (AccuracyLost).",
+                Query(f"max by (bound) ({series(_ACCURACY)})", "{{bound}}"),
+                unit="percentunit",
+                maximum=1.0,
+            ),
+            lines(
+                "Judged answers behind it, and evidence of a fall",
+                "At 30 a day a fall of four points takes weeks to prove.",
+                Query(f"max({series(_AUDITED)})", "judged"),
+                Query(f"max({series(_LOST)})", "evidence, 1 alarms"),
+            ),
+            lines(
+                "Answers that wait for review",
+                "By kind; margin: the model hesitated. conflict: reviewers disagree.",
+                Query(f"max by (kind) ({series(_QUEUE)})", "{{kind}}"),
+            ),
+            lines(
+                "What callers say",
+                "A minute, as it is kept; who reports is no random sample.",
+                Query(f"60 * {rate('sentiment_feedback_events_total', by='result')}", "{{result}}"),
+                unit="cpm",
+                stacked=True,
             ),
         ),
         row(

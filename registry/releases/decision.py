@@ -4,8 +4,9 @@ The policy states two error rates. A candidate within all limits is rolled back
 with a chance of at most ``false_alarm_rate`` over the whole release: every test gets its part
 of it. A candidate that is beyond a limit of a step passes that step with a chance of at
 most ``miss_rate``: advancing needs proof of every limit, not just no alarm. What stays
-undecided goes to a person. Accuracy can only raise the alarm, because proof of half a point takes
-tens of thousands of answers; ``min_feedback`` asks for some of them.
+undecided goes to a person. Accuracy raises the alarm at half a point, of which a proof would take
+tens of thousands of judged answers; ``accuracy_proof`` asks for the proof of a larger limit, which
+takes hundreds.
 """
 
 import json
@@ -126,8 +127,11 @@ def decide(
         if against >= alarm:
             beyond.append(f"{name} {measured}")
             state = f"beyond, odds e^{against:.1f}"
-        elif name == ACCURACY:
+        elif name == ACCURACY and _is_proven(counts, policy):
             state = "no alarm"
+        elif name == ACCURACY:
+            state = "no alarm, not yet proven"
+            open_tests.append(f"accuracy within {policy.accuracy_proof:g}")
         elif within >= proof:
             state = f"within, odds e^{within:.1f}"
         else:
@@ -181,6 +185,11 @@ def _tests(
         paired = name == "errors" and not shadow
         yield name, progress.tests.get(name, PairedCount()), limits[name], paired
     yield ACCURACY, progress.accuracy, policy.max_accuracy_drop, True
+
+
+def _is_proven(counts: PairedCount, policy: ReleasePolicy) -> bool:
+    limit = policy.accuracy_proof
+    return not limit or evidence_within(counts, limit) >= math.log(1 / policy.miss_rate)
 
 
 def _missing(progress: ReleaseProgress, policy: ReleasePolicy, open_tests: list[str]) -> str:

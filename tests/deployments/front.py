@@ -46,6 +46,7 @@ class Stages:
         self.delay_s = delay_s
         self.sizes: list[int] = []
         self.asked: list[str] = []
+        self.counted: list[tuple[str, str]] = []
         self.elsewhere: FeedbackResult | None = None
         self.running = 0
         self.most_running = 0
@@ -53,6 +54,10 @@ class Stages:
 
     async def routes(self) -> RoutingTable:
         return self.table
+
+    async def reviewed(self, prediction_id: str, label: str) -> None:
+        """What Insight has releases count."""
+        self.counted.append((prediction_id, label))
 
     async def judge(self, prediction_id: str, label: str) -> FeedbackResult | None:
         """What other ingress replicas say of an answer."""

@@ -39,7 +39,7 @@ def with_insight(config: AppConfig, body: Body, stages: Stages | None = None) ->
     async def run() -> None:
         made = stages or Stages()
         metrics = Metrics()
-        replica = InsightReplica(config, metrics, CurrentRoutes(made.table))
+        replica = InsightReplica(config, metrics, CurrentRoutes(made.table), reviewed=made.reviewed)
         handle = StreamHandle(replica)
         written = Ingress.__mro__[1]
         ingress = written.__new__(written)

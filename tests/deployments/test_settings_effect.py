@@ -129,6 +129,17 @@ ELSEWHERE = {
     "drift.min_samples": "tests/deployments/insight/test_store.py",
     "drift.psi_threshold": "tests/deployments/insight/test_store.py",
     "drift.ks_threshold": "tests/deployments/insight/test_store.py",
+    "feedback.id_key": "tests/deployments/insight/test_feedback.py",
+    "feedback.old_id_key": "tests/deployments/insight/test_feedback.py",
+    "feedback.max_age_days": "tests/deployments/insight/test_feedback.py",
+    "feedback.audit_share": "tests/deployments/insight/test_routes.py",
+    "feedback.margin_share": "tests/deployments/insight/test_routes.py",
+    "feedback.text": "tests/deployments/insight/test_feedback.py",
+    "feedback.max_waiting": "tests/deployments/insight/test_routes.py",
+    "feedback.lease_s": "tests/deployments/insight/test_feedback.py",
+    "feedback.alpha": "tests/deployments/insight/test_feedback.py",
+    "feedback.reference_accuracy": "tests/deployments/insight/test_feedback.py",
+    "stream.feedback_topic": "tests/deployments/stream/test_feedback_outbox.py",
     "breaker.failure_threshold": "tests/deployments/clients/test_circuit_breaker.py",
     "breaker.recovery_ms": "tests/deployments/clients/test_circuit_breaker.py",
     "breaker.success_threshold": "tests/deployments/clients/test_circuit_breaker.py",
@@ -511,6 +522,11 @@ def test_all_that_answer_texts_send_counts_where_drift_is_on() -> None:
     off = graph(on | {"drift": {}})
     assert "Insight" not in off
     assert off["Ingress"].init_args[2].insight is None
+
+
+@shows("feedback.enabled")
+def test_feedback_alone_brings_the_insight_deployment() -> None:
+    assert "Insight" in graph({"feedback": {"enabled": True}})
 
 
 @shows("jobs.enabled")

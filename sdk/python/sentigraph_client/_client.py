@@ -19,6 +19,7 @@ from sentigraph_client.models import AsyncModels, Models
 from sentigraph_client.monitoring import AsyncMonitoring, Monitoring
 from sentigraph_client.open_inference import AsyncOpenInference, OpenInference
 from sentigraph_client.releases import AsyncReleases, Releases
+from sentigraph_client.reviews import AsyncReviews, Reviews
 from sentigraph_client.server import AsyncServer, Server
 from sentigraph_client.versions import AsyncVersions, Versions
 
@@ -99,6 +100,7 @@ class Client(Predictions, SyncResource):
         self.releases = Releases(self)
         self.server = Server(self)
         self.monitoring = Monitoring(self)
+        self.reviews = Reviews(self)
         self.open_inference = OpenInference(self)
 
     def with_options(
@@ -170,6 +172,7 @@ class AsyncClient(AsyncPredictions, AsyncResource):
         self.releases = AsyncReleases(self)
         self.server = AsyncServer(self)
         self.monitoring = AsyncMonitoring(self)
+        self.reviews = AsyncReviews(self)
         self.open_inference = AsyncOpenInference(self)
 
     def with_options(

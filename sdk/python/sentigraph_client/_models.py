@@ -11,6 +11,48 @@ from pydantic import AwareDatetime, Field
 from sentigraph_client._body import Body
 
 
+class AccuracyDay(Body):
+    """
+    Answers of one day.
+    """
+
+    day: str
+    right: int
+    n: int
+
+
+class AccuracyRange(Body):
+    """
+    An estimate; `low` to `high` holds however often it is read.
+    """
+
+    value: float | None
+    low: float
+    high: float
+    n: int
+    """
+    Judged answers.
+    """
+
+
+class ActorBody(Body):
+    """
+    Somebody who gives labels; named by a digest.
+    """
+
+    actor: str
+    source: str
+    n: int
+    differing: int
+    """
+    Times that something else holds.
+    """
+    suspicious: bool
+    """
+    It differs far more often than the others do.
+    """
+
+
 class ArtifactBody(Body):
     """
     Files that were stored.
@@ -260,7 +302,7 @@ class FeedbackRequest(Body):
     """
     comments: str | None = None
     """
-    Not kept.
+    Kept where `feedback.enabled`.
     """
 
 
@@ -331,6 +373,22 @@ class HealthSummary(Body):
     version: str
     backend: str
     timestamp: AwareDatetime
+
+
+class ImportReceipt(Body):
+    """
+    What became of each row.
+    """
+
+    taken: int
+    known: int
+    """
+    Had been imported before.
+    """
+    refused: dict[str, int]
+    """
+    By reason.
+    """
 
 
 class ItemError(Body):
@@ -506,6 +564,91 @@ class KafkaFigures(Body):
     """
     Messages read and not acknowledged.
     """
+
+
+class LabelReceipt(Body):
+    """
+    What holds of the answer now.
+    """
+
+    prediction_id: str
+    label: str
+    status: str
+    predicted: str
+    """
+    What the model had said.
+    """
+    correct: bool
+    again: bool
+    """
+    This reviewer had said the same; nothing changed.
+    """
+
+
+class LabelTask(Body):
+    """
+    An answer to judge.
+    """
+
+    prediction_id: str
+    text: str
+    labels: list[str]
+    """
+    What it may be called.
+    """
+    answered: float
+    drawn: str
+    """
+    `random` measures the accuracy; `margin`: the model hesitated.
+    """
+    source: str
+    """
+    `http`, `kafka` or `job`.
+    """
+    lease_until: float
+    """
+    Until then nobody else is given it.
+    """
+    label: str | None
+    """
+    The model's, only where it was asked for.
+    """
+    scores: dict[str, float] | None
+
+
+class LiveAccuracy(Body):
+    """
+    How often the version is right, from answers that were drawn at random and judged.
+    """
+
+    model_name: str
+    model_version: int
+    model_digest: str
+    accuracy: AccuracyRange
+    alpha: float
+    drawn: int
+    """
+    Answers that were drawn to measure it.
+    """
+    judged_share: float | None
+    complete: bool
+    """
+    At least 70 % of the drawn ones are judged.
+    """
+    days: list[AccuracyDay]
+    """
+    By day of the answer, the last 90.
+    """
+    volunteered: int
+    """
+    Answers that callers judged; no measure of accuracy.
+    """
+    volunteered_wrong: int
+    lost_evidence: float
+    """
+    That it is over two points below `feedback.reference_accuracy`; 1 alarms.
+    """
+    actors: list[ActorBody]
 
 
 class LiveVersion(Body):
@@ -751,6 +894,10 @@ class ReleasePolicy(Body):
     """
     Accuracy lost against the champion, by judged answers.
     """
+    accuracy_proof: float | None = None
+    """
+    A step ends only once judged answers prove that the candidate loses less accuracy than this; 0 asks for no proof. Null: 0.03 where answers are drawn for review, else no proof.
+    """
 
 
 class ReleaseTest(Body):
@@ -789,6 +936,16 @@ class ResetRequest(Body):
     """
     Learn a new reference too.
     """
+
+
+class ReviewRequest(Body):
+    """
+    A reviewer's word on an answer.
+    """
+
+    prediction_id: str
+    label: str
+    comment: str = ""
 
 
 class Rollback(Body):
@@ -1262,6 +1419,30 @@ class JobResults(Body):
     page_size: int
     has_more: bool
     summary: JobSummary
+
+
+class LabelImport(Body):
+    """
+    Labels made elsewhere: rows of an export, or tasks of Label Studio with annotations.
+    """
+
+    labels: list[ReviewRequest] | None = None
+    label_studio: list[dict[str, Any]] | None = None
+
+
+class LabelQueue(Body):
+    """
+    What waits for review.
+    """
+
+    task: LabelTask | None
+    """
+    None when nothing waits.
+    """
+    waiting: dict[str, int]
+    """
+    By kind: `random`, `margin`; `conflict`: reviewers disagree; `leased`.
+    """
 
 
 class LiveModels(Body):

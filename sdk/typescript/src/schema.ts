@@ -1190,6 +1190,106 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/monitoring/labels/next": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Next Label
+         * @description The next answer to judge, leased to the caller for a while.
+         */
+        get: operations["next_label"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/monitoring/labels": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Review Label
+         * @description A reviewer's word on an answer, drawn or not.
+         */
+        post: operations["review_label"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/monitoring/labels/import": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Import Labels
+         * @description Takes labels made elsewhere; repeated rows change nothing.
+         */
+        post: operations["import_labels"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/monitoring/labels/export": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Export Labels
+         * @description Labelled answers as a file; texts only of those that were drawn.
+         */
+        get: operations["export_labels"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/monitoring/accuracy": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Live Accuracy
+         * @description How often answers are right, by those that were drawn at random and judged.
+         */
+        get: operations["live_accuracy"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/predict": {
         parameters: {
             query?: never;
@@ -1381,6 +1481,60 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * AccuracyDay
+         * @description Answers of one day.
+         */
+        AccuracyDay: {
+            /** Day */
+            day: string;
+            /** Right */
+            right: number;
+            /** N */
+            n: number;
+        };
+        /**
+         * AccuracyRange
+         * @description An estimate; `low` to `high` holds however often it is read.
+         */
+        AccuracyRange: {
+            /** Value */
+            value: number | null;
+            /** Low */
+            low: number;
+            /** High */
+            high: number;
+            /**
+             * N
+             * @description Judged answers.
+             */
+            n: number;
+        };
+        /**
+         * ActorBody
+         * @description Somebody who gives labels; named by a digest.
+         */
+        ActorBody: {
+            /** Actor */
+            actor: string;
+            /**
+             * Source
+             * @enum {string}
+             */
+            source: "caller" | "reviewer" | "import";
+            /** N */
+            n: number;
+            /**
+             * Differing
+             * @description Times that something else holds.
+             */
+            differing: number;
+            /**
+             * Suspicious
+             * @description It differs far more often than the others do.
+             */
+            suspicious: boolean;
+        };
         /**
          * ArtifactBody
          * @description Files that were stored.
@@ -1867,7 +2021,7 @@ export interface components {
             user_id?: string | null;
             /**
              * Comments
-             * @description Not kept.
+             * @description Kept where `feedback.enabled`.
              */
             comments?: string | null;
         };
@@ -1958,6 +2112,26 @@ export interface components {
              * Format: date-time
              */
             timestamp: string;
+        };
+        /**
+         * ImportReceipt
+         * @description What became of each row.
+         */
+        ImportReceipt: {
+            /** Taken */
+            taken: number;
+            /**
+             * Known
+             * @description Had been imported before.
+             */
+            known: number;
+            /**
+             * Refused
+             * @description By reason.
+             */
+            refused: {
+                [key: string]: number;
+            };
         };
         /**
          * ItemError
@@ -2247,6 +2421,148 @@ export interface components {
              * @description Messages read and not acknowledged.
              */
             batch_queue_size: number;
+        };
+        /**
+         * LabelImport
+         * @description Labels made elsewhere: rows of an export, or tasks of Label Studio with annotations.
+         */
+        LabelImport: {
+            /** Labels */
+            labels?: components["schemas"]["ReviewRequest"][];
+            /** Label Studio */
+            label_studio?: {
+                [key: string]: unknown;
+            }[];
+        };
+        /**
+         * LabelQueue
+         * @description What waits for review.
+         */
+        LabelQueue: {
+            /** @description None when nothing waits. */
+            task: components["schemas"]["LabelTask"] | null;
+            /**
+             * Waiting
+             * @description By kind: `random`, `margin`; `conflict`: reviewers disagree; `leased`.
+             */
+            waiting: {
+                [key: string]: number;
+            };
+        };
+        /**
+         * LabelReceipt
+         * @description What holds of the answer now.
+         */
+        LabelReceipt: {
+            /** Prediction Id */
+            prediction_id: string;
+            /** Label */
+            label: string;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "single" | "agreed" | "conflict" | "overruled";
+            /**
+             * Predicted
+             * @description What the model had said.
+             */
+            predicted: string;
+            /** Correct */
+            correct: boolean;
+            /**
+             * Again
+             * @description This reviewer had said the same; nothing changed.
+             */
+            again: boolean;
+        };
+        /**
+         * LabelTask
+         * @description An answer to judge.
+         */
+        LabelTask: {
+            /** Prediction Id */
+            prediction_id: string;
+            /** Text */
+            text: string;
+            /**
+             * Labels
+             * @description What it may be called.
+             */
+            labels: string[];
+            /** Answered */
+            answered: number;
+            /**
+             * Drawn
+             * @description `random` measures the accuracy; `margin`: the model hesitated.
+             * @enum {string}
+             */
+            drawn: "random" | "margin";
+            /**
+             * Source
+             * @description `http`, `kafka` or `job`.
+             */
+            source: string;
+            /**
+             * Lease Until
+             * @description Until then nobody else is given it.
+             */
+            lease_until: number;
+            /**
+             * Label
+             * @description The model's, only where it was asked for.
+             */
+            label: string | null;
+            /** Scores */
+            scores: {
+                [key: string]: number;
+            } | null;
+        };
+        /**
+         * LiveAccuracy
+         * @description How often the version is right, from answers that were drawn at random and judged.
+         */
+        LiveAccuracy: {
+            /** Model Name */
+            model_name: string;
+            /** Model Version */
+            model_version: number;
+            /** Model Digest */
+            model_digest: string;
+            accuracy: components["schemas"]["AccuracyRange"];
+            /** Alpha */
+            alpha: number;
+            /**
+             * Drawn
+             * @description Answers that were drawn to measure it.
+             */
+            drawn: number;
+            /** Judged Share */
+            judged_share: number | null;
+            /**
+             * Complete
+             * @description At least 70 % of the drawn ones are judged.
+             */
+            complete: boolean;
+            /**
+             * Days
+             * @description By day of the answer, the last 90.
+             */
+            days: components["schemas"]["AccuracyDay"][];
+            /**
+             * Volunteered
+             * @description Answers that callers judged; no measure of accuracy.
+             */
+            volunteered: number;
+            /** Volunteered Wrong */
+            volunteered_wrong: number;
+            /**
+             * Lost Evidence
+             * @description That it is over two points below `feedback.reference_accuracy`; 1 alarms.
+             */
+            lost_evidence: number;
+            /** Actors */
+            actors: components["schemas"]["ActorBody"][];
         };
         /**
          * LiveModels
@@ -2767,6 +3083,11 @@ export interface components {
              * @default 0.005
              */
             max_accuracy_drop: number;
+            /**
+             * Accuracy Proof
+             * @description A step ends only once judged answers prove that the candidate loses less accuracy than this; 0 asks for no proof. Null: 0.03 where answers are drawn for review, else no proof.
+             */
+            accuracy_proof?: number | null;
         };
         /**
          * ReleaseTest
@@ -2819,6 +3140,21 @@ export interface components {
              * @default false
              */
             relearn: boolean;
+        };
+        /**
+         * ReviewRequest
+         * @description A reviewer's word on an answer.
+         */
+        ReviewRequest: {
+            /** Prediction Id */
+            prediction_id: string;
+            /** Label */
+            label: string;
+            /**
+             * Comment
+             * @default
+             */
+            comment: string;
         };
         /**
          * Rollback
@@ -3481,6 +3817,17 @@ export interface components {
         };
         /** @description The caller lacks the role `predict`. */
         "403-predict": {
+            headers: {
+                "X-Correlation-ID": components["headers"]["X-Correlation-ID"];
+                "X-Inference-Time-Ms": components["headers"]["X-Inference-Time-Ms"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"];
+            };
+        };
+        /** @description The caller lacks the role `review`. */
+        "403-review": {
             headers: {
                 "X-Correlation-ID": components["headers"]["X-Correlation-ID"];
                 "X-Inference-Time-Ms": components["headers"]["X-Inference-Time-Ms"];
@@ -5778,6 +6125,173 @@ export interface operations {
             };
             401: components["responses"]["401"];
             403: components["responses"]["403-admin"];
+            422: components["responses"]["422"];
+            429: components["responses"]["429"];
+            default: components["responses"]["default"];
+        };
+    };
+    next_label: {
+        parameters: {
+            query?: {
+                /** @description Show the model's label; it sways who sees it. */
+                show_prediction?: boolean;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    "X-Correlation-ID": components["headers"]["X-Correlation-ID"];
+                    "X-Inference-Time-Ms": components["headers"]["X-Inference-Time-Ms"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LabelQueue"];
+                };
+            };
+            401: components["responses"]["401"];
+            403: components["responses"]["403-review"];
+            422: components["responses"]["422"];
+            429: components["responses"]["429"];
+            default: components["responses"]["default"];
+        };
+    };
+    review_label: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ReviewRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    "X-Correlation-ID": components["headers"]["X-Correlation-ID"];
+                    "X-Inference-Time-Ms": components["headers"]["X-Inference-Time-Ms"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LabelReceipt"];
+                };
+            };
+            401: components["responses"]["401"];
+            403: components["responses"]["403-review"];
+            /** @description Not Found */
+            404: {
+                headers: {
+                    "X-Correlation-ID": components["headers"]["X-Correlation-ID"];
+                    "X-Inference-Time-Ms": components["headers"]["X-Inference-Time-Ms"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            422: components["responses"]["422"];
+            429: components["responses"]["429"];
+            default: components["responses"]["default"];
+        };
+    };
+    import_labels: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["LabelImport"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    "X-Correlation-ID": components["headers"]["X-Correlation-ID"];
+                    "X-Inference-Time-Ms": components["headers"]["X-Inference-Time-Ms"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ImportReceipt"];
+                };
+            };
+            401: components["responses"]["401"];
+            403: components["responses"]["403-review"];
+            422: components["responses"]["422"];
+            429: components["responses"]["429"];
+            default: components["responses"]["default"];
+        };
+    };
+    export_labels: {
+        parameters: {
+            query?: {
+                /** @description Of the file. */
+                format?: "jsonl" | "csv" | "parquet" | "label-studio";
+                /** @description Those that wait for review, instead of those with a label. */
+                waiting?: boolean;
+                /** @description The version; the champion by default. */
+                model_digest?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    "X-Correlation-ID": components["headers"]["X-Correlation-ID"];
+                    "X-Inference-Time-Ms": components["headers"]["X-Inference-Time-Ms"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/octet-stream": string;
+                };
+            };
+            401: components["responses"]["401"];
+            403: components["responses"]["403-review"];
+            422: components["responses"]["422"];
+            429: components["responses"]["429"];
+            default: components["responses"]["default"];
+        };
+    };
+    live_accuracy: {
+        parameters: {
+            query?: {
+                /** @description The version; the champion by default. */
+                model_digest?: string | null;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    "X-Correlation-ID": components["headers"]["X-Correlation-ID"];
+                    "X-Inference-Time-Ms": components["headers"]["X-Inference-Time-Ms"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["LiveAccuracy"];
+                };
+            };
+            401: components["responses"]["401"];
+            403: components["responses"]["403-registry-read"];
             422: components["responses"]["422"];
             429: components["responses"]["429"];
             default: components["responses"]["default"];

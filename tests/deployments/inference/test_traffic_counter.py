@@ -2,6 +2,7 @@ import asyncio
 import random
 import statistics
 import time
+import uuid
 
 import numpy as np
 import pytest
@@ -11,10 +12,15 @@ from deployments.inference import traffic_counter
 from deployments.inference.signals import seen
 from deployments.inference.traffic_counter import TrafficCounter
 from deployments.payloads import TrafficDelta
-from deployments.predictions import Prediction
+from deployments.predictions import Answer, Outcome, Prediction
 from deployments.telemetry.metrics import Metrics
 
 GOOD = Prediction(np.asarray([0.1, 0.9], np.float32), 4, False)
+
+
+def answer(text: str) -> Answer:
+    scores = {"NEG": 0.1, "POS": 0.9}
+    return Answer(str(uuid.uuid4()), text, LIVE, Outcome(GOOD, cached=False), "POS", scores)
 
 
 class Insight:
@@ -41,7 +47,7 @@ def texts(deltas: list[TrafficDelta]) -> int:
 def test_answers_become_one_delta_without_any_text() -> None:
     counts, insight = counter(), Insight()
     for text in ("good", "fine", "good"):
-        counts.add(LIVE, text, GOOD)
+        counts.add(answer(text))
     counts.count(100)
     counts.pack()
     asyncio.run(counts.send(insight.send))
@@ -65,7 +71,7 @@ def test_a_delta_that_is_sent_again_keeps_its_number() -> None:
     counts = counter(metrics)
     insight.up = False
     for text in ("one", "two"):
-        counts.add(LIVE, text, GOOD)
+        counts.add(answer(text))
         counts.count(1)
         counts.pack()
         asyncio.run(counts.send(insight.send))
@@ -82,7 +88,7 @@ def test_the_oldest_counts_are_dropped_and_counted_while_insight_is_away() -> No
     metrics, insight = Metrics(), Insight()
     counts = counter(metrics)
     for number in range(70):
-        counts.add(LIVE, f"text {number}", GOOD)
+        counts.add(answer(f"text {number}"))
         counts.count(1)
         counts.pack()
     asyncio.run(counts.send(insight.send))
@@ -95,14 +101,14 @@ def test_a_full_queue_drops_and_counts() -> None:
     metrics = Metrics()
     counts = counter(metrics)
     for _ in range(traffic_counter._MAX_QUEUED + 5):
-        counts.add(LIVE, "text", GOOD)
+        counts.add(answer("text"))
     assert metrics.insight.texts.labels("dropped")._value.get() == 5
 
 
 def test_a_text_that_comes_again_after_many_others_is_a_new_one() -> None:
     counts, insight = counter(), Insight()
     for text in ("first", *map(str, range(1_500)), "first"):
-        counts.add(LIVE, text, GOOD)
+        counts.add(answer(text))
     counts.count(10_000)
     counts.pack()
     asyncio.run(counts.send(insight.send))
@@ -114,7 +120,7 @@ def test_it_counts_and_sends_by_itself() -> None:
         counts, insight = TrafficCounter(0.05, Metrics().insight), Insight()
         counts.start(insight.send)
         for text in range(200):
-            counts.add(LIVE, str(text), GOOD)
+            counts.add(answer(str(text)))
         async with asyncio.timeout(20):
             while texts(insight.taken) < 200:  # noqa: ASYNC110  (what is waited for has no event)
                 await asyncio.sleep(0.02)
@@ -146,9 +152,10 @@ def test_counting_costs_microseconds() -> None:
     spent: dict[str, list[float]] = {"append": [], "count": []}
     for _ in range(7):
         counts = counter()
+        given = [answer(text) for text in some]
         begun = time.process_time()
-        for text in some:
-            counts.add(LIVE, text, GOOD)
+        for each in given:
+            counts.add(each)
         appended = time.process_time()
         counts.count(len(some))
         ended = time.process_time()

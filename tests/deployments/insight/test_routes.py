@@ -180,6 +180,18 @@ def test_off_says_so() -> None:
     with_front(AppConfig.model_validate({"cache": {"l2": "none"}}), body)
 
 
+def keys_of(*roles: str) -> str:
+    keys = [
+        {
+            "id": role,
+            "sha256": hashlib.sha256(f"key-of-{role}-1".encode()).hexdigest(),
+            "roles": [role],
+        }
+        for role in roles
+    ]
+    return json.dumps(keys)
+
+
 def test_reading_and_changing_need_their_roles(tmp_path: Path) -> None:
     async def body(client: httpx.AsyncClient, *_: object) -> None:
         for role, reading, changing in (
@@ -192,13 +204,125 @@ def test_reading_and_changing_need_their_roles(tmp_path: Path) -> None:
             reset = await client.post(f"{DRIFT}/reset", headers=key)
             assert reset.status_code == changing
 
-    keys = [
-        {
-            "id": role,
-            "sha256": hashlib.sha256(f"key-of-{role}-1".encode()).hexdigest(),
-            "roles": [role],
-        }
-        for role in ("predict", "registry-read", "admin")
-    ]
-    access = {"required": True, "api_keys": json.dumps(keys)}
+    access = {"required": True, "api_keys": keys_of("predict", "registry-read", "admin")}
     with_insight(drift_config(tmp_path, access=access), body)
+
+
+def feedback_config(folder: Path, **settings: Any) -> AppConfig:
+    feedback = {"enabled": True, "audit_share": 1.0, **settings}
+    return drift_config(folder, {"enabled": False}, feedback=feedback)
+
+
+async def task_when(client: httpx.AsyncClient) -> dict[str, Any]:
+    """The next answer to review, once one has arrived."""
+    while True:
+        found: dict[str, Any] = (await client.get("/monitoring/labels/next")).json()
+        if found["task"] is not None:
+            task: dict[str, Any] = found["task"]
+            return task
+        await asyncio.sleep(0.05)
+
+
+def test_answers_are_drawn_reviewed_measured_and_exported(tmp_path: Path) -> None:
+    async def body(client: httpx.AsyncClient, _: InsightReplica, metrics: Metrics) -> None:
+        sent = {"text": "write to ann@example.org, it is fine"}
+        one = (await client.post("/predict", json=sent)).json()
+        task = await task_when(client)
+        assert task["prediction_id"] == one["prediction_id"]
+        assert task["text"] == "write to <email>, it is fine"
+        assert (task["drawn"], task["label"]) == ("random", None)
+        said = {"prediction_id": one["prediction_id"], "label": "NEG", "comment": "irony"}
+        receipt = await client.post("/monitoring/labels", json=said)
+        assert receipt.status_code == 201
+        assert receipt.json() == {
+            "prediction_id": one["prediction_id"],
+            "label": "NEG",
+            "status": "single",
+            "predicted": "POS",
+            "correct": False,
+            "again": False,
+        }
+        assert stages.counted == [(one["prediction_id"], "NEG")]
+        found = (await client.get("/monitoring/accuracy")).json()
+        assert (found["accuracy"]["value"], found["drawn"], found["complete"]) == (0.0, 1, True)
+        rows = (await client.get("/monitoring/labels/export")).text.splitlines()
+        assert [json.loads(row)["label"] for row in rows] == ["NEG"]
+        told = {"prediction_id": one["prediction_id"], "corrected_label": "POS"}
+        answer = await client.post("/feedback", json=told)
+        assert (answer.status_code, answer.json()["correct"]) == (201, True)
+        assert stages.counted == [(one["prediction_id"], "NEG")]
+        taken = await client.post("/monitoring/labels/import", json={"labels": [said]})
+        assert taken.json() == {"taken": 1, "known": 0, "refused": {}}
+        forged = one["prediction_id"][:-1] + ("0" if one["prediction_id"][-1] != "0" else "1")
+        for path, wrong in (
+            ("/feedback", {"prediction_id": forged, "corrected_label": "POS"}),
+            ("/monitoring/labels", said | {"prediction_id": forged}),
+        ):
+            assert (await client.post(path, json=wrong)).status_code == 404
+        unknown = await client.post("/monitoring/labels", json=said | {"label": "sad"})
+        assert unknown.status_code == 422
+        assert "it has NEG, POS" in unknown.json()["error_message"]
+        page = metrics.page().decode()
+        assert 'sentiment_feedback_events_total{result="correct"} 1.0' in page
+        off = await client.get(DRIFT)
+        assert (off.status_code, off.json()["error_code"]) == (503, "E8001")
+
+    stages = Stages()
+    with_insight(feedback_config(tmp_path), body, stages)
+
+
+def test_callers_count_for_releases_only_where_nothing_is_drawn(tmp_path: Path) -> None:
+    async def body(client: httpx.AsyncClient, *_: object) -> None:
+        one = (await client.post("/predict", json={"text": "fine"})).json()
+        said = {"prediction_id": one["prediction_id"], "corrected_label": "NEG"}
+        answer = await client.post("/feedback", json=said)
+        while answer.status_code != 201:
+            await asyncio.sleep(0.05)
+            answer = await client.post("/feedback", json=said)
+        await asyncio.sleep(0)
+        assert stages.counted == [(one["prediction_id"], "NEG")]
+
+    stages = Stages()
+    with_insight(feedback_config(tmp_path, audit_share=0), body, stages)
+
+
+def test_margins_are_drawn_and_the_share_is_kept(tmp_path: Path) -> None:
+    async def body(client: httpx.AsyncClient, *_: object) -> None:
+        await say(client, half(400, "drawn"))
+        await task_when(client)
+        waiting: dict[str, int] = {}
+        while sum(waiting.values()) < 30:
+            waiting = (await client.get("/monitoring/labels/next")).json()["waiting"]
+            await asyncio.sleep(0.05)
+        assert 20 < waiting["random"] < 90
+        assert "margin" not in waiting
+
+    with_insight(feedback_config(tmp_path, audit_share=0.1, margin_share=1), body)
+
+
+def test_no_more_than_the_limit_waits(tmp_path: Path) -> None:
+    async def body(client: httpx.AsyncClient, *_: object) -> None:
+        await say(client, half(50, "many"))
+        await task_when(client)
+        found = (await client.get("/monitoring/labels/next")).json()
+        assert found["waiting"]["random"] == 10
+
+    with_insight(feedback_config(tmp_path, max_waiting=10), body)
+
+
+def test_reviewing_needs_its_role_and_is_off_by_default(tmp_path: Path) -> None:
+    async def body(client: httpx.AsyncClient, *_: object) -> None:
+        for role, wanted in (("predict", 403), ("registry-read", 403), ("review", 200)):
+            key = {"x-api-key": f"key-of-{role}-1"}
+            answer = await client.get("/monitoring/labels/next", headers=key)
+            assert answer.status_code == wanted
+
+    async def off(client: httpx.AsyncClient, *_: object) -> None:
+        for path in ("labels/next", "labels/export", "accuracy"):
+            answer = await client.get(f"/monitoring/{path}")
+            assert (answer.status_code, answer.json()["error_code"]) == (503, "E8001")
+
+    config = feedback_config(tmp_path)
+    access = {"required": True, "api_keys": keys_of("predict", "registry-read", "review")}
+    with_insight(config.model_validate(config.model_dump() | {"access": access}), body)
+    with_insight(drift_config(tmp_path), off)

@@ -1,5 +1,6 @@
 """What follows from what was seen: go on, wait, hold, roll back; and every field of the policy."""
 
+import random
 from dataclasses import replace
 from typing import Any
 
@@ -126,3 +127,23 @@ def test_counts_of_another_step_do_not_count_but_accuracy_does() -> None:
 @pytest.mark.parametrize("text", ["", "x", "[]", "[1,2,3,4]", '[1,0,{"a":[1]},["x"]]', "{}"])
 def test_a_tag_that_somebody_wrote_over_is_nothing_seen(text: str) -> None:
     assert parse_progress(text) == ReleaseProgress(0, 0)
+
+
+def test_accuracy_is_proven_where_a_proof_is_asked_for() -> None:
+    """With the share that audited servers ask for, and texts that both versions answered."""
+    asked = {"accuracy_proof": 0.03}
+    assert verdict(policy=asked).reason == "not yet proven: accuracy within 0.03"
+    assert verdict(policy=asked, in_step_s=90_000).action == "hold"
+    assert verdict(policy={"accuracy_proof": 0}).action == "go_on"
+    passed = {"equal": 0, "three points worse": 0}
+    for seed in range(100):
+        chance = random.Random(seed)
+        for name, worse in (("equal", 0.02), ("three points worse", 0.05)):
+            draws = [chance.random() for _ in range(600)]
+            counts = PairedCount(
+                sum(draw < worse for draw in draws), 0, sum(draw > 0.98 for draw in draws)
+            )
+            counts = replace(counts, same=600 - counts.worse - counts.better)
+            passed[name] += verdict(policy=asked, accuracy=counts).action == "go_on"
+    assert passed["three points worse"] <= 5
+    assert passed["equal"] >= 70

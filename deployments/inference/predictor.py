@@ -184,7 +184,7 @@ class Predictor:
 
         def classified(outcome: Outcome | RequestError) -> None:
             answer: Answer | RequestError = (
-                self._answer(str(uuid.uuid4()), checked, model, outcome)
+                self._answer(checked, model, outcome, None)
                 if isinstance(outcome, Outcome)
                 else outcome
             )

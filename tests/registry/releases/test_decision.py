@@ -80,6 +80,7 @@ EFFECTS: list[tuple[str, float, dict[str, Any], str, str]] = [
     ("max_slower", 0.2, {"latency": PairedCount(300, 700)}, "go_on", "roll_back"),
     ("min_agreement", 0.6, {"agreement": PairedCount(300, 700)}, "roll_back", "go_on"),
     ("max_drifted", 0.6, {"drift": PairedCount(400, 600)}, "roll_back", "go_on"),
+    ("accuracy_proof", 0.03, {}, "go_on", "wait"),
     ("max_accuracy_drop", 0.1, {"accuracy": PairedCount(110, 1_840, 50)}, "roll_back", "go_on"),
 ]
 

@@ -34,11 +34,7 @@ QUICK_OPTIONS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of `sentigraph pipeline`."""
-    parser.add_argument(
-        "--input",
-        type=Path,
-        help="CSV, JSONL or Parquet with the columns text and label (default: ICWSM-14)",
-    )
+    data.add_input_arguments(parser)
     parser.add_argument(
         "--base", help="Hugging Face folder or hub name (default: the pinned all-MiniLM-L6-v2)"
     )
@@ -68,7 +64,7 @@ def main(args: argparse.Namespace) -> int:
     bundle, card = str(args.out / args.name), str(args.out / "README.md")
 
     wanted = ["--out", folders["data"], "--cache", folders["cache"]]
-    wanted += ["--input", str(args.input)] if args.input else []
+    wanted += data.input_options(args)
     wanted += ["--limit", str(QUICK_TEXTS)] if args.quick else []
     _run(data, wanted, quick=args.quick)
 

@@ -11,7 +11,7 @@ import getpass
 from collections.abc import Callable
 from typing import Any
 
-from cli.models import change, check, policy, show
+from cli.models import change, check, evaluate, policy, show
 from pipelines.tracking import add_tracking_arguments
 from registry.model_registry import ModelRegistry
 
@@ -146,13 +146,12 @@ def _declare_changes(declare: Declare) -> None:
 
 
 def _declare_checks(declare: Declare) -> None:
-    evaluate = declare(
-        "evaluate", check.evaluate_model, "measure a version on labelled texts and record it"
+    measured = declare(
+        "evaluate", evaluate.evaluate_model, "measure a version on labelled texts and record it"
     )
-    evaluate.add_argument("name", help="registered model")
-    evaluate.add_argument("version", help=_REFERENCE)
-    evaluate.add_argument("--data", required=True, help="CSV or JSONL file with text and label")
-    evaluate.add_argument("--dataset", help="name of the dataset (default: the file's)")
+    measured.add_argument("name", help="registered model")
+    measured.add_argument("version", help=_REFERENCE)
+    evaluate.add_arguments(measured)
     verify = declare("verify", check.verify_model, "check audit chains and stored files")
     verify.add_argument("name", nargs="?", help="registered model (default: all)")
     gc = declare("gc", check.gc_model, "find files that no version uses")

@@ -1,23 +1,18 @@
-"""What `sentigraph models` measures and checks: evaluations, stored files, leftovers."""
+"""What `sentigraph models` checks: audit chains, stored files, leftovers."""
 
 from __future__ import annotations
 
 import argparse
-import csv
-import hashlib
-import json
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from cli.models.show import show, when
-from pipelines.errors import DatasetError
 from registry.backend.store import record_of
 from registry.backend.tags import FORMAT_TAG
 from registry.bundles.formats import BUNDLE
@@ -26,38 +21,9 @@ from registry.catalog.evaluations import logged_model_id
 from registry.catalog.uploads import Uploads
 from registry.errors import RegistryError
 from registry.model_registry import ModelRegistry
-from registry.records import Bundle, ModelVersion
+from registry.records import ModelVersion
 
 _MIN_AGE_S = 24 * 3600
-
-
-def evaluate_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
-    """Measures a version on labelled texts, one at a time, and records the figures."""
-    version = registry.catalog.version(args.name, args.version)
-    rows = list(_labelled(Path(args.data)))
-    if not rows:
-        raise DatasetError(f"{args.data}: no texts in it")
-    unknown = {label for _, label in rows} - set(version.labels)
-    if unknown:
-        raise DatasetError(f"{args.data}: labels {sorted(unknown)[:5]} are not the model's")
-    with tempfile.TemporaryDirectory(prefix="sentigraph-evaluate-") as scratch:
-        bundle = registry.store.fetch(version, Path(scratch))
-        predicted, elapsed_s = _predict(bundle, [text for text, _ in rows])
-    truth = [version.labels.index(label) for _, label in rows]
-    metrics = _figures(np.array(truth), np.array(predicted), len(version.labels))
-    metrics["latency_ms"] = 1_000 * elapsed_s / len(rows)
-    digest = hashlib.sha256("\n".join(sorted(map(json.dumps, rows))).encode()).hexdigest()
-    made = registry.evaluations.add(
-        version,
-        name="sentigraph models evaluate",
-        dataset=args.dataset or Path(args.data).name,
-        dataset_digest=digest,
-        metrics=metrics,
-        metadata={"texts": len(rows)},
-        actor=args.actor,
-    )
-    table = [["metric", "value"], *([key, f"{value:.4f}"] for key, value in metrics.items())]
-    return show(args, {"id": made.id, "metrics": metrics, "dataset_digest": digest}, table)
 
 
 def verify_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
@@ -136,44 +102,3 @@ def _checked(name: str, what: str, check: Callable[[], object]) -> dict[str, str
     except RegistryError as error:
         return {"model": name, "what": what, "result": error.message}
     return {"model": name, "what": what, "result": "ok"}
-
-
-def _predict(bundle: Bundle, texts: list[str]) -> tuple[list[int], float]:
-    # Engines take half a second to import, and the other actions need none.
-    from deployments.model.engines import open_engine  # noqa: PLC0415
-    from deployments.model.runner import LoadedModel  # noqa: PLC0415
-    from deployments.tokenizer.replica import LoadedTokenizer  # noqa: PLC0415
-
-    engine = open_engine(bundle, provider="cpu", threads=1)
-    model, tokenizer = LoadedModel(bundle, engine), LoadedTokenizer(bundle)
-    started_s = time.perf_counter()
-    predicted = [
-        int(model.score([tokenizer.encode([text]).ids])[0].argmax())
-        for text in tqdm(texts, unit="texts")
-    ]
-    return predicted, time.perf_counter() - started_s
-
-
-def _figures(truth: np.ndarray, predicted: np.ndarray, labels: int) -> dict[str, float]:
-    scores = []
-    for label in range(labels):
-        hits = float(((truth == label) & (predicted == label)).sum())
-        all_of_it = float((truth == label).sum() + (predicted == label).sum())
-        scores.append(2 * hits / all_of_it if all_of_it else 0.0)
-    return {"accuracy": float((truth == predicted).mean()), "macro_f1": float(np.mean(scores))}
-
-
-def _labelled(path: Path) -> Iterator[tuple[str, str]]:
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows: Iterable[dict[str, str]] = (
-                csv.DictReader(stream)
-                if path.suffix == ".csv"
-                else (json.loads(line) for line in stream if line.strip())
-            )
-            for row in rows:
-                yield str(row["text"]), str(row["label"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DatasetError(
-            f"{path}: not a CSV or JSONL file with text and label: {error}"
-        ) from error

@@ -103,10 +103,17 @@ def show(args: argparse.Namespace, found: Any, rows: Sequence[Sequence[str]]) ->
     if args.json:
         print(json.dumps(found, ensure_ascii=False))
         return 0
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip())
+    print(as_table(rows))
     return 0
+
+
+def as_table(rows: Sequence[Sequence[str]]) -> str:
+    """Rows in aligned columns."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
 
 
 def when(seconds: float) -> str:

@@ -13,25 +13,24 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
-
 from pipelines.data.icwsm import LABELS, LEXICON, read_icwsm
+from pipelines.data.labelled_texts import (
+    Columns,
+    add_column_arguments,
+    columns_of,
+    read_labelled_texts,
+)
 from pipelines.data.near_duplicates import text_digest, without_near_duplicates
 from pipelines.data.table import SPLITS, Manifest, Row, Table, dataset_digest, write_table
 from pipelines.errors import DatasetError
 
 TEST_SHARE = 0.10
 VALIDATION_SHARE = 0.10
-READERS = {".csv": "CSV", ".jsonl": "JSON Lines", ".parquet": "Parquet"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of `sentigraph data`."""
-    parser.add_argument(
-        "--input",
-        type=Path,
-        help="CSV, JSONL or Parquet with the columns text and label (default: ICWSM-14)",
-    )
+    add_input_arguments(parser)
     parser.add_argument(
         "--out",
         type=Path,
@@ -50,6 +49,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the manifest as JSON")
 
 
+def add_input_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the files of one's own data, and where texts and labels are in them."""
+    parser.add_argument(
+        "--input",
+        type=Path,
+        nargs="+",
+        help="CSV, JSON lines or Parquet files of texts and labels (default: ICWSM-14)",
+    )
+    add_column_arguments(parser)
+
+
+def input_options(args: argparse.Namespace) -> list[str]:
+    """The options of ``add_input_arguments`` as they were given, for another parser."""
+    if not args.input:
+        return []
+    columns = ["--text-column", args.text_column, "--label-column", args.label_column]
+    columns += ["--map", args.map] if args.map else []
+    columns += ["--separator", args.separator] if args.separator else []
+    return ["--input", *map(str, args.input), *columns]
+
+
 def main(args: argparse.Namespace) -> int:
     """Runs the step and prints what was written; returns the exit status."""
     if args.input is None:
@@ -57,9 +77,10 @@ def main(args: argparse.Namespace) -> int:
             read_icwsm(args.cache), LABELS, args.out, origin="ICWSM-14", limit=args.limit
         )
     else:
-        rows = read_file(args.input)
+        rows = read_files(args.input, columns_of(args))
         labels = tuple(sorted({row.label for row in rows if row.label is not None}))
-        table = build_table(rows, labels, args.out, origin=args.input.name, limit=args.limit)
+        origin = origin_of(args.input)
+        table = build_table(rows, labels, args.out, origin=origin, limit=args.limit)
     counts = {split: len(table.of(split, labelled=False)) for split in SPLITS}
     if args.json:
         print(json.dumps({"digest": table.digest, "labels": table.labels, "rows": counts}))
@@ -72,62 +93,31 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def read_file(path: Path) -> list[Row]:
-    """Reads the columns text and label, and where they exist domain and group (texts of one group,
-    such as the sentences of a document, stay in one split).
+def read_files(paths: Sequence[Path], columns: Columns | None = None) -> list[Row]:
+    """Reads texts and labels, and where every file has them the columns domain and group (texts of
+    one group, such as the sentences of a document, stay in one split).
 
     Raises:
-        DatasetError: Unknown suffix, missing column, empty text or label, or fewer than two labels.
+        DatasetError: See `read_labelled_texts`; or fewer than two labels.
     """
-    frame = _read_frame(path)
-    missing = [column for column in ("text", "label") if column not in frame.columns]
-    if missing:
-        there = ", ".join(map(str, frame.columns))
-        raise DatasetError(f"{path.name}: no column {' and '.join(missing)}; it has {there}")
-    texts = frame["text"].fillna("").astype(str).str.strip()
-    labels = frame["label"].fillna("").astype(str).str.strip()
-    for column, values in (("text", texts), ("label", labels)):
-        empty = [number for number, value in enumerate(values, start=1) if not value]
-        if empty:
-            raise DatasetError(
-                f"{path.name}: {len(empty)} rows have an empty {column}, first row {empty[0]}"
-            )
-    if labels.nunique() < 2:
+    data = read_labelled_texts(paths, columns)
+    if len(set(data.labels)) < 2:
         raise DatasetError(
-            f"{path.name}: all {len(frame)} rows have the label {labels.iloc[0]!r}; two are needed"
+            f"{origin_of(paths)}: all {len(data.rows)} rows have the label {data.labels[0]!r}; "
+            f"two are needed"
         )
-    domains = (
-        frame["domain"].astype(str)
-        if "domain" in frame.columns
-        else pd.Series(["all"] * len(frame))
-    )
-    groups = (
-        frame["group"].fillna("").astype(str)
-        if "group" in frame.columns
-        else pd.Series([""] * len(frame))
-    )
+    none = [""] * len(data.rows)
+    domains = data.column("domain") if "domain" in data.columns else ["all"] * len(none)
+    groups = data.column("group") if "group" in data.columns else none
     return [
-        Row(text=text, label=label, target=None, domain=domain, group=group)
-        for text, label, domain, group in zip(texts, labels, domains, groups, strict=True)
+        Row(text=text.strip(), label=label, target=None, domain=domain or "all", group=group)
+        for text, label, domain, group in zip(data.texts, data.labels, domains, groups, strict=True)
     ]
 
 
-def _read_frame(path: Path) -> pd.DataFrame:
-    suffix = path.suffix.lower()
-    if suffix not in READERS:
-        raise DatasetError(f"{path.name}: {suffix or 'no suffix'} is none of {', '.join(READERS)}")
-    try:
-        if suffix == ".csv":
-            frame = pd.read_csv(path, dtype=str, keep_default_na=False)
-        elif suffix == ".jsonl":
-            frame = pd.read_json(path, lines=True, dtype=False)
-        else:
-            frame = pd.read_parquet(path)
-    except (OSError, ValueError) as exc:
-        raise DatasetError(f"{path}: not readable as {READERS[suffix]}: {exc}") from exc
-    if frame.empty:
-        raise DatasetError(f"{path.name}: no rows")
-    return frame
+def origin_of(paths: Sequence[Path]) -> str:
+    """What the files are called together."""
+    return "+".join(path.name for path in paths)
 
 
 def split_of(text: str) -> str:

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from pipelines.data.everyday_texts import NEGATIVE_SENTENCES, POSITIVE_SENTENCES
 from pipelines.data.table import Table, read_manifest, read_table
 from pipelines.evaluation.baselines import TfidfBaseline, vader_classes, vader_fits
+from pipelines.evaluation.figures import confusion_table, label_table
 from pipelines.evaluation.model_card import Card, write_card
 from pipelines.evaluation.report import (
     SystemReport,
@@ -31,6 +32,7 @@ from pipelines.evaluation.report import (
 )
 from pipelines.export.bundles import FP32, INT8
 from pipelines.export.export import FIGURES
+from pipelines.export.parity import softmax
 from pipelines.export.serving_scores import ServedModel
 from pipelines.tracking import add_tracking_arguments, open_run
 from registry.bundles.bundle import open_bundle, write_bundle
@@ -86,7 +88,10 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps([asdict(report) for report in reports]))
     else:
-        print(as_text(accuracy_table(reports)), as_text(calibration_table(reports)), sep="\n\n")
+        figures = reports[0].figures
+        tables = [accuracy_table(reports), calibration_table(reports)]
+        tables += [label_table(figures), confusion_table(figures)]
+        print(*map(as_text, tables), sep="\n\n")
         print(f"\n{served.directory}: digest {served.digest[:12]}; card {args.card}")
     return 0
 
@@ -110,9 +115,10 @@ def measure_bundle(system: str, bundle: Bundle, table: Table, threads: int) -> S
         truth=truth,
         predicted=predicted,
         domains=[row.domain for row in table.of("test")],
-        labels=len(table.labels),
+        labels=table.labels,
         probe_hits=probe,
         calibration=calibration,
+        probabilities=softmax(logits, calibration.temperature),
     )
 
 
@@ -124,15 +130,17 @@ def measure_baselines(table: Table) -> list[SystemReport]:
     linear = TfidfBaseline(table.of("train"), table.labels)
     logits = linear.logits(test)
     polar = vader_fits(table.labels)
+    calibration = calibrate(linear.logits(validation), truth_before, logits, truth)
     reports = [
         report_system(
             "TF-IDF + LR",
             truth=truth,
             predicted=logits.argmax(axis=1),
             domains=domains,
-            labels=len(table.labels),
+            labels=table.labels,
             probe_hits=linear.logits(PROBE).argmax(axis=1) == PROBE_TRUTH if polar else None,
-            calibration=calibrate(linear.logits(validation), truth_before, logits, truth),
+            calibration=calibration,
+            probabilities=softmax(logits, calibration.temperature),
         )
     ]
     if polar:
@@ -142,7 +150,7 @@ def measure_baselines(table: Table) -> list[SystemReport]:
                 truth=truth,
                 predicted=vader_classes(test),
                 domains=domains,
-                labels=len(table.labels),
+                labels=table.labels,
                 probe_hits=vader_classes(PROBE) == PROBE_TRUTH,
                 calibration=None,
             )

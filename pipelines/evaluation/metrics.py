@@ -1,43 +1,18 @@
-"""The figures that a classifier is judged by, and the temperature that makes its scores honest.
+"""The figures that a classifier is judged by.
 
-Pure functions of logits or probabilities and true classes, used by `evaluate`. Sources are named
+Pure functions of probabilities or classes and true classes, used by `figures.py`. Sources are named
 where a figure has one.
 """
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize_scalar
-
-from pipelines.export.parity import softmax
 
 FloatArray = npt.NDArray[np.floating]
 ClassArray = npt.NDArray[np.int64]
 
 CALIBRATION_BINS = 15
-Z_95 = 1.959963984540054
-TEMPERATURE_RANGE = (0.05, 20.0)
-
-
-def wilson_interval(hits: int, trials: int) -> tuple[float, float]:
-    """Returns the 95 % score interval of a share (Wilson, "Probable inference", JASA 1927).
-
-    Raises:
-        ValueError: No trials.
-    """
-    if trials < 1:
-        raise ValueError("an interval needs at least one trial")
-    share, square = hits / trials, Z_95**2
-    centre = (share + square / (2 * trials)) / (1 + square / trials)
-    half = (
-        Z_95
-        / (1 + square / trials)
-        * math.sqrt(share * (1 - share) / trials + square / (4 * trials**2))
-    )
-    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def macro_f1(truth: ClassArray, predicted: ClassArray, labels: int) -> float:
@@ -90,18 +65,3 @@ def brier_score(probabilities: FloatArray, truth: ClassArray) -> float:
     """
     expected = np.eye(probabilities.shape[1])[truth]
     return float(((probabilities - expected) ** 2).sum(axis=1).mean())
-
-
-def fit_temperature(logits: FloatArray, truth: ClassArray) -> float:
-    """Returns the temperature in [0.05, 20] that makes the true classes likeliest (Guo et al. 2017,
-    section 4.2).
-
-    Labels do not change: every logit is divided by the same number.
-    """
-
-    def loss(log_temperature: float) -> float:
-        return negative_log_likelihood(softmax(logits, math.exp(log_temperature)), truth)
-
-    low, high = (math.log(edge) for edge in TEMPERATURE_RANGE)
-    found = minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-4})
-    return float(math.exp(found.x))

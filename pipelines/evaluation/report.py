@@ -11,27 +11,22 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pipelines.evaluation.figures import (
+    DOMAIN,
+    Accuracy,
+    ClassArray,
+    Figures,
+    accuracy_of,
+    flat,
+    measure,
+)
 from pipelines.evaluation.metrics import (
     brier_score,
     expected_calibration_error,
-    fit_temperature,
-    macro_f1,
     negative_log_likelihood,
-    wilson_interval,
 )
+from pipelines.evaluation.temperature import fit_temperature
 from pipelines.export.parity import softmax
-
-ClassArray = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Accuracy:
-    """Hits among texts, with the 95 % Wilson interval; shares in [0, 1]."""
-
-    texts: int
-    value: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +56,14 @@ class SystemReport:
     """One system on the test split; calibration is None where a system gives no probabilities."""
 
     system: str
-    domains: dict[str, Accuracy]
-    macro_accuracy: float
-    macro_f1: float
+    figures: Figures
     probe: Accuracy | None
     calibration: Calibration | None
+
+    @property
+    def domains(self) -> dict[str, Accuracy]:
+        """Accuracy by domain."""
+        return {one.value: one.accuracy for one in self.figures.slices if one.column == DOMAIN}
 
 
 def report_system(
@@ -74,39 +72,31 @@ def report_system(
     truth: ClassArray,
     predicted: ClassArray,
     domains: Sequence[str],
-    labels: int,
+    labels: Sequence[str],
     probe_hits: npt.NDArray[np.bool_] | None,
     calibration: Calibration | None,
+    probabilities: npt.NDArray[np.floating] | None = None,
 ) -> SystemReport:
-    """Counts a system's hits per domain.
+    """Measures a system.
 
     Args:
         system: Name in the tables.
         truth: [texts] true class.
         predicted: [texts] class by the system.
         domains: [texts] domain of each text.
-        labels: Number of classes.
+        labels: Class names.
         probe_hits: [sentences] whether each probe sentence was right; None where the probe does not
             apply.
         calibration: As `calibrate` returns it.
+        probabilities: [texts, labels] with the temperature; None where there are none.
     """
-    hits = truth == predicted
-    where = np.array(domains)
-    by_domain = {domain: accuracy_of(hits[where == domain]) for domain in sorted(set(domains))}
+    slices = {DOMAIN: domains}
     return SystemReport(
         system=system,
-        domains=by_domain,
-        macro_accuracy=float(np.mean([accuracy.value for accuracy in by_domain.values()])),
-        macro_f1=macro_f1(truth, predicted, labels),
+        figures=measure(truth, predicted, labels, slices=slices, probabilities=probabilities),
         probe=None if probe_hits is None else accuracy_of(probe_hits),
         calibration=calibration,
     )
-
-
-def accuracy_of(hits: npt.NDArray[np.bool_]) -> Accuracy:
-    """Returns the share of hits with its interval."""
-    low, high = wilson_interval(int(hits.sum()), len(hits))
-    return Accuracy(len(hits), float(hits.mean()), low, high)
 
 
 def calibrate(
@@ -134,8 +124,7 @@ def calibrate(
 
 def flat_metrics(report: SystemReport) -> dict[str, float]:
     """Returns the figures by name, as a bundle and an MLflow run keep them."""
-    metrics = {f"accuracy_{domain}": accuracy.value for domain, accuracy in report.domains.items()}
-    metrics |= {"macro_accuracy": report.macro_accuracy, "macro_f1": report.macro_f1}
+    metrics = flat(report.figures)
     if report.probe is not None:
         metrics["probe_accuracy"] = report.probe.value
     if report.calibration is not None:
@@ -159,7 +148,12 @@ def accuracy_table(reports: Sequence[SystemReport]) -> list[list[str]]:
             for a in report.domains.values()
         ]
         rows.append(
-            [report.system, *cells, f"{100 * report.macro_accuracy:.1f}", f"{report.macro_f1:.3f}"]
+            [
+                report.system,
+                *cells,
+                f"{100 * report.figures.macro_accuracy:.1f}",
+                f"{report.figures.macro_f1:.3f}",
+            ]
         )
     return rows
 

@@ -95,8 +95,11 @@ class Evaluations:
         metrics: Mapping[str, float],
         metadata: Mapping[str, Any],
         actor: str,
+        report: Mapping[str, Any] | None = None,
     ) -> Evaluation:
         """Records an evaluation: a run, its metrics on the LoggedModel, the dataset's lineage.
+
+        ``report`` is kept with the run as ``evaluation.json``.
 
         Raises:
             InvalidValue: Too many metrics, one that is not finite, or a version that was not
@@ -125,6 +128,8 @@ class Evaluations:
             place = {"dataset_name": dataset, "dataset_digest": digest or "unknown"}
             for key, value in metrics.items():
                 client.log_metric(run_id, key, value, now_ms, 0, model_id=model_id, **place)
+            if report is not None:
+                client.log_dict(run_id, dict(report), "evaluation.json")
             client.set_terminated(run_id)
         self._store.ledger.record(
             version.name,

@@ -106,7 +106,7 @@ def test_evaluation_uses_the_bundles_temperature(chain: Chain, tmp_path: Path) -
     assert honest.calibration.temperature == chain.bundle.temperature
     assert vague.calibration.temperature == 15.0
     assert vague.calibration.ece > honest.calibration.ece + 0.1
-    assert vague.macro_accuracy == honest.macro_accuracy
+    assert vague.figures.macro_accuracy == honest.figures.macro_accuracy
 
 
 def test_evaluation_uses_the_serving_tokenizer(chain: Chain, tmp_path: Path) -> None:
@@ -128,7 +128,7 @@ def test_evaluation_uses_the_serving_tokenizer(chain: Chain, tmp_path: Path) -> 
         max_tokens=bundle.max_tokens,
         engine=bundle.engine,
     )
-    assert measure_bundle("blind", guess, table, 1).macro_accuracy < 0.7
+    assert measure_bundle("blind", guess, table, 1).figures.macro_accuracy < 0.7
 
 
 def test_reports_come_as_json_for_programs(
@@ -150,7 +150,7 @@ def test_reports_come_as_json_for_programs(
         assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
     # Evaluation alone repeats what the pipeline wrote.
     assert open_bundle(chain.out / "again").digest == chain.bundle.digest
-    assert np.isclose(reports[0]["macro_accuracy"], chain.bundle.metrics["macro_accuracy"])
+    assert np.isclose(reports[0]["figures"]["accuracy"]["value"], chain.bundle.metrics["accuracy"])
 
 
 def test_steps_say_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

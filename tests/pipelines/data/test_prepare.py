@@ -9,7 +9,7 @@ import pytest
 
 from pipelines.data.icwsm import LEXICON
 from pipelines.data.near_duplicates import text_digest, without_near_duplicates
-from pipelines.data.prepare import build_table, read_file, split_of
+from pipelines.data.prepare import build_table, read_files, split_of
 from pipelines.data.table import Row, Table, read_table
 from pipelines.errors import DatasetError
 
@@ -100,7 +100,7 @@ def test_foreign_files_with_any_number_of_classes(tmp_path: Path, suffix: str) -
         path.write_text("\n".join(json.dumps(row) for row in frame.to_dict("records")))
     else:
         frame.to_parquet(path)
-    assert [(row.text, row.label) for row in read_file(path)] == list(
+    assert [(row.text, row.label) for row in read_files([path])] == list(
         frame.itertuples(index=False, name=None)
     )
 
@@ -108,10 +108,10 @@ def test_foreign_files_with_any_number_of_classes(tmp_path: Path, suffix: str) -
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("text,stars\na,1\n", "no column label; it has text, stars"),
+        ("text,stars\na,1\n", "no column 'label'; it has text, stars; name it with --label-column"),
         ("text,label\na,x\nb,\n", "1 rows have an empty label, first row 2"),
         ("text,label\na,x\nb,x\n", "all 2 rows have the label 'x'"),
-        ("text,label\n", "no rows"),
+        ("text,label\n", "no texts in it"),
     ],
 )
 def test_unusable_files_are_refused_with_the_reason(
@@ -120,12 +120,12 @@ def test_unusable_files_are_refused_with_the_reason(
     path = tmp_path / "file.csv"
     path.write_text(content)
     with pytest.raises(DatasetError, match=message):
-        read_file(path)
+        read_files([path])
 
 
 def test_an_unknown_suffix_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"\.xlsx is none of"):
-        read_file(tmp_path / "file.xlsx")
+    with pytest.raises(DatasetError, match=r"not CSV \(.csv"):
+        read_files([tmp_path / "file.xlsx"])
 
 
 def test_a_label_without_test_texts_is_refused(tmp_path: Path) -> None:

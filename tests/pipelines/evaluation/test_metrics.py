@@ -8,12 +8,12 @@ import pytest
 from pipelines.evaluation.metrics import (
     brier_score,
     expected_calibration_error,
-    fit_temperature,
     macro_f1,
     negative_log_likelihood,
-    wilson_interval,
 )
+from pipelines.evaluation.temperature import fit_temperature
 from pipelines.export.parity import softmax
+from registry.catalog.intervals import wilson_interval
 
 
 def test_wilson_interval_of_eight_in_ten() -> None:

@@ -46,10 +46,15 @@ Declare = Callable[[str, Action, str], argparse.ArgumentParser]
 def _declare_views(declare: Declare) -> None:
     declare("list", show.list_models, "all models and who holds which alias")
     one = declare("show", show.show_model, "one model with its versions")
+    trend = declare("trend", show.trend_model, "one metric over the versions")
     two = declare("compare", show.compare_model, "two versions side by side")
     audit = declare("audit", show.audit_model, "who did what and why")
-    for action in (one, two, audit):
+    for action in (one, trend, two, audit):
         action.add_argument("name", help="registered model")
+    for action in (one, trend, two):
+        action.add_argument("--dataset", help="figures on this one (default: the policy's)")
+    for action in (one, trend):
+        action.add_argument("--metric", help="which figure (default: accuracy)")
     two.add_argument("a", help="first version")
     two.add_argument("b", help="second version")
     audit.add_argument("--at", help="time (ISO 8601): who was champion then")

@@ -13,7 +13,14 @@ from typing import Any
 
 from operations.errors import OperationError
 from registry.backend.audit_ledger import champion_at
-from registry.catalog.compare import compare_descriptions, compare_figures
+from registry.catalog.compare import (
+    ACCURACIES,
+    Figure,
+    compare_descriptions,
+    compare_figures,
+    shown_figures,
+)
+from registry.catalog.evaluations import logged_model_id
 from registry.catalog.metadata import label_of, metadata_of
 from registry.model_registry import ModelRegistry
 
@@ -27,24 +34,43 @@ def list_models(registry: ModelRegistry, args: argparse.Namespace) -> int:
             "`sentigraph models import BUNDLE` one of yours",
             file=sys.stderr,
         )
-    rows = [
-        [m.name, *(str(m.aliases.get(a, "")) for a in ("champion", "challenger", "shadow"))]
-        for m in models
-    ]
-    found = [{"name": m.name, "aliases": dict(m.aliases)} for m in models]
-    return show(args, found, [["model", "champion", "challenger", "shadow"], *rows])
+    figures = registry.evaluations.measurements_by_model()
+    rows = [["model", "champion", "challenger", "shadow", "of the champion", "dataset"]]
+    found = []
+    for model in models:
+        champion = model.aliases.get("champion")
+        shown: Figure | None = None
+        if champion is not None:
+            version = registry.store.resolve(model.name, champion)
+            measured = figures.get(logged_model_id(version) or "", ())
+            dataset = model.policy.shown_dataset
+            shown = shown_figures([(version, measured)], dataset=dataset).get(champion)
+        slots = [str(model.aliases.get(a, "")) for a in ("champion", "challenger", "shadow")]
+        what = [f"{shown.metric} {shown.text()}", shown.dataset] if shown else ["", ""]
+        rows.append([model.name, *slots, *what])
+        figure = asdict(shown) if shown else None
+        found.append({"name": model.name, "aliases": dict(model.aliases), "figure": figure})
+    return show(args, found, rows)
 
 
 def show_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
     """One model with its versions and their newest figures."""
-    registry.catalog.model(args.name)
+    policy = registry.catalog.model(args.name).policy
     registry.lifecycle.state(args.name)
-    versions = registry.store.list_versions(args.name)
-    rows = [["number", "label", "stage", "aliases", "digest", "registered", "figures"]]
+    versions = [
+        (version, registry.evaluations.measurements(version))
+        for version in registry.store.list_versions(args.name)
+    ]
+    metrics = (args.metric,) if args.metric else ACCURACIES
+    dataset = args.dataset or policy.shown_dataset
+    shown = shown_figures(versions, dataset=dataset, metrics=metrics)
+    title = next((f"{f.metric} on {f.dataset or 'its own data'}" for f in shown.values()), "")
+    if not shown:
+        title = f"{metrics[0]} on {dataset or 'any dataset'}"
+    rows = [["number", "label", "stage", "aliases", "digest", "registered", title]]
     found = []
-    for version in versions:
-        figures = {m.metric: m.value for m in registry.evaluations.measurements(version)}
-        shown = ", ".join(f"{key} {value:.3g}" for key, value in sorted(figures.items())[:4])
+    for version, measured in versions:
+        figure = shown.get(version.version)
         rows.append(
             [
                 str(version.version),
@@ -53,25 +79,70 @@ def show_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
                 " ".join(version.aliases),
                 version.digest[:12],
                 when(version.created_s),
-                shown,
+                figure.text() if figure else "not measured",
             ]
         )
-        found.append({**asdict(version), "metrics": figures})
+        metrics_of = [asdict(m) for m in measured]
+        one = asdict(figure) if figure else None
+        found.append({**asdict(version), "figure": one, "metrics": metrics_of})
+    return show(args, found, rows)
+
+
+def trend_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
+    """One metric on one dataset over the versions."""
+    policy = registry.catalog.model(args.name).policy
+    versions = [
+        (version, registry.evaluations.measurements(version))
+        for version in registry.store.list_versions(args.name)
+    ]
+    metrics = (args.metric,) if args.metric else ACCURACIES
+    shown = shown_figures(versions, dataset=args.dataset or policy.shown_dataset, metrics=metrics)
+    rows = [["number", "label", "registered", "metric", "dataset", "value"]]
+    found = []
+    for version, _ in versions:
+        if (figure := shown.get(version.version)) is None:
+            continue
+        rows.append(
+            [
+                str(version.version),
+                label_of(version),
+                when(version.created_s),
+                figure.metric,
+                figure.dataset,
+                figure.text(),
+            ]
+        )
+        found.append({"version": version.version, **asdict(figure)})
     return show(args, found, rows)
 
 
 def compare_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
     """Two versions: figures on equal datasets, and what else differs."""
     a, b = (registry.catalog.version(args.name, reference) for reference in (args.a, args.b))
+    dataset = args.dataset or registry.catalog.model(args.name).policy.shown_dataset
     figures, without = compare_figures(
-        registry.evaluations.measurements(a), registry.evaluations.measurements(b)
+        registry.evaluations.measurements(a), registry.evaluations.measurements(b), dataset
     )
+    if args.dataset:
+        figures = [figure for figure in figures if figure.dataset == args.dataset]
     differing = compare_descriptions((a, metadata_of(a)), (b, metadata_of(b)))
     rows = [["metric", "dataset", label_of(a), label_of(b), "difference"]]
     rows += [
-        [f.metric, f.dataset, f"{f.a:.4g}", f"{f.b:.4g}", f"{f.difference:+.4g}"] for f in figures
+        [
+            f.metric,
+            f.dataset,
+            Figure(f.metric, f.a, f.dataset, f.dataset_digest, f.interval_a).text(),
+            Figure(f.metric, f.b, f.dataset, f.dataset_digest, f.interval_b).text(),
+            f"{f.difference:+.4g}",
+        ]
+        for f in figures
     ]
-    rows += [[metric, "no common dataset", "", "", ""] for metric in without]
+    if without:
+        print(
+            f"measured on no common dataset: {', '.join(without)}; `sentigraph models evaluate` "
+            f"both on the same file",
+            file=sys.stderr,
+        )
     rows.append(["labels", "", "same" if differing["labels"]["same"] else "differ", "", ""])
     found = {"metrics": [asdict(f) for f in figures], "without": without, **differing}
     return show(args, found, rows)
@@ -86,7 +157,9 @@ def audit_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
         event = champion_at(events, _moment(args.at))
         version = event.after["aliases"]["champion"] if event else None
         rows = [["champion", "since", "by", "digest"]]
-        if event:
+        if event is None:
+            print(f"model {args.name!r} had no champion at {args.at}", file=sys.stderr)
+        else:
             rows.append([str(version), when(event.at_s), event.actor, event.digest[:12]])
         return show(args, {"version": version, "event": asdict(event) if event else None}, rows)
     newest = events[::-1][: args.limit]

@@ -8,11 +8,13 @@ from registry.api.dependencies import PREFIX, Backend, Name
 from registry.api.plots import plot_trend
 from registry.api.schemas import utc
 from registry.catalog.compare import (
+    Figure,
     compare_descriptions,
     compare_figures,
     compare_files,
     rank,
     with_declared,
+    with_interval,
 )
 from registry.catalog.metadata import label_of, metadata_of
 from registry.errors import ModelNotFound
@@ -40,8 +42,9 @@ def comparison_routes(backend: Backend) -> APIRouter:
     ) -> dict[str, Any]:
         """Two versions: figures on equal datasets, labels, metadata, parameters and files."""
         left, right = backend.find(model_id, a), backend.find(model_id, b)
+        policy = backend.registry.catalog.model(model_id).policy
         figures, without = compare_figures(
-            evaluations.measurements(left), evaluations.measurements(right)
+            evaluations.measurements(left), evaluations.measurements(right), policy.shown_dataset
         )
         return {
             "a": label_of(left),
@@ -84,7 +87,10 @@ def comparison_routes(backend: Backend) -> APIRouter:
 
     @api.get("/metrics/trend")
     def metric_trend(model_id: Name, metric: Metric, dataset: Dataset = "") -> dict[str, Any]:
-        """A metric's figures of all versions, oldest version first."""
+        """A metric's figures of all versions, oldest version first.
+
+        `interval` is the 95 % interval of `accuracy`, where the number of texts is known.
+        """
         points = _points(measured(model_id), metric, dataset)
         return {
             "model_id": model_id,
@@ -94,11 +100,12 @@ def comparison_routes(backend: Backend) -> APIRouter:
                     "version": label_of(version),
                     "number": version.version,
                     "value": figure.value,
+                    "interval": figure.interval,
                     "dataset_name": figure.dataset,
                     "dataset_digest": figure.dataset_digest,
-                    "measured_at": utc(figure.measured_s),
+                    "measured_at": utc(measured_s),
                 }
-                for version, figure in points
+                for version, figure, measured_s in points
             ],
         }
 
@@ -108,7 +115,9 @@ def comparison_routes(backend: Backend) -> APIRouter:
         points = _points(measured(model_id), metric, dataset)
         if not points:
             raise ModelNotFound(f"no version of model {model_id!r} has {metric!r}")
-        return Response(plot_trend(model_id, metric, points), media_type="image/png")
+        return Response(
+            plot_trend(model_id, metric, [(v, f) for v, f, _ in points]), media_type="image/png"
+        )
 
     @api.get("/metrics/visualization")
     def metric_visualization(model_id: Name) -> dict[str, Any]:
@@ -141,9 +150,9 @@ def comparison_routes(backend: Backend) -> APIRouter:
 
 def _points(
     versions: list[tuple[ModelVersion, tuple[Measurement, ...]]], metric: str, dataset: str
-) -> list[tuple[ModelVersion, Measurement]]:
+) -> list[tuple[ModelVersion, Figure, float]]:
     return [
-        (version, figure)
+        (version, with_interval(figure, figures), figure.measured_s)
         for version, figures in versions
         for figure in sorted(figures, key=lambda m: m.measured_s)
         if figure.metric == metric and dataset in ("", figure.dataset)

@@ -3,13 +3,17 @@
 import io
 from collections.abc import Sequence
 
-from registry.records import Measurement, ModelVersion
+from registry.catalog.compare import Figure
+from registry.records import ModelVersion
 
 MAX_POINTS = 200
 
 
-def plot_trend(name: str, metric: str, points: Sequence[tuple[ModelVersion, Measurement]]) -> bytes:
-    """A PNG of one line per dataset: version number across, figure up; the champion is marked."""
+def plot_trend(name: str, metric: str, points: Sequence[tuple[ModelVersion, Figure]]) -> bytes:
+    """A PNG of a mark per figure, a colour per dataset: version number across, figure up.
+
+    Intervals are bars; the champion is marked. Nothing joins the marks: versions are no time.
+    """
     # The object interface: pyplot keeps every figure and is not safe between threads.
     from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
@@ -18,15 +22,16 @@ def plot_trend(name: str, metric: str, points: Sequence[tuple[ModelVersion, Meas
     figure = Figure(figsize=(8, 4.5), dpi=100, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    lines: dict[str, list[tuple[int, float]]] = {}
+    lines: dict[str, list[tuple[int, float, float, float]]] = {}
     for version, measured in points[-MAX_POINTS:]:
         lines.setdefault(measured.dataset or "no dataset", []).append(
-            (version.version, measured.value)
+            (version.version, measured.value, *_errors(measured))
         )
         if "champion" in version.aliases:
             axes.axvline(version.version, color="0.8", linestyle="--", zorder=0)
     for dataset, values in sorted(lines.items()):
-        axes.plot(*zip(*values, strict=True), marker="o", label=_literal(dataset))
+        across, up, below, above = zip(*values, strict=True)
+        axes.errorbar(across, up, yerr=(below, above), fmt="o", capsize=3, label=_literal(dataset))
     axes.set_title(_literal(f"{name}: {metric}"))
     axes.set_xlabel("version (dashed: champion)")
     axes.set_ylabel(_literal(metric))
@@ -36,6 +41,13 @@ def plot_trend(name: str, metric: str, points: Sequence[tuple[ModelVersion, Meas
     image = io.BytesIO()
     figure.savefig(image, format="png")
     return image.getvalue()
+
+
+def _errors(figure: Figure) -> tuple[float, float]:
+    """How far the interval goes below and above the figure; nothing without one."""
+    if figure.interval is None:
+        return 0.0, 0.0
+    return figure.value - figure.interval[0], figure.interval[1] - figure.value
 
 
 def _literal(text: str) -> str:

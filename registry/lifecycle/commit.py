@@ -20,11 +20,11 @@ from registry.errors import (
     ModelNotFound,
 )
 from registry.lifecycle.external_changes import ExternalChanges
-from registry.lifecycle.gate import Evidence, evaluate_gate
+from registry.lifecycle.gate import Evidence, check_known_accuracy, evaluate_gate
 from registry.lifecycle.reconciler import Reconciler, Snapshot
 from registry.lifecycle.state import DesiredState, changes_aliases, is_approved
 from registry.policy import Policy, parse_policy
-from registry.records import Event, GateReport
+from registry.records import Check, Event, GateReport
 
 
 class ChangeWriter:
@@ -68,6 +68,17 @@ class ChangeWriter:
         return evaluate_gate(
             self._evidence(snapshot.name, version),
             self._evidence(snapshot.name, champion) if compared and champion is not None else None,
+            parse_policy(snapshot.observed.policy),
+        )
+
+    def check_known_accuracy(self, snapshot: Snapshot, version: int) -> Check:
+        """Whether the version is known to be worse than the champion than a release may be."""
+        champion = snapshot.desired.champion
+        if champion is None or champion not in snapshot.observed.stages:
+            return Check("known accuracy", True, "there is no champion")
+        return check_known_accuracy(
+            self._evidence(snapshot.name, version),
+            self._evidence(snapshot.name, champion),
             parse_policy(snapshot.observed.policy),
         )
 
@@ -123,6 +134,24 @@ class Change(Snapshot):
                 f"version {self.version} needs the approval of someone other than {actor} first"
             )
         return asdict(report)
+
+    def check_release(self, actor: str) -> Mapping[str, Any]:
+        """The passed gate's report of a release: as of a promotion, with what is known of accuracy.
+
+        Raises:
+            GateFailed: See ``check_promotion``; or it is known to be worse than the champion by
+                more than ``release.max_accuracy_drop``.
+            ApprovalRequired: See ``check_promotion``.
+        """
+        assert self.version is not None
+        report = self.check_promotion(actor)
+        known = self._writer.check_known_accuracy(self, self.version)
+        if not known.passed:
+            raise GateFailed(
+                f"version {self.version} is known to be worse: {known.reason}; "
+                f"set release.max_accuracy_drop, or promote it by hand"
+            )
+        return {**report, "checks": [*report["checks"], asdict(known)]}
 
     def commit(
         self,

@@ -38,6 +38,37 @@ def evaluate_gate(candidate: Evidence, champion: Evidence | None, policy: Policy
     return GateReport(all(check.passed for check in checks), tuple(checks))
 
 
+def check_known_accuracy(candidate: Evidence, champion: Evidence, policy: Policy) -> Check:
+    """Whether the candidate is known to lose more accuracy than a release may.
+
+    Figures count that both have on the same texts, on the policy's dataset where it names one. With
+    none there is nothing known, and the check holds.
+    """
+    limit = policy.release.max_accuracy_drop
+    drops: list[tuple[float, str]] = []
+    for metric in ("accuracy", "macro_accuracy"):
+        rule = MetricRule(metric=metric, dataset=policy.shown_dataset or None, max_regression=0)
+        mine, theirs = (_by_dataset(rule, one) for one in (candidate, champion))
+        for key in mine.keys() & theirs.keys():
+            compared = f"{metric} {mine[key]:.4g} on {key[0]}, champion {champion.version} has "
+            drops.append((theirs[key] - mine[key], f"{compared}{theirs[key]:.4g}"))
+        if drops:
+            break
+    if not drops:
+        reason = "this version and the champion were not measured on the same texts"
+        return Check("known accuracy", True, reason)
+    worst, reason = max(drops)
+    return Check(
+        "known accuracy", worst <= limit + 1e-9, f"{reason}; a drop of {limit:g} is allowed"
+    )
+
+
+def _by_dataset(rule: MetricRule, evidence: Evidence) -> dict[tuple[str, str], float]:
+    """Newest figure of each dataset with a digest."""
+    oldest_first = reversed(_latest(evidence.measurements, rule))
+    return {(m.dataset, m.dataset_digest): m.value for m in oldest_first if m.dataset_digest}
+
+
 def _has_files(candidate: Evidence) -> Check:
     if candidate.digest:
         return Check("files", True, f"digest {candidate.digest[:12]}")
@@ -72,13 +103,10 @@ def _metric(rule: MetricRule, candidate: Evidence, champion: Evidence | None) ->
 def _against(
     rule: MetricRule, mine: Sequence[Measurement], champion: Evidence, sign: int
 ) -> Iterator[Check]:
-    theirs = {
-        (m.dataset, m.dataset_digest): m
-        for m in reversed(_latest(champion.measurements, rule))
-        if m.dataset_digest
-    }
+    theirs = _by_dataset(rule, champion)
     pair = next(
-        ((m, theirs[key]) for m in mine if (key := (m.dataset, m.dataset_digest)) in theirs), None
+        ((m.value, theirs[key]) for m in mine if (key := (m.dataset, m.dataset_digest)) in theirs),
+        None,
     )
     if pair is None:
         reason = (
@@ -86,8 +114,8 @@ def _against(
         )
         yield Check(f"{rule.metric} against champion", False, reason)
         return
-    gain = sign * (pair[0].value - pair[1].value)
-    compared = f"{pair[0].value:.4g} against {pair[1].value:.4g} of champion {champion.version}"
+    gain = sign * (pair[0] - pair[1])
+    compared = f"{pair[0]:.4g} against {pair[1]:.4g} of champion {champion.version}"
     # Figures such as 0.91 - 0.90 carry rounding errors far below any meant difference.
     slack = 1e-9
     if rule.min_gain is not None:

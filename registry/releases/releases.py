@@ -43,7 +43,7 @@ class Releases:
             ModelNotFound: No such model or version.
             Conflict: Another release is under way, or another caller was faster.
             IllegalTransition: The version cannot go to production, or there is no champion.
-            GateFailed: A promotion would be refused now.
+            GateFailed: A promotion would be refused now, or the version is known to be worse.
             ApprovalRequired: The policy wants a second person to approve first.
         """
         change = self._changes.begin(name, version)
@@ -65,7 +65,7 @@ class Releases:
         stage = state.stage(version)
         check_legal(version, STAGING if stage == DRAFT else stage, PRODUCTION)
         change.check_files()
-        gate = change.check_promotion(actor)
+        gate = change.check_release(actor)
         policy = change.policy.release
         steps = (policy.shadow_weight, *policy.canary_weights)
         release = Release(0, version, state.champion, actor, steps, 0 if steps[0] else 1)
@@ -88,7 +88,7 @@ class Releases:
             return change.commit(
                 after, action="release_step", actor=ACTOR, reason=decision.reason, gate=tests
             )
-        gate = change.check_promotion(release.actor)
+        gate = change.check_release(release.actor)
         return change.commit(
             moved(change.desired, release.version, PRODUCTION),
             action="promote",

@@ -72,9 +72,11 @@ def test_a_model_from_import_to_rollback(
     assert run(place, "show", "mood") == 0
     shown = capsys.readouterr().out
     assert "production" in shown
-    assert "accuracy 1" in shown
+    assert "accuracy on texts.csv" in shown
+    assert "1.0000 (0.3424-1.0000)" in shown
+    assert [one["version"] for one in told("trend", "mood")] == [1, 2]
     assert run(place, "list") == 0
-    assert capsys.readouterr().out.splitlines()[1].split() == ["mood", "1"]
+    assert capsys.readouterr().out.splitlines()[1].split()[:2] == ["mood", "1"]
     assert told("audit", "mood", "--limit", "1")[0]["action"] == "rollback"
     assert told("audit", "mood", "--at", "2099-01-01")["version"] == 1
     assert run(place, "audit", "mood", "--at", "yesterday") == 1

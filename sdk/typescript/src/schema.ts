@@ -810,6 +810,8 @@ export interface paths {
         /**
          * Metric Trend
          * @description A metric's figures of all versions, oldest version first.
+         *
+         *     `interval` is the 95 % interval of `accuracy`, where the number of texts is known.
          */
         get: operations["metric_trend"];
         put?: never;

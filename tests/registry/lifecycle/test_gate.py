@@ -3,7 +3,7 @@
 import pytest
 
 from registry.errors import InvalidValue
-from registry.lifecycle.gate import Evidence, evaluate_gate
+from registry.lifecycle.gate import Evidence, check_known_accuracy, evaluate_gate
 from registry.policy import MetricRule, Policy, parse_policy
 from registry.records import Measurement
 
@@ -91,3 +91,34 @@ def test_a_policy_that_cannot_be_read_is_an_error_and_not_an_empty_one(text):
 def test_no_policy_is_the_default_one():
     assert parse_policy("") == Policy()
     assert parse_policy(Policy(approvals=1).model_dump_json()).approvals == 1
+
+
+@pytest.mark.parametrize(
+    ("figures", "dataset", "passed"),
+    [
+        ((("accuracy", 0.896, "d1"),), None, True),
+        ((("accuracy", 0.886, "d1"),), None, False),
+        ((("accuracy", 0.886, "d2"),), None, True),
+        ((("accuracy", 0.886, "d1"), ("accuracy", 0.91, "d1")), None, True),
+        ((("macro_accuracy", 0.5, "d1"),), None, True),
+        ((("accuracy", 0.886, "d1"),), "silver", True),
+        ((("accuracy", 0.886, "d1"),), "gold", False),
+        ((), None, True),
+    ],
+)
+def test_what_is_known_of_accuracy_limits_a_release(
+    figures: tuple[tuple[str, float, str], ...], dataset: str | None, passed: bool
+) -> None:
+    check = check_known_accuracy(evidence(2, *figures), CHAMPION, Policy(dataset=dataset))
+    assert check.passed is passed
+    if not passed:
+        assert check.reason == (
+            "accuracy 0.886 on gold, champion 1 has 0.9; a drop of 0.005 is allowed"
+        )
+
+
+def test_without_accuracy_the_mean_over_domains_is_compared() -> None:
+    champion = evidence(1, ("macro_accuracy", 0.9, "d1"))
+    assert not check_known_accuracy(
+        evidence(2, ("macro_accuracy", 0.8, "d1")), champion, Policy()
+    ).passed

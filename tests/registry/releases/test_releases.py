@@ -70,7 +70,12 @@ def test_from_draft_to_production(registry: ModelRegistry, name: str, fill: Fill
     event = releases.advance(name, under_way(registry, name), replace(PASSED, checks=tests))
     assert (event.action, event.actor) == ("promote", "ana")
     # What the policy asks for and what the release measured, in the audit and in MLflow's UI.
-    assert [check["name"] for check in event.gate["checks"]] == ["files", "labels", "errors"]
+    assert [check["name"] for check in event.gate["checks"]] == [
+        "files",
+        "labels",
+        "known accuracy",
+        "errors",
+    ]
     described = registry.store.resolve(name, 2).description
     assert "| files | passed | digest" in described
     assert "| errors | passed | 0.0000 of 900, limit 0.02: within |" in described
@@ -211,3 +216,36 @@ def test_other_labels_do_not_start(registry: ModelRegistry, name: str, fill: Fil
     fill(labels=("down", "up"))
     with pytest.raises(GateFailed, match="not the champion's labels"):
         registry.releases.start(name, 2, actor="ana")
+
+
+@on_sqlite
+def test_a_version_that_is_known_to_be_worse_is_not_released(
+    registry: ModelRegistry, name: str, fill: Fill
+) -> None:
+    fill()
+
+    def measured(version: int, accuracy: float) -> None:
+        registry.evaluations.add(
+            registry.store.resolve(name, version),
+            name="test",
+            dataset="reviews",
+            dataset_digest="d" * 32,
+            metrics={"accuracy": accuracy},
+            metadata={},
+            actor="ana",
+        )
+
+    measured(1, 0.926)
+    measured(2, 0.912)
+    with pytest.raises(GateFailed, match=r"accuracy 0\.912 on reviews, champion 1 has 0\.926"):
+        registry.releases.start(name, 2, actor="ana")
+    policy = Policy(release=ReleasePolicy(max_accuracy_drop=0.02))
+    registry.catalog.update_model(name, actor="ana", policy=policy)
+    event = registry.releases.start(name, 2, actor="ana")
+    assert event.gate["checks"][-1]["name"] == "known accuracy"
+    # Measured again while it is under way, and worse than that.
+    measured(2, 0.8)
+    for _ in range(2):
+        registry.releases.advance(name, under_way(registry, name), PASSED)
+    with pytest.raises(GateFailed, match="known to be worse"):
+        registry.releases.advance(name, under_way(registry, name), PASSED)

@@ -26,6 +26,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "serve": ("cli.serve", "start MLflow, Ray and the application here; Ctrl-C stops them"),
     "status": ("cli.status", "what runs where, which version answers, what waits, what went wrong"),
     "doctor": ("cli.doctor", "check configuration, machine and servers; advise what to do"),
+    "logs": ("cli.logs", "what the replicas log, as JSON lines"),
     "lint": ("operations.lint", "check serve_config.yaml strictly"),
     "openapi": ("cli.openapi", "write the OpenAPI document to stdout; needs no server"),
     "demo": ("cli.demo", "send ten sentences to a running server"),

@@ -121,7 +121,8 @@ MOST_ENTRIES = {
     "configs": 9,
     "benchmarks": 12,
     "operations": 8,
-    "cli": 14,
+    # A module for each verb.
+    "cli": 24,
 }
 SOURCES = sorted(
     path for package in PACKAGES for path in (ROOT / package).rglob("*.py") if path.is_file()

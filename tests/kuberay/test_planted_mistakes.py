@@ -8,9 +8,11 @@ from copy import deepcopy
 
 import pytest
 import yaml
-from manifests import Document, render, values_of
+from manifests import Document, merged, render, values_of
 from operator_rules import container, groups, ray_service, serve_config
 from rules import all_problems
+
+from cli.__main__ import VERBS
 
 pytestmark = pytest.mark.slow
 
@@ -253,3 +255,16 @@ def test_a_mistake_in_a_manifest_is_found(what: str, staging: list[Document]) ->
     assert documents != staging, "nothing was planted"
     found = all_problems(documents)
     assert any(said in problem for problem in found), found
+
+
+def test_what_replicas_log_is_printed_unless_that_is_turned_off(staging: list[Document]) -> None:
+    values = merged(values_of("staging"), {"logs": {"onStdout": False}})
+    for documents, names in ((staging, {"logs"}), (render(values), set())):
+        for group in groups(documents).values():
+            pod = group["template"]["spec"]
+            assert {item["name"] for item in pod["containers"][1:]} == names
+            folder = next(m for m in pod["containers"][0]["volumeMounts"] if m["name"] == "tmp")
+            for item in pod["containers"][1:]:
+                assert item["volumeMounts"] == [{**folder, "readOnly": True}]
+                # The verb is one that there is.
+                assert item["command"][3] in VERBS

@@ -175,6 +175,21 @@ spec:
         # Where vault.jwt_file looks.
         - {name: vault-login, mountPath: /var/run/secrets/kubernetes.io/serviceaccount, readOnly: true}
         {{- end }}
+    {{- with $root.Values.logs }}
+    {{- if .onStdout }}
+    # Ray writes files; the node's collector reads what a container prints.
+    - name: logs
+      image: {{ include "sentigraph.image" (dict "root" $root "image" $root.Values.image) }}
+      imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+      securityContext:
+        {{- include "sentigraph.containerSecurity" $root | nindent 8 }}
+      command: [python, -m, cli, logs, --follow, --dir, /tmp/ray/session_latest/logs/serve]
+      resources:
+        {{- include "sentigraph.resources" (dict "resources" .resources) | nindent 8 }}
+      volumeMounts:
+        - {name: tmp, mountPath: /tmp, readOnly: true}
+    {{- end }}
+    {{- end }}
   volumes:
     - name: tmp
       emptyDir: {}

@@ -23,6 +23,7 @@ from configs.schema.app import AppConfig, Profile
 from configs.schema.fields import sections, settings
 from configs.sources.environment import Layer, read_variables
 from configs.sources.environment_names import profile_name
+from configs.sources.front_key import front_key
 from configs.sources.paths import absolute_paths
 from configs.sources.shipped_files import checkout
 
@@ -84,6 +85,11 @@ def find_home(environ: Mapping[str, str] | None = None) -> Path:
     if not home.is_dir():
         raise ConfigError(f"{HOME_VARIABLE}={shown(named)} is not a folder")
     return home
+
+
+def own_front_key() -> str:
+    """See ``front_key``; of this process."""
+    return front_key(os.environ)
 
 
 def read_mapping(values: Mapping[str, object], place: str) -> Layer:

@@ -2,7 +2,7 @@
 
     headers  ─▶ caller    Unauthorized, Forbidden, RateLimited
     caller   ─▶ route     NotFound, MethodNotAllowed, FeatureOff
-    bytes    ─▶ JSON      BodyTooLarge, UnsupportedMedia, MalformedBody
+    bytes    ─▶ JSON      BodyTooLarge, BodyTooSlow, UnsupportedMedia, MalformedBody
     JSON     ─▶ texts     InvalidInput, EmptyBatch, BatchTooLarge, TextEmpty, TextTooLong
     texts    ─▶ admitted  Overloaded
     admitted ─▶ scored    NotReady, InferenceFailed, TextFailed, DeadlineExceeded
@@ -27,6 +27,7 @@ RequestError
 │   ├── NotFound 404 E1001
 │   │   └── UnknownPrediction 404 E1001
 │   ├── MethodNotAllowed 405 E1001
+│   ├── BodyTooSlow 408 E1001
 │   ├── BodyTooLarge 413 E1001
 │   └── UnsupportedMedia 415 E1001
 ├── RetryLater
@@ -141,6 +142,14 @@ class MethodNotAllowed(ClientError, status=405, code="E1001"):
         """``Allow``, as RFC 9110 wants."""
         allow = self.context.get("allow")
         return {"allow": str(allow)} if allow else {}
+
+
+class BodyTooSlow(ClientError, status=408, code="E1001"):
+    """The body of an upload does not arrive at the least pace; the connection is closed."""
+
+    def headers(self) -> dict[str, str]:
+        """What is still to come would be taken for the next request."""
+        return {"connection": "close"}
 
 
 class BodyTooLarge(ClientError, status=413, code="E1001"):

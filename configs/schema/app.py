@@ -77,6 +77,10 @@ class ServerConfig(_Part):
         True,
         description="One JSON line per request in `access_*.log` beside Serve's logs (what `docs/guides/monitoring.md` lists; never the text).",
     )
+    front_only: bool = Field(
+        False,
+        description="Answer only what came through this cluster's HAProxy; a request to a replica's own port is refused with 403 E3002. Needs Ray's token (`RAY_AUTH_MODE=token`). `sentigraph serve` sets it, because Ray's gRPC ports are open on all addresses of the machine.",
+    )
 
 
 class LimitsConfig(_Part):

@@ -83,6 +83,12 @@ class JobsConfig(Section):
         le=1 << 44,
         description="Bytes that texts and results of all jobs take, ended ones until they are deleted; a job that would exceed it is refused with 429 E4005.",
     )
+    max_caller_share: float = Field(
+        0.5,
+        gt=0,
+        le=1,
+        description="Part of `max_jobs`, of each priority's, of `max_queued_texts` and of `max_stored_bytes` that one caller may take, where callers are known; beyond it 429 E4005. A first job is always taken.",
+    )
     max_upload_bytes: int = Field(
         67_108_864,
         ge=1_024,

@@ -15,7 +15,6 @@ import requests
 
 from configs.schema.access import AccessConfig
 from configs.schema.app import AppConfig
-from deployments.access.client_address import TrustedProxies
 from deployments.access.concurrency_limit import ReplicaSlots, SharedSlots, Slots
 from deployments.access.credentials import Caller, KeyRing, Tokens
 from deployments.access.rate_limit import Rates, ReplicaRates, SharedRates, TokenBuckets
@@ -62,7 +61,6 @@ class Access:
         self._refusals = metrics.access_refusals
         self._public = frozenset(config.public)
         self._slots = slots
-        self._proxies = TrustedProxies(config.trusted_proxies)
         self._failures = TokenBuckets()
         self._refreshing: asyncio.Task[None] | None = None
 
@@ -151,9 +149,8 @@ class Access:
             return find(credential)
         except Unauthorized:
             most = self._config.max_failed_logins
-            peer = (exchange.scope.get("client") or ("", 0))[0]
-            address = self._proxies.client(peer, exchange.header("x-forwarded-for"))
-            wait_s = self._failures.take(address, most / _FAILURES_WITHIN_S, most) if most else 0.0
+            per_s = most / _FAILURES_WITHIN_S
+            wait_s = self._failures.take(exchange.address, per_s, most) if most else 0.0
             if not wait_s:
                 raise
         raise RateLimited(

@@ -19,6 +19,7 @@ from configs.schema.app import LimitsConfig
 from deployments.asgi.schemas import ErrorBody
 from deployments.errors import (
     BodyTooLarge,
+    BodyTooSlow,
     DeadlineExceeded,
     InvalidInput,
     RequestError,
@@ -54,6 +55,7 @@ class Exchange:
         status: Status sent; 0 before an answer, 499 if the client left.
         endpoint: Route pattern for metrics and log; never the raw path.
         caller: Id of the authenticated caller; None where access is open.
+        address: The client's, as far as it is known; see ``access/client_address.py``.
         trace: Where its spans go; None if it is not sampled.
         served: What its texts were answered with, once they are.
         error_code: Of the error that it ended with.
@@ -68,6 +70,7 @@ class Exchange:
         self.status = 0
         self.endpoint = "unmatched"
         self.caller: str | None = None
+        self.address = ""
         self.trace: Trace | None = None
         self.served: AnswerFacts | None = None
         self.error_code = ""
@@ -78,6 +81,11 @@ class Exchange:
     def traces(self, texts: int) -> Sequence[Trace]:
         """Its trace for each of its texts; empty if it is not sampled."""
         return () if self.trace is None else (self.trace,) * texts
+
+    @property
+    def share_key(self) -> str:
+        """Whose share of queue, jobs and disk it takes: the caller's, else its address's."""
+        return f"address:{self.address}" if self.caller is None else self.caller
 
     @property
     def method(self) -> str:
@@ -136,6 +144,30 @@ class Exchange:
             )
         return given == "bulk"
 
+    async def gather(self, limits: LimitsConfig) -> None:
+        """Takes the whole body, whatever it is, before an application asks for it.
+
+        Raises:
+            BodyTooLarge: More than ``max_body_bytes``, announced or received.
+            BodyTooSlow: It was not complete within the default deadline.
+            ClientGone: The client left.
+        """
+        try:
+            body = await self._within(self.started_s + limits.default_deadline_ms / 1_000, limits)
+        except DeadlineExceeded as error:
+            raise BodyTooSlow("the body does not arrive fast enough") from error
+        message: Message = {"type": "http.request", "body": body, "more_body": False}
+        following, given = self.receive, False
+
+        async def receive() -> Message:
+            nonlocal given
+            if given:
+                return await following()
+            given = True
+            return message
+
+        self.receive = receive
+
     async def json_body(self, limits: LimitsConfig, deadline_s: float) -> bytes:
         """The whole request body, which has to be JSON; raises as ``body``."""
         return await self.body(limits, deadline_s, (_JSON,))
@@ -160,6 +192,9 @@ class Exchange:
             )
         if self.header("content-encoding") not in (None, "identity"):
             raise UnsupportedMedia("compressed bodies are not taken; send it as it is")
+        return await self._within(deadline_s, limits)
+
+    async def _within(self, deadline_s: float, limits: LimitsConfig) -> bytes:
         announced = self.header("content-length") or ""
         if announced.isdigit() and int(announced) > limits.max_body_bytes:
             raise _too_large(limits)

@@ -14,11 +14,11 @@ from typing import Any, Protocol
 
 from starlette.types import ASGIApp, Message
 
+from configs.sources.front_key import FRONT_HEADER
 from deployments.asgi.exchange import ClientGone, Exchange
-from deployments.errors import BodyTooLarge
+from deployments.asgi.upload import PART_BYTES, Upload, Uploads, too_large
 from deployments.telemetry.log_context import REQUEST
 
-PART_BYTES = 1 << 20
 _PARTS_UNDER_WAY = 2
 _IDLE_S = 120.0
 
@@ -73,23 +73,32 @@ class Upstream(Protocol):
 class ProxyClient:
     """The half in the ingress."""
 
-    def __init__(self, far: Upstream) -> None:
+    def __init__(self, far: Upstream, uploads: Uploads) -> None:
         self._far = far
+        self._uploads = uploads
 
     async def forward(self, exchange: Exchange, *, max_bytes: int) -> None:
         """Answers a request as the other deployment's application does.
 
         Raises:
             BodyTooLarge: More than ``max_bytes``, announced or received.
+            BodyTooSlow: The client does not keep up.
             ClientGone: The client left.
+            Overloaded: Too many bodies are under way.
         """
         announced = exchange.header("content-length") or ""
         if announced.isdigit() and int(announced) > max_bytes:
-            raise _too_large(max_bytes)
+            raise too_large(max_bytes)
         first = await exchange.receive()
         if first["type"] == "http.disconnect":
             raise ClientGone
-        more = bool(first.get("more_body", False))
+        if not first.get("more_body", False):
+            await self._forward(exchange, first.get("body", b""), None)
+            return
+        async with self._uploads.gather(exchange, first, max_bytes) as upload:
+            await self._forward(exchange, None, upload)
+
+    async def _forward(self, exchange: Exchange, body: bytes | None, upload: Upload | None) -> None:
         call = Call(
             id=uuid.uuid4().hex,
             method=exchange.method,
@@ -97,13 +106,13 @@ class ProxyClient:
             query=exchange.scope.get("query_string", b""),
             headers=_headers(exchange),
             correlation_id=exchange.correlation_id,
-            body=None if more else first.get("body", b""),
+            body=body,
         )
         answer = self._far.call(call)
         await anext(answer)
         sending = None
-        if more:
-            sending = asyncio.create_task(self._send_body(call.id, first, exchange, max_bytes))
+        if upload is not None:
+            sending = asyncio.create_task(self._send_body(call.id, upload))
         try:
             await self._answer(answer, exchange, sending)
         finally:
@@ -130,26 +139,11 @@ class ProxyClient:
             await exchange.send({"type": "http.response.body", "body": part, "more_body": True})
         await exchange.send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _send_body(
-        self, call_id: str, message: Message, exchange: Exchange, max_bytes: int
-    ) -> None:
-        gathered, total = bytearray(), 0
-        while True:
-            part = message.get("body", b"")
-            total += len(part)
-            if total > max_bytes:
-                raise _too_large(max_bytes)
-            gathered += part
-            more = bool(message.get("more_body", False))
-            while len(gathered) >= PART_BYTES or not more:
-                sent = bytes(gathered[:PART_BYTES])
-                del gathered[:PART_BYTES]
-                last = not more and not gathered
-                if not await self._far.push(call_id, sent, not last) or last:
-                    return
-            message = await exchange.receive()
-            if message["type"] == "http.disconnect":
-                raise ClientGone
+    async def _send_body(self, call_id: str, upload: Upload) -> None:
+        for part in upload.parts():
+            if not await self._far.push(call_id, part, True):
+                return
+        await self._far.push(call_id, b"", False)
 
 
 class ProxyServer:
@@ -210,7 +204,7 @@ def _headers(exchange: Exchange) -> list[tuple[bytes, bytes]]:
     """Returns the headers to forward: no credentials, and the caller's id where one is known."""
     headers: list[tuple[bytes, bytes]] = list(exchange.scope["headers"])
     caller = exchange.caller
-    hidden = {b"authorization", b"x-api-key", b"cookie"}
+    hidden = {b"authorization", b"x-api-key", b"cookie", FRONT_HEADER.encode("ascii")}
     if caller is not None:
         hidden.add(b"x-actor")
     kept = [(name, value) for name, value in headers if name.lower() not in hidden]
@@ -250,7 +244,3 @@ def _sender(put: Callable[[Head | bytes | None], Awaitable[None]]) -> Any:
             gathered.clear()
 
     return send
-
-
-def _too_large(max_bytes: int) -> BodyTooLarge:
-    return BodyTooLarge(f"the body is larger than {max_bytes} bytes", {"max_body_bytes": max_bytes})

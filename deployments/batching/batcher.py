@@ -128,6 +128,10 @@ class Batcher(Generic[Item, Result]):
         """Items that wait, withdrawn ones included until they are dropped."""
         return len(self._interactive) + len(self._bulk)
 
+    def waiting(self, *, bulk: bool) -> int:
+        """Items of a class that wait, as ``queued``."""
+        return len(self._bulk if bulk else self._interactive)
+
     @property
     def interactive_queued(self) -> int:
         """Interactive items that wait. May be read from any thread."""
@@ -152,12 +156,17 @@ class Batcher(Generic[Item, Result]):
             Ticket[Item, Result](item, deadline_s, bulk, loop.create_future(), now)
             for item in items
         ]
-        queue.extend(tickets)
+        self.enter(tickets)
+        return tickets
+
+    def enter(self, tickets: Sequence[Ticket[Item, Result]]) -> None:
+        """Queues tickets whose turn has come, however many wait."""
+        for ticket in tickets:
+            (self._bulk if ticket.bulk else self._interactive).append(ticket)
         if not self._pump_scheduled and self._next_class() is not None:
             # On the loop's next turn, so that what arrives in this turn leaves together.
             self._pump_scheduled = True
-            loop.call_soon(self._pump)
-        return tickets
+            asyncio.get_running_loop().call_soon(self._pump)
 
     def _next_class(self) -> bool | None:
         """Whose batch may start now: False is interactive, True is bulk, None is nobody's."""

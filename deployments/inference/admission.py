@@ -71,18 +71,29 @@ class Backlog:
         self._error_s = 0.0
         self._deviation_s = 0.0
 
-    def wait_s(self, *, bulk: bool) -> float:
-        """Predicted wait of the next text: what goes before it, at the present pace."""
-        ahead_s = self._ahead_s[False] + (self._ahead_s[True] if bulk else 0.0)
-        return max(0.0, ahead_s) / self._pace
+    @property
+    def pace(self) -> float:
+        """Engine seconds that are worked off in one second."""
+        return self._pace
 
-    def answer_s(self, cost_s: float, *, bulk: bool) -> float:
+    def wait_s(self, *, bulk: bool, later_s: float = 0.0) -> float:
+        """Predicted wait of the next text: what goes before it, at the present pace.
+
+        Args:
+            bulk: Whether interactive texts go first.
+            later_s: Engine seconds of other callers' texts that were let in and come after it.
+        """
+        ahead_s = self._ahead_s[False] + (self._ahead_s[True] if bulk else 0.0)
+        return max(0.0, ahead_s - later_s) / self._pace
+
+    def answer_s(self, cost_s: float, *, bulk: bool, later_s: float = 0.0) -> float:
         """Time until texts of ``cost_s`` that came in now would be answered, cautiously.
 
         The wait, their own compute, and what earlier predictions fell short by: mean error and
         twice its mean deviation, as TCP sets its timers (Jacobson, SIGCOMM 1988).
         """
-        return self.expected_s(cost_s, bulk=bulk) + max(0.0, self._error_s) + 2 * self._deviation_s
+        expected_s = self.expected_s(cost_s, bulk=bulk, later_s=later_s)
+        return expected_s + max(0.0, self._error_s) + 2 * self._deviation_s
 
     def enter(self, cost_s: float, *, bulk: bool) -> None:
         """A text was let in."""
@@ -113,9 +124,9 @@ class Backlog:
         self._deviation_s += 0.1 * (abs(error_s - self._error_s) - self._deviation_s)
         self._error_s += 0.1 * (error_s - self._error_s)
 
-    def expected_s(self, cost_s: float, *, bulk: bool) -> float:
+    def expected_s(self, cost_s: float, *, bulk: bool, later_s: float = 0.0) -> float:
         """The plain prediction that ``learn`` wants to see again."""
-        return self.wait_s(bulk=bulk) + cost_s / self._pace
+        return self.wait_s(bulk=bulk, later_s=later_s) + cost_s / self._pace
 
     def _restart(self) -> None:
         self._since, self._done_s = self._clock(), 0.0

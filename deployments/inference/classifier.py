@@ -1,7 +1,7 @@
 """How a text becomes a prediction, seen from the replica that received it.
 
-    text ─▶ L1 cache ─▶ InFlight (admission, coalescing) ─▶ Batcher ─▶ Dispatcher ─┬─▶ L2 cache
-                                                                                  └─▶ Tokenizer
+    text ─▶ L1 cache ─▶ InFlight ─▶ Turns ─▶ Batcher ─▶ Dispatcher ─┬─▶ L2 cache
+              (admission, coalescing)                              └─▶ Tokenizer
 
 Identical texts in flight share one result. A text whose callers have all left, or whose
 deadline has passed, is dropped before compute.
@@ -21,6 +21,7 @@ from deployments.inference.admission import Backlog, TextCost
 from deployments.inference.dispatcher import Dispatcher
 from deployments.inference.in_flight import InFlight, PendingText, SubmitOptions, Text
 from deployments.inference.spans import Rows, looked_up, shared
+from deployments.inference.turns import Turns
 from deployments.payloads import RunTexts
 from deployments.predictions import Outcome, Prediction
 from deployments.telemetry.metrics import Metrics
@@ -67,6 +68,10 @@ class Classifier:
             text_cost=text_cost,
             is_lost=is_lost,
         )
+
+        def dropped(reason: str) -> None:
+            metrics.dropped_texts.labels(reason).inc()
+
         batcher = Batcher[Text, Outcome](
             dispatcher.run,
             max_items=config.batching.max_hop_texts,
@@ -75,9 +80,17 @@ class Classifier:
             together=2 * hops_in_flight,
             bulk_ratio=config.batching.bulk_ratio,
             max_queued=config.limits.max_queued_texts,
-            on_drop=lambda reason: metrics.dropped_texts.labels(reason).inc(),
+            on_drop=dropped,
         )
-        self._in_flight = InFlight(batcher, backlog, text_cost, config.limits, metrics)
+        turns = Turns[Text](
+            batcher,
+            lambda: backlog.pace,
+            lambda text: text_cost(len(text.text)),
+            max_queued=config.limits.max_queued_texts,
+            bulk_ratio=config.batching.bulk_ratio,
+            on_drop=dropped,
+        )
+        self._in_flight = InFlight(turns, backlog, text_cost, config.limits, metrics)
 
     async def classify(
         self,
@@ -87,6 +100,7 @@ class Classifier:
         *,
         bulk: bool = False,
         traces: Sequence[Trace | None] = (),
+        caller: str = "",
     ) -> list[Outcome | RequestError]:
         """Predicts each text; the result has the order of ``texts``.
 
@@ -96,6 +110,7 @@ class Classifier:
             deadline_s: On ``time.monotonic``.
             bulk: Whether interactive texts go first.
             traces: For each text the trace of its request; empty if none is sampled.
+            caller: Who takes turns with others that wait.
 
         Returns:
             For each text its outcome, or the error that it alone ended with.
@@ -105,7 +120,7 @@ class Classifier:
                 none was queued.
         """
         started_s = time.monotonic() if traces else 0.0
-        terms = SubmitOptions(model, deadline_s, bulk)
+        terms = SubmitOptions(model, deadline_s, bulk, caller)
         keys = [cache_key(model.digest, text) for text in texts]
         results: dict[int, Outcome | RequestError] = {**self._from_l1(keys)}
         waiting = [i for i in range(len(texts)) if i not in results]
@@ -133,6 +148,7 @@ class Classifier:
         *,
         bulk: bool,
         done: Callable[[Outcome | RequestError], None],
+        caller: str,
         trace: Trace | None = None,
     ) -> Callable[[], None]:
         """``classify`` of one text for a caller without a coroutine.
@@ -143,6 +159,7 @@ class Classifier:
             deadline_s: On ``time.monotonic``.
             bulk: Whether interactive texts go first.
             done: Called once on the event loop with the result; at once if a cache has it.
+            caller: Who takes turns with others that wait.
             trace: Of the request, if it is sampled.
 
         Returns:
@@ -161,7 +178,7 @@ class Classifier:
             done(found)
             return _nothing
         traces = {} if trace is None else {key: trace}
-        terms, wait = SubmitOptions(model, deadline_s, bulk), None
+        terms, wait = SubmitOptions(model, deadline_s, bulk, caller), None
 
         def join() -> None:
             nonlocal wait

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from configs.schema.app import LimitsConfig
-from deployments.batching.batcher import Batcher, QueueFull, Ticket
+from deployments.batching.batcher import QueueFull, Ticket
 from deployments.errors import Overloaded
 from deployments.inference.admission import Backlog, TextCost
+from deployments.inference.turns import Turns
 from deployments.predictions import Outcome
 from deployments.telemetry.metrics import Metrics
 from deployments.telemetry.spans import Trace
@@ -25,7 +26,8 @@ from deployments.versions import ServedVersion
 class Text:
     """A text to classify, with what was predicted for it: engine seconds, seconds to the answer.
 
-    ``trace`` is that of the request that brought it, if that is sampled.
+    ``bulk`` is what its caller asked for; ``trace`` that of the request that brought it, if that is
+    sampled.
     """
 
     text: str
@@ -33,16 +35,18 @@ class Text:
     model: ServedVersion
     cost_s: float
     expected_s: float
+    bulk: bool = False
     trace: Trace | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SubmitOptions:
-    """What a caller asks of all its texts."""
+    """What a caller asks of all its texts; ``caller`` takes turns with others."""
 
     model: ServedVersion
     deadline_s: float
     bulk: bool
+    caller: str
 
 
 class Wait:
@@ -99,13 +103,13 @@ class InFlight:
 
     def __init__(
         self,
-        batcher: Batcher[Text, Outcome],
+        turns: Turns[Text],
         backlog: Backlog,
         text_cost: TextCost,
         limits: LimitsConfig,
         metrics: Metrics,
     ) -> None:
-        self._batcher = batcher
+        self._turns = turns
         self._backlog = backlog
         self._text_cost = text_cost
         self._max_wait_s = limits.max_wait_ms / 1_000
@@ -144,19 +148,22 @@ class InFlight:
     ) -> dict[bytes, PendingText]:
         """Admits and queues texts that are not in flight yet."""
         costs = [self._text_cost(len(text)) for text in fresh.values()]
-        self._admit(sum(costs), len(costs), terms)
-        expected_s = self._backlog.expected_s(costs[0], bulk=terms.bulk)
+        later_s = self._turns.later_s(terms.caller, sum(costs), bulk=terms.bulk)
+        self._admit(sum(costs), len(costs), terms, later_s)
+        expected_s = self._backlog.expected_s(costs[0], bulk=terms.bulk, later_s=later_s)
         items = [
-            Text(text, key, terms.model, cost_s, expected_s, traces.get(key))
+            Text(text, key, terms.model, cost_s, expected_s, terms.bulk, traces.get(key))
             for (key, text), cost_s in zip(fresh.items(), costs, strict=True)
         ]
         try:
-            tickets = self._batcher.submit(items, terms.deadline_s, bulk=terms.bulk)
+            tickets = self._turns.submit(
+                items, terms.deadline_s, bulk=terms.bulk, caller=terms.caller
+            )
         except QueueFull as full:
             raise self._refused(
                 "queue_full",
                 f"{full.queued} texts are waiting and {len(items)} more do not fit",
-                self._backlog.wait_s(bulk=terms.bulk),
+                self._backlog.wait_s(bulk=terms.bulk, later_s=later_s),
                 len(items),
             ) from full
         queued = {}
@@ -165,21 +172,21 @@ class InFlight:
             queued[ticket.item.key] = self._pending[ticket.item.key] = pending
             self._backlog.enter(ticket.item.cost_s, bulk=terms.bulk)
             ticket.future.add_done_callback(partial(self._finish, pending))
-        self._metrics.queued_texts.set(self._batcher.queued)
+        self._metrics.queued_texts.set(self._turns.queued)
         return queued
 
-    def _admit(self, cost_s: float, texts: int, terms: SubmitOptions) -> None:
-        """Refuses at once what would be answered too late.
+    def _admit(self, cost_s: float, texts: int, terms: SubmitOptions, later_s: float) -> None:
+        """Refuses at once what would be answered too late; ``later_s`` comes after these texts.
 
         Raises:
             Overloaded: The predicted wait is above the limit, or the deadline would pass.
         """
-        wait_s = self._backlog.wait_s(bulk=terms.bulk)
+        wait_s = self._backlog.wait_s(bulk=terms.bulk, later_s=later_s)
         self._metrics.predicted_wait_seconds.set(wait_s)
         if wait_s <= 0:
             return
         too_long_s = wait_s - self._max_wait_s if not terms.bulk else 0.0
-        answer_s = self._backlog.answer_s(cost_s, bulk=terms.bulk)
+        answer_s = self._backlog.answer_s(cost_s, bulk=terms.bulk, later_s=later_s)
         remaining_s = terms.deadline_s - time.monotonic()
         # A deadline shorter than the compute alone is missed anyway: coming back will not help.
         if cost_s < remaining_s:
@@ -198,7 +205,7 @@ class InFlight:
         return Overloaded(
             f"{why}; try again in {retry_after_s} s",
             {
-                "queued_texts": self._batcher.queued,
+                "queued_texts": self._turns.queued,
                 "retry_after_s": retry_after_s,
                 "retry_after_ms": math.ceil(wait_s * 1_000),
             },
@@ -235,8 +242,9 @@ class InFlight:
         ticket = text.ticket
         # Asking for the exception marks it as seen, also when all callers have left.
         done = not future.cancelled() and future.exception() is None
-        self._backlog.leave(ticket.item.cost_s, bulk=ticket.bulk, done=done)
-        self._metrics.queued_texts.set(self._batcher.queued)
+        self._backlog.leave(ticket.item.cost_s, bulk=ticket.item.bulk, done=done)
+        self._turns.finished(ticket)
+        self._metrics.queued_texts.set(self._turns.queued)
         if self._pending.get(ticket.item.key) is text:
             del self._pending[ticket.item.key]
         for wait in tuple(text.waits):

@@ -96,6 +96,7 @@ class Predictor:
         pinned: ServedVersion | None = None,
         all_or_none: bool = False,
         traces: Sequence[Trace | None] = (),
+        caller: str = "",
     ) -> Predictions:
         """Answers the texts of one request, all by the same version.
 
@@ -107,6 +108,7 @@ class Predictor:
             pinned: The version that the caller named; candidates are not judged by its answers.
             all_or_none: Refuse the request when one of its texts is refused.
             traces: Of each text; empty if none is sampled.
+            caller: Who takes turns with others that wait.
 
         Raises:
             Overloaded: The texts do not fit now, or would not be answered in time.
@@ -138,6 +140,7 @@ class Predictor:
             keys=keys,
             traces=traces,
             observed=pinned is None,
+            caller=caller,
         )
         if refused:
             by_index = refused | dict(zip(accepted, answers, strict=True))
@@ -151,6 +154,7 @@ class Predictor:
         deadline_s: float,
         bulk: bool,
         done: Callable[[Predictions], None],
+        caller: str,
         key: str | None = None,
         pinned: ServedVersion | None = None,
         trace: Trace | None = None,
@@ -163,6 +167,7 @@ class Predictor:
             bulk: Whether interactive texts go first.
             done: Called once on the event loop, at once if a cache knows the text; its ``answers``
                 hold one ``Answer``, or the error that the text ended with.
+            caller: Who takes turns with others that wait: ``Exchange.share_key``.
             key: The caller's routing key; without one the text's content chooses the version.
             pinned: The version that the caller named; candidates are not judged by its answers.
             trace: Of the request, if it is sampled.
@@ -193,7 +198,7 @@ class Predictor:
             done(Predictions(model, [answer], [checked]))
 
         return self._classifier.start(
-            model, checked, deadline_s, bulk=bulk, done=classified, trace=trace
+            model, checked, deadline_s, bulk=bulk, done=classified, caller=caller, trace=trace
         )
 
     def check(self, text: str) -> str:
@@ -222,6 +227,7 @@ class Predictor:
         traces: Sequence[Trace | None] = (),
         origins: Sequence[Origin] = (),
         observed: bool = True,
+        caller: str = "",
     ) -> list[Answer | RequestError]:
         """Answers texts that ``check`` has returned; counts, logs and has them observed.
 
@@ -234,12 +240,13 @@ class Predictor:
             traces: Of each text; empty if none is sampled.
             origins: Of texts that may come again: a repeated one's answer has the same id.
             observed: Whether candidates are judged by the answers.
+            caller: Who takes turns with others that wait.
 
         Raises:
             Overloaded: The texts do not fit now, or would not be answered in time; none was queued.
         """
         outcomes = await self._classifier.classify(
-            model, texts, deadline_s, bulk=bulk, traces=traces
+            model, texts, deadline_s, bulk=bulk, traces=traces, caller=caller
         )
         known: list[Origin | None] = [*origins] if origins else [None] * len(texts)
         answers = [

@@ -17,10 +17,20 @@ from ray.serve.handle import DeploymentHandle
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from configs.errors import ConfigError
+from configs.load import own_front_key
 from configs.schema.app import AppConfig
+from deployments.access.client_address import ClientAddresses
 from deployments.asgi.exchange import ClientGone, Exchange, Route
+from deployments.asgi.upload import Uploads
 from deployments.cache.invalidation import Flushed, flush
-from deployments.errors import InternalError, MethodNotAllowed, RequestError, cause
+from deployments.errors import (
+    Forbidden,
+    InternalError,
+    MethodNotAllowed,
+    RequestError,
+    cause,
+)
 from deployments.handles import (
     RemoteCache,
     RemoteInsight,
@@ -73,7 +83,14 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
         fields = add_log_fields(config.server.service_name, "Ingress")
         self._access = AccessLog(beside_the_replica_log(), fields) if logged else None
         self._page_life_s = config.server.metrics_cache_ms / 1_000
+        self._limits = config.limits
         self._cors_origins = config.server.cors_origins
+        key, self._front_only = own_front_key(), config.server.front_only
+        if self._front_only and not key:
+            raise ConfigError(
+                "server.front_only=True and Ray has no token: set RAY_AUTH_MODE=token"
+            )
+        self._addresses = ClientAddresses(config.access.trusted_proxies, key)
         self._shared = RemoteCache(cache) if cache is not None else None
         self._stream = RemoteStream(stream) if stream is not None else None
         self.open(
@@ -101,11 +118,13 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
         kept = upstreams.insight if config.feedback.enabled else None
         self._kept_feedback = None if kept is None else RemoteInsight(kept)
         self._replicas = TextReplicas(stream=config.stream.enabled, jobs=config.jobs.enabled)
+        uploads = Uploads()
         self._mounts = [
             MountedRoutes(
                 mount,
                 None if handle is None else RemoteRoutes(handle, mount.name),
                 config.limits.max_body_bytes,
+                uploads,
             )
             for mount, handle in upstreams.mounts
         ]
@@ -202,6 +221,9 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
             exchange.trace = self._tracer.begin(exchange.path, exchange.header)
         REQUEST.set(exchange)
         try:
+            exchange.address, from_front = self._addresses.of(exchange)
+            if self._front_only and not from_front:
+                raise Forbidden("requests are taken through HAProxy only")
             await serve(exchange)
         except RequestError as error:
             if error.status >= 500 and error.__cause__ is not None:
@@ -229,6 +251,7 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
                 if mounted.answers(exchange.path):
                     await mounted.forward(exchange)
                     return
+            await exchange.gather(self._limits)
             await self._app(exchange.scope, exchange.receive, exchange.send)
             route = exchange.scope.get("route")
             exchange.endpoint = getattr(route, "path", exchange.endpoint)

@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute
 from configs.schema.app import AppConfig
 from deployments.asgi.exchange import Exchange
 from deployments.asgi.proxy import ProxyClient, Upstream
+from deployments.asgi.upload import Uploads
 from deployments.errors import FeatureOff
 
 D = TypeVar("D")
@@ -68,13 +69,15 @@ class Upstreams(Generic[D]):
 class MountedRoutes:
     """Forwards the requests of one mount; without an ``upstream`` the deployment is off."""
 
-    def __init__(self, mount: Mount, upstream: Upstream | None, max_body_bytes: int) -> None:
+    def __init__(
+        self, mount: Mount, upstream: Upstream | None, max_body_bytes: int, uploads: Uploads
+    ) -> None:
         self._mount = mount
         # Their own patterns are not known here.
         self._endpoint = f"{mount.prefix}/*"
         self._max_body_bytes = max_body_bytes
         self._max_form_bytes = mount.max_upload_bytes + _FORM_BYTES
-        self._client = None if upstream is None else ProxyClient(upstream)
+        self._client = None if upstream is None else ProxyClient(upstream, uploads)
 
     def answers(self, path: str) -> bool:
         """Whether a path belongs to the mount."""

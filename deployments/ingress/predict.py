@@ -42,6 +42,7 @@ class PredictRoutes:
             key=exchange.header("x-routing-key"),
             all_or_none=True,
             traces=exchange.traces(1),
+            caller=exchange.share_key,
         )
         (answer,) = found.answers
         if isinstance(answer, RequestError):
@@ -69,6 +70,7 @@ class PredictRoutes:
             bulk=bulk,
             key=exchange.header("x-routing-key"),
             traces=exchange.traces(len(texts)),
+            caller=exchange.share_key,
         )
         exchange.served = found.facts()
         results = [_item(index, answer) for index, answer in enumerate(found.answers)]

@@ -10,43 +10,67 @@ _RETRY_AFTER_S = 30
 
 
 def check_capacity(
-    config: JobsConfig, priority: Priority, texts: int, backlog: Sequence[JobBacklog]
+    config: JobsConfig,
+    priority: Priority,
+    texts: int,
+    backlog: Sequence[JobBacklog],
+    owner: str = "",
 ) -> None:
     """Refuses a job that does not fit.
 
     Args:
-        config: How many of what may be open.
+        config: How many of what may be open, and which part of it may be one caller's.
         priority: The job's.
         texts: Its texts.
         backlog: Every open job.
+        owner: The caller; empty where callers are not known, and then all may be one's.
 
     Raises:
         Overloaded: There is no room.
     """
+    _check_room(config, priority, texts, backlog, share=1.0, whose="")
+    if owner:
+        own = [job for job in backlog if job.owner == owner]
+        share = config.max_caller_share
+        _check_room(config, priority, texts, own, share=share, whose=" of this caller")
+
+
+def _check_room(
+    config: JobsConfig,
+    priority: Priority,
+    texts: int,
+    backlog: Sequence[JobBacklog],
+    *,
+    share: float,
+    whose: str,
+) -> None:
     mine = sum(job.priority == priority for job in backlog)
     left = sum(job.texts for job in backlog)
-    most = dict(zip(PRIORITIES, (config.max_high, config.max_medium, config.max_low), strict=True))[
-        priority
-    ]
-    if len(backlog) >= config.max_jobs:
-        raise _full(f"{len(backlog)} jobs are open")
-    if mine >= most:
-        raise _full(f"{mine} jobs of priority {priority} are open")
-    if left + texts > config.max_queued_texts:
-        raise _full(f"{left} texts are waiting")
+    by_priority = (config.max_high, config.max_medium, config.max_low)
+    most = dict(zip(PRIORITIES, by_priority, strict=True))[priority]
+    if len(backlog) >= max(1, config.max_jobs * share):
+        raise _full(f"{len(backlog)} jobs{whose} are open")
+    if mine >= max(1, most * share):
+        raise _full(f"{mine} jobs{whose} of priority {priority} are open")
+    # A first job is taken whatever its size, if it fits at all.
+    if left + texts > config.max_queued_texts * (share if backlog else 1.0):
+        raise _full(f"{left} texts{whose} are waiting")
 
 
-def check_bytes(config: JobsConfig, job_bytes: int, stored_bytes: int) -> None:
+def check_bytes(
+    config: JobsConfig, job_bytes: int, stored_bytes: int, own_bytes: int | None = None
+) -> None:
     """Refuses texts that take too much space.
 
     Args:
-        config: How many bytes a job may have, and all of them.
+        config: How many bytes a job may have, all of them, and those of one caller.
         job_bytes: The job's, so far.
         stored_bytes: Those of all jobs, this one included.
+        own_bytes: Those of the caller's jobs; None where callers are not known.
 
     Raises:
         BatchTooLarge: The job has more than one may have.
-        Overloaded: All jobs together have.
+        Overloaded: All jobs together have, or all of the caller's.
     """
     if job_bytes > config.max_job_bytes:
         raise BatchTooLarge(
@@ -55,6 +79,9 @@ def check_bytes(config: JobsConfig, job_bytes: int, stored_bytes: int) -> None:
         )
     if stored_bytes > config.max_stored_bytes:
         raise _full("the space for jobs is used up")
+    share = max(config.max_job_bytes, config.max_stored_bytes * config.max_caller_share)
+    if own_bytes is not None and own_bytes > share:
+        raise _full("this caller's part of the space for jobs is used up")
 
 
 def _full(why: str) -> Overloaded:

@@ -187,7 +187,7 @@ class JobQueue:
         if (known := await self._known(options)) is not None:
             return await self._same(known, options, digest), False
         # Before anything is stored, and again when all is: a full queue costs no disk.
-        check_capacity(self._config, new.priority, 1, await self.backlog())
+        check_capacity(self._config, new.priority, 1, await self.backlog(), new.owner)
         self._receiving.add(new.id)
         try:
             if await self._ask(self._store.create, new) is None:
@@ -243,14 +243,14 @@ class JobQueue:
     def _receive(self, new: NewJob, texts: Iterable[str | None]) -> Job:
         counted = _at_most(texts, self._config.max_texts)
         total = self._store.receive(
-            new.id, new.chunk_texts, counted, partial(check_bytes, self._config)
+            new.id, new.chunk_texts, counted, partial(check_bytes, self._config), new.owner
         )
         if not total:
             raise EmptyBatch("there is not one text; send at least one", {"field": "texts"})
         return self._store.start(
             new.id,
             total,
-            lambda backlog: check_capacity(self._config, new.priority, total, backlog),
+            lambda backlog: check_capacity(self._config, new.priority, total, backlog, new.owner),
         )
 
     def _between(self, job: Job, start: int, stop: int) -> list[dict[str, object]]:

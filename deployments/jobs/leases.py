@@ -33,7 +33,8 @@ class Leases:
         with self._engine.begin() as connection:
             late = and_(jobs.c.state.in_(OPEN), jobs.c.deadline_s <= now_s)
             end_jobs(connection, late, "expired", now_s, error="the job's time was over")
-            query = select(jobs.c.id, jobs.c.priority, jobs.c.turn_s, jobs.c.chunk_texts).where(
+            shown = (jobs.c.id, jobs.c.priority, jobs.c.turn_s, jobs.c.chunk_texts, jobs.c.owner)
+            query = select(*shown).where(
                 jobs.c.state.in_(OPEN), exists().where(and_(chunks.c.job_id == jobs.c.id, free))
             )
             waiting = [Waiting(*row) for row in connection.execute(query)]

@@ -126,21 +126,24 @@ class Waiting:
         priority: As it was asked for.
         since_s: When it last had a turn; before its first, when it was created.
         texts: Of its next chunk, about.
+        owner: See ``NewJob``.
     """
 
     job_id: str
     priority: Priority
     since_s: float
     texts: int
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class JobBacklog:
-    """Texts left of an open job."""
+    """Texts left of an open job, and whose it is."""
 
     job_id: str
     priority: Priority
     texts: int
+    owner: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,17 +1,44 @@
 """Which job's chunk is next, and when a job will be done. Pure: knows no database.
 
-Priorities share the engines by weight (stride scheduling, Waldspurger 1995): each has a
-pass that rises by ``texts / weight`` with every turn, and the lowest pass is next. Within
-a priority jobs take turns, the longest waiting first. A job that waits long for a turn
-counts as one priority higher, and again, so that nothing starves.
+Callers share the engines alike, and a caller's priorities share its part by weight (stride
+scheduling, Waldspurger 1995): each has a pass that rises by ``texts / weight`` with every turn,
+and the lowest pass is next. So a priority is a caller's word about its own jobs. Within a
+priority jobs take turns, the longest waiting first. A job that waits long for a turn counts as
+one priority higher, and again, so that nothing starves. Where access is open, all are one caller.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Generic, TypeVar
 
 from deployments.jobs.records import PRIORITIES, JobBacklog, Priority, Waiting
 
 WEIGHTS: Mapping[Priority, int] = {"high": 16, "medium": 4, "low": 1}
+
+
+Name = TypeVar("Name")
+
+
+class _Passes(Generic[Name]):
+    """Passes of those that take turns; only of those that wait now, so they do not pile up."""
+
+    def __init__(self) -> None:
+        self._passes: dict[Name, float] = {}
+        self._virtual = 0.0
+
+    def next(self, waiting: Iterable[Name]) -> Name:
+        """The lowest pass, the first of several."""
+        # One that had no jobs has not saved up turns.
+        self._passes = {
+            name: max(self._passes.get(name, 0.0), self._virtual) for name in waiting
+        } | {name: value for name, value in self._passes.items() if value > self._virtual}
+        chosen = min(waiting, key=self._passes.__getitem__)
+        self._virtual = self._passes[chosen]
+        return chosen
+
+    def served(self, name: Name, cost: float) -> None:
+        """It had its turn."""
+        self._passes[name] += cost
 
 
 class StrideScheduler:
@@ -19,21 +46,22 @@ class StrideScheduler:
 
     def __init__(self, ageing_s: float) -> None:
         self._ageing_s = ageing_s
-        self._passes: dict[Priority, float] = dict.fromkeys(PRIORITIES, 0.0)
-        self._virtual = 0.0
+        self._callers = _Passes[str]()
+        self._ranks: dict[str, _Passes[Priority]] = {}
 
     def pick(self, waiting: Sequence[Waiting], now_s: float) -> Waiting:
         """One of ``waiting``, which is not empty; its turn is counted."""
-        ranks: dict[Priority, list[Waiting]] = {}
+        by_caller: dict[str, dict[Priority, list[Waiting]]] = {}
         for job in waiting:
+            ranks = by_caller.setdefault(job.owner, {})
             ranks.setdefault(self.rank(job, now_s), []).append(job)
-        for rank in ranks:
-            # A priority that had no jobs has not saved up turns.
-            self._passes[rank] = max(self._passes[rank], self._virtual)
-        rank = min(ranks, key=lambda rank: (self._passes[rank], PRIORITIES.index(rank)))
+        caller = self._callers.next(sorted(by_caller))
+        self._ranks = {name: self._ranks.get(name, _Passes()) for name in by_caller}
+        ranks, passes = by_caller[caller], self._ranks[caller]
+        rank = passes.next(sorted(ranks, key=PRIORITIES.index))
         chosen = min(ranks[rank], key=lambda job: (job.since_s, job.job_id))
-        self._virtual = self._passes[rank]
-        self._passes[rank] += chosen.texts / WEIGHTS[rank]
+        self._callers.served(caller, chosen.texts)
+        passes.served(rank, chosen.texts / WEIGHTS[rank])
         return chosen
 
     def rank(self, job: Waiting, now_s: float) -> Priority:
@@ -80,7 +108,7 @@ def seconds_left(
     The fluid limit of the schedule (generalised processor sharing, Parekh and Gallager 1993),
     without ageing. Jobs of a priority share it evenly, so until this one is done each of them has
     had as many texts as it, if it has so many; and each other priority has had its weight's
-    share, if it has so much.
+    share, if it has so much. Other callers have had as much as all that, if they have so much.
 
     Args:
         job_id: The job that is estimated.
@@ -94,8 +122,13 @@ def seconds_left(
     if mine is None or not texts_per_s:
         return None
     left: Counter[Priority] = Counter()
-    for job in backlog:
+    others: Counter[str] = Counter()
+    own = [job for job in backlog if job.owner == mine.owner]
+    for job in own:
         left[job.priority] += job.texts
-    beside = sum(min(job.texts, mine.texts) for job in backlog if job.priority == mine.priority)
+    for job in backlog:
+        others[job.owner] += job.texts * (job.owner != mine.owner)
+    beside = sum(min(job.texts, mine.texts) for job in own if job.priority == mine.priority)
     by_weight = beside / WEIGHTS[mine.priority]
-    return sum(min(left[rank], WEIGHTS[rank] * by_weight) for rank in left) / texts_per_s
+    before = sum(min(left[rank], WEIGHTS[rank] * by_weight) for rank in left)
+    return (before + sum(min(texts, before) for texts in others.values())) / texts_per_s

@@ -27,6 +27,7 @@ _STORED_BYTES = select(
         func.sum(func.length(chunks.c.texts) + func.coalesce(func.length(chunks.c.results), 0)), 0
     )
 )
+_OWN_BYTES = _STORED_BYTES.select_from(chunks.join(jobs, chunks.c.job_id == jobs.c.id))
 
 
 class JobStore:
@@ -70,7 +71,8 @@ class JobStore:
         job_id: str,
         chunk_texts: int,
         texts: Iterable[str | None],
-        refuse: Callable[[int, int], None],
+        refuse: Callable[[int, int, int | None], None],
+        owner: str = "",
     ) -> int:
         """Stores a job's texts in several transactions; returns how many there were.
 
@@ -80,9 +82,11 @@ class JobStore:
             job_id: Which.
             chunk_texts: Texts of one chunk.
             texts: In order.
-            refuse: Raises when the bytes of the job, or of all jobs, are too many.
+            refuse: Raises when the bytes of the job, of all jobs, or of the caller's are too many.
+            owner: The caller, or empty.
         """
         total = job_bytes = asked_at = stored_bytes = 0
+        own_bytes: int | None = None
         parts = enumerate(_parts(texts, chunk_texts))
         while found := list(islice(parts, _CHUNKS_AT_ONCE)):
             rows = [_chunk_row(job_id, position, part) for position, part in found]
@@ -93,7 +97,13 @@ class JobStore:
                 if not stored_bytes or job_bytes >= asked_at + _ASK_EVERY_BYTES:
                     asked_at = job_bytes
                     stored_bytes = int(connection.execute(_STORED_BYTES).scalar_one())
-                refuse(job_bytes, stored_bytes + job_bytes - asked_at)
+                    if owner:
+                        own = _OWN_BYTES.where(jobs.c.owner == owner)
+                        own_bytes = int(connection.execute(own).scalar_one())
+                more = job_bytes - asked_at
+                refuse(
+                    job_bytes, stored_bytes + more, None if own_bytes is None else own_bytes + more
+                )
         return total
 
     def start(self, job_id: str, total: int, refuse: Callable[[Sequence[JobBacklog]], None]) -> Job:
@@ -253,7 +263,6 @@ def _record(row: Any) -> Job:
 
 
 def _backlog(connection: Connection) -> list[JobBacklog]:
-    query = select(jobs.c.id, jobs.c.priority, jobs.c.total_texts - jobs.c.done_texts).where(
-        jobs.c.state.in_(OPEN)
-    )
+    left = jobs.c.total_texts - jobs.c.done_texts
+    query = select(jobs.c.id, jobs.c.priority, left, jobs.c.owner).where(jobs.c.state.in_(OPEN))
     return [JobBacklog(*row) for row in connection.execute(query)]

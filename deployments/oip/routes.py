@@ -103,6 +103,7 @@ class OpenInference:
             pinned=pinned,
             all_or_none=True,
             traces=exchange.traces(len(texts)),
+            caller=exchange.share_key,
         )
         exchange.served = found.facts()
         answers = []

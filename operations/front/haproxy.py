@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from configs.sources.front_key import front_key
 from operations.front.overrides import (
     UnknownRay,
     admin_socket,
@@ -17,7 +18,7 @@ from operations.front.overrides import (
     rewrite,
 )
 from operations.front.processes import Process
-from operations.front.watchdog import KEPT, Record, Serving, begin
+from operations.front.watchdog import KEPT, Record, Serving, begin, write_private
 
 _CONNECT_S = 1.0
 
@@ -85,7 +86,7 @@ def _keep(binary: str, rendered: str, folder: Path) -> Path:
         if binds(last) == binds(rendered) and admin_socket(last) == admin_socket(rendered):
             return kept
     new = folder / f"{KEPT}.new"
-    new.write_text(rewrite(rendered, folder), encoding="utf-8")
+    write_private(new, rewrite(rendered, folder, front_key(os.environ)))
     check = subprocess.run(  # noqa: S603  (HAProxy's own command line)
         [binary, "-c", "-q", "-f", str(new)], capture_output=True, text=True, check=False
     )

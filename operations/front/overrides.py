@@ -9,6 +9,7 @@ import importlib.util
 import re
 from pathlib import Path
 
+from configs.sources.front_key import FRONT_HEADER
 from operations.errors import StackError
 
 # SHA-256 of Ray 2.60.0's files. After an upgrade: read what changed in them, then change this.
@@ -21,6 +22,7 @@ ERROR_PAGE = "503.json"
 # Headers must be complete, and the body of a prediction or 16 kB of it, whatever drips.
 _REQUEST_S = 10
 _RETRY_AFTER_S = 2
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 # Of all connections, the share that one address may hold.
 _ADDRESS_RATIO = 0.75
 
@@ -28,6 +30,27 @@ _PAGE = (
     '{"error_code":"E2001","error_message":"no replica can be reached; try again in a few seconds",'
     '"status_code":503,"correlation_id":"%[uuid]",'
     '"timestamp":"%[date,utime(%Y-%m-%dT%H:%M:%SZ)]","context":{}}\n'
+)
+_REFUSAL = "400.json"
+_REFUSAL_PAGE = (
+    '{"error_code":"E1001","error_message":"not an HTTP request that is taken here",'
+    '"status_code":400,"correlation_id":"%[uuid]",'
+    '"timestamp":"%[date,utime(%Y-%m-%dT%H:%M:%SZ)]","context":{}}\n'
+)
+# Headers that Ray Serve decodes before the application is asked; it fails where they are no text.
+_DECODED = (
+    "x-request-id",
+    "x-session-id",
+    "x_session_id",
+    "x-request-timeout-seconds",
+    "x-request-disconnect-disabled",
+    "serve_multiplexed_model_id",
+    "serve-multiplexed-model-id",
+)
+_TEXT_ONLY = "".join(
+    f"""
+    http-request deny deny_status 400 if {{ req.hdr({name}) -m reg "[^ -~]" }}"""
+    for name in _DECODED
 )
 _LIMIT = """
     tcp-request connection track-sc0 src table sentigraph_clients
@@ -89,12 +112,13 @@ def with_admin_socket(config: str, path: str) -> str:
     return config.replace(f"stats socket {admin_socket(config)} ", f"stats socket {path} ")
 
 
-def rewrite(config: str, folder: Path) -> str:
+def rewrite(config: str, folder: Path, key: str = "") -> str:
     """The configuration with our limits, retries and answers.
 
     Args:
         config: As Ray rendered it.
-        folder: Where the page of its 503 is written.
+        folder: Where the pages of its 400 and 503 are written.
+        key: See ``front_key``; the configuration is then a secret.
 
     Raises:
         UnknownRay: A line that is to be changed is not there.
@@ -106,11 +130,20 @@ def rewrite(config: str, folder: Path) -> str:
         f'content-type application/json lf-file "{page}" hdr Retry-After {_RETRY_AFTER_S} '
         "hdr Cache-Control no-store"
     )
+    refusal = folder / _REFUSAL
+    refusal.write_text(_REFUSAL_PAGE, encoding="utf-8")
+    refused = f'content-type application/json lf-file "{refusal}" hdr Cache-Control no-store'
     most = int(int(_one(r"(?m)^ *maxconn (\d+)$", config).group(1)) * _ADDRESS_RATIO)
-    limit = _LIMIT.format(most=most)
+    limit = _LIMIT.format(most=most) + _address(key)
     config = _after(r"(?m)^defaults\n    mode http$", config, _HEADERS)
     config = _replaced(r"(?m)^ *errorfile 503 .*$", config, f"    http-error status 503 {answer}")
-    config = _after(r"(?m)^frontend http_frontend\n    bind .*$", config, limit)
+    config = _replaced(
+        r"(?m)^    http-error status 503 ",
+        config,
+        f"    http-error status 400 {refused}\n    http-error status 503 ",
+    )
+    config = _after(r"(?m)^frontend http_frontend\n    bind .*$", config, limit + _TEXT_ONLY)
+    config = _beside_the_frontend(config)
     if "\nfrontend grpc_frontend\n" in config:
         config = _after(r"(?m)^frontend grpc_frontend\n(?: *#.*\n)*    bind .*$", config, limit)
     if not has_table(config):
@@ -121,6 +154,25 @@ def rewrite(config: str, folder: Path) -> str:
         )
     backend = re.compile(r"(?m)^backend http-\S+\n    log global$")
     return backend.sub(lambda found: found.group() + _REPEAT, config) + _CLIENTS
+
+
+def _address(key: str) -> str:
+    """The client's address for the ingress, in a header that clients cannot write."""
+    if not key:
+        return f"\n    http-request del-header {FRONT_HEADER}"
+    return f'\n    http-request set-header {FRONT_HEADER} "{key} %[src]"'
+
+
+def _beside_the_frontend(config: str) -> str:
+    """Statistics and HAProxy's metrics are on loopback where the application is."""
+    frontend = _one(r"(?m)^frontend http_frontend\n    bind (\S+):\d+", config).group(1)
+    if frontend not in _LOOPBACK:
+        return config
+    for begin in (r"frontend prometheus\n    bind ", r"listen stats\n  bind \*"):
+        found = _one(rf"(?m)^{begin}(?=:\d+$)", config)
+        line = found.group().rstrip("*") + frontend
+        config = config[: found.start()] + line + config[found.end() :]
+    return config
 
 
 def _one(pattern: str, config: str) -> re.Match[str]:

@@ -144,13 +144,19 @@ class Watchdog:
         folder = self._record.folder
         config, socket = folder / _STAND_IN, str(folder / _STAND_IN_SOCKET)
         kept = (folder / KEPT).read_text(encoding="utf-8")
-        config.write_text(with_admin_socket(kept, socket), encoding="utf-8")
+        write_private(config, with_admin_socket(kept, socket))
         self._stand_in = subprocess.Popen(  # noqa: S603  (HAProxy's own command line)
             [*self._command, "-f", str(config)], stdin=subprocess.DEVNULL
         )
         started = Process.of(self._stand_in.pid)
         self._record.write(Serving(started, socket, serving.manager, serving.raylet))
         _say(f"HAProxy {serving.process.pid} has gone; {started.pid} stands in")
+
+
+def write_private(file: Path, content: str) -> None:
+    """Writes what only this user may read."""
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
+        stream.write(content)
 
 
 def _say(line: str) -> None:

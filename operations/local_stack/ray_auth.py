@@ -12,13 +12,16 @@ from operations.local_stack.state_folder import StateFolder
 
 _CHOICES = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
 _DEFAULT_FILE = Path(".ray") / "auth_token"
+# Replicas listen on every address for gRPC, and Ray has no option for it; a user may choose else.
+_FRONT_ONLY = {"MLOPS_SERVER__FRONT_ONLY": "true"}
 
 
 def auth_environment(environ: Mapping[str, str], state: StateFolder) -> dict[str, str]:
     """Variables to add to ``environ``; none if it already configures authentication."""
     if chooses_token(environ):
-        return {}
-    return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(state.token_file())}
+        return {} if _has_none(environ) else dict(_FRONT_ONLY)
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN_PATH": str(state.token_file())}
+    return token | _FRONT_ONLY
 
 
 def chooses_token(environ: Mapping[str, str]) -> bool:
@@ -32,7 +35,7 @@ def read_token(environ: Mapping[str, str]) -> str:
     Raises:
         StackError: There should be one, and it cannot be read.
     """
-    if environ.get("RAY_AUTH_MODE", "").lower() == "disabled":
+    if _has_none(environ):
         return ""
     if token := environ.get("RAY_AUTH_TOKEN"):
         return token
@@ -41,3 +44,7 @@ def read_token(environ: Mapping[str, str]) -> str:
         return file.read_text(encoding="utf-8").strip()
     except OSError as error:
         raise StackError(f"Ray's token cannot be read from {file}: {error.strerror}") from error
+
+
+def _has_none(environ: Mapping[str, str]) -> bool:
+    return environ.get("RAY_AUTH_MODE", "").lower() == "disabled"

@@ -68,6 +68,7 @@ ENVIRONMENT = (
     "registry/backend/connection.py",
     "cli/serve.py",
     "cli/connections.py",
+    "operations/front/haproxy.py",
 )
 
 LINTED = (*PACKAGES, "monitoring", "benchmarks", "console")
@@ -96,7 +97,7 @@ PLANTED = {
         "deployments/app.py",
         "import deployments.rollout.reconciler",
     ),
-    "access is entered by its middleware and roles": (
+    "access is entered by its middleware, roles and addresses": (
         "deployments/app.py",
         "import deployments.access.rate_limit",
     ),

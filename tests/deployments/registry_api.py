@@ -12,6 +12,7 @@ import httpx
 from configs.schema.app import AppConfig
 from deployments.asgi.exchange import Exchange
 from deployments.asgi.proxy import ProxyClient, ProxyServer
+from deployments.asgi.upload import Uploads
 from deployments.errors import RequestError
 from deployments.rollout.change_feed import ChangeFeed
 from deployments.rollout.registry_routes import build_registry_app
@@ -29,7 +30,7 @@ class Api:
 
     def __init__(self, config: AppConfig, registry: ModelRegistry, news: ChangeFeed) -> None:
         end = ProxyServer(build_registry_app(config, registry, news))
-        relay = ProxyClient(end)
+        relay = ProxyClient(end, Uploads())
 
         async def front(scope: Any, receive: Any, send: Any) -> None:
             exchange = Exchange(scope, receive, send)

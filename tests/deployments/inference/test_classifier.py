@@ -298,21 +298,21 @@ def test_a_text_started_without_a_coroutine_ends_as_one_that_is_awaited() -> Non
         stages.delay_s = 0.02
         classifier, _ = make(stages, queued=2)
         got: list[object] = []
-        classifier.start(MODEL, "abc", soon(), bulk=False, done=got.append)
+        classifier.start(MODEL, "abc", soon(), bulk=False, caller="", done=got.append)
         assert got == []
         (same,) = await classifier.classify(MODEL, ["abc"], soon())
         assert [positive(outcome) for outcome in got] == [positive(same)] == [0.03]
         # A cache answers at once.
-        classifier.start(MODEL, "abc", soon(), bulk=False, done=got.append)
+        classifier.start(MODEL, "abc", soon(), bulk=False, caller="", done=got.append)
         assert isinstance(got[1], Outcome)
         assert got[1].cached
         late: list[object] = []
-        classifier.start(MODEL, "late", soon(0.005), bulk=False, done=late.append)
+        classifier.start(MODEL, "late", soon(0.005), bulk=False, caller="", done=late.append)
         stages.poison = {"bad"}
-        classifier.start(MODEL, "bad", soon(), bulk=False, done=late.append)
+        classifier.start(MODEL, "bad", soon(), bulk=False, caller="", done=late.append)
         with pytest.raises(Overloaded):
             for text in "wxyz":
-                classifier.start(MODEL, text, soon(), bulk=False, done=got.append)
+                classifier.start(MODEL, text, soon(), bulk=False, caller="", done=got.append)
         await asyncio.sleep(0.2)
         assert [type(error) for error in late] == [DeadlineExceeded, TextFailed]
 
@@ -327,8 +327,8 @@ def test_a_started_text_that_is_withdrawn_costs_no_compute_unless_it_is_shared()
         got: list[object] = []
         busy = asyncio.create_task(classifier.classify(MODEL, ["busy"], soon()))
         await asyncio.sleep(0.005)
-        classifier.start(MODEL, "gone", soon(), bulk=False, done=got.append)()
-        withdraw = classifier.start(MODEL, "shared", soon(), bulk=False, done=got.append)
+        classifier.start(MODEL, "gone", soon(), bulk=False, caller="", done=got.append)()
+        withdraw = classifier.start(MODEL, "shared", soon(), bulk=False, caller="", done=got.append)
         other = asyncio.create_task(classifier.classify(MODEL, ["shared"], soon()))
         await asyncio.sleep(0.005)
         withdraw()
@@ -348,7 +348,7 @@ def test_a_started_text_is_not_cut_by_another_callers_deadline() -> None:
         hurried = asyncio.create_task(classifier.classify(MODEL, ["same"], soon(0.03)))
         await asyncio.sleep(0.01)
         got: list[object] = []
-        classifier.start(MODEL, "same", soon(), bulk=False, done=got.append)
+        classifier.start(MODEL, "same", soon(), bulk=False, caller="", done=got.append)
         assert isinstance((await hurried)[0], DeadlineExceeded)
         await asyncio.sleep(0.15)
         assert [positive(outcome) for outcome in got] == [0.04]

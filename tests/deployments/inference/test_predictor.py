@@ -229,7 +229,7 @@ def test_a_text_without_a_coroutine_is_answered_logged_and_observed_as_any_other
         for key in "abcdefgh":
             got: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
             options = {"deadline_s": time.monotonic() + 5, "bulk": False, "key": key}
-            predictor.start(f"{SENT}{key}", done=got.set_result, **options)
+            predictor.start(f"{SENT}{key}", done=got.set_result, caller="", **options)
             started, (answer,) = await got, (await got).answers
             awaited = await predictor.predict([f"{SENT}{key}"], **options)
             assert (started.model, started.classified) == (awaited.model, awaited.classified)

@@ -610,6 +610,37 @@ def test_callers_see_their_own_jobs(tmp_path: Path) -> None:
     with_jobs(jobs_config(tmp_path, access=access), body, start=False)
 
 
+@pytest.mark.parametrize(("share", "taken"), [(0.5, 2), (0.75, 3)])
+@pytest.mark.parametrize(
+    ("jobs", "texts"),
+    [
+        ({"max_jobs": 4}, ["a"]),
+        ({"max_medium": 4}, ["a"]),
+        ({"max_queued_texts": 8}, ["a", "b"]),
+        ({"max_job_bytes": 1_024, "max_stored_bytes": 4_096}, ["x" * 900]),
+    ],
+)
+def test_one_caller_cannot_take_all_the_room(
+    jobs: dict[str, int], texts: list[str], share: float, taken: int, tmp_path: Path
+) -> None:
+    keys = {who: new_key(who, ["predict"]) for who in ("ann", "bob")}
+    access = {"required": True, "api_keys": write_keys([kept for _, kept in keys.values()])}
+
+    async def body(client: httpx.AsyncClient, _: JobsReplica) -> None:
+        async def asks(who: str, times: int) -> list[int]:
+            header, made = {"X-API-Key": keys[who][0]}, {"texts": texts}
+            asked = [client.post("/predict", json=made, headers=header) for _ in range(times)]
+            return [(await each).status_code for each in asked]
+
+        # Of four that fit.
+        assert await asks("ann", 4) == [202] * taken + [429] * (4 - taken)
+        left = 4 - taken
+        assert await asks("bob", 2) == [202] * left + [429] * (2 - left)
+
+    settings = {**jobs, "max_caller_share": share}
+    with_jobs(jobs_config(tmp_path, access=access, jobs=settings), body, start=False)
+
+
 def test_the_deployment_ends_its_work_when_serve_stops_it(tmp_path: Path) -> None:
     async def body() -> None:
         replica = Jobs.__new__(Jobs)

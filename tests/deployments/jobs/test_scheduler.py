@@ -1,6 +1,7 @@
 """Whose turn it is, and when a job will be done: shares, ageing, honest estimates."""
 
 import itertools
+from collections import Counter
 
 import pytest
 from hypothesis import given, settings
@@ -54,6 +55,26 @@ def test_nobody_waits_longer_than_ageing_allows(asked: list[Priority], ageing_s:
     for job in jobs:
         turns = [-1, *(i for i, who in enumerate(order) if who == job), 600]
         assert max(b - a for a, b in itertools.pairwise(turns)) <= bound
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), priorities), min_size=1, max_size=12))
+def test_callers_share_alike_whatever_they_call_urgent(asked: list[tuple[str, Priority]]) -> None:
+    turns = StrideScheduler(NEVER)
+    got: Counter[str] = Counter()
+    for number in range(240):
+        waiting = [
+            Waiting(f"{i:02}", priority, -1.0, 100, owner)
+            for i, (owner, priority) in enumerate(asked)
+        ]
+        got[turns.pick(waiting, number).owner] += 1
+    assert max(got.values()) - min(got[owner] for owner, _ in asked) <= 1
+
+
+def test_the_jobs_of_others_delay_one_by_its_own_length_at_most() -> None:
+    mine = JobBacklog("mine", "low", 100, "me")
+    others = [JobBacklog(f"{i}", "high", 10_000, "hog") for i in range(50)]
+    assert seconds_left("mine", [mine, *others], 100) == pytest.approx(2)
+    assert seconds_left("mine", [mine, JobBacklog("b", "high", 30, "b")], 100) == pytest.approx(1.3)
 
 
 def test_a_high_job_behind_many_low_ones_is_next() -> None:

@@ -39,8 +39,9 @@ def uri(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return found
 
 
-def any_bytes(job_bytes: int, stored_bytes: int) -> None:
+def any_bytes(job_bytes: int, stored_bytes: int, own_bytes: int | None) -> None:
     assert 0 < job_bytes <= stored_bytes
+    assert own_bytes is None
 
 
 class Both:

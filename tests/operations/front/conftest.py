@@ -11,7 +11,7 @@ from ray.serve._private.haproxy import BackendConfig, HAProxyApi, HAProxyConfig,
 from ray.serve.config import HTTPOptions, gRPCOptions
 
 from operations.local_stack.ports import free_port
-from tests.operations.front.rendered import Answers, Render, Rendered
+from tests.operations.front.rendered import Answers, Echoes, Render, Rendered
 
 SERVICER = "deployments.oip.grpc_messages.add_servicer"
 
@@ -27,10 +27,21 @@ def server() -> Iterator[int]:
 
 
 @pytest.fixture
+def echo() -> Iterator[int]:
+    """The port of a replica that answers with the headers that it got."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Echoes) as running:
+        threading.Thread(target=running.serve_forever, args=(0.05,), daemon=True).start()
+        yield running.server_address[1]
+        running.shutdown()
+
+
+@pytest.fixture
 def render(tmp_path: Path) -> Render:
     """Renders by Ray's own code: with a table, or as before the first one came."""
 
-    def made(server: int | None, *, port: int = 0, grpc: bool = True) -> Rendered:
+    def made(
+        server: int | None, *, port: int = 0, grpc: bool = True, host: str = "0.0.0.0"
+    ) -> Rendered:
         port = port or free_port()
         path = tmp_path / "haproxy.cfg"
         config = HAProxyConfig(
@@ -41,7 +52,7 @@ def render(tmp_path: Path) -> Render:
             nbthread=1,
             stats_port=free_port(),
             metrics_port=free_port(),
-            http_options=HTTPOptions(host="0.0.0.0", port=port),
+            http_options=HTTPOptions(host=host, port=port),
             grpc_options=gRPCOptions(
                 port=free_port(), grpc_servicer_functions=[SERVICER] if grpc else []
             ),

@@ -1,6 +1,7 @@
 """A configuration as Ray renders it, and the answers of the server behind it."""
 
 import http.server
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,3 +51,14 @@ class Answers(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         pass
+
+
+class Echoes(Answers):
+    """The headers that it got, by their names in lower case."""
+
+    def _answer(self) -> None:
+        body = json.dumps({name.lower(): value for name, value in self.headers.items()}).encode()
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)

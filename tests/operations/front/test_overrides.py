@@ -24,11 +24,11 @@ from tests.operations.front.rendered import Render, Rendered
 
 
 @contextmanager
-def running(rendered: Rendered) -> Iterator[httpx.Client]:
+def running(rendered: Rendered, key: str = "") -> Iterator[httpx.Client]:
     """HAProxy with the rewritten configuration, ready, and a client of it."""
     folder = rendered.path.parent
     config = folder / "rewritten.cfg"
-    config.write_text(rewrite(rendered.path.read_text(), folder))
+    config.write_text(rewrite(rendered.path.read_text(), folder, key))
     process = subprocess.Popen([find_binary(), "-db", "-f", str(config)], stderr=subprocess.DEVNULL)
     try:
         with httpx.Client(base_url=rendered.url, timeout=10) as client:
@@ -140,6 +140,36 @@ def test_one_address_cannot_hold_all_connections(render: Render, server):
             refused.request("GET", "/")
             refused.getresponse()
         assert client.get("/").status_code == 200
+
+
+KEY = "0123456789abcdef" * 2
+
+
+@pytest.mark.parametrize("key", [KEY, ""])
+def test_the_clients_address_is_haproxys_word(render: Render, echo, key):
+    with running(render(echo), key) as client:
+        forged = {"X-Sentigraph-Front": f"{KEY} 1.2.3.4"}
+        seen = client.get("/", headers=forged).json()
+    assert seen.get("x-sentigraph-front") == (f"{KEY} 127.0.0.1" if key else None)
+
+
+@pytest.mark.parametrize("name", overrides._DECODED)
+def test_what_ray_cannot_decode_is_refused_in_the_error_shape(render: Render, server, name):
+    with running(render(server)) as client:
+        assert client.get("/", headers={name: "plain text"}).status_code == 200
+        answer = client.get("/", headers=[(name.encode(), b"a\xff\xc3")])
+    assert answer.status_code == 400
+    assert answer.json()["error_code"] == "E1001"
+    assert set(answer.json()) == set(ErrorBody.model_fields)
+
+
+def test_statistics_are_where_the_application_is(render: Render, tmp_path):
+    def hosts(host: str) -> set[str]:
+        config = rewrite(render(1, host=host).path.read_text(), tmp_path)
+        return {line.split()[1].rpartition(":")[0] for line in overrides.binds(config)}
+
+    assert hosts("127.0.0.1") == {"127.0.0.1"}
+    assert hosts("0.0.0.0") >= {"*", ""}
 
 
 def _connected(source: str, port: int) -> socket.socket:

@@ -27,6 +27,7 @@ FROM dependencies AS package
 COPY README.md LICENSE ./
 COPY configs configs
 COPY console console
+COPY serverless serverless
 COPY registry registry
 COPY deployments deployments
 COPY pipelines pipelines
@@ -90,6 +91,7 @@ RUN useradd --uid 10001 --user-group --create-home sentigraph \
 WORKDIR /app
 COPY configs configs
 COPY console console
+COPY serverless serverless
 COPY registry registry
 COPY deployments deployments
 COPY pipelines pipelines

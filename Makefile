@@ -108,6 +108,10 @@ outages: $(VENV)/.dev ## limits over two ingresses; Redis and Vault lost under l
 bench-cold: $(VENV)/.dev ## cold start and warm swap, rung by rung, beside the PyTorch pipeline (10 minutes)
 	$(BIN)/python -m benchmarks.serving.cold_start
 
+.PHONY: bench-lite
+bench-lite: $(VENV)/.dev ## cold start of the lite server and the Lambda handler, beside the graph (3 minutes)
+	$(BIN)/python -m benchmarks.serving.lite_start
+
 bench-gpu: ## the torch engine beside the Hugging Face pipeline; needs CUDA, torch, transformers (8 minutes)
 	$(PYTHON) -m benchmarks.serving.gpu
 

@@ -24,6 +24,7 @@ DONE, REFUSED = 0, 1
 # Verb → its module, which has ``add_arguments(parser)`` and ``main(args)``, and a summary.
 VERBS: Mapping[str, tuple[str, str]] = {
     "serve": ("cli.serve", "start MLflow, Ray and the application here; Ctrl-C stops them"),
+    "lite": ("serverless.command", "one process that answers, without Ray, MLflow or a registry"),
     "status": ("cli.status", "what runs where, which version answers, what waits, what went wrong"),
     "doctor": ("cli.doctor", "check configuration, machine and servers; advise what to do"),
     "logs": ("cli.logs", "what the replicas log, as JSON lines"),

@@ -22,7 +22,10 @@ ROOT = Path(__file__).parents[2]
 # Made here, or of the environment itself.
 OURS = {"sentigraph", "pip"}
 EXTRAS = ("train", "dev")
-PRODUCT = {"configs", "registry", "deployments", "pipelines", "operations", "cli", "monitoring"}
+PRODUCT = {
+    *("console", "serverless", "configs", "registry", "deployments", "pipelines", "operations"),
+    *("cli", "monitoring"),
+}
 
 
 def lines(file: str) -> list[str]:

@@ -58,9 +58,10 @@ class ReplicaConfig(Section):
 class ReplicasConfig(Section):
     """Sizes of all deployments."""
 
-    ingress: ReplicaConfig = ReplicaConfig(num_cpus=0.2, max_ongoing_requests=1_024)
+    # Two of what every request needs: one that dies or hangs stops nothing. Together they reserve
+    # what one did.
+    ingress: ReplicaConfig = ReplicaConfig(num_replicas=2, num_cpus=0.1, max_ongoing_requests=1_024)
     cache: ReplicaConfig = ReplicaConfig(num_cpus=0.1)
-    # Two: one that dies or hangs stops nothing. Together they reserve what one did.
     tokenizer: ReplicaConfig = ReplicaConfig(num_replicas=2, num_cpus=0.05)
     model: ReplicaConfig = ReplicaConfig(num_replicas=0, num_cpus=0.5, max_ongoing_requests=64)
     registry: ReplicaConfig = ReplicaConfig(num_cpus=0.1)

@@ -59,11 +59,17 @@ _CLIENTS = """backend sentigraph_clients
     stick-table type ipv6 size 100k expire 1m store conn_cur
 """
 # A prediction has no effect, so another replica may answer it when the first one dies under it.
+# The same body goes to the same replica, whose memory may know it, unless that has over 1.25 times
+# its share of the requests in flight; all else goes around.
 _REPEAT = f"""
+    balance hash var(txn.sentigraph_text)
+    hash-type consistent crc32 avalanche
+    hash-balance-factor 125
     retry-on conn-failure empty-response
     acl sentigraph_predicts path_reg /(predict|predict/batch|infer)$
     http-request disable-l7-retry if !METH_GET !sentigraph_predicts
-    http-request wait-for-body time {_REQUEST_S}s if METH_POST sentigraph_predicts"""
+    http-request wait-for-body time {_REQUEST_S}s if METH_POST sentigraph_predicts
+    http-request set-var(txn.sentigraph_text) req.body,crc32 if METH_POST sentigraph_predicts"""
 _HEADERS = f"""
     timeout http-request {_REQUEST_S}s"""
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 from collector import Collector, collecting
+from ingresses import ingresses
 
 from benchmarks.harness.kafka import broker
 from benchmarks.harness.servers import KafkaServer
@@ -114,4 +115,11 @@ def stack(
 @pytest.fixture(scope="session")
 def client(stack: Stack) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=f"{stack.url}/api/v1", timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def ingress(stack: Stack) -> Iterator[httpx.Client]:
+    """Of one ingress, past HAProxy: its memory and its figures are its own."""
+    with httpx.Client(base_url=f"{ingresses(stack)[0]}/api/v1", timeout=30) as client:
         yield client

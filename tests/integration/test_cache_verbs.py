@@ -13,16 +13,19 @@ from operations.local_stack.stack import Stack
 
 
 def test_warmed_texts_are_known_and_flushed_ones_are_not(
-    stack: Stack, client: httpx.Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    stack: Stack, ingress: httpx.Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     texts = [f"warm {uuid.uuid4()} text {i}" for i in range(300)]
     file = tmp_path / "texts.jsonl"
     file.write_text("\n".join(json.dumps({"text": text}) for text in texts), encoding="utf-8")
-    assert main(["warm", str(file), "--url", stack.url]) == 0
+    assert (
+        main(["warm", str(file), "--url", str(ingress.base_url.copy_with(path="/")).rstrip("/")])
+        == 0
+    )
     assert "300 texts, 0 of them known before" in capsys.readouterr().err
 
     def cached(text: str) -> bool:
-        answer = client.post("/predict", json={"text": text}).raise_for_status().json()
+        answer = ingress.post("/predict", json={"text": text}).raise_for_status().json()
         return bool(answer["cached"])
 
     assert all(cached(text) for text in texts[::50])

@@ -28,10 +28,10 @@ def test_a_deadline_that_cannot_be_kept_is_a_504(client: httpx.Client) -> None:
     assert (answer.status_code, answer.json()["error_code"]) == (504, "E2003")
 
 
-def test_a_batch_past_its_deadline_returns_what_it_has(client: httpx.Client) -> None:
+def test_a_batch_past_its_deadline_returns_what_it_has(ingress: httpx.Client) -> None:
     known = texts(1)
-    assert client.post("/predict", json={"text": known[0]}).status_code == 200
-    body = client.post(
+    assert ingress.post("/predict", json={"text": known[0]}).status_code == 200
+    body = ingress.post(
         "/predict/batch",
         json={"texts": known + texts(900)},
         headers={"X-Deadline-Ms": "300"},
@@ -67,9 +67,9 @@ def test_overload_is_refused_early_with_retry_after_and_passes(stack: Stack) -> 
     assert httpx.post(f"{stack.url}/api/v1/predict", json={"text": texts(1)[0]}).status_code == 200
 
 
-def test_a_client_that_leaves_costs_no_compute(client: httpx.Client, stack: Stack) -> None:
-    before = metric(client, 'sentiment_dropped_texts_total{reason="cancelled"}')
-    address = urlsplit(stack.url)
+def test_a_client_that_leaves_costs_no_compute(ingress: httpx.Client) -> None:
+    before = metric(ingress, 'sentiment_dropped_texts_total{reason="cancelled"}')
+    address = urlsplit(str(ingress.base_url))
     body = orjson.dumps({"texts": texts(1_000)})
     request = (
         f"POST /api/v1/predict/batch HTTP/1.1\r\nHost: {address.netloc}\r\n"
@@ -80,7 +80,7 @@ def test_a_client_that_leaves_costs_no_compute(client: httpx.Client, stack: Stac
         time.sleep(0.3)
     deadline = time.monotonic() + 15
     while time.monotonic() < deadline:
-        dropped = metric(client, 'sentiment_dropped_texts_total{reason="cancelled"}') - before
+        dropped = metric(ingress, 'sentiment_dropped_texts_total{reason="cancelled"}') - before
         if dropped > 100:
             break
         time.sleep(0.2)

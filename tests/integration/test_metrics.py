@@ -17,14 +17,14 @@ def page(client: httpx.Client) -> dict[str, float]:
     }
 
 
-def test_each_family_moves(client: httpx.Client) -> None:
-    before = page(client)
+def test_each_family_moves(ingress: httpx.Client) -> None:
+    before = page(ingress)
     text = f"What a lovely morning {uuid.uuid4()}"
-    assert client.post("/predict", json={"text": text}).json()["label"] == "POSITIVE"
-    assert client.post("/predict", json={"text": text}).json()["cached"] is True
-    client.post("/predict/batch", json={"texts": [text + "!", text + "!", text + "?"]})
-    client.post("/predict", json={"text": text + "late"}, headers={"X-Deadline-Ms": "1"})
-    after = page(client)
+    assert ingress.post("/predict", json={"text": text}).json()["label"] == "POSITIVE"
+    assert ingress.post("/predict", json={"text": text}).json()["cached"] is True
+    ingress.post("/predict/batch", json={"texts": [text + "!", text + "!", text + "?"]})
+    ingress.post("/predict", json={"text": text + "late"}, headers={"X-Deadline-Ms": "1"})
+    after = page(ingress)
 
     def moved(sample: str) -> float:
         return after.get(sample, 0) - before.get(sample, 0)
@@ -62,10 +62,10 @@ def test_each_family_moves(client: httpx.Client) -> None:
     assert after["sentiment_queued_texts"] == 0
 
 
-def test_labels_are_bounded(client: httpx.Client) -> None:
+def test_labels_are_bounded(ingress: httpx.Client) -> None:
     for i in range(20):
-        client.get(f"/no/such/route/{i}")
-    endpoints = set(re.findall(r'endpoint="([^"]*)"', client.get("/metrics").text))
+        ingress.get(f"/no/such/route/{i}")
+    endpoints = set(re.findall(r'endpoint="([^"]*)"', ingress.get("/metrics").text))
     assert not [endpoint for endpoint in endpoints if "such" in endpoint]
     assert "unmatched" in endpoints
 

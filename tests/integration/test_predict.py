@@ -50,14 +50,20 @@ def test_every_field_of_the_answer(client: httpx.Client) -> None:
     assert {"queue", "tokenize", "window", "infer", "rpc", "total"} <= stages
 
 
-def test_the_second_time_comes_from_the_cache_with_the_same_scores(client: httpx.Client) -> None:
+def test_the_second_time_comes_from_the_cache_with_the_same_scores(ingress: httpx.Client) -> None:
     text = fresh()
-    first = client.post("/predict", json={"text": text}).json()
-    second = client.post("/predict", json={"text": f" {text}\n"}).json()
+    first = ingress.post("/predict", json={"text": text}).json()
+    second = ingress.post("/predict", json={"text": f" {text}\n"}).json()
     assert (first["cached"], second["cached"]) == (False, True)
     assert first["scores"] == second["scores"]
     assert first["n_tokens"] == second["n_tokens"]
     assert first["prediction_id"] != second["prediction_id"]
+
+
+def test_the_same_text_comes_back_to_the_ingress_that_knows_it(client: httpx.Client) -> None:
+    texts = [fresh() for _ in range(8)]
+    assert not any(client.post("/predict", json={"text": t}).json()["cached"] for t in texts)
+    assert all(client.post("/predict", json={"text": t}).json()["cached"] for t in texts)
 
 
 def test_a_long_text_is_truncated_and_says_so(client: httpx.Client) -> None:
@@ -86,15 +92,15 @@ def test_a_batch_keeps_order_and_fails_texts_one_by_one(client: httpx.Client) ->
     assert body["results"][0]["prediction"]["scores"] == body["results"][4]["prediction"]["scores"]
 
 
-def test_a_thousand_texts_equal_the_single_answers(client: httpx.Client) -> None:
+def test_a_thousand_texts_equal_the_single_answers(ingress: httpx.Client) -> None:
     marker = uuid.uuid4()
     texts = [f"{PLAIN[i % 6][0]} {'very ' * (i % 7)} {marker} {i}" for i in range(1_000)]
-    body = client.post(
+    body = ingress.post(
         "/predict/batch", json={"texts": texts}, headers={"X-Deadline-Ms": "60000"}, timeout=60
     ).json()
     assert (body["total"], body["failed"]) == (1_000, 0)
     for index in (0, 1, 499, 998, 999):
-        single = client.post("/predict", json={"text": texts[index]}).json()
+        single = ingress.post("/predict", json={"text": texts[index]}).json()
         assert single["cached"] is True
         assert single["scores"] == body["results"][index]["prediction"]["scores"]
 

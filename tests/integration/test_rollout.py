@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from ingresses import pages
 from load import traffic
 from versions import ANA, BUNDLE, staged, wait_for
 
@@ -60,7 +61,7 @@ def test_alias_moves_under_load_fail_no_request(
 
 
 def test_a_challenger_answers_its_share_and_a_shadow_never(
-    client: httpx.Client, registry: ModelRegistry, tmp_path: Path
+    stack: Stack, client: httpx.Client, registry: ModelRegistry, tmp_path: Path
 ) -> None:
     version = staged(registry, tmp_path, temperature=1.7)
     registry.lifecycle.set_slot("sentiment", "challenger", version, weight=0.5, **ANA)
@@ -84,8 +85,8 @@ def test_a_challenger_answers_its_share_and_a_shadow_never(
     answers = [client.post("/predict", json={"text": f"mild {i}"}).json() for i in range(10)]
     assert version not in {answer["model_version"] for answer in answers}
     time.sleep(1)
-    page = client.get("/metrics").text
-    compared = [line for line in page.splitlines() if "shadow_predictions_total" in line]
+    lines = [line for page in pages(stack) for line in page.splitlines()]
+    compared = [line for line in lines if "shadow_predictions_total" in line]
     assert any('result="compared"' in line and float(line.split()[-1]) > 0 for line in compared)
     registry.lifecycle.set_slot("sentiment", "shadow", None, **ANA)
 

@@ -89,11 +89,8 @@ def signalled(pids: Iterable[int], sent: signal.Signals) -> list[Process]:
 _NOTHING = Limits(failed_s=0.5, silence_s=5, recovered_s=5)
 _FRONT = Limits(failed_s=2, silence_s=2, recovered_s=2)
 _MLFLOW = titled("mlflow server", "mlflow.server", "mlflow/server")
-# A replica is up again within 12 s on two busy cores; until then another one answers, or all wait.
-_ONLY = Limits(failed_s=10, silence_s=20, recovered_s=20)
 _SHARED = Limits(failed_s=1, silence_s=3, recovered_s=20)
 _HANGS = Limits(failed_s=1, silence_s=5, recovered_s=25)
-_ONLY_HANGS = Limits(failed_s=22, silence_s=25, recovered_s=30)
 
 
 def experiments(topology: str) -> list[Experiment]:
@@ -121,21 +118,10 @@ def experiments(topology: str) -> list[Experiment]:
                 Experiment(name, KILL, replica(name), _SHARED, "its texts are sent again"),
                 Experiment(name, STOP, replica(name), _HANGS, "late texts are sent a second time"),
             ]
-        found += [
-            Experiment("Ingress", KILL, replica("Ingress"), _ONLY, "the only one: texts wait"),
-            Experiment("Ingress", STOP, replica("Ingress"), _ONLY_HANGS, "the only one hangs"),
-        ]
-    else:
-        found += [
-            Experiment("Ingress", KILL, replica("Ingress"), _SHARED, "HAProxy sends them again"),
-            Experiment(
-                "Ingress",
-                STOP,
-                replica("Ingress"),
-                Limits(failed_s=5, silence_s=5, recovered_s=25),
-                "what is in flight there waits until its deadline",
-            ),
-        ]
+    found += [
+        Experiment("Ingress", KILL, replica("Ingress"), _SHARED, "HAProxy sends them again"),
+        Experiment("Ingress", STOP, replica("Ingress"), _HANGS, "it gets no more after a few"),
+    ]
     found += [
         Experiment("MLflow", sent, _MLFLOW, _NOTHING, "no prediction needs it")
         for sent in (STOP, KILL)

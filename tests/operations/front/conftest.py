@@ -40,7 +40,11 @@ def render(tmp_path: Path) -> Render:
     """Renders by Ray's own code: with a table, or as before the first one came."""
 
     def made(
-        server: int | None, *, port: int = 0, grpc: bool = True, host: str = "0.0.0.0"
+        server: int | None,
+        *others: int,
+        port: int = 0,
+        grpc: bool = True,
+        host: str = "0.0.0.0",
     ) -> Rendered:
         port = port or free_port()
         path = tmp_path / "haproxy.cfg"
@@ -61,7 +65,10 @@ def render(tmp_path: Path) -> Render:
         )
         api = HAProxyApi(cfg=config, config_file_path=str(path))
         if server is not None:
-            replicas = [ServerConfig("one", "127.0.0.1", server)]
+            replicas = [
+                ServerConfig(f"replica-{number}", "127.0.0.1", of)
+                for number, of in enumerate((server, *others))
+            ]
             backends = {
                 "http-app": BackendConfig("http-app", "/", servers=replicas, app_name="app")
             }

@@ -2,12 +2,15 @@
 
 import contextlib
 import http.client
+import http.server
 import json
 import shutil
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,7 +23,7 @@ from deployments.asgi.schemas import ErrorBody
 from operations.front import overrides
 from operations.front.haproxy import find_binary
 from operations.front.overrides import KNOWN, UnknownRay, check_ray, has_table, rewrite
-from tests.operations.front.rendered import Render, Rendered
+from tests.operations.front.rendered import Answers, Render, Rendered
 
 
 @contextmanager
@@ -103,6 +106,69 @@ def test_a_prediction_is_repeated_when_its_replica_dies_under_it(
 ):
     with running(render(server)) as client:
         assert client.post(path, content=b"die").status_code == status
+
+
+class _Replica(Answers):
+    """Says which one it is, after the event that its server may wait for."""
+
+    def _answer(self) -> None:
+        assert isinstance(self.server, _Server)
+        self.server.asked += self.path.startswith("/api")
+        self.server.goes_on.wait(10)
+        super()._answer()
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Replica)
+        self.asked = 0
+        self.goes_on = threading.Event()
+        self.goes_on.set()
+
+
+@pytest.fixture
+def two() -> Iterator[list[_Server]]:
+    with ExitStack() as stack:
+        servers = [stack.enter_context(_Server()) for _ in range(2)]
+        for one in servers:
+            threading.Thread(target=one.serve_forever, args=(0.05,), daemon=True).start()
+            stack.callback(one.shutdown)
+        yield servers
+
+
+def test_the_same_text_goes_to_the_same_replica_and_texts_to_all(render: Render, two):
+    with running(render(*(one.server_port for one in two))) as client:
+
+        def asked_for(text: str) -> list[int]:
+            before = [one.asked for one in two]
+            client.post("/api/v1/predict", json={"text": text}).raise_for_status()
+            return [one.asked - was for one, was in zip(two, before, strict=True)]
+
+        places = [asked_for(f"text {i}") for i in range(40)]
+        assert [asked_for(f"text {i}") for i in range(40)] == places
+        assert 8 <= sum(place[0] for place in places) <= 32
+        before = [one.asked for one in two]
+        for _ in range(40):
+            client.get("/api/v1/metrics").raise_for_status()
+        # They go around a ring on which the two have many places each.
+        assert all(10 <= one.asked - was <= 30 for one, was in zip(two, before, strict=True))
+
+
+def test_a_replica_that_hangs_gets_hardly_any(render: Render, two):
+    two[0].goes_on.clear()
+    with running(render(*(one.server_port for one in two))) as client:
+
+        def post(i: int) -> int:
+            return client.post("/api/v1/predict", json={"text": f"text {i}"}).status_code
+
+        with ThreadPoolExecutor(8) as pool:
+            asked = [pool.submit(post, i) for i in range(60)]
+            while two[1].asked < 40:
+                time.sleep(0.01)
+            hanging = two[0].asked
+            two[0].goes_on.set()
+            assert {one.result() for one in asked} == {200}
+    assert hanging <= 7
 
 
 def test_headers_that_drip_are_closed_and_bodies_of_predictions_too(

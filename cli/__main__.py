@@ -28,6 +28,8 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "status": ("cli.status", "what runs where, which version answers, what waits, what went wrong"),
     "doctor": ("cli.doctor", "check configuration, machine and servers; advise what to do"),
     "logs": ("cli.logs", "what the replicas log, as JSON lines"),
+    "backup": ("operations.backup.backup", "keep all that the server here keeps, in one file"),
+    "restore": ("operations.backup.restore", "put a backup in the place of what is here"),
     "lint": ("operations.lint", "check serve_config.yaml strictly"),
     "openapi": ("cli.openapi", "write the OpenAPI document to stdout; needs no server"),
     "demo": ("cli.demo", "send ten sentences to a running server"),

@@ -5,7 +5,8 @@ message that is sent again keeps its id, so its result is recognised.
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -66,9 +67,8 @@ class DeadLetterTopic:
             TopicUnavailable: Kafka does not answer, or reading takes longer than a minute.
         """
         accept_any_header_names()
-        group = {"group_id": f"{self._config.group}-redrive", "enable_auto_commit": False}
         try:
-            self._consumer = KafkaConsumer(**client_options.connection(self._config), **group)
+            self._consumer = KafkaConsumer(**_connection(self._config))
             self._seek(self._consumer)
             for message in _read(self._consumer):
                 try:
@@ -78,7 +78,7 @@ class DeadLetterTopic:
         except BaseException as error:
             self.__exit__()
             if isinstance(error, (KafkaError, OSError)):
-                raise self._unavailable(error) from error
+                raise _unavailable(self._config, error) from error
             raise
         return self
 
@@ -106,7 +106,7 @@ class DeadLetterTopic:
                 for acknowledgement in sent:
                     acknowledgement.get(timeout=self._config.delivery_timeout_ms / 1_000)
         except (KafkaError, OSError) as error:
-            raise self._unavailable(error) from error
+            raise _unavailable(self._config, error) from error
         return len(sent)
 
     def mark_redriven(self) -> None:
@@ -124,12 +124,10 @@ class DeadLetterTopic:
                 {p: OffsetAndMetadata(consumer.position(p), "", -1) for p in consumer.assignment()}
             )
         except (KafkaError, OSError) as error:
-            raise self._unavailable(error) from error
+            raise _unavailable(self._config, error) from error
 
     def _seek(self, consumer: KafkaConsumer) -> None:
-        topic = self._config.dlq_topic
-        numbers = consumer.partitions_for_topic(topic) or set()
-        partitions = [TopicPartition(topic, number) for number in sorted(numbers)]
+        partitions = _partitions(consumer, self._config)
         consumer.assign(partitions)
         for partition in partitions:
             done = None if self._everything else consumer.committed(partition)
@@ -138,9 +136,59 @@ class DeadLetterTopic:
             else:
                 consumer.seek(partition, done)
 
-    def _unavailable(self, error: Exception) -> TopicUnavailable:
-        servers = ", ".join(self._config.bootstrap_servers)
-        return TopicUnavailable(f"Kafka at {servers}: {type(error).__name__}")
+
+def redriven_to(config: StreamConfig) -> dict[int, int]:
+    """The offset that the last full redrive ended at, by partition; empty before the first.
+
+    Raises:
+        TopicUnavailable: Kafka does not answer.
+    """
+    with _group(config) as consumer:
+        ends = {p.partition: consumer.committed(p) for p in _partitions(consumer, config)}
+    return {number: end for number, end in ends.items() if end is not None}
+
+
+def set_redriven_to(config: StreamConfig, ends: Mapping[int, int]) -> None:
+    """Lets the next redrive begin there, as ``redriven_to`` had it.
+
+    Raises:
+        TopicUnavailable: Kafka does not take the offsets.
+    """
+    with _group(config) as consumer:
+        known = _partitions(consumer, config)
+        consumer.assign(known)
+        consumer.commit(
+            {p: OffsetAndMetadata(ends[p.partition], "", -1) for p in known if p.partition in ends}
+        )
+
+
+def _partitions(consumer: KafkaConsumer, config: StreamConfig) -> list[TopicPartition]:
+    numbers = consumer.partitions_for_topic(config.dlq_topic) or set()
+    return [TopicPartition(config.dlq_topic, number) for number in sorted(numbers)]
+
+
+@contextmanager
+def _group(config: StreamConfig) -> Iterator[KafkaConsumer]:
+    """A member of the redrive's group that has no partition."""
+    consumer = None
+    try:
+        consumer = KafkaConsumer(**_connection(config))
+        yield consumer
+    except (KafkaError, OSError) as error:
+        raise _unavailable(config, error) from error
+    finally:
+        if consumer is not None:
+            consumer.close()
+
+
+def _connection(config: StreamConfig) -> dict[str, Any]:
+    group = {"group_id": f"{config.group}-redrive", "enable_auto_commit": False}
+    return {**client_options.connection(config), **group}
+
+
+def _unavailable(config: StreamConfig, error: Exception) -> TopicUnavailable:
+    servers = ", ".join(config.bootstrap_servers)
+    return TopicUnavailable(f"Kafka at {servers}: {type(error).__name__}")
 
 
 def _read(consumer: KafkaConsumer) -> Iterator[Message]:

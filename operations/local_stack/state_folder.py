@@ -38,17 +38,22 @@ class StateFolder:
         self.path = path.absolute()
         self.logs = self.path / "logs"
         self._note = self.path / "running.json"
+        self._unfinished = self.path / "unfinished"
 
     @contextmanager
-    def claim(self, url: str) -> Iterator[tuple[str, Running | None]]:
+    def claim(self, url: str, *, whole: bool = True) -> Iterator[tuple[str, Running | None]]:
         """Holds the folder for this process.
+
+        Args:
+            url: Where the application will answer.
+            whole: Refuse a folder that a command left half-changed.
 
         Yields:
             A new mark for child processes, and the note of a process that died without
             taking its children along, if there is one.
 
         Raises:
-            StackError: Another live process holds it, or it cannot be written.
+            StackError: Another live process holds it, it cannot be written, or is not whole.
         """
         try:
             self.logs.mkdir(parents=True, exist_ok=True)
@@ -62,11 +67,25 @@ class StateFolder:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 raise StackError(self._occupied()) from error
+            if whole and self._unfinished.exists():
+                command = self._unfinished.read_text(encoding="utf-8", errors="replace")
+                raise StackError(f"`{command}` was interrupted in {self.path}: run it again")
             previous = self._read()
             mine = Running(os.getpid(), url, secrets.token_hex(8))
             self._note.write_text(json.dumps(asdict(mine)), encoding="utf-8")
             yield mine.mark, previous
             self._note.unlink(missing_ok=True)
+
+    @contextmanager
+    def changing(self, command: str) -> Iterator[None]:
+        """Within, the folder is half of what it was; it says so until the block has ended well.
+
+        Args:
+            command: What ends it when it is run again.
+        """
+        self._unfinished.write_text(command, encoding="utf-8")
+        yield
+        self._unfinished.unlink()
 
     def token_file(self) -> Path:
         """A file with a random token that only this user can read; made on the first call."""

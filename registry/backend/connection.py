@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from registry.backend.sqlite_setup import locked, prepare_sqlite, sqlite_file, sqlite_uri
+from registry.backend.sqlite_upgrade import upgrade_sqlite
 from registry.errors import AlreadyExists, BackendUnavailable, InvalidValue, ModelNotFound
 
 EXPERIMENT = "sentigraph"
@@ -83,12 +84,21 @@ class Connection:
                 with self.exclusive(), self.translated("registry"):
                     if self._file is not None:
                         prepare_sqlite(self._file, self._migrate)
+                        upgrade_sqlite(self._file)
                     client = mlflow.MlflowClient(self.uri, self.uri)
                     experiment = self._make_experiment(client, EXPERIMENT, {})
                     self._experiment_id = str(experiment.experiment_id)
                     client.search_registered_models(max_results=1)
                 self._client = client
         return self._client
+
+    def close(self) -> None:
+        """Closes the connections to a database; the next call opens new ones."""
+        with self._opening:
+            client, self._client = self._client, None
+        if client is not None and self._file is not None:
+            for store in (client._tracking_client.store, client._get_registry_client().store):
+                store.engine.dispose()
 
     def experiment_id(self) -> str:
         """The experiment that holds our LoggedModels."""

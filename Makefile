@@ -6,6 +6,10 @@ BASE ?= python:3.11.14-slim-bookworm
 GRPC_PORT ?= 9000
 MLFLOW_PORT ?= 5000
 DASHBOARD_PORT ?= 8265
+# Of chaos-test-suite and chaos-install.
+NAMESPACE ?= sentigraph-staging
+URL ?= http://127.0.0.1:8000
+CHAOS_MESH ?= 2.8.2
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -16,7 +20,7 @@ SWAGGER_UI := 5.35.0
 SWAGGER_UI_FILES := swagger-ui-bundle.js swagger-ui-bundle.js.LICENSE.txt swagger-ui.css LICENSE NOTICE
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo test test-unit test-cluster test-wheel test-sdk lint docs proto sdk-models assets format train bench bench-full bench-cache outages bench-cold bench-gpu abuse chaos dist environments image image-check clean
+.PHONY: help serve demo test test-unit test-cluster test-wheel test-sdk lint docs proto sdk-models assets format train bench bench-full bench-cache outages bench-cold bench-gpu abuse chaos chaos-install chaos-test-suite chaos-cleanup dist environments image image-check clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -121,6 +125,19 @@ abuse: $(VENV)/.dev ## hostile and generated requests at every door of a private
 
 chaos: $(VENV)/.dev ## every process of a private stack killed, and stopped for 20 s, under load (25 minutes)
 	$(BIN)/python -m tests.system.chaos
+
+chaos-install: ## Chaos Mesh into the cluster of kubectl's context, with Helm
+	helm upgrade --install chaos-mesh chaos-mesh --repo https://charts.chaos-mesh.org --version $(CHAOS_MESH) \
+		--namespace chaos-mesh --create-namespace --wait \
+		--set chaosDaemon.runtime=containerd --set chaosDaemon.socketPath=/run/containerd/containerd.sock
+
+chaos-test-suite: $(VENV)/.dev ## faults of kuberay/chaos on NAMESPACE's pods under load at URL, with verdicts (30 minutes)
+	$(BIN)/python -m tests.system.chaos_cluster --url $(URL) --namespace $(NAMESPACE)
+
+chaos-cleanup: ## delete every fault in NAMESPACE, then Chaos Mesh
+	kubectl delete --namespace $(NAMESPACE) --selector app.kubernetes.io/part-of=sentigraph-chaos \
+		podchaos,networkchaos,stresschaos,httpchaos,timechaos,schedules.chaos-mesh.org
+	helm uninstall chaos-mesh --namespace chaos-mesh
 
 image: ## build TARGET (serve, serve-gpu, train, mlflow) on BASE with docker, podman or buildah
 	@.ci/image $(TARGET) $(BASE)

@@ -5,7 +5,7 @@ import json
 import random
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -67,9 +67,19 @@ class Seen:
 class OpenLoad:
     """Predictions of texts that were never sent before, at random times with a fixed seed."""
 
-    def __init__(self, url: str, texts: Sequence[str], rate: float, first: int) -> None:
-        self._host = urlsplit(url).hostname or ""
-        self._port = urlsplit(url).port or 0
+    def __init__(
+        self,
+        url: str,
+        texts: Sequence[str],
+        rate: float,
+        first: int,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        parts = urlsplit(url)
+        self._host = parts.hostname or ""
+        self._tls = parts.scheme == "https"
+        self._port = parts.port or (443 if self._tls else 80)
+        self._headers = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
         self._texts = texts
         self._rate = rate
         self._next = first
@@ -99,12 +109,14 @@ class OpenLoad:
         self.sent.append(Sent(text, due_s, time.monotonic() - fault_at, outcome, scores))
 
     async def _post(self, text: str) -> tuple[str, bytes]:
-        reader, writer = await asyncio.open_connection(self._host, self._port)
+        tls = self._tls or None
+        reader, writer = await asyncio.open_connection(self._host, self._port, ssl=tls)
         try:
             body = json.dumps({"text": text}).encode()
             head = (
                 f"POST /api/v1/predict HTTP/1.1\r\nhost: {self._host}\r\nconnection: close\r\n"
-                f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+                f"content-type: application/json\r\n{self._headers}"
+                f"content-length: {len(body)}\r\n\r\n"
             )
             writer.write(head.encode() + body)
             answer = await reader.read()

@@ -20,7 +20,7 @@ SWAGGER_UI := 5.35.0
 SWAGGER_UI_FILES := swagger-ui-bundle.js swagger-ui-bundle.js.LICENSE.txt swagger-ui.css LICENSE NOTICE
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo test test-unit test-cluster test-wheel test-sdk lint docs proto sdk-models assets format train bench bench-full bench-cache outages bench-cold bench-gpu abuse chaos chaos-install chaos-test-suite chaos-cleanup dist environments image image-check clean
+.PHONY: help serve demo test test-unit test-cluster test-wheel test-sdk lint docs proto sdk-models assets format train bench bench-full bench-cache outages bench-cold bench-gpu abuse chaos redeploys chaos-install chaos-test-suite chaos-cleanup dist environments image image-check clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -125,6 +125,9 @@ abuse: $(VENV)/.dev ## hostile and generated requests at every door of a private
 
 chaos: $(VENV)/.dev ## every process of a private stack killed, and stopped for 20 s, under load (25 minutes)
 	$(BIN)/python -m tests.system.chaos
+
+redeploys: $(VENV)/.dev ## six changed configurations under load, none of 3,000 requests each may fail (10 minutes)
+	$(BIN)/python -m tests.system.redeploys
 
 chaos-install: ## Chaos Mesh into the cluster of kubectl's context, with Helm
 	helm upgrade --install chaos-mesh chaos-mesh --repo https://charts.chaos-mesh.org --version $(CHAOS_MESH) \

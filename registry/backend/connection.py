@@ -84,7 +84,7 @@ class Connection:
                 with self.exclusive(), self.translated("registry"):
                     if self._file is not None:
                         prepare_sqlite(self._file, self._migrate)
-                        upgrade_sqlite(self._file)
+                        self._upgrade(self._file)
                     client = mlflow.MlflowClient(self.uri, self.uri)
                     experiment = self._make_experiment(client, EXPERIMENT, {})
                     self._experiment_id = str(experiment.experiment_id)
@@ -245,6 +245,24 @@ class Connection:
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
         # Gives MLflow's "Default" experiment our folder instead of ./mlruns.
         SqlAlchemyStore(uri, self._artifact_root).engine.dispose()
+
+    def _upgrade(self, file: Path) -> None:
+        import sqlalchemy  # noqa: PLC0415
+        from mlflow.store import db_migrations  # noqa: PLC0415
+        from mlflow.store.db import utils  # noqa: PLC0415
+
+        def upgrade(copy: Path) -> None:
+            logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
+            engine = sqlalchemy.create_engine(sqlite_uri(copy))
+            try:
+                utils._upgrade_db(engine)
+            finally:
+                engine.dispose()
+
+        scripts = Path(next(iter(db_migrations.__path__))) / "versions"
+        known = {script.name.partition("_")[0] for script in scripts.glob("*.py")}
+        head = utils._get_latest_schema_revision()
+        upgrade_sqlite(file, head=head, known=known, upgrade=upgrade)
 
 
 def _first_line(text: str) -> str:

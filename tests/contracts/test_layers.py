@@ -63,8 +63,9 @@ EDGES = {
 }
 # Besides the one reader: MLflow takes some of its settings from the environment alone, so the
 # connection sets them before the import; a launcher hands its children an environment; Ray's
-# token is where Ray itself looks for it.
+# token is where Ray itself looks for it; a backup finds what the launcher would start.
 ENVIRONMENT = (
+    "operations/backup/places.py",
     "configs/load.py",
     "registry/backend/connection.py",
     "cli/serve.py",

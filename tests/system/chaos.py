@@ -1,25 +1,30 @@
 """``make chaos``: every process of a private stack is killed, and stopped for 20 s, under load.
 
-Writes ``results/chaos.json``: for each fault what clients saw of it beside what they may see. Only
-processes of the stack that it started are signalled; all is on the loopback. Exit status 1 when a
-limit is broken.
+Three suites: the processes of each topology, and ``dependencies``, where Redis, the broker and
+MLflow are slowed, reset, held and killed, the disk is full and memory ends, each while an alias is
+moved and a job and messages are worked off. Each fault's row goes to ``results/chaos.json`` as soon
+as it is known: what clients saw, beside what they may see. Only processes that this run started are
+signalled; all is on the loopback. Exit status 1 when a limit is broken.
 """
 
 import argparse
 import asyncio
 import json
+import re
 import signal
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from benchmarks.harness.machine import ROOT
-from benchmarks.harness.output import RESULTS, result, run_facts, say
-from benchmarks.harness.stack import private_stack, serve_config
+from benchmarks.harness.models import register_variant
+from benchmarks.harness.output import RESULTS, run_facts, say
+from benchmarks.harness.stack import private_stack, registry_of, serve_config
 from deployments.model.engines import open_engine
 from deployments.model.runner import LoadedModel
 from deployments.tokenizer.replica import LoadedTokenizer
@@ -34,10 +39,14 @@ from tests.system.chaos_faults import (
     STOP,
     STOPPED_S,
     Experiment,
+    Limits,
     experiments,
     signalled,
 )
 from tests.system.chaos_load import OpenLoad, Seen, Sent, seen
+from tests.system.chaos_outages import Outage, Setup, outages, private_setup
+from tests.system.chaos_planted import PLANTS, planted
+from tests.system.chaos_work import Work
 
 RESULT = RESULTS / "chaos.json"
 _BEFORE_S, _AFTER_KILL_S, _AFTER_STOP_S = 4.0, 22.0, 8.0
@@ -96,9 +105,8 @@ def restored(stack: Stack) -> float | None:
     return None
 
 
-def broken(experiment: Experiment, found: Seen, rate: float, hit: int) -> list[str]:
+def broken(limits: Limits, found: Seen, rate: float, hit: int) -> list[str]:
     """Each limit that does not hold, as a sentence."""
-    limits = experiment.limits
     held = {
         f"{found.wrong} wrong or 404": found.wrong == 0,
         f"{found.failed} failed, over {limits.failed_s * rate:g}": found.failed
@@ -112,38 +120,87 @@ def broken(experiment: Experiment, found: Seen, rate: float, hit: int) -> list[s
     return [sentence for sentence, holds in held.items() if not holds]
 
 
-def run(topology: str, rate: float, only: str) -> dict[str, Any]:
+Keep = Callable[[dict[str, Any]], None]
+
+
+def run(topology: str, rate: float, only: str, keep: Keep, environ: Mapping[str, str]) -> None:
     """Every experiment of a topology on a stack of its own."""
-    facts = run_facts()
-    rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:
         config = serve_config(Path(folder), {"topology": topology})
-        with private_stack(Path(folder) / "state", config) as stack:
+        with private_stack(Path(folder) / "state", config, **environ) as stack:
             restored(stack)
             for number, experiment in enumerate(experiments(topology)):
-                if only not in experiment.name:
-                    continue
-                sent, hit = asyncio.run(under_load(stack, experiment, rate, number * 100_000))
-                found = seen(sent, expected(sent))
-                row = {
-                    "fault": experiment.name,
+                if re.search(only, experiment.name):
+                    sent, hit = asyncio.run(under_load(stack, experiment, rate, number * 100_000))
+                    found = seen(sent, expected(sent))
+                    keep(
+                        {
+                            "fault": experiment.name,
+                            **asdict(found),
+                            "limits": asdict(experiment.limits),
+                            "why": experiment.why,
+                            "whole_again_s": restored(stack),
+                            "broken": broken(experiment.limits, found, rate, hit),
+                        }
+                    )
+
+
+async def during(it: Setup, outage: Outage, work: Work, rate: float, first: int) -> list[Sent]:
+    """The fault in the middle of the load, while the work is under way."""
+    load = OpenLoad(it.stack.url, _TEXTS, rate, first)
+    running = asyncio.create_task(load.run(_BEFORE_S, STOPPED_S + _AFTER_STOP_S))
+    await asyncio.to_thread(work.begin)
+    await asyncio.sleep(_BEFORE_S)
+    moving = threading.Thread(target=work.move, daemon=True)
+
+    def fails() -> None:
+        with outage.fault(it):
+            moving.start()
+            time.sleep(STOPPED_S)
+
+    await asyncio.to_thread(fails)
+    await running
+    await asyncio.to_thread(moving.join)
+    return load.sent
+
+
+def run_outages(rate: float, only: str, keep: Keep) -> None:
+    """Every outage, with work under way."""
+    with private_setup() as it:
+        restored(it.stack)
+        registry = registry_of(it.stack)
+        # Other digests with the same scores, to four decimals.
+        versions = [1, register_variant(registry, it.home, temperature=1.00001)]
+        for number, outage in enumerate(outages()):
+            if not re.search(only, outage.name):
+                continue
+            if outage.needs_disk and not it.disk:
+                say(f"{outage.name}: left out, this user cannot mount a disk")
+                continue
+            versions.reverse()
+            work = Work(it.stack, f"127.0.0.1:{it.to_kafka.port}", f"w{number}", versions[0])
+            sent = asyncio.run(during(it, outage, work, rate, 10_000_000 + number * 100_000))
+            found = seen(sent, expected(sent))
+            lost = work.end()
+            keep(
+                {
+                    "fault": outage.name,
                     **asdict(found),
-                    "limits": asdict(experiment.limits),
-                    "why": experiment.why,
-                    "whole_again_s": restored(stack),
-                    "broken": broken(experiment, found, rate, hit),
+                    "limits": asdict(outage.limits),
+                    "why": outage.why,
+                    "whole_again_s": restored(it.stack),
+                    "work": lost or "all there, once and right; the alias moved",
+                    "broken": broken(outage.limits, found, rate, 1) + lost,
                 }
-                rows.append(row)
-                say(f"{topology}: {experiment.name}: {found} {row['broken'] or 'holds'}")
-    return {**facts, "requests_per_s": rate, "faults": rows, "impossible": IMPOSSIBLE}
+            )
 
 
-def table(content: dict[str, Any]) -> str:
+def table(content: Mapping[str, Any]) -> str:
     """The runs as Markdown."""
     lines = []
-    for topology in sorted(content, reverse=True):
+    for suite in sorted(content, reverse=True):
         lines += [
-            f"`{topology}`, {content[topology]['requests_per_s']:g} requests/s:",
+            f"`{suite}`:",
             "",
             "| fault | requests | failed | wrong | p99 | longest silence | recovered after |",
             "|---|---|---|---|---|---|---|",
@@ -152,10 +209,20 @@ def table(content: dict[str, Any]) -> str:
             f"| {row['fault']} | {row['requests']} | {row['failed']} | {row['wrong']} | "
             f"{row['p99_ms'] / 1_000:.2f} s | {row['silence_s']:.1f} s | "
             f"{row['recovered_s']:.1f} s |"
-            for row in content[topology]["faults"]
+            for row in content[suite]["faults"]
         ]
         lines.append("")
     return "\n".join(lines)
+
+
+def merged(
+    content: Mapping[str, Any], suite: str, row: dict[str, Any], facts: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The results with a row in the place of the one of the same fault."""
+    before = content.get(suite, {"faults": []})
+    rows = {one["fault"]: one for one in before["faults"]} | {row["fault"]: row}
+    shared = {**facts, "faults": list(rows.values()), "impossible": IMPOSSIBLE}
+    return {**content, suite: shared}
 
 
 def _last() -> dict[str, Any]:
@@ -165,22 +232,39 @@ def _last() -> dict[str, Any]:
 
 
 def main() -> int:
-    """Runs both topologies; exit status 1 when a limit is broken."""
+    """Runs the suites; exit status 1 when a limit is broken."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--topology", choices=["split", "fused"], help="only this one")
+    suites = ["split", "fused", "dependencies"]
+    parser.add_argument("--suite", choices=suites, help="only this one")
     parser.add_argument("--rate", type=float, default=15.0, help="requests in a second")
-    parser.add_argument("--only", default="", help="faults whose name has this; nothing is written")
+    parser.add_argument("--only", default="", help="faults whose name matches this expression")
+    parser.add_argument("--plant", choices=PLANTS, help="a regression; nothing is written")
     parser.add_argument("--table", action="store_true", help="print the last results as Markdown")
     given = parser.parse_args()
     if given.table:
         print(table(_last()))
         return 0
-    fresh = {
-        topology: run(topology, given.rate, given.only)
-        for topology in ([given.topology] if given.topology else ["split", "fused"])
-    }
-    result(None if given.only else RESULT, fresh if given.only else _last() | fresh)
-    return int(any(row["broken"] for one in fresh.values() for row in one["faults"]))
+    facts = {**run_facts(), "requests_per_s": given.rate}
+    failed: list[str] = []
+
+    def keeper(suite: str) -> Keep:
+        def keep(row: dict[str, Any]) -> None:
+            say(f"{suite}: {row['fault']}: {row['broken'] or 'holds'}; {row}")
+            failed.extend(row["broken"])
+            # Parts of a suite may be of different runs.
+            row |= {name: facts[name] for name in ("date", "commit", "load_average")}
+            if not given.plant:
+                RESULT.write_text(json.dumps(merged(_last(), suite, row, facts), indent=1) + "\n")
+
+        return keep
+
+    with planted(given.plant) as environ:
+        for suite in [given.suite] if given.suite else suites:
+            if suite == "dependencies":
+                run_outages(given.rate, given.only, keeper(suite))
+            else:
+                run(suite, given.rate, given.only, keeper(suite), environ)
+    return int(bool(failed))
 
 
 if __name__ == "__main__":

@@ -1,14 +1,19 @@
 """The arithmetic of ``make chaos``: what clients saw, and which limits that breaks."""
 
 import asyncio
-import signal
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from operations.local_stack import stack
 from operations.local_stack.ports import free_port
-from tests.system.chaos import broken, table
-from tests.system.chaos_faults import Experiment, Limits, experiments
+from tests.system.chaos import broken, merged, table
+from tests.system.chaos_faults import Limits, experiments
 from tests.system.chaos_load import OpenLoad, Sent, seen
+from tests.system.chaos_outages import outages
+from tests.system.chaos_planted import WATCHDOG, planted
+from tests.system.chaos_work import result_mistakes
 
 GOOD = {"NEGATIVE": 0.25, "POSITIVE": 0.75}
 EXPECTED = {"text": GOOD}
@@ -44,12 +49,12 @@ def test_another_prediction_and_a_404_are_wrong() -> None:
 
 
 def test_each_broken_limit_is_a_sentence() -> None:
-    fault = Experiment("X", signal.SIGKILL, lambda _: (), Limits(1, 2, 3), "")
+    limits = Limits(1, 2, 3)
     quiet = seen([sent(i / 10) for i in range(50)], EXPECTED)
-    assert broken(fault, quiet, 10, 1) == []
-    assert broken(fault, quiet, 10, 0) == ["no process was found"]
+    assert broken(limits, quiet, 10, 1) == []
+    assert broken(limits, quiet, 10, 0) == ["no process was found"]
     bad = seen([sent(i / 10, 0, "503") for i in range(50)] + [sent(5, outcome="404")], EXPECTED)
-    assert len(broken(fault, bad, 10, 1)) == 4
+    assert len(broken(limits, bad, 10, 1)) == 4
 
 
 @pytest.mark.parametrize("topology", ["split", "fused"])
@@ -73,3 +78,37 @@ def test_the_table_has_a_row_for_each_fault() -> None:
     assert "| X SIGKILL | 9 | 0 | 0 | 1.50 s | 0.5 s | 0.0 s |" in table(
         {"split": {"requests_per_s": 15, "faults": [row]}}
     )
+
+
+def test_a_row_takes_the_place_of_the_one_of_the_same_fault() -> None:
+    before = {"split": {"date": "old", "faults": [{"fault": "X", "n": 1}, {"fault": "Y", "n": 2}]}}
+    after = merged(before, "split", {"fault": "X", "n": 3}, {"date": "new"})["split"]
+    assert after["faults"] == [{"fault": "X", "n": 3}, {"fault": "Y", "n": 2}]
+    assert after["date"] == "new"
+
+
+def test_lost_doubled_and_wrong_results_of_a_job_are_said() -> None:
+    def row(index: int, label: str = "POSITIVE") -> dict[str, Any]:
+        return {"index": index, "prediction": {"label": label}}
+
+    assert result_mistakes([row(i) for i in range(5)], 5) == []
+    assert result_mistakes([row(0), row(2)], 3) == ["the job lost 1 of 3 results"]
+    assert result_mistakes([row(0), row(0)], 1) == ["the job doubled 1 results"]
+    assert "labels" in result_mistakes([row(0, "NEGATIVE")], 1)[0]
+    assert "labels" in result_mistakes([{"index": 0, "prediction": None}], 1)[0]
+
+
+def test_every_outage_has_a_name_of_its_own() -> None:
+    names = [one.name for one in outages()]
+    assert len(set(names)) == len(names)
+    assert {"Redis 2 s late", "broker reset", "state disk full", "Jobs SIGKILL"} <= set(names)
+
+
+def test_planted_regressions_change_what_haproxy_is_started_with(tmp_path: Path) -> None:
+    with planted(WATCHDOG) as environ:
+        vars(stack)["write_program"](tmp_path / "program")
+        assert environ["RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S"] == "10"
+    assert "tests.system.chaos_planted watchdog" in (tmp_path / "program").read_text()
+    with planted(None):
+        vars(stack)["write_program"](tmp_path / "program")
+    assert "planted" not in (tmp_path / "program").read_text()

@@ -96,6 +96,7 @@ def addresses(stack: Stack) -> str:
             *([f"  API            {stack.url}/api/v1/docs"] if server.docs_enabled else []),
             f"  over gRPC      {stack.grpc_address}",
             f"  MLflow         {stack.mlflow_url}",
+            *([f"                 login: {stack.mlflow_login}"] if stack.mlflow_login else []),
             f"  Ray dashboard  {stack.dashboard_url}",
             *([f"                 it asks for the token in {token}"] if token else []),
             "",

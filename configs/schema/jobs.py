@@ -12,8 +12,10 @@ class WebhookConfig(Section):
 
     hosts: tuple[str, ...] = Field(
         (),
-        json_schema_extra={"limits": "a list of host names, addresses or networks (`10.0.0.0/8`)"},
-        description="Hosts that a job's `webhook_url` may name; any other is refused with 422 E7003. A name whose address is private is called only when that address or its network is listed too; plain http only for listed addresses.",
+        json_schema_extra={
+            "limits": "a list of host names, addresses or networks (`10.0.0.0/8`), each with `:PORT` or without"
+        },
+        description="Hosts that a job's `webhook_url` may name, with `:PORT` on that port alone; any other is refused with 422 E7003. A name whose address is private is called only when that address or its network is listed too; plain http only for listed addresses.",
     )
     secret: SecretStr = Field(
         SecretStr(""),

@@ -46,8 +46,10 @@ class Webhook:
         self._secret = config.secret.get_secret_value().encode("utf-8")
         self._timeout_s = config.timeout_ms / 1_000
         self._find = find
-        self._names = {host.lower() for host in config.hosts}
-        self._networks = [network for host in config.hosts if (network := _network(host))]
+        # Each with the one port that may be called there, or any.
+        listed = [_split(host) for host in config.hosts]
+        self._names = {(host.lower(), port) for host, port in listed}
+        self._networks = [(net, port) for host, port in listed if (net := _network(host))]
 
     def check(self, url: str) -> None:
         """Checks that an address may be called.
@@ -65,7 +67,9 @@ class Webhook:
         if odd or parts.scheme not in _PORTS or not host or port == 0 or "@" in parts.netloc:
             raise JobRefused("webhook_url must be a plain http or https address", wrong)
         address = _address(host)
-        listed = self._is_listed(address) if address else host.lower() in self._names
+        port = port or _PORTS[parts.scheme]
+        names = {(host.lower(), port), (host.lower(), None)}
+        listed = self._is_listed(address, port) if address else bool(names & self._names)
         if not listed:
             raise JobRefused("webhook_url names a host that is not in jobs.webhook.hosts", wrong)
         if parts.scheme == "http" and address is None:
@@ -136,12 +140,12 @@ class Webhook:
         addresses = self._find(host, port)
         for text in addresses:
             address = ipaddress.ip_address(text.partition("%")[0])
-            if not (address.is_global or self._is_listed(address)):
+            if not (address.is_global or self._is_listed(address, port)):
                 raise WebhookFailed("the host's address is private and not listed")
         return addresses[0]
 
-    def _is_listed(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-        return any(address in network for network in self._networks)
+    def _is_listed(self, address: ipaddress.IPv4Address | ipaddress.IPv6Address, port: int) -> bool:
+        return any(address in network and only in (None, port) for network, only in self._networks)
 
 
 def sign(secret: bytes, body: bytes, now_s: float) -> str:
@@ -149,6 +153,14 @@ def sign(secret: bytes, body: bytes, now_s: float) -> str:
     stamp = str(int(now_s))
     digest = hmac.new(secret, f"{stamp}.".encode() + body, hashlib.sha256).hexdigest()
     return f"t={stamp},v1={digest}"
+
+
+def _split(listed: str) -> tuple[str, int | None]:
+    """``HOST``, ``HOST:PORT``, ``NETWORK`` or ``[IPV6]:PORT``."""
+    host, colon, port = listed.rpartition(":")
+    if not colon or not port.isdigit() or (":" in host and not host.startswith("[")):
+        return listed.strip("[]"), None
+    return host.strip("[]"), int(port)
 
 
 def _network(host: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:

@@ -23,6 +23,7 @@ from operations.clients.ray_dashboard import RayDashboard, last_line
 from operations.errors import ServerAway, StackError
 from operations.front.settings import write_program
 from operations.local_stack.first_version import first_version
+from operations.local_stack.mlflow_login import USER, login_options, password_file
 from operations.local_stack.monitoring import lay_out
 from operations.local_stack.ports import free_block, free_port, is_free
 from operations.local_stack.processes import MARK, Child, belonging, end_all
@@ -79,6 +80,7 @@ class Stack:
         url: Of the application.
         grpc_address: Host and port of its gRPC server.
         mlflow_url: Of the MLflow server; the configured one when the registry is a server.
+        mlflow_login: How to log in there; empty where anybody may.
         dashboard_url: Of the Ray dashboard.
         ray_address: For ``ray.init(address=…)`` in a process with ``environ``.
         environ: Environment of Ray's processes; names its token or the token's file.
@@ -107,6 +109,7 @@ class Stack:
         self.url = f"http://127.0.0.1:{self._port}"
         self.grpc_address = f"127.0.0.1:{self._grpc_port}"
         self.dashboard_url = f"http://127.0.0.1:{self._dashboard_port}"
+        self.mlflow_login = ""
         self._own_mlflow = not self.config.registry.tracking_uri.startswith("http")
         self.mlflow_url = (
             f"http://127.0.0.1:{self._mlflow_port}"
@@ -164,6 +167,8 @@ class Stack:
         if self._own_mlflow:
             self._wait_until(lambda: answers(f"{self.mlflow_url}/health"), "MLflow")
             self._step("MLflow: up")
+            if self.config.access.required:
+                self.mlflow_login = f"user {USER}, password in {password_file(self._state)}"
 
     def _claim(self) -> str:
         mark, previous = self._undo.enter_context(self._state.claim(self.url))
@@ -190,11 +195,16 @@ class Stack:
         address = ["--host", "127.0.0.1", "--port", str(self._mlflow_port), "--workers", "1"]
         store = ["--backend-store-uri", config.registry.tracking_uri]
         files = ["--artifacts-destination", config.registry.artifact_root]
+        login, secrets = login_options(self._state) if config.access.required else ([], {})
+        # Its process needs none of our secrets.
+        ours = {name for name in self._settings.environ if name.startswith("MLOPS_")}
+        kept = {name: self._settings.environ[name] for name in self._settings.environ.keys() - ours}
         self._launch(
             "MLflow",
-            [sys.executable, "-m", "mlflow", "server", *address, *store, *files],
+            [sys.executable, "-m", "mlflow", "server", *address, *store, *files, *login],
             {
-                **self._settings.environ,
+                **kept,
+                **secrets,
                 MARK: mark,
                 # Its job runner is seven more processes that outlive it.
                 "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",

@@ -56,7 +56,10 @@ class StateFolder:
             StackError: Another live process holds it, it cannot be written, or is not whole.
         """
         try:
-            self.logs.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Texts, results and keys of all callers: also of a folder that was made before.
+            self.path.chmod(0o700)
+            self.logs.mkdir(exist_ok=True)
             lock = (self.path / "running.lock").open("a")
         except OSError as error:
             raise StackError(
@@ -87,13 +90,20 @@ class StateFolder:
         yield
         self._unfinished.unlink()
 
-    def token_file(self) -> Path:
+    def token_file(self, name: str = "ray-token") -> Path:
         """A file with a random token that only this user can read; made on the first call."""
-        file = self.path / "ray-token"
+        file = self.path / name
         if not file.exists():
             fresh = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(fresh, "w") as stream:
                 stream.write(secrets.token_hex(32))
+        return file
+
+    def private_file(self, name: str, content: str) -> Path:
+        """A file that only this user can read, with this content."""
+        file = self.path / name
+        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
+            stream.write(content)
         return file
 
     def running_token(self) -> Path | None:

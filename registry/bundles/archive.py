@@ -4,16 +4,20 @@ Names are checked before a byte is written, every file is created anew below one
 folder, and unpacking stops at the limit whatever the archive announces.
 """
 
+import lzma
 import os
 import stat
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
 from registry.bundles.bundle import MANIFEST, check_file_name
 from registry.errors import InvalidBundle, TooLarge
 
 MAX_FILES = 64
+_MAX_DIRECTORY_BYTES = 256 << 10
+_UNREADABLE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError)
 _CHUNK_BYTES = 1 << 20
 # A fixed date: the same bundle gives the same bytes.
 _DATE = (1980, 1, 1, 0, 0, 0)
@@ -28,6 +32,7 @@ def unpack(archive: Path, target: Path, *, max_bytes: int) -> None:
         TooLarge: It unpacks to more than ``max_bytes``.
     """
     try:
+        _check_directory(archive)
         with zipfile.ZipFile(archive) as pack:
             members = _members(pack)
             if sum(member.file_size for member in members) > max_bytes:
@@ -42,11 +47,16 @@ def unpack(archive: Path, target: Path, *, max_bytes: int) -> None:
                         if left < 0:
                             raise TooLarge(f"the archive unpacks to more than {max_bytes} bytes")
                         sink.write(chunk)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except (*_UNREADABLE, NotImplementedError, RuntimeError, EOFError) as error:
         # RuntimeError: zipfile's word for an encrypted member.
         raise InvalidBundle(f"the archive cannot be read: {error}") from error
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         raise InvalidBundle("the archive names a file twice") from error
+    except OSError as error:
+        # bzip2's word for corrupt data has no number; one of the system's has.
+        if error.errno is not None:
+            raise
+        raise InvalidBundle("the archive cannot be read: corrupt data") from error
 
 
 def pack(directory: Path, names: list[str], target: Path) -> None:
@@ -66,6 +76,14 @@ def pack(directory: Path, names: list[str], target: Path) -> None:
         Path(scratch).unlink(missing_ok=True)
 
 
+def _check_directory(archive: Path) -> None:
+    """Refuses an archive with a long table of its members before all of it is read."""
+    with archive.open("rb") as stream:
+        end = zipfile._EndRecData(stream)  # type: ignore[attr-defined]
+    if end and end[zipfile._ECD_SIZE] > _MAX_DIRECTORY_BYTES:  # type: ignore[attr-defined]
+        raise InvalidBundle(f"the archive holds more than {MAX_FILES} files")
+
+
 def _members(pack: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     members = [member for member in pack.infolist() if not member.is_dir()]
     if not 1 <= len(members) <= MAX_FILES:
@@ -75,6 +93,7 @@ def _members(pack: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
         for name in (member.orig_filename, member.filename):
             if name != MANIFEST:
                 check_file_name(name)
-        if stat.S_ISLNK(member.external_attr >> 16):
-            raise InvalidBundle(f"{member.filename!r} is a link")
+        kind = stat.S_IFMT(member.external_attr >> 16)
+        if kind not in (0, stat.S_IFREG):
+            raise InvalidBundle(f"{member.filename!r} is a link or no file")
     return members

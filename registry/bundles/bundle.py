@@ -225,6 +225,9 @@ def check_name(name: str) -> None:
         )
 
 
+_MAX_NAME_BYTES = 255
+
+
 def check_file_name(name: str) -> None:
     """Checks the name of a bundle's file other than its manifest.
 
@@ -232,6 +235,8 @@ def check_file_name(name: str) -> None:
         InvalidBundle: It leaves the bundle's directory, or could execute code.
     """
     path = PurePosixPath(name)
+    if any(len(part.encode("utf-8", "replace")) > _MAX_NAME_BYTES for part in path.parts):
+        raise InvalidBundle(f"file name {name[:40]!r}… is too long")
     if path.is_absolute() or ".." in path.parts or "\\" in name or str(path) != name:
         raise InvalidBundle(f"file name {name!r} leaves the bundle's directory")
     if name == MANIFEST:

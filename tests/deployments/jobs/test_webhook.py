@@ -178,6 +178,31 @@ def dripping(answer: bytes, pause_s: float) -> Iterator[str]:
         thread.join()
 
 
+@pytest.mark.parametrize(
+    ("listed", "url", "taken"),
+    [
+        ("hooks.example:8443", "https://hooks.example:8443/x", True),
+        ("hooks.example:8443", "https://hooks.example/x", False),
+        ("hooks.example:443", "https://hooks.example/x", True),
+        ("hooks.example:443", "https://hooks.example:22/x", False),
+        ("127.0.0.5:9000", "http://127.0.0.5:9000/", True),
+        ("127.0.0.5:9000", "http://127.0.0.5:22/", False),
+        ("10.0.0.0/8:80", "http://10.1.2.3/", True),
+        ("10.0.0.0/8:80", "http://10.1.2.3:8080/", False),
+        ("[2001:db8::1]:80", "http://[2001:db8::1]/", True),
+        ("[2001:db8::1]:80", "http://[2001:db8::1]:81/", False),
+        ("2001:db8::1", "http://[2001:db8::1]:81/", True),
+        ("hooks.example", "https://hooks.example:8443/x", True),
+    ],
+)
+def test_a_port_may_be_listed(listed: str, url: str, taken: bool) -> None:
+    if taken:
+        hook(listed).check(url)
+        return
+    with pytest.raises(JobRefused):
+        hook(listed).check(url)
+
+
 def test_hosts_need_a_secret() -> None:
     with pytest.raises(ValidationError, match=r"jobs\.webhook\.secret"):
         JobsConfig.model_validate({"webhook": {"hosts": ["a.example"]}})

@@ -33,6 +33,7 @@ VERBS: Mapping[str, tuple[str, str]] = {
     "lint": ("operations.lint", "check serve_config.yaml strictly"),
     "openapi": ("cli.openapi", "write the OpenAPI document to stdout; needs no server"),
     "demo": ("cli.demo", "send ten sentences to a running server"),
+    "explain": ("cli.explain", "which words made a running server's answer to a text"),
     "pipeline": (
         "pipelines.pipeline",
         "data, train, export, evaluate and register with one command",

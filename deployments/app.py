@@ -6,7 +6,7 @@ Ingress ─▶ Cache
    ├─────▶ Registry  ◀─ Tokenizer, Model: bundles at start-up, never per request
    ├─────▶ Stream                 with stream.enabled; calls Tokenizer and Cache as the Ingress
    ├─────▶ Jobs                   with jobs.enabled; calls the Tokenizer as the Ingress
-   └─────▶ Insight                where drift or feedback is on; Stream and Jobs send it counts too
+   └─────▶ Insight                with drift, feedback or explanations; Stream and Jobs call it too
 """
 
 from collections.abc import Mapping
@@ -51,7 +51,7 @@ def build(args: Mapping[str, object]) -> Application:
         # Replicas that keep nothing need no database client.
         from deployments.insight.deployment import bind as bind_insight  # noqa: PLC0415
 
-        insight = bind_insight(config, registry)
+        insight = bind_insight(config, registry, tokenizer)
     if config.stream.enabled:
         # Replicas without streams need no Kafka client.
         from deployments.stream.deployment import bind as bind_stream  # noqa: PLC0415
@@ -106,7 +106,10 @@ def mounts(
         name="the Insight deployment",
         max_upload_bytes=0,
         routes=insight_routes,
-        off="nothing is watched on this server; drift.enabled or feedback.enabled switches it on",
+        off=(
+            "nothing is watched on this server; drift.enabled, feedback.enabled and "
+            "explanations.enabled switch it on"
+        ),
         off_error=MonitoringOff,
     )
     return [(models, registry), (batch, jobs), (watched, insight)]

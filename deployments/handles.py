@@ -130,7 +130,8 @@ def start_counting(
     config: AppConfig, metrics: Metrics, insight: DeploymentHandle | None, source: Source
 ) -> TrafficCounter | None:
     """Begins to count a replica's answers for the Insight deployment; None where there is none."""
-    if insight is None:
+    draw = review_draw(config.feedback, source)
+    if insight is None or not (config.drift.enabled or draw):
         return None
     add = by_value(insight).add
 
@@ -145,7 +146,7 @@ def start_counting(
         config.drift.report_interval_s,
         metrics.insight,
         histograms=config.drift.enabled,
-        draw=review_draw(config.feedback, source),
+        draw=draw,
     )
     counter.start(send)
     return counter

@@ -9,8 +9,15 @@ from pydantic import AfterValidator, Field, SecretStr
 from configs.schema.section import Section
 
 Network = Annotated[str, AfterValidator(lambda text: str(ip_network(text)))]
-Role = Literal["predict", "review", "registry-read", "registry-write", "admin"]
-ROLES: tuple[Role, ...] = ("predict", "review", "registry-read", "registry-write", "admin")
+Role = Literal["predict", "explain", "review", "registry-read", "registry-write", "admin"]
+ROLES: tuple[Role, ...] = (
+    "predict",
+    "explain",
+    "review",
+    "registry-read",
+    "registry-write",
+    "admin",
+)
 
 
 class ApiKey(Section):

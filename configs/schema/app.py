@@ -14,6 +14,7 @@ from configs.schema.cache import CacheConfig
 from configs.schema.conflicts import conflicts
 from configs.schema.dependencies import BreakerConfig, RedisConfig, VaultConfig
 from configs.schema.drift import DriftConfig
+from configs.schema.explanations import ExplanationsConfig
 from configs.schema.feedback import FeedbackConfig
 from configs.schema.jobs import JobsConfig
 from configs.schema.prediction_log import PredictionLogConfig
@@ -238,12 +239,13 @@ class AppConfig(_Part):
     jobs: JobsConfig = JobsConfig()
     drift: DriftConfig = DriftConfig()
     feedback: FeedbackConfig = FeedbackConfig()
+    explanations: ExplanationsConfig = ExplanationsConfig()
     tracing: TracingConfig = TracingConfig()
 
     @property
     def insight(self) -> bool:
         """Whether there is an Insight deployment."""
-        return self.drift.enabled or self.feedback.enabled
+        return self.drift.enabled or self.feedback.enabled or self.explanations.enabled
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Self:

@@ -286,6 +286,9 @@ VARIABLES: tuple[Variable, ...] = (
             ("DRIFT_PSI_THRESHOLD", "drift.psi_threshold", "0.2"),
             ("DRIFT_KS_THRESHOLD", "drift.ks_threshold", "0.01"),
             ("DRIFT_MIN_SAMPLES", "drift.min_samples", "200"),
+            ("EXPLAINABILITY_ENABLED", "explanations.enabled", "true"),
+            ("EXPLAINABILITY_USE_ATTENTION", "explanations.use_attention", "false"),
+            ("EXPLAINABILITY_USE_GRADIENTS", "explanations.use_gradients", "true"),
             ("MLFLOW_TRACKING_URI", "registry.tracking_uri", "postgresql://mlflow@db/mlflow"),
         )
     ),

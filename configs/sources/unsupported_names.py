@@ -97,10 +97,6 @@ ABSENT: tuple[Absent, ...] = (
         always_on=("MLOPS_MLFLOW_ENABLED",),
     ),
     Absent(
-        "explanations",
-        _names("MLOPS_EXPLAINABILITY_", "ENABLED USE_ATTENTION USE_GRADIENTS"),
-    ),
-    Absent(
         "shadow traffic: give a version the alias `shadow` (`sentigraph models shadow`)",
         _names(
             "MLOPS_SHADOW_",

@@ -31,6 +31,7 @@ RULES: dict[str, tuple[Need, Need]] = {
     "/v2": ("predict", "predict"),
     "/v2/health": ("health", "admin"),
     "/api/v1/models": ("registry-read", "registry-write"),
+    "/api/v1/monitoring/explain": ("explain", "explain"),
     "/api/v1/monitoring/labels": ("review", "review"),
     "/api/v1/monitoring": ("registry-read", "admin"),
 }

@@ -9,7 +9,7 @@ from ray.serve.handle import DeploymentHandle
 from configs.schema.app import AppConfig
 from deployments.clients.database import DatabaseLogin
 from deployments.clients.vault import watch_secrets
-from deployments.handles import ray_gauge
+from deployments.handles import ray_gauge, remote_tokenizer
 from deployments.insight.replica import InsightReplica
 from deployments.serve_options import AsyncReplica, deployment
 from deployments.telemetry.log_context import add_log_fields
@@ -22,8 +22,10 @@ class Insight(AsyncReplica, InsightReplica):
 
     _stopped = True  # there is nothing to stop before it was made
 
-    async def setup(self, config: AppConfig, registry: DeploymentHandle) -> None:
-        """Opens the database and starts to work."""
+    async def setup(
+        self, config: AppConfig, registry: DeploymentHandle, tokenizer: DeploymentHandle | None
+    ) -> None:
+        """Opens the database and starts to work; without ``tokenizer`` the ingresses tokenize."""
         add_log_fields(config.server.service_name, "Insight")
         metrics = Metrics()
         routes = CurrentRoutes(await registry.routes.remote())
@@ -38,7 +40,10 @@ class Insight(AsyncReplica, InsightReplica):
         async def reviewed(prediction_id: str, label: str) -> None:
             await judge(prediction_id, label)
 
-        InsightReplica.__init__(self, config, metrics, routes, login=login, reviewed=reviewed)
+        run_texts = remote_tokenizer(tokenizer) if config.explanations.enabled else None
+        InsightReplica.__init__(
+            self, config, metrics, routes, login=login, reviewed=reviewed, run_texts=run_texts
+        )
         self._mirroring = asyncio.create_task(metrics.mirror(ray_gauge).run())
         self.start()
         self._stopped = False
@@ -56,7 +61,7 @@ class Insight(AsyncReplica, InsightReplica):
         return self.stop()
 
 
-def bind(config: AppConfig, registry: Application) -> Application:
+def bind(config: AppConfig, registry: Application, tokenizer: Application | None) -> Application:
     """The deployment: one replica, because it alone closes blocks."""
     insight = deployment(Insight, config.replicas.insight, replicas=1)
-    return insight.bind(config, registry)
+    return insight.bind(config, registry, tokenizer)

@@ -1,4 +1,4 @@
-"""What a request about drift can end with, besides the errors of every request.
+"""What a request about what is watched can end with, besides the errors of every request.
 
 ClientError
 ├── InsufficientData 400 E8003
@@ -6,9 +6,12 @@ ClientError
 ├── ReferenceChanged 412 E8004
 ├── NothingToReview 409 E8003
 └── NotWatched 404 E8003
+
+ServerError
+└── ExplanationFailed 500 E8008
 """
 
-from deployments.errors import ClientError
+from deployments.errors import ClientError, ServerError
 
 
 class InsufficientData(ClientError, status=400, code="E8003"):
@@ -29,3 +32,7 @@ class ReferenceChanged(ClientError, status=412, code="E8004"):
 
 class NothingToReview(ClientError, status=409, code="E8003"):
     """The server keeps no texts of answers, so nobody can judge them."""
+
+
+class ExplanationFailed(ServerError, status=500, code="E8008"):
+    """The model has no answer for a part of the text, so nothing can be said of its words."""

@@ -19,6 +19,7 @@ from deployments.clients.database import DatabaseLogin, open_database
 from deployments.errors import MonitoringOff, NotReady
 from deployments.insight.drift import LEVELS
 from deployments.insight.errors import NotWatched
+from deployments.insight.explanations.explainer import Explainer
 from deployments.insight.feedback.desk import FeedbackDesk
 from deployments.insight.feedback.queue import ReviewQueue
 from deployments.insight.feedback.store import FeedbackStore
@@ -27,7 +28,7 @@ from deployments.insight.routes import Parts, build_insight_app
 from deployments.insight.store import InsightStore
 from deployments.insight.tables import metadata
 from deployments.insight.watched import drift_of, signal_names
-from deployments.payloads import Correction, FeedbackRecord, FeedbackResult, TrafficDelta
+from deployments.payloads import Correction, FeedbackRecord, FeedbackResult, RunTexts, TrafficDelta
 from deployments.telemetry.metrics import Metrics
 from deployments.versions import CurrentRoutes, RoutingTable
 
@@ -48,6 +49,7 @@ class InsightReplica:
         *,
         login: DatabaseLogin | None = None,
         reviewed: Callable[[str, str], Awaitable[None]] | None = None,
+        run_texts: RunTexts | None = None,
     ) -> None:
         """Opens the database; starts nothing yet.
 
@@ -57,6 +59,7 @@ class InsightReplica:
             routes: Which version is the champion.
             login: The database's user and password, if Vault has them.
             reviewed: Has releases count a label, by the answer's id.
+            run_texts: The tokenizer stage, for explanations.
         """
         self._config = config.drift
         self._feedback = config.feedback
@@ -71,7 +74,18 @@ class InsightReplica:
         self._known = FeedbackStore(engine)
         self._desk = FeedbackDesk(config.feedback, self._known, self._queue)
         self._versions_kept = False
-        parts = Parts(self._champion, self._drift_monitor, self._feedback_desk, self._tell)
+        self._explainer: Explainer | None = None
+        if config.explanations.enabled and run_texts is not None:
+            self._explainer = Explainer(
+                config.explanations, run_texts, lambda: self._routes.table.champion
+            )
+        parts = Parts(
+            champion=self._champion,
+            monitor=self._drift_monitor,
+            desk=self._feedback_desk,
+            reviewed=self._tell,
+            explainer=self._open_explainer,
+        )
         self._proxy = ProxyServer(build_insight_app(parts))
         self._task: asyncio.Task[None] | None = None
 
@@ -141,6 +155,11 @@ class InsightReplica:
         if not self._feedback.enabled:
             raise MonitoringOff("feedback is not kept; feedback.enabled switches it on")
         return self._desk
+
+    def _open_explainer(self) -> Explainer:
+        if self._explainer is None:
+            raise MonitoringOff("explanations are off; explanations.enabled switches them on")
+        return self._explainer
 
     def _tell(self, prediction_id: str, label: str) -> None:
         """Has releases count a label; what they do not remember counts for none."""

@@ -17,6 +17,7 @@ from configs.schema.app import AppConfig
 from deployments.asgi.error_handlers import add_error_handlers
 from deployments.asgi.operation_ids import operation_id
 from deployments.asgi.schemas import PREFIX
+from deployments.insight.explanations.routes import add_explanation_routes
 from deployments.insight.feedback.routes import add_feedback_routes
 from deployments.insight.page import HEADERS, page
 from deployments.insight.schemas import (
@@ -30,6 +31,7 @@ from deployments.insight.schemas import (
 
 if TYPE_CHECKING:
     # The ingress has these routes in its document, and no database.
+    from deployments.insight.explanations.explainer import Explainer
     from deployments.insight.feedback.desk import FeedbackDesk
     from deployments.insight.monitor import DriftMonitor
 
@@ -62,12 +64,14 @@ class Parts:
         monitor: Drift.
         desk: Feedback.
         reviewed: Called with an answer's id and label that releases may count.
+        explainer: Explanations.
     """
 
     champion: Callable[[], str]
     monitor: "Callable[[], DriftMonitor]"
     desk: "Callable[[], FeedbackDesk]"
     reviewed: Callable[[str, str], None]
+    explainer: "Callable[[], Explainer]"
 
 
 def build_insight_app(parts: Parts) -> FastAPI:
@@ -84,6 +88,7 @@ def build_insight_app(parts: Parts) -> FastAPI:
     app.include_router(api)
     watched = APIRouter(prefix=MONITORING, tags=["monitoring"])
     add_feedback_routes(watched, parts.desk, parts.champion, parts.reviewed)
+    add_explanation_routes(watched, parts.explainer)
     app.include_router(watched)
     add_error_handlers(app)
     return app
@@ -95,7 +100,7 @@ def insight_routes(_config: AppConfig) -> list[BaseRoute]:
     def nobody(*_: object) -> Any:
         raise AssertionError("these routes are documented here and answered elsewhere")
 
-    return build_insight_app(Parts(nobody, nobody, nobody, nobody)).routes
+    return build_insight_app(Parts(nobody, nobody, nobody, nobody, nobody)).routes
 
 
 def _add_reading(

@@ -40,6 +40,8 @@ OPERATIONS = [
     "drift_events",
     "drift_report",
     "drift_summary",
+    "explain",
+    "explain_html",
     "export_labels",
     "feedback",
     "flush_cache",
@@ -160,7 +162,8 @@ def test_headers_are_named_where_they_are_honoured(document: dict[str, Any]) -> 
         for _, _, operation in operations(document)
     }
     for name in ("X-Deadline-Ms", "X-Priority", "X-Routing-Key"):
-        assert {id for id, names in taken.items() if name in names} == DEADLINES
+        also = {"explain", "explain_html"} if name == "X-Deadline-Ms" else set()
+        assert {id for id, names in taken.items() if name in names} == DEADLINES | also
     keyed = {id for id, names in taken.items() if "Idempotency-Key" in names}
     assert keyed == {"submit_job", "upload_job"}
 

@@ -39,7 +39,13 @@ def with_insight(config: AppConfig, body: Body, stages: Stages | None = None) ->
     async def run() -> None:
         made = stages or Stages()
         metrics = Metrics()
-        replica = InsightReplica(config, metrics, CurrentRoutes(made.table), reviewed=made.reviewed)
+        replica = InsightReplica(
+            config,
+            metrics,
+            CurrentRoutes(made.table),
+            reviewed=made.reviewed,
+            run_texts=made.classify,
+        )
         handle = StreamHandle(replica)
         written = Ingress.__mro__[1]
         ingress = written.__new__(written)

@@ -141,6 +141,11 @@ ELSEWHERE = {
     "feedback.lease_s": "tests/deployments/insight/test_feedback.py",
     "feedback.alpha": "tests/deployments/insight/test_feedback.py",
     "feedback.reference_accuracy": "tests/deployments/insight/test_feedback.py",
+    "explanations.use_attention": "tests/deployments/insight/test_explanations.py",
+    "explanations.use_gradients": "tests/deployments/insight/test_explanations.py",
+    "explanations.max_evaluations": "tests/deployments/insight/test_explanations.py",
+    "explanations.deadline_ms": "tests/deployments/insight/test_explanations.py",
+    "explanations.max_waiting": "tests/deployments/insight/test_explanations.py",
     "stream.feedback_topic": "tests/deployments/stream/test_feedback_outbox.py",
     "breaker.failure_threshold": "tests/deployments/clients/test_circuit_breaker.py",
     "breaker.recovery_ms": "tests/deployments/clients/test_circuit_breaker.py",
@@ -526,9 +531,10 @@ def test_all_that_answer_texts_send_counts_where_drift_is_on() -> None:
     assert off["Ingress"].init_args[2].insight is None
 
 
-@shows("feedback.enabled")
-def test_feedback_alone_brings_the_insight_deployment() -> None:
-    assert "Insight" in graph({"feedback": {"enabled": True}})
+@shows("feedback.enabled", "explanations.enabled")
+@pytest.mark.parametrize("part", ["feedback", "explanations"])
+def test_any_part_brings_the_insight_deployment(part: str) -> None:
+    assert "Insight" in graph({part: {"enabled": True}})
 
 
 @shows("jobs.enabled")

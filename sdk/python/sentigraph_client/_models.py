@@ -241,6 +241,79 @@ class Events(Body):
     events: list[DriftEvent]
 
 
+class ExplainRequest(Body):
+    """
+    What is to be explained.
+    """
+
+    text: str
+    prediction: str | None = None
+    """
+    What the caller was told; compared, never believed.
+    """
+    confidence: float | None = None
+    """
+    Compared as well.
+    """
+    use_attention: bool | None = None
+    use_gradients: bool | None = None
+    method: str = "occlusion"
+    """
+    `occlusion`: words left out and left in alone; `shapley`: random orders, several times the cost, with standard errors.
+    """
+    max_evaluations: int | None = None
+    """
+    At most `explanations.max_evaluations`.
+    """
+    check: bool = False
+    """
+    Measure the explanation too; about 60 texts more.
+    """
+
+
+class ExplainedWord(Body):
+    """
+    One word, `text[start:end]` in code points.
+    """
+
+    text: str
+    start: int
+    end: int
+    contribution: float
+    """
+    To the label's log-odds; below 0 speaks against it.
+    """
+    standard_error: float | None
+    score_without: float | None
+    """
+    The label's probability without the word.
+    """
+    seen: bool
+    """
+    The model saw it; texts beyond its length are cut.
+    """
+
+
+class FaithfulnessBody(Body):
+    """
+    How well the explanation tells what the model does.
+    """
+
+    comprehensiveness: float
+    """
+    More is better.
+    """
+    sufficiency: float
+    """
+    Less is better.
+    """
+    deletion_auc: float
+    """
+    Less is better.
+    """
+    random_deletion_auc: float
+
+
 class FalseAlarmRate(Body):
     """
     The promise: within the horizon any false alarm has at most the chance `alpha`.
@@ -1081,6 +1154,15 @@ class Thresholds(Body):
     ks_pvalue: float
 
 
+class TopWord(Body):
+    """
+    One of the words that matter most.
+    """
+
+    word: str
+    contribution: float
+
+
 class VersionBody(Body):
     """
     A version.
@@ -1387,6 +1469,53 @@ class DriftSummary(Body):
     levels: dict[str, str]
     since: dict[str, float]
     false_alarm_rate: FalseAlarmRate
+
+
+class Explanation(Body):
+    """
+    Which words made the answer.
+    """
+
+    text: str
+    prediction: str
+    confidence: float
+    caller_agrees: bool | None
+    """
+    The caller's label and score are the model's; null where none was sent.
+    """
+    summary: str
+    """
+    In one sentence.
+    """
+    explanation_methods: list[str]
+    top_contributing_words: list[TopWord]
+    attention: Annotated[None, Field(None)] = None
+    integrated_gradients: Annotated[None, Field(None)] = None
+    confidence_interpretation: str
+    text_features: dict[str, float]
+    model_name: str
+    model_version: int
+    model_digest: str
+    method: str
+    empty_text_score: float
+    """
+    The label's probability without any word.
+    """
+    words: list[ExplainedWord]
+    evaluations: int
+    """
+    Texts that the model was asked.
+    """
+    seed: int
+    additivity_gap: float
+    """
+    Log-odds between the text and no text that the words do not add up to.
+    """
+    unavailable: dict[str, str]
+    """
+    What was asked for and is not there, and why.
+    """
+    faithfulness: FaithfulnessBody | None
 
 
 class JobItem(Body):

@@ -3,9 +3,13 @@
 Every method is about the champion unless another version's digest is given.
 """
 
-from sentigraph_client._call import AsyncResource, Call, SyncResource, given, operation
-from sentigraph_client._models import Changed, DriftCheck, DriftSummary, Events
+from collections.abc import Mapping
+from typing import Any, Literal, TypeVar
 
+from sentigraph_client._call import AsyncResource, Call, SyncResource, given, operation
+from sentigraph_client._models import Changed, DriftCheck, DriftSummary, Events, Explanation
+
+T = TypeVar("T")
 _DRIFT = "/api/v1/monitoring/drift"
 
 
@@ -68,6 +72,56 @@ class _Monitoring:
             json={"reason": reason, "force": force},
             headers={"If-Match": if_match},
         )
+
+    @operation("explain")
+    def explain(
+        self,
+        text: str,
+        *,
+        method: Literal["occlusion", "shapley"] = "occlusion",
+        check: bool = False,
+        max_evaluations: int | None = None,
+        deadline_s: float | None = None,
+    ) -> Call[Explanation]:
+        """Which words made the champion's answer to a text, and how much each.
+
+        Args:
+            text: Not blank.
+            method: ``shapley`` takes several times as long and gives standard errors.
+            check: Measure the explanation too.
+            max_evaluations: Texts that the model is asked at most.
+            deadline_s: When the answer is worthless; the client's ``timeout_s`` if not given.
+        """
+        body = {"text": text, "method": method, "check": check, "max_evaluations": max_evaluations}
+        return _explain("", Explanation, deadline_s, body)
+
+    @operation("explain_html")
+    def explain_page(
+        self,
+        text: str,
+        *,
+        method: Literal["occlusion", "shapley"] = "occlusion",
+        check: bool = False,
+        max_evaluations: int | None = None,
+        deadline_s: float | None = None,
+    ) -> Call[str]:
+        """The same as one HTML page."""
+        body = {"text": text, "method": method, "check": check, "max_evaluations": max_evaluations}
+        return _explain("/html", str, deadline_s, body)
+
+
+def _explain(
+    path: str, answer: type[T], deadline_s: float | None, body: Mapping[str, Any]
+) -> Call[T]:
+    return Call(
+        "POST",
+        f"/api/v1/monitoring/explain{path}",
+        answer,
+        json=given(**body),
+        repeatable=True,
+        deadline=True,
+        timeout_s=deadline_s,
+    )
 
 
 class Monitoring(_Monitoring, SyncResource):

@@ -1292,6 +1292,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/monitoring/explain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Explain
+         * @description Which words made the champion's answer to a text, and how much each.
+         */
+        post: operations["explain"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/monitoring/explain/html": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Explain Html
+         * @description The same as one HTML page without scripts.
+         */
+        post: operations["explain_html"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/predict": {
         parameters: {
             query?: never;
@@ -1946,6 +1986,172 @@ export interface components {
         Events: {
             /** Events */
             events: components["schemas"]["DriftEvent"][];
+        };
+        /**
+         * ExplainRequest
+         * @description What is to be explained.
+         */
+        ExplainRequest: {
+            /** Text */
+            text: string;
+            /**
+             * Prediction
+             * @description What the caller was told; compared, never believed.
+             */
+            prediction?: string | null;
+            /**
+             * Confidence
+             * @description Compared as well.
+             */
+            confidence?: number | null;
+            /** Use Attention */
+            use_attention?: boolean | null;
+            /** Use Gradients */
+            use_gradients?: boolean | null;
+            /**
+             * Method
+             * @description `occlusion`: words left out and left in alone; `shapley`: random orders, several times the cost, with standard errors.
+             * @default occlusion
+             * @enum {string}
+             */
+            method: "occlusion" | "shapley";
+            /**
+             * Max Evaluations
+             * @description At most `explanations.max_evaluations`.
+             */
+            max_evaluations?: number | null;
+            /**
+             * Check
+             * @description Measure the explanation too; about 60 texts more.
+             * @default false
+             */
+            check: boolean;
+        };
+        /**
+         * ExplainedWord
+         * @description One word, `text[start:end]` in code points.
+         */
+        ExplainedWord: {
+            /** Text */
+            text: string;
+            /** Start */
+            start: number;
+            /** End */
+            end: number;
+            /**
+             * Contribution
+             * @description To the label's log-odds; below 0 speaks against it.
+             */
+            contribution: number;
+            /** Standard Error */
+            standard_error: number | null;
+            /**
+             * Score Without
+             * @description The label's probability without the word.
+             */
+            score_without: number | null;
+            /**
+             * Seen
+             * @description The model saw it; texts beyond its length are cut.
+             */
+            seen: boolean;
+        };
+        /**
+         * Explanation
+         * @description Which words made the answer.
+         */
+        Explanation: {
+            /** Text */
+            text: string;
+            /** Prediction */
+            prediction: string;
+            /** Confidence */
+            confidence: number;
+            /**
+             * Caller Agrees
+             * @description The caller's label and score are the model's; null where none was sent.
+             */
+            caller_agrees: boolean | null;
+            /**
+             * Summary
+             * @description In one sentence.
+             */
+            summary: string;
+            /** Explanation Methods */
+            explanation_methods: string[];
+            /** Top Contributing Words */
+            top_contributing_words: components["schemas"]["TopWord"][];
+            /** Attention */
+            attention?: null;
+            /** Integrated Gradients */
+            integrated_gradients?: null;
+            /** Confidence Interpretation */
+            confidence_interpretation: string;
+            /** Text Features */
+            text_features: {
+                [key: string]: number;
+            };
+            /** Model Name */
+            model_name: string;
+            /** Model Version */
+            model_version: number;
+            /** Model Digest */
+            model_digest: string;
+            /**
+             * Method
+             * @enum {string}
+             */
+            method: "occlusion" | "shapley" | "grouped";
+            /**
+             * Empty Text Score
+             * @description The label's probability without any word.
+             */
+            empty_text_score: number;
+            /** Words */
+            words: components["schemas"]["ExplainedWord"][];
+            /**
+             * Evaluations
+             * @description Texts that the model was asked.
+             */
+            evaluations: number;
+            /** Seed */
+            seed: number;
+            /**
+             * Additivity Gap
+             * @description Log-odds between the text and no text that the words do not add up to.
+             */
+            additivity_gap: number;
+            /**
+             * Unavailable
+             * @description What was asked for and is not there, and why.
+             */
+            unavailable: {
+                [key: string]: string;
+            };
+            faithfulness: components["schemas"]["FaithfulnessBody"] | null;
+        };
+        /**
+         * FaithfulnessBody
+         * @description How well the explanation tells what the model does.
+         */
+        FaithfulnessBody: {
+            /**
+             * Comprehensiveness
+             * @description More is better.
+             */
+            comprehensiveness: number;
+            /**
+             * Sufficiency
+             * @description Less is better.
+             */
+            sufficiency: number;
+            /**
+             * Deletion Auc
+             * @description Less is better.
+             */
+            deletion_auc: number;
+            /** Random Deletion Auc */
+            random_deletion_auc: number;
         };
         /**
          * FalseAlarmRate
@@ -3346,6 +3552,16 @@ export interface components {
             ks_pvalue: number;
         };
         /**
+         * TopWord
+         * @description One of the words that matter most.
+         */
+        TopWord: {
+            /** Word */
+            word: string;
+            /** Contribution */
+            contribution: number;
+        };
+        /**
          * VersionBody
          * @description A version.
          */
@@ -3819,6 +4035,17 @@ export interface components {
         };
         /** @description The caller lacks the role `predict`. */
         "403-predict": {
+            headers: {
+                "X-Correlation-ID": components["headers"]["X-Correlation-ID"];
+                "X-Inference-Time-Ms": components["headers"]["X-Inference-Time-Ms"];
+                [name: string]: unknown;
+            };
+            content: {
+                "application/json": components["schemas"]["ErrorBody"];
+            };
+        };
+        /** @description The caller lacks the role `explain`. */
+        "403-explain": {
             headers: {
                 "X-Correlation-ID": components["headers"]["X-Correlation-ID"];
                 "X-Inference-Time-Ms": components["headers"]["X-Inference-Time-Ms"];
@@ -6296,6 +6523,120 @@ export interface operations {
             403: components["responses"]["403-registry-read"];
             422: components["responses"]["422"];
             429: components["responses"]["429"];
+            default: components["responses"]["default"];
+        };
+    };
+    explain: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Milliseconds after which the answer is worthless. */
+                "X-Deadline-Ms"?: number | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ExplainRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    "X-Correlation-ID": components["headers"]["X-Correlation-ID"];
+                    "X-Inference-Time-Ms": components["headers"]["X-Inference-Time-Ms"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Explanation"];
+                };
+            };
+            401: components["responses"]["401"];
+            403: components["responses"]["403-explain"];
+            422: components["responses"]["422"];
+            429: components["responses"]["429"];
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    "X-Correlation-ID": components["headers"]["X-Correlation-ID"];
+                    "X-Inference-Time-Ms": components["headers"]["X-Inference-Time-Ms"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Gateway Timeout */
+            504: {
+                headers: {
+                    "X-Correlation-ID": components["headers"]["X-Correlation-ID"];
+                    "X-Inference-Time-Ms": components["headers"]["X-Inference-Time-Ms"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+            default: components["responses"]["default"];
+        };
+    };
+    explain_html: {
+        parameters: {
+            query?: never;
+            header?: {
+                /** @description Milliseconds after which the answer is worthless. */
+                "X-Deadline-Ms"?: number | null;
+            };
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ExplainRequest"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    "X-Correlation-ID": components["headers"]["X-Correlation-ID"];
+                    "X-Inference-Time-Ms": components["headers"]["X-Inference-Time-Ms"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            401: components["responses"]["401"];
+            403: components["responses"]["403-explain"];
+            422: components["responses"]["422"];
+            429: components["responses"]["429"];
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    "X-Correlation-ID": components["headers"]["X-Correlation-ID"];
+                    "X-Inference-Time-Ms": components["headers"]["X-Inference-Time-Ms"];
+                    "Retry-After": components["headers"]["Retry-After"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": components["schemas"]["ErrorBody"];
+                };
+            };
+            /** @description Gateway Timeout */
+            504: {
+                headers: {
+                    "X-Correlation-ID": components["headers"]["X-Correlation-ID"];
+                    "X-Inference-Time-Ms": components["headers"]["X-Inference-Time-Ms"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": components["schemas"]["ErrorBody"];
+                };
+            };
             default: components["responses"]["default"];
         };
     };

@@ -89,7 +89,7 @@ def test_every_route_states_its_role() -> None:
         assert needed("GET", path) == "admin"
     assert needed("DELETE", "/api/v1/models/a/b/c/d/e/f") == "registry-write"
     for path in RULES:
-        assert needed("POST", path) in {"predict", "review", "registry-write", "admin"}
+        assert needed("POST", path) in {"predict", "explain", "review", "registry-write", "admin"}
 
 
 @pytest.mark.parametrize("public", [(), ("service", "health"), ("metrics", "docs")])

@@ -4,6 +4,7 @@ import { usePoll } from "./parts.js";
 import { Drift } from "./pages/drift.js";
 import { Health } from "./pages/health.js";
 import { Jobs } from "./pages/jobs.js";
+import { Label } from "./pages/label.js";
 import { Models } from "./pages/models.js";
 import { Try } from "./pages/try.js";
 import { html, render, useEffect, useRef, useState } from "./vendor/preact-htm.js";
@@ -12,6 +13,7 @@ const PAGES = {
   try: ["Try", Try],
   models: ["Models", Models],
   drift: ["Drift", Drift],
+  label: ["Label", Label],
   jobs: ["Jobs", Jobs],
   health: ["Health", Health],
 };

@@ -35,7 +35,8 @@ export function usePoll(path, everyMs = 0) {
 export function Problem({ error, absent }) {
   if (!error) return null;
   if (!(error instanceof Failure)) throw error;
-  if (error.status === 404 && absent) return html`<p class="quiet">${absent}</p>`;
+  const off = error.status === 404 || ["E4006", "E8001"].includes(error.code);
+  if (off && absent) return html`<p class="quiet">${absent}</p>`;
   const roles = { 401: "Give a key: the button at the top right.", 403: "Ask for a key with that role." };
   const remedy = roles[error.status] ?? (error.status === 0 ? "Is it running? Try again." : "");
   return html`<div class="notice bad" role="alert">

@@ -24,6 +24,9 @@ SETTINGS = {
     "MLOPS_DRIFT_DETECTION_ENABLED": "true",
     "MLOPS_DRIFT__REPORT_INTERVAL_S": "0.5",
     "MLOPS_DRIFT__BASELINE_TEXTS": "1000",
+    "MLOPS_FEEDBACK__ENABLED": "true",
+    "MLOPS_FEEDBACK__AUDIT_SHARE": "1",
+    "MLOPS_FEEDBACK__TEXT": "plain",
 }
 # Chromium notes each answer of 400 and more; all else in its log is a fault of the page.
 _ANSWER = re.compile(r"Failed to load resource: the server responded with a status of [45]\d\d")

@@ -179,6 +179,32 @@ def test_drift_is_learned_acknowledged_and_accepted(
     page.get_by_text("Learning what is usual").wait_for()
 
 
+def test_answers_are_judged_by_keyboard_alone(
+    stack: Stack, api: httpx.Client, new_page: NewPage, picture: Picture
+) -> None:
+    for i in range(3):
+        api.post("/predict", json={"text": f"a day to judge, {i}"}).raise_for_status()
+    judged = api.get("/monitoring/accuracy").json()["accuracy"]["n"]
+    page = new_page(f"{stack.url}/console#/label")
+    page.get_by_label("Answer to judge").wait_for()
+    text = page.locator(".text")
+    first = text.inner_text()
+    picture(page, "label")
+    page.keyboard.press("1")
+    page.get_by_role("status").get_by_text("the model had said").wait_for()
+    page.get_by_label("Answer to judge").wait_for()
+    assert text.inner_text() != first
+    page.keyboard.press("u")
+    assert text.inner_text() == first
+    page.keyboard.press("2")
+    page.get_by_role("status").get_by_text("POSITIVE; the model").wait_for()
+    page.keyboard.press("s")
+    page.get_by_role("status").get_by_text("Skipped").wait_for()
+    assert api.get("/monitoring/accuracy").json()["accuracy"]["n"] == judged + 1
+    page.get_by_role("link", name="Drift").click()
+    page.get_by_label("Live accuracy").get_by_text("judged of").wait_for()
+
+
 def test_a_job_is_dropped_followed_and_downloaded(
     stack: Stack, new_page: NewPage, picture: Picture, tmp_path: Path
 ) -> None:

@@ -15,7 +15,7 @@ from operations.local_stack.stack import Stack
 pytestmark = [pytest.mark.slow, pytest.mark.integration]
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("try", "models", "drift", "jobs", "health")
+PAGES = ("try", "models", "drift", "label", "jobs", "health")
 PHONE = {"width": 390, "height": 844}
 # A quote, a backslash, a tag: what code and pages get wrong.
 HOSTILE = 'It\'s "fine" \\ <img src=x onerror=alert(1)> — naïve 😀'

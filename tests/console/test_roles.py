@@ -74,7 +74,7 @@ def test_a_key_that_predicts_sees_no_model(url: str, new_page: Callable[..., Any
     page.get_by_role("link", name="Models").click()
     page.get_by_role("alert").get_by_text("registry-read").wait_for()
     page.get_by_role("link", name="Drift").click()
-    page.get_by_role("alert").get_by_text("registry-read").wait_for()
+    page.get_by_role("alert").get_by_text("registry-read").first.wait_for()
 
 
 def test_the_key_is_kept_only_where_that_is_asked_for(

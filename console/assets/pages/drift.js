@@ -1,6 +1,6 @@
 // What has left its reference: evidence by signal, how it moved since the page was opened, events.
 import { ask } from "../api.js";
-import { Confirm, Line, Problem, State, usePoll, when } from "../parts.js";
+import { Confirm, Line, Problem, State, percent, usePoll, when } from "../parts.js";
 import { html, useEffect, useState } from "../vendor/preact-htm.js";
 
 const PATH = "api/v1/monitoring/drift";
@@ -44,7 +44,26 @@ function Signals({ check }) {
   </table></div>`;
 }
 
+/** How often answers are right, by those that were drawn at random and judged. */
+function Accuracy() {
+  const { data, error } = usePoll("api/v1/monitoring/accuracy", 10_000);
+  return html`<section aria-label="Live accuracy"><h2>Live accuracy</h2>
+    <${Problem} error=${error} absent="Answers are not judged on this server: set feedback.enabled." />
+    ${data && html`<p class="big">${data.accuracy.value == null ? "Not known yet" : percent(data.accuracy.value)}</p>
+      <p>Between ${percent(data.accuracy.low)} and ${percent(data.accuracy.high)}, by ${data.accuracy.n} judged of ${data.drawn} drawn answers; the range misses the truth with a chance of at most ${data.alpha}.
+        ${data.complete ? "" : "Fewer than 70 % of the drawn answers are judged."} <a href="#/label">Judge some</a></p>
+      ${data.days.length > 1 && html`<${Line} points=${data.days.map((day) => ({ value: day.right / Math.max(1, day.n) }))} limit=${1} label="Share of right answers by day" />`}
+      ${data.days.length > 0 && html`<div class="scroll" tabindex="0"><table><caption>By day of the answer</caption>
+        <thead><tr><th scope="col">Day</th><th scope="col">Right</th><th scope="col">Judged</th></tr></thead>
+        <tbody>${data.days.slice(-14).map((day) => html`<tr key=${day.day}><th scope="row">${day.day}</th><td class="figure">${day.right}</td><td class="figure">${day.n}</td></tr>`)}</tbody></table></div>`}`}
+  </section>`;
+}
+
 export function Drift() {
+  return html`<${Accuracy} /><${Signs} />`;
+}
+
+function Signs() {
   const summary = usePoll(PATH, 5_000);
   const check = usePoll(summary.data && `${PATH}/check`, 5_000);
   const events = usePoll(summary.data && `${PATH}/events`, 10_000);

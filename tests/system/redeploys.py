@@ -2,7 +2,8 @@
 
 ``python -m tests.system.redeploys`` sends Poisson arrivals over kept connections while the
 configuration is replaced as ``serve deploy`` does it: more replicas, other limits, another model,
-fewer replicas, the other topology and back. Each change gets at least ``--requests`` requests.
+fewer replicas, the other topology and back. Each change gets at least ``--requests`` requests;
+``--only`` takes some of them, whose rows go to ``results/redeploys.json`` beside those of others.
 Failed are those without an answer 200 within their deadline; mixed are answers whose version and
 digest do not belong together. Exit status 1 when there is one of either, or too few requests.
 """
@@ -10,18 +11,19 @@ digest do not belong together. Exit status 1 when there is one of either, or too
 import argparse
 import copy
 import json
+import re
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from benchmarks.harness.models import ACTOR, NAME, register_variant, served_version
-from benchmarks.harness.output import RESULTS, result, run_facts, say
+from benchmarks.harness.output import RESULTS, run_facts, say
 from benchmarks.harness.stack import private_stack, registry_of
 from benchmarks.loadgen.background import BackgroundLoad, numbered_bodies
 from operations.clients.http_client import fetch
@@ -30,6 +32,7 @@ from operations.errors import StackError
 from operations.local_stack.ray_auth import read_token
 from operations.local_stack.stack import Stack
 
+RESULT = RESULTS / "redeploys.json"
 _TEXTS = ("The staff were friendly and quick.", "Never again, a complete waste of money.")
 _CHANGED_S = 300.0
 _ASK_S = 0.5
@@ -126,15 +129,18 @@ class Graph:
             time.sleep(_ASK_S)
 
 
-def measure(stack: Stack, rate: float, requests: int, folder: Path) -> list[dict[str, Any]]:
-    """Each change under load."""
+def measure(
+    stack: Stack, rate: float, requests: int, only: str, folder: Path
+) -> Iterator[dict[str, Any]]:
+    """Each change whose name matches ``only``, under load."""
     registry = registry_of(stack)
     second = register_variant(registry, folder, temperature=1.1)
     digests = {v: registry.store.resolve(NAME, v).digest for v in (1, second)}
     graph = Graph(stack)
     bodies = numbered_bodies(_TEXTS)
-    rows = []
     for name, change in CHANGES:
+        if not re.search(only, name):
+            continue
         served: Counter[tuple[int, str]] = Counter()
         with BackgroundLoad(
             stack.url,
@@ -149,7 +155,7 @@ def measure(stack: Stack, rate: float, requests: int, folder: Path) -> list[dict
                 time.sleep(_ASK_S)
         ordered = sorted(load.latencies_s)
         mixed = sum(n for (version, digest), n in served.items() if digests[version] != digest)
-        row = {
+        yield {
             "change": name,
             "requests": load.statuses.total(),
             "failed": load.failed,
@@ -161,9 +167,6 @@ def measure(stack: Stack, rate: float, requests: int, folder: Path) -> list[dict
             "p99_ms": round(1_000 * ordered[int(len(ordered) * 0.99)], 1),
             "longest_ms": round(1_000 * ordered[-1], 1),
         }
-        rows.append(row)
-        say(row)
-    return rows
 
 
 def main() -> int:
@@ -171,15 +174,28 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=3_000, help="at each change, at least")
     parser.add_argument("--rate", type=float, default=45.0, help="requests in a second")
+    parser.add_argument("--only", default="", help="changes whose name matches this expression")
     given = parser.parse_args()
-    facts = run_facts()
+    facts = {**run_facts(), "requests_per_s": given.rate}
+    bad = 0
     with (
         tempfile.TemporaryDirectory(prefix="sentigraph-redeploys-") as folder,
         private_stack(Path(folder) / "state") as stack,
     ):
-        rows = measure(stack, given.rate, given.requests, Path(folder))
-    result(RESULTS / "redeploys.json", {**facts, "requests_per_s": given.rate, "changes": rows})
-    return int(any(r["failed"] or r["mixed"] or r["requests"] < given.requests for r in rows))
+        for row in measure(stack, given.rate, given.requests, given.only, Path(folder)):
+            say(row)
+            bad += row["failed"] + row["mixed"] + (row["requests"] < given.requests)
+            keep(facts, row)
+    return int(bad > 0)
+
+
+def keep(facts: dict[str, Any], row: dict[str, Any]) -> None:
+    """Writes the row in the place of the one of the same change."""
+    before = json.loads(RESULT.read_text(encoding="utf-8")) if RESULT.exists() else {"changes": []}
+    row |= {name: facts[name] for name in ("date", "commit", "load_average")}
+    rows = {one["change"]: one for one in before["changes"]} | {row["change"]: row}
+    content = {**facts, "changes": [rows[name] for name, _ in CHANGES if name in rows]}
+    RESULT.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

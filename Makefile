@@ -10,6 +10,8 @@ DASHBOARD_PORT ?= 8265
 NAMESPACE ?= sentigraph-staging
 URL ?= http://127.0.0.1:8000
 CHAOS_MESH ?= 2.8.2
+# Of soak.
+MINUTES ?= 120
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
@@ -20,7 +22,7 @@ SWAGGER_UI := 5.35.0
 SWAGGER_UI_FILES := swagger-ui-bundle.js swagger-ui-bundle.js.LICENSE.txt swagger-ui.css LICENSE NOTICE
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo test test-unit test-cluster test-wheel test-sdk lint docs proto sdk-models assets format train bench bench-full bench-cache outages bench-cold bench-gpu abuse chaos redeploys chaos-install chaos-test-suite chaos-cleanup dist environments image image-check clean
+.PHONY: help serve demo test test-unit test-cluster test-wheel test-sdk lint docs proto sdk-models assets format train bench bench-full bench-cache outages bench-cold bench-gpu abuse chaos redeploys soak chaos-install chaos-test-suite chaos-cleanup dist environments image image-check clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -128,6 +130,9 @@ chaos: $(VENV)/.dev ## every process of a private stack killed, and stopped for 
 
 redeploys: $(VENV)/.dev ## six changed configurations under load, none of 3,000 requests each may fail (10 minutes)
 	$(BIN)/python -m tests.system.redeploys
+
+soak: $(VENV)/.dev ## MINUTES (120) of load with alias moves and restarts of Redis: slopes of memory, files, threads, disk
+	$(BIN)/python -m tests.system.soak --minutes $(MINUTES)
 
 chaos-install: ## Chaos Mesh into the cluster of kubectl's context, with Helm
 	helm upgrade --install chaos-mesh chaos-mesh --repo https://charts.chaos-mesh.org --version $(CHAOS_MESH) \

@@ -22,7 +22,7 @@ SWAGGER_UI := 5.35.0
 SWAGGER_UI_FILES := swagger-ui-bundle.js swagger-ui-bundle.js.LICENSE.txt swagger-ui.css LICENSE NOTICE
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo test test-unit test-cluster test-wheel test-sdk lint docs proto sdk-models assets format train bench bench-full bench-cache outages bench-cold bench-gpu abuse chaos redeploys soak chaos-install chaos-test-suite chaos-cleanup dist environments image image-check clean
+.PHONY: help serve demo test test-unit test-cluster test-wheel test-sdk lint docs proto sdk-models assets format train bench bench-full bench-cache outages bench-cold bench-gpu abuse chaos redeploys restore-drill soak chaos-install chaos-test-suite chaos-cleanup dist environments image image-check clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -130,6 +130,9 @@ chaos: $(VENV)/.dev ## every process of a private stack killed, and stopped for 
 
 redeploys: $(VENV)/.dev ## six changed configurations under load, none of 3,000 requests each may fail (10 minutes)
 	$(BIN)/python -m tests.system.redeploys
+
+restore-drill: $(VENV)/.dev ## a running server's state is backed up, wrecked under load and restored (5 minutes)
+	$(BIN)/python -m tests.system.restore_drill
 
 soak: $(VENV)/.dev ## MINUTES (120) of load with alias moves and restarts of Redis: slopes of memory, files, threads, disk
 	$(BIN)/python -m tests.system.soak --minutes $(MINUTES)

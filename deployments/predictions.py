@@ -1,10 +1,11 @@
 """What becomes of one text: the model's scores, how they came about, and the answer made of them.
 
-Every caller is given the same answer: scores to six decimals, the label that has most of them.
+Every caller is given the same answer: scores to six decimals, the label of the highest one, and of
+a multi-label model the labels that apply.
 """
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,6 +13,7 @@ import numpy as np
 from deployments.errors import RequestError
 from deployments.payloads import FloatArray
 from deployments.versions import BACKENDS, ServedVersion
+from registry.records import Head
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +21,7 @@ class Prediction:
     """What the model said about one text.
 
     Attributes:
-        scores: ``[labels] float32``, probabilities in label order.
+        scores: ``[labels] float32``, in label order; what they are, the model's head says.
         n_tokens: Tokens that the model saw.
         truncated: The text had more tokens than the model takes.
     """
@@ -65,10 +67,65 @@ class Outcome:
 
 
 def rounded_scores(labels: Sequence[str], scores: Sequence[float]) -> tuple[str, dict[str, float]]:
-    """The most probable label, and each label's probability to six decimals."""
+    """The label of the highest score, and each label's score to six decimals."""
     rounded = [round(score, 6) for score in scores]
     best = max(range(len(rounded)), key=rounded.__getitem__)
     return labels[best], dict(zip(labels, rounded, strict=True))
+
+
+def applying(head: Head, scores: Mapping[str, float]) -> list[str] | None:
+    """The labels of a multi-label model whose rounded score reaches their threshold, in label
+    order; None of any other model.
+    """
+    if head.task != "multi_label":
+        return None
+    return [
+        label
+        for (label, score), threshold in zip(scores.items(), head.thresholds, strict=True)
+        if score >= threshold
+    ]
+
+
+def agree(
+    model: ServedVersion, scores: FloatArray, other: ServedVersion, theirs: FloatArray, step: float
+) -> tuple[bool, float]:
+    """Whether two versions say the same of one text, and how far apart their scores are.
+
+    Args:
+        model: One version.
+        scores: ``[labels]``, its scores.
+        other: Another version.
+        theirs: ``[labels]``, the scores of that one.
+        step: Values of a regression that are less apart are the same.
+
+    Returns:
+        The same label, the same labels (multi-label), or values less than ``step`` apart; and
+        between 0 and 1 what the score of the label, or of the label that differs most, has moved.
+        Values move in proportion to their size where that is above 1. It is 1 where the label is
+        unknown to the other version or the tasks differ.
+    """
+    task, label = model.head.task, model.labels[int(scores.argmax())]
+    if other.head.task != task:
+        return False, 1.0
+    if task == "single_label":
+        same = other.labels[int(theirs.argmax())] == label
+        if label not in other.labels:
+            return same, 1.0
+        return same, float(abs(scores.max() - theirs[other.labels.index(label)]))
+    if set(other.labels) != set(model.labels):
+        return False, 1.0
+    aligned = theirs[[other.labels.index(each) for each in model.labels]]
+    moved = np.abs(scores - aligned)
+    if task == "regression":
+        moved = moved / np.maximum(1, np.abs(scores))
+        return bool(moved.max() <= step), float(min(1, moved.max()))
+    mine, others = (_names(each, row) for each, row in ((model, scores), (other, theirs)))
+    return mine == others, float(moved.max())
+
+
+def _names(model: ServedVersion, scores: FloatArray) -> set[str]:
+    _, by_label = rounded_scores(model.labels, scores.tolist())
+    return set(applying(model.head, by_label) or ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +137,8 @@ class Answer:
         text: As it was classified.
         model: The version that answered.
         outcome: What the model said.
-        label: The most probable one.
-        scores: Probability by label, to six decimals.
+        label: The one with the highest score.
+        scores: By label, to six decimals.
     """
 
     id: str
@@ -93,7 +150,7 @@ class Answer:
 
     def body(self) -> dict[str, object]:
         """As ``schemas.TextPrediction``."""
-        return {
+        body: dict[str, object] = {
             "prediction_id": self.id,
             "label": self.label,
             "score": self.scores[self.label],
@@ -103,6 +160,9 @@ class Answer:
             "cached": self.outcome.cached,
             "text_length": len(self.text),
         }
+        if (labels := applying(self.model.head, self.scores)) is not None:
+            body["labels"] = labels
+        return body
 
 
 def error_body(error: RequestError) -> dict[str, object]:

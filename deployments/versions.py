@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from registry.records import Head
+
 # Engine kind → its name in answers.
 BACKENDS = {"onnx": "onnx", "torch": "pytorch"}
 
@@ -27,6 +29,7 @@ class ServedVersion:
         max_tokens: Longer inputs are truncated.
         source: ``registry``: resolved from MLflow; ``last_known``: MLflow did not answer and
             this is what was live before.
+        head: What its scores mean.
     """
 
     name: str
@@ -37,6 +40,7 @@ class ServedVersion:
     precision: str
     max_tokens: int
     source: Literal["registry", "last_known"]
+    head: Head = Head()
 
 
 @dataclass(frozen=True, slots=True)

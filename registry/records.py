@@ -15,6 +15,30 @@ if TYPE_CHECKING:
     from registry.policy import Policy
 
 TruncationSide = Literal["left", "right"]
+Task = Literal["single_label", "multi_label", "regression"]
+Activation = Literal["softmax", "sigmoid", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """What a model's outputs mean and how they become scores.
+
+    Attributes:
+        task: ``single_label``: exactly one of the labels is right, scores sum to 1;
+            ``multi_label``: each label is right or not by itself; ``regression``: each output is a
+            value with a name, which is no probability unless ``activation`` is ``sigmoid``.
+        activation: From outputs to scores. A ``single_label`` model with ``sigmoid`` has one
+            output and two labels: its score is the second label's, the rest the first one's.
+        thresholds: Of a ``multi_label`` model: for each label the score from which it applies.
+    """
+
+    task: Task = "single_label"
+    activation: Activation = "softmax"
+    thresholds: tuple[float, ...] = ()
+
+    def outputs(self, labels: int) -> int:
+        """Columns of the model's output for so many labels."""
+        return 1 if self.task == "single_label" and self.activation == "sigmoid" else labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +70,15 @@ class Bundle:
         directory: Where the files are.
         digest: sha256 (64 hex digits) of the canonical ``bundle.json``.
         name: Name given when it was written; a registry may use another.
-        labels: Class names; position is the column of the logits.
+        labels: Class names; position is the column of the scores.
         max_tokens: Longest input in tokens, special tokens included; longer is truncated.
-        temperature: Logits are divided by it before softmax (Guo et al. 2017).
+        temperature: Logits are divided by it before the activation (Guo et al. 2017).
         engine: How to run the model file.
         metrics: Evaluation figures by name.
         provenance: Where it came from: data and recipe digests, base model, tool versions.
         files: Relative file name to (sha256, bytes).
         truncation_side: End at which a text of more than ``max_tokens`` loses tokens.
+        head: What the outputs mean.
     """
 
     directory: Path
@@ -67,6 +92,7 @@ class Bundle:
     provenance: Mapping[str, str]
     files: Mapping[str, tuple[str, int]]
     truncation_side: TruncationSide = "right"
+    head: Head = Head()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +111,7 @@ class ModelVersion:
         description: Markdown shown in the MLflow UI.
         tags: All its tags as MLflow keeps them.
         updated_s: Unix time of the last change that MLflow knows of, seconds.
+        task: What its scores mean.
     """
 
     name: str
@@ -98,6 +125,7 @@ class ModelVersion:
     description: str = ""
     tags: Mapping[str, str] = field(default_factory=dict)
     updated_s: float = 0.0
+    task: str = "single_label"
 
 
 @dataclass(frozen=True, slots=True)

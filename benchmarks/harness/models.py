@@ -73,6 +73,7 @@ def register_variant(
         files=files | ({MODEL_FILE["onnx"]: model} if model else {}),
         max_tokens=bundle.max_tokens,
         temperature=bundle.temperature * temperature,
+        head=bundle.head,
         engine=bundle.engine,
     )
     return registry.store.register(NAME, made.directory, actor=ACTOR).version

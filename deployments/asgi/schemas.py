@@ -6,6 +6,8 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from registry.records import Activation, Task
+
 PREFIX = "/api/v1"
 
 
@@ -55,9 +57,18 @@ class TextPrediction(_Answer):
     """What the model says about one text."""
 
     prediction_id: str = Field(description="UUID of this answer.")
-    label: str = Field(description="The most probable label.")
-    score: float = Field(ge=0, le=1, description="Its calibrated probability.")
-    scores: dict[str, float] = Field(description="Probability of every label; they sum to 1.")
+    label: str = Field(description="The label of the highest score.")
+    score: float = Field(
+        description="Its calibrated probability; its value where the model gives values."
+    )
+    scores: dict[str, float] = Field(
+        description="Score of every label. Those of a single-label model sum to 1."
+    )
+    labels: list[str] | None = Field(
+        default=None,
+        description="Of a multi-label model, and of no other: the labels whose score reaches their "
+        "threshold; may be empty.",
+    )
     n_tokens: int = Field(ge=0, description="Tokens that the model saw, special tokens included.")
     truncated: bool = Field(description="The text was longer than the model takes and was cut.")
     cached: bool = Field(description="Answered from a cache.")
@@ -118,6 +129,14 @@ class LiveVersion(_Answer):
     version: int
     digest: str
     labels: list[str]
+    task: Task = Field(
+        description="`single_label`: one of the labels is right; `multi_label`: each is right or "
+        "not by itself; `regression`: the scores are values."
+    )
+    activation: Activation = Field(description="From the model's outputs to scores.")
+    thresholds: list[float] = Field(
+        description="Of a multi-label model: for each label the score from which it applies."
+    )
     backend: str
     precision: str
     max_tokens: int

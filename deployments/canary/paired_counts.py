@@ -9,11 +9,9 @@ import math
 from collections import deque
 from typing import TypeVar
 
-import numpy as np
-
 from deployments.errors import DeadlineExceeded, RequestError
 from deployments.payloads import Counts
-from deployments.predictions import Outcome
+from deployments.predictions import Outcome, agree
 from deployments.versions import ServedVersion
 
 _Value = TypeVar("_Value", float, bool)
@@ -29,7 +27,8 @@ class PairedCounts:
 
         Args:
             slow_ratio: A text that takes more than this many times the champion's time is slow.
-            drift_step: A text whose champion's label moves by more than this has drifted.
+            drift_step: A text whose champion's label (of multi-label models any label, of
+                regressions the value in proportion) moves by more than this has drifted.
         """
         self._slow_ratio = slow_ratio
         self._drift_step = drift_step
@@ -57,14 +56,14 @@ class PairedCounts:
         self._add(shadow.digest, "shadow.errors", 0)
         slow = mine.stages_s["infer"] > self._slow_ratio * theirs.stages_s["infer"]
         self._add(shadow.digest, "shadow.latency", int(slow))
-        best = int(theirs.prediction.scores.argmax())
-        label = champion.labels[best]
-        said = shadow.labels[int(mine.prediction.scores.argmax())]
-        self._add(shadow.digest, "shadow.agreement", int(said != label))
-        moved = 1.0
-        if label in shadow.labels:
-            score = mine.prediction.scores[shadow.labels.index(label)]
-            moved = float(np.abs(theirs.prediction.scores[best] - score))
+        same, moved = agree(
+            champion,
+            theirs.prediction.scores,
+            shadow,
+            mine.prediction.scores,
+            self._drift_step,
+        )
+        self._add(shadow.digest, "shadow.agreement", int(not same))
         self._add(shadow.digest, "shadow.drift", int(moved > self._drift_step))
 
     def answered(

@@ -12,7 +12,7 @@ from configs.schema.app import AppConfig
 from deployments.errors import RequestError
 from deployments.inference.classifier import Classifier
 from deployments.payloads import RunTexts
-from deployments.predictions import Answer, Outcome
+from deployments.predictions import Answer, Outcome, agree
 from deployments.telemetry.metrics import Metrics
 from deployments.versions import ServedVersion
 
@@ -46,6 +46,7 @@ class Shadow:
         )
         self._metrics = metrics
         self._compared = compared
+        self._drift_step = config.rollout.drift_step
         self._max_in_flight = config.rollout.max_shadow_requests
         self._deadline_s = config.limits.default_deadline_ms / 1_000
         self._tasks: set[asyncio.Task[None]] = set()
@@ -78,9 +79,6 @@ class Shadow:
                 self._metrics.shadow_predictions.labels("failed").inc()
                 continue
             self._metrics.shadow_predictions.labels("compared").inc()
-            same = _label(shadow, outcome) == _label(answer.model, answer.outcome)
+            theirs, mine = answer.outcome.prediction.scores, outcome.prediction.scores
+            same, _ = agree(answer.model, theirs, shadow, mine, self._drift_step)
             (self._metrics.shadow_matches if same else self._metrics.shadow_mismatches).inc()
-
-
-def _label(model: ServedVersion, outcome: Outcome) -> str:
-    return model.labels[int(outcome.prediction.scores.argmax())]

@@ -279,7 +279,8 @@ class Predictor:
             number = self._ids.repeatable(origin.at_ms, (origin.id, text, model.digest), *said)
         answer = Answer(number, text, model, outcome, label, scores)
         self._counter(label, outcome.cached).inc()
-        self._metrics.score.observe(scores[label])
+        if model.head.activation != "none":
+            self._metrics.score.observe(scores[label])
         if self._log is not None:
             now_ns = time.time_ns()
             row = (now_ns, number, self._source, text, model, outcome, label, scores)

@@ -14,6 +14,7 @@ from deployments.asgi.schemas import ErrorBody
 from deployments.errors import NotFound, NotReady
 from deployments.payloads import StreamStatus
 from deployments.versions import BACKENDS
+from registry.records import Activation, Task
 
 if TYPE_CHECKING:
     from deployments.ingress.deployment import Ingress
@@ -69,6 +70,9 @@ class ModelFacts(_Answer):
     is_loaded: bool
     is_quantized: bool
     labels: list[str]
+    task: Task
+    activation: Activation
+    thresholds: list[float]
     max_tokens: int
     max_text_length: int = Field(description="Characters; `limits.max_text_chars`.")
 
@@ -146,6 +150,9 @@ def compatible_routes(
             is_loaded=True,
             is_quantized=live.precision == "int8",
             labels=list(live.labels),
+            task=live.head.task,
+            activation=live.head.activation,
+            thresholds=list(live.head.thresholds),
             max_tokens=live.max_tokens,
             max_text_length=max_text_chars,
         )

@@ -20,6 +20,7 @@ COLUMNS = (
     "text",
     "label",
     "score",
+    "labels",
     "n_tokens",
     "truncated",
     "model_version",
@@ -54,6 +55,10 @@ def _rows(texts: Texts, results: Results) -> list[dict[str, Any]]:
 
 def _lines(rows: list[dict[str, Any]]) -> bytes:
     lines = io.StringIO()
+    for row in rows:
+        if isinstance(row["labels"], list):
+            # A label may hold any separator.
+            row["labels"] = orjson.dumps(row["labels"]).decode()
     csv.DictWriter(lines, COLUMNS).writerows(rows)
     return lines.getvalue().encode("utf-8")
 
@@ -66,6 +71,7 @@ def _parquet(parts: Parts) -> Iterator[bytes]:
     kinds = dict.fromkeys(COLUMNS, pa.string()) | {
         "index": pa.int64(),
         "score": pa.float64(),
+        "labels": pa.list_(pa.string()),
         "n_tokens": pa.int32(),
         "truncated": pa.bool_(),
         "model_version": pa.int32(),

@@ -13,7 +13,7 @@ from deployments.model.engines import Engine
 from deployments.payloads import FloatArray, IntArray
 from registry.bundles.bundle import TOKENIZER_FILE
 from registry.errors import InvalidBundle
-from registry.records import Bundle
+from registry.records import Bundle, Head
 
 # Models of one shape differ by a few bytes: numbers of variable length, names of versions.
 _SAME_BYTES = 65_536
@@ -44,22 +44,14 @@ class LoadedModel:
         self._logits([np.full(3, self.bundle.engine.pad_id, dtype=np.int32)])
 
     def score(self, rows: Sequence[IntArray]) -> FloatArray:
-        """Probabilities ``[len(rows), labels] float32`` of one batch, padded to its longest row.
+        """Scores ``[len(rows), labels] float32`` of one batch, padded to its longest row.
 
         A row whose logits are not all finite is NaN.
 
         Raises:
             InvalidBundle: The model's outputs are not the bundle's labels.
         """
-        logits = self._logits(rows) / np.float32(self.bundle.temperature)
-        finite = np.isfinite(logits)
-        if finite.all():
-            return softmax(logits)
-        void = ~finite.all(axis=1)
-        logits[void] = 0
-        scores = softmax(logits)
-        scores[void] = np.nan
-        return scores
+        return scores_of(self._logits(rows), self.bundle.head, self.bundle.temperature)
 
     def _logits(self, rows: Sequence[IntArray]) -> FloatArray:
         longest = max(map(len, rows))
@@ -69,10 +61,12 @@ class LoadedModel:
             ids[index, : len(row)] = row
             mask[index, : len(row)] = 1
         logits = self.engine.run(ids, mask)
-        if logits.shape != (len(rows), len(self.bundle.labels)):
+        columns = self.bundle.head.outputs(len(self.bundle.labels))
+        if logits.shape != (len(rows), columns):
+            each = "one column" if columns == 1 else f"one column for each of {columns} labels"
             raise InvalidBundle(
                 f"the model's outputs have shape {logits.shape}, not one row for each of "
-                f"{len(rows)} texts with one column for each of {len(self.bundle.labels)} labels"
+                f"{len(rows)} texts with {each}"
             )
         return logits
 
@@ -139,6 +133,34 @@ def _shape(bundle: Bundle) -> tuple[object, ...]:
         if name != TOKENIZER_FILE
     )
     return (bundle.engine, bundle.max_tokens, len(bundle.labels), *sizes)
+
+
+def scores_of(logits: FloatArray, head: Head, temperature: float = 1.0) -> FloatArray:
+    """Logits ``[n, outputs]`` to scores ``[n, labels] float32``, as the head has it.
+
+    A row whose logits are not all finite is NaN.
+    """
+    scaled = logits / np.float32(temperature)
+    finite = np.isfinite(scaled).all(axis=1)
+    if not finite.all():
+        scaled[~finite] = 0
+    if head.activation == "softmax":
+        scores = softmax(scaled)
+    elif head.activation == "none":
+        scores = scaled.astype(np.float32)
+    else:
+        scores = sigmoid(scaled)
+        if head.task == "single_label":
+            scores = np.concatenate([1 - scores, scores], axis=1)
+    if not finite.all():
+        scores[~finite] = np.nan
+    return scores
+
+
+def sigmoid(logits: FloatArray) -> FloatArray:
+    """Each logit to a probability of its own, without overflow."""
+    scores: FloatArray = (0.5 * (1 + np.tanh(0.5 * logits.astype(np.float64)))).astype(np.float32)
+    return scores
 
 
 def softmax(logits: FloatArray) -> FloatArray:

@@ -100,6 +100,9 @@ def write_metadata(facts: dict[str, Any]) -> Message:
             "labels": ",".join(parameters["labels"]),
             "labels_json": orjson.dumps(parameters["labels"]).decode(),
             "digest": parameters["digest"],
+            "task": parameters["task"],
+            "activation": parameters["activation"],
+            "thresholds_json": orjson.dumps(parameters["thresholds"]).decode(),
         },
     )
     return _typed(answer)

@@ -6,7 +6,7 @@ same protocol over gRPC.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from importlib.metadata import version
 
 import orjson
@@ -17,7 +17,7 @@ from deployments.errors import MethodNotAllowed, NotFound, RequestError
 from deployments.inference.predictor import Predictor
 from deployments.inference.validation import check_count
 from deployments.oip.codec import Tensor, read_request, write_answer
-from deployments.predictions import Answer
+from deployments.predictions import Answer, applying
 from deployments.versions import CurrentRoutes, ServedVersion
 
 OIP = "/v2"
@@ -154,7 +154,16 @@ def _tensors(model: ServedVersion, answers: Sequence[Answer]) -> list[Tensor]:
         Tensor("scores", "FP32", (n, len(model.labels)), scores),
         Tensor("n_tokens", "INT32", (n,), [each.n_tokens for each in predictions]),
         Tensor("truncated", "BOOL", (n,), [each.truncated for each in predictions]),
+        *_applies(model, answers),
     ]
+
+
+def _applies(model: ServedVersion, answers: Sequence[Answer]) -> Iterator[Tensor]:
+    """Of a multi-label model, which labels apply: a row for each text, in the order of scores."""
+    if model.head.task == "multi_label":
+        found = [applying(model.head, answer.scores) or () for answer in answers]
+        values = [label in row for row in found for label in model.labels]
+        yield Tensor("applies", "BOOL", (len(answers), len(model.labels)), values)
 
 
 def metadata(model: ServedVersion) -> dict[str, object]:
@@ -166,13 +175,21 @@ def metadata(model: ServedVersion) -> dict[str, object]:
         ("n_tokens", "INT32", [-1]),
         ("truncated", "BOOL", [-1]),
     ]
+    if model.head.task == "multi_label":
+        outputs.append(("applies", "BOOL", [-1, len(model.labels)]))
     return {
         "name": model.name,
         "versions": [str(model.version)],
         "platform": f"sentigraph_{model.kind}",
         "inputs": [{"name": _INPUT, "datatype": "BYTES", "shape": [-1]}],
         "outputs": [{"name": n, "datatype": d, "shape": s} for n, d, s in outputs],
-        "parameters": {"labels": list(model.labels), "digest": model.digest},
+        "parameters": {
+            "labels": list(model.labels),
+            "digest": model.digest,
+            "task": model.head.task,
+            "activation": model.head.activation,
+            "thresholds": list(model.head.thresholds),
+        },
     }
 
 

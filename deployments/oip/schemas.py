@@ -27,7 +27,9 @@ class InferenceInput(_Body):
 class RequestedOutput(_Body):
     """An output that is wanted."""
 
-    name: Literal["label", "score", "scores", "n_tokens", "truncated"]
+    name: Literal["label", "score", "scores", "n_tokens", "truncated", "applies"] = Field(
+        description="`applies` is there of multi-label models alone."
+    )
     parameters: dict[str, Any] | None = None
 
 

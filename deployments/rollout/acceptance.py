@@ -9,9 +9,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from configs.schema.registry import RolloutConfig
-from deployments.payloads import Probe
+from deployments.payloads import FloatArray, Probe
+from deployments.predictions import agree
 from deployments.versions import ServedVersion
 
+# Replicas round differently; by no more than this.
+_SAME = 0.01
 GOLDEN_TEXTS = (
     "I love it.",
     "I hate it.",
@@ -61,11 +64,25 @@ def _malformed(candidate: ServedVersion, probes: Sequence[Probe]) -> str | None:
     for probe in probes:
         if probe.scores.shape != (len(GOLDEN_TEXTS), len(candidate.labels)):
             return f"scores have shape {probe.scores.shape}, not one for each of its labels"
-        if not np.isfinite(probe.scores).all() or np.abs(probe.scores.sum(1) - 1).max() > 0.01:
+        if not np.isfinite(probe.scores).all():
+            return "scores are no numbers"
+        if candidate.head.activation != "none" and not _are_probabilities(candidate, probe.scores):
             return "scores are no probabilities"
-    if max(float(np.abs(p.scores - probes[0].scores).max()) for p in probes) > 0.01:
+    if max(_apart(p.scores, probes[0].scores) for p in probes) > _SAME:
         return "replicas disagree about the golden texts"
     return None
+
+
+def _are_probabilities(candidate: ServedVersion, scores: FloatArray) -> bool:
+    between = scores.min() >= -_SAME and scores.max() <= 1 + _SAME
+    if candidate.head.task != "single_label":
+        return bool(between)
+    return bool(between and np.abs(scores.sum(1) - 1).max() <= _SAME)
+
+
+def _apart(scores: FloatArray, others: FloatArray) -> float:
+    """Largest difference of a score; in proportion where values are above 1."""
+    return float((np.abs(scores - others) / np.maximum(1, np.abs(others))).max())
 
 
 def _worse(
@@ -82,13 +99,11 @@ def _worse(
             f"a text takes {mine_s * 1_000:.1f} ms, the champion {theirs_s * 1_000:.1f} ms: "
             f"more than {limits.max_slowdown:g} times as long"
         )
-    if set(candidate.labels) == set(champion.labels):
+    if set(candidate.labels) == set(champion.labels) and candidate.head.task == champion.head.task:
         agreed = np.mean(
             [
-                candidate.labels[mine] == champion.labels[theirs]
-                for mine, theirs in zip(
-                    probes[0].scores.argmax(1), references[0].scores.argmax(1), strict=True
-                )
+                agree(candidate, mine, champion, theirs, limits.drift_step)[0]
+                for mine, theirs in zip(probes[0].scores, references[0].scores, strict=True)
             ]
         )
         if agreed < limits.min_golden_agreement:

@@ -50,6 +50,7 @@ class BundleServer:
             precision=bundle.engine.precision,
             max_tokens=bundle.max_tokens,
             source="registry",
+            head=bundle.head,
         )
 
     def open_stored(self, digest: str) -> None:

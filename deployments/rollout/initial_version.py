@@ -19,6 +19,7 @@ from deployments.versions import ServedVersion
 from registry.errors import BackendUnavailable, ModelNotFound, RegistryError
 from registry.lifecycle.state import CHAMPION, PREVIOUS
 from registry.model_registry import ModelRegistry
+from registry.records import Head
 
 _log = logging.getLogger("ray.serve")
 
@@ -119,6 +120,8 @@ class InitialVersion:
         try:
             remembered = json.loads(self._file.read_text(encoding="utf-8"))
             remembered["labels"] = tuple(remembered["labels"])
+            if (head := remembered.get("head")) is not None:
+                remembered["head"] = Head(**head | {"thresholds": tuple(head["thresholds"])})
             return ServedVersion(**remembered)
         except FileNotFoundError:
             return None

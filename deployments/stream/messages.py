@@ -68,9 +68,16 @@ class StreamResult(BaseModel):
 
     id: str = Field(description="As in the request.")
     prediction_id: str = Field(description="UUID; a repeated delivery of the message has the same.")
-    label: str
-    score: float = Field(ge=0, le=1, description="Probability of the label.")
-    scores: dict[str, float] = Field(description="Probability by label.")
+    label: str = Field(description="The label of the highest score.")
+    score: float = Field(
+        description="Probability of the label; of a regression model without activation its value."
+    )
+    scores: dict[str, float] = Field(description="Score by label.")
+    labels: list[str] | None = Field(
+        default=None,
+        description="Of a multi-label model, and of no other: the labels whose score reaches their "
+        "threshold; may be empty.",
+    )
     n_tokens: int = Field(ge=0)
     truncated: bool = Field(description="Whether the model saw only the beginning.")
     text_length: int = Field(ge=1, description="Characters, without white space around.")

@@ -52,7 +52,7 @@ class Metrics(MetricTable):
     )
     score = histogram(
         "sentiment_prediction_score",
-        "Probability of the predicted label.",
+        "Probability of the predicted label; values that are none (regression) are left out.",
         buckets=(0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0),
     )
     stage_seconds = histogram(

@@ -171,6 +171,7 @@ def publish(
         max_tokens=bundle.max_tokens,
         truncation_side=bundle.truncation_side,
         temperature=temperature,
+        head=bundle.head,
         engine=bundle.engine,
         metrics={**flat_metrics(report), "int8_agreement": conversion["int8_agreement"]},
         provenance=bundle.provenance,

@@ -204,9 +204,10 @@ def _judge_int8(
     odd: Sequence[str],
     min_agreement: float,
 ) -> Int8:
-    agreement = require_agreement(fp32.logits(texts), int8.logits(texts), min_agreement)
-    require_steady(fp32.logits(odd, 1), int8.logits(odd, 1), odd)
-    shift = batch_shift(int8.logits(texts, BATCH_TEXTS), int8.logits(texts, 1))
+    head = fp32.bundle.head
+    agreement = require_agreement(fp32.logits(texts), int8.logits(texts), min_agreement, head)
+    require_steady(fp32.logits(odd, 1), int8.logits(odd, 1), odd, head)
+    shift = batch_shift(int8.logits(texts, BATCH_TEXTS), int8.logits(texts, 1), head)
     return Int8(int8.bundle, agreement, shift)
 
 
@@ -226,6 +227,7 @@ def _bundle(
         files={"model.onnx": work / f"{precision}.onnx", "tokenizer.json": work / "tokenizer.json"},
         max_tokens=spec.max_tokens,
         truncation_side=spec.truncation_side,
+        head=spec.head,
         engine=EngineHints(
             kind="onnx",
             precision=precision,
@@ -255,7 +257,7 @@ def _moved(source: Path, target: Path) -> Bundle:
 def torch_logits(
     model: Classifier, bundle: Bundle, texts: Sequence[str], batch_texts: int = BATCH_TEXTS
 ) -> FloatArray:
-    """Returns [texts, labels] float32 logits by torch, on the batches that serving would run."""
+    """Returns [texts, outputs] float32 logits by torch, on the batches that serving would run."""
     ids, masks, orders = padded_batches(
         LoadedTokenizer(bundle), texts, bundle.engine.pad_id, batch_texts
     )
@@ -263,7 +265,8 @@ def torch_logits(
         (torch.from_numpy(rows), torch.from_numpy(mask))
         for rows, mask in zip(ids, masks, strict=True)
     ]
-    result = np.empty((len(texts), len(bundle.labels)), dtype=np.float32)
+    outputs = bundle.head.outputs(len(bundle.labels))
+    result = np.empty((len(texts), outputs), dtype=np.float32)
     for order, logits in zip(orders, logits_of(model, batches), strict=True):
         result[order] = logits.numpy()
     return result

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 from tokenizers import Tokenizer
-from transformers import AutoModelForSequenceClassification, PretrainedConfig
+from transformers import AutoModelForSequenceClassification
 
 from pipelines.errors import CheckpointError, refusing
 from pipelines.export.bundles import OTHER_ENCODER
+from pipelines.export.heads import HeadOptions, head_of
 from pipelines.export.parity import LOGIT_TOLERANCE, FloatArray, largest_difference
 from pipelines.training.classifier import Classifier, ClassifierSpec
 from pipelines.training.model_files import (
@@ -85,7 +86,7 @@ class Finished:
             f"limit {self.tokenizer_tokens or 'none'}\n"
             f"chosen: float32, at most {spec.max_tokens} tokens, longer texts are cut at the "
             f"{'end' if spec.truncation_side == 'right' else 'beginning'}, "
-            f"padding token {spec.pad_id}"
+            f"padding token {spec.pad_id}, {_meaning(spec)}"
         )
 
     def facts(self) -> dict[str, object]:
@@ -93,6 +94,9 @@ class Finished:
         return {
             "model_type": self.model_type,
             "labels": list(self.spec.labels),
+            "task": self.spec.head.task,
+            "activation": self.spec.head.activation,
+            "thresholds": list(self.spec.head.thresholds),
             "stored_weights": list(self.stored),
             "loaded_weights": "F32",
             "model_positions": self.positions,
@@ -103,19 +107,27 @@ class Finished:
         }
 
 
-def open_finished(name: str, *, max_tokens: int | None) -> Finished:
+def open_finished(
+    name: str,
+    *,
+    max_tokens: int | None,
+    head: HeadOptions = HeadOptions(),  # noqa: B008  (frozen)
+) -> Finished:
     """Opens a finished classifier.
 
     Args:
         name: A folder, or a name on the Hugging Face hub.
         max_tokens: Longest encoding; None takes the smaller of the model's and the tokenizer's own
             limit, at most ``DEFAULT_MAX_TOKENS``. A model with fewer positions lowers it.
+        head: What the user says of the outputs.
 
     Raises:
         CheckpointError: Serving would not answer as the model does; the message says why.
     """
     folder = open_folder(name)
-    labels = _labels(folder)
+    outputs = _outputs(folder)
+    raw = raw_config(folder.path, name)
+    labels, kind = head_of(name, folder.config, raw, outputs, head)
     tokens = read_tokenizer(folder)
     pad_id = _pad_id(folder, tokens)
     _require_plain_types(folder, tokens)
@@ -137,9 +149,10 @@ def open_finished(name: str, *, max_tokens: int | None) -> Finished:
         most,
         pad_id if pad_id < rows else 0,
         "left" if tokens.truncation_side == "left" else "right",
+        kind,
     )
     found = Finished(
-        Classifier(body, "sequence-classification", len(labels)).eval(),
+        Classifier(body, "sequence-classification", len(outputs)).eval(),
         spec,
         plain_tokenizer(tokens),
         weights_digest(folder.path),
@@ -153,15 +166,14 @@ def open_finished(name: str, *, max_tokens: int | None) -> Finished:
     return found
 
 
-def _labels(folder: ModelFolder) -> tuple[str, ...]:
-    """The labels in the order of the outputs; refuses what `config.json` says serving cannot do."""
+def _outputs(folder: ModelFolder) -> tuple[str, ...]:
+    """The names of the outputs in their order; refuses a configuration that contradicts itself."""
     name, config = folder.name, folder.config
     if not is_classifier(config):
         raise CheckpointError(
             f"{name}: {config.architectures} is no sequence classifier; "
             f"train one with `sentigraph train --base`"
         )
-    _refuse_head(name, config)
     raw = raw_config(folder.path, name)
     named = raw.get("id2label")
     if named is not None and raw.get("num_labels") not in (None, len(named)):
@@ -183,31 +195,15 @@ def _labels(folder: ModelFolder) -> tuple[str, ...]:
     return labels
 
 
-def _refuse_head(name: str, config: PretrainedConfig) -> None:
-    only = "serving computes softmax over two labels or more"
-    if config.problem_type == "multi_label_classification":
-        raise CheckpointError(
-            f"{name}: is a multi-label classifier (problem_type), whose labels have scores of "
-            f"their own by sigmoid; {only}"
-        )
-    if config.problem_type == "regression":
-        raise CheckpointError(
-            f"{name}: is a regression (problem_type), whose outputs are values, no labels; {only}"
-        )
-    if config.problem_type not in (None, "single_label_classification"):
-        raise CheckpointError(f"{name}: problem_type {config.problem_type!r} is not known; {only}")
-    if config.num_labels == 1:
-        raise CheckpointError(
-            f"{name}: has one output: a regression, a reranker, or a binary classifier with one "
-            f"logit; {only}"
-        )
-    if config.num_labels < 1:
-        raise CheckpointError(f"{name}: config.json names no label; {only}")
-    function = getattr(config, "function_to_apply", None)
-    if function not in (None, "default", "softmax"):
-        raise CheckpointError(
-            f"{name}: config.json asks for {function!r} on the outputs (function_to_apply); {only}"
-        )
+def _meaning(spec: ClassifierSpec) -> str:
+    head, labels = spec.head, spec.labels
+    if head.task == "single_label":
+        return f"one label of {len(labels)} by {head.activation}"
+    if head.task == "regression":
+        return "values as they are" if head.activation == "none" else "values by sigmoid"
+    pairs = list(zip(labels, head.thresholds, strict=True))
+    shown = ", ".join(f"{label} from {threshold:g}" for label, threshold in pairs[:10])
+    return f"labels each by itself ({shown}{', …' if len(pairs) > 10 else ''})"
 
 
 def _pad_id(folder: ModelFolder, tokens: Any) -> int:
@@ -251,9 +247,10 @@ def _require_padding_ignored(name: str, found: Finished) -> None:
             mask[at, : len(row)] = 1
         with torch.inference_mode():
             padded = found.model(ids, mask).float().numpy()
-    if alone.shape[-1] != len(found.spec.labels):
+    outputs = found.spec.head.outputs(len(found.spec.labels))
+    if alone.shape[-1] != outputs:
         raise CheckpointError(
-            f"{name}: the model gives {alone.shape[-1]} outputs for {len(found.spec.labels)} labels"
+            f"{name}: the model gives {alone.shape[-1]} outputs for {outputs} labels"
         )
     difference, allowed = largest_difference(alone, padded, LOGIT_TOLERANCE)
     if not difference <= allowed:

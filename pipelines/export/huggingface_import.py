@@ -16,6 +16,7 @@ from pipelines.errors import CheckpointError, DatasetError, ParityError, Quantis
 from pipelines.export.bundles import export_bundles
 from pipelines.export.export import describe, figures_of
 from pipelines.export.finished_classifier import DEFAULT_MAX_TOKENS, MIN_TOKENS, open_finished
+from pipelines.export.heads import add_head_arguments, head_options
 from pipelines.export.parity import MIN_AGREEMENT
 from registry.bundles.bundle import check_name
 
@@ -59,6 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=MIN_AGREEMENT,
         help="share of sentences whose label INT8 must keep",
     )
+    add_head_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
@@ -70,7 +72,7 @@ def main(args: argparse.Namespace) -> int:
     if args.max_tokens is not None and args.max_tokens < MIN_TOKENS:
         raise CheckpointError(f"--max-tokens must be at least {MIN_TOKENS}")
     texts = _texts(args.texts)
-    found = open_finished(args.model, max_tokens=args.max_tokens)
+    found = open_finished(args.model, max_tokens=args.max_tokens, head=head_options(args))
     if not args.json:
         print(found.describe(), flush=True)
     facts = {"base": Path(args.model).name, "base_sha256": found.digest, "kind": "imported"}

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from deployments.model.runner import scores_of
 from pipelines.errors import ParityError, QuantisationError
+from registry.records import Head, Task
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -21,6 +23,14 @@ LOGIT_TOLERANCE = 1e-4
 MIN_AGREEMENT = 0.97
 # Odd texts are few, and a model may be undecided on them.
 MAX_ODD_SHIFT = 0.2
+# Values of a regression have no threshold: two that are less apart are the same.
+MAX_VALUE_SHIFT = 0.1
+USUAL = Head()
+_KEPT: dict[Task, str] = {
+    "single_label": "the label of {share} of {texts} texts",
+    "multi_label": "{share} of the labels of {texts} texts",
+    "regression": "{share} of the values of {texts} texts",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +39,8 @@ class Agreement:
 
     Attributes:
         texts: How many were compared.
-        same_label: Share with the same label, in [0, 1].
-        mean_shift: Mean absolute difference of the probability of FP32's label.
+        same_label: Share of the decisions that stay (see `changes`), in [0, 1].
+        mean_shift: Mean absolute difference of their scores.
     """
 
     texts: int
@@ -43,9 +53,9 @@ class BatchShift:
     """What a text's batch mates do to its answer, INT8 alone against INT8 in a batch.
 
     Attributes:
-        median: Median absolute difference of the probability of the label.
+        median: Median absolute difference of the score of a decision (see `changes`).
         p99: Its 99th percentile.
-        flips: Share of texts whose label differs, in [0, 1].
+        flips: Share of the decisions that differ, in [0, 1].
     """
 
     median: float
@@ -53,11 +63,37 @@ class BatchShift:
     flips: float
 
 
-def batch_shift(together: FloatArray, alone: FloatArray) -> BatchShift:
-    """Compares [texts, labels] logits of the same texts, scored in batches and one by one."""
-    label, rows = together.argmax(axis=1), np.arange(len(together))
-    shift = np.abs(softmax(together)[rows, label] - softmax(alone)[rows, label])
-    flips = float((label != alone.argmax(axis=1)).mean())
+def changes(
+    before: FloatArray, after: FloatArray, head: Head
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
+    """Compares two [texts, outputs] arrays of logits of the same texts by what callers see.
+
+    Returns:
+        Whether a decision is another one, and how far its score moved, both [texts, decisions]:
+        the label of a single-label model, each label of a multi-label model, each value of a
+        regression, which is another one above ``MAX_VALUE_SHIFT`` and moves in proportion to its
+        size where that is above 1.
+    """
+    if head.activation == "softmax":
+        first, second = softmax(before), softmax(after)
+    else:
+        first, second = (scores_of(logits, head).astype(np.float64) for logits in (before, after))
+    if head.task == "single_label":
+        label, rows = first.argmax(axis=1), np.arange(len(first))
+        changed = label != second.argmax(axis=1)
+        return changed[:, None], np.abs(first[rows, label] - second[rows, label])[:, None]
+    shift = np.abs(first - second)
+    if head.task == "multi_label":
+        thresholds = np.array(head.thresholds)
+        return (first >= thresholds) != (second >= thresholds), shift
+    shift = shift / np.maximum(1, np.abs(first))
+    return shift > MAX_VALUE_SHIFT, shift
+
+
+def batch_shift(together: FloatArray, alone: FloatArray, head: Head = USUAL) -> BatchShift:
+    """Compares [texts, outputs] logits of the same texts, scored in batches and one by one."""
+    changed, shift = changes(together, alone, head)
+    flips = float(changed.mean())
     return BatchShift(float(np.median(shift)), float(np.percentile(shift, 99)), flips)
 
 
@@ -88,42 +124,47 @@ def largest_difference(
 
 
 def require_agreement(
-    fp32_logits: FloatArray, int8_logits: FloatArray, minimum: float = MIN_AGREEMENT
+    fp32_logits: FloatArray,
+    int8_logits: FloatArray,
+    minimum: float = MIN_AGREEMENT,
+    head: Head = USUAL,
+    what: str = "INT8",
 ) -> Agreement:
-    """Returns how far INT8 follows FP32 on [texts, labels] logits.
+    """Returns how far INT8 follows FP32 on [texts, outputs] logits.
 
     Raises:
-        QuantisationError: Fewer texts than `minimum` (a share) keep their label.
+        QuantisationError: A smaller share than `minimum` of the decisions (see `changes`) stays.
     """
-    before, after = fp32_logits.argmax(axis=1), int8_logits.argmax(axis=1)
-    rows = np.arange(len(before))
-    shift = np.abs(softmax(fp32_logits)[rows, before] - softmax(int8_logits)[rows, before])
-    agreement = Agreement(len(before), float((before == after).mean()), float(shift.mean()))
+    changed, shift = changes(fp32_logits, int8_logits, head)
+    agreement = Agreement(len(changed), float(1 - changed.mean()), float(shift.mean()))
     if not agreement.same_label >= minimum:
-        raise QuantisationError(
-            f"INT8 keeps the label of {agreement.same_label:.1%} of {agreement.texts} texts; "
-            f"at least {minimum:.1%} is needed"
-        )
+        kept = _KEPT[head.task].format(share=f"{agreement.same_label:.1%}", texts=agreement.texts)
+        raise QuantisationError(f"{what} keeps {kept}; at least {minimum:.1%} is needed")
     return agreement
 
 
-def require_steady(fp32_logits: FloatArray, int8_logits: FloatArray, texts: Sequence[str]) -> None:
-    """Checks INT8 on odd texts, each by itself: it may not be sure of another label.
+def require_steady(
+    fp32_logits: FloatArray,
+    int8_logits: FloatArray,
+    texts: Sequence[str],
+    head: Head = USUAL,
+    what: str = "INT8",
+) -> None:
+    """Checks INT8 on odd texts, each by itself: it may not be sure of another answer.
 
     Raises:
-        QuantisationError: A text gets another label and its probability moved by more than
-            ``MAX_ODD_SHIFT``, or a logit is not a number.
+        QuantisationError: A decision is another one (see `changes`) and its score moved by more
+            than ``MAX_ODD_SHIFT``, or a logit is not a number.
     """
-    before, after = softmax(fp32_logits), softmax(int8_logits)
-    label, rows = before.argmax(axis=1), np.arange(len(texts))
-    shift = np.abs(before[rows, label] - after[rows, label])
-    moved = ((label != after.argmax(axis=1)) & (shift > MAX_ODD_SHIFT)) | ~np.isfinite(shift)
+    changed, shift = changes(fp32_logits, int8_logits, head)
+    moved = ((changed & (shift > MAX_ODD_SHIFT)) | ~np.isfinite(shift)).any(axis=1)
     if moved.any():
-        worst = int(np.argmax(np.where(moved, shift, 0)))
+        most = shift.max(axis=1)
+        worst = int(np.argmax(np.where(moved, most, 0)))
         text = texts[worst]
         shown = text if len(text) <= 40 else f"{text[:40]}… ({len(text)} characters)"
         raise QuantisationError(
-            f"INT8 gives {shown!r} another label than FP32, with {shift[worst]:.2f} less for FP32's"
+            f"{what} gives {shown!r} another answer than FP32: a score moves by {most[worst]:.2f}"
         )
 
 

@@ -33,13 +33,14 @@ class ServedModel:
         self._batch_texts = 1 if alone else BATCH_TEXTS
 
     def logits(self, texts: Sequence[str], batch_texts: int | None = None) -> FloatArray:
-        """Returns [texts, labels] float32 logits in the order of the texts; the temperature is not
+        """Returns [texts, outputs] float32 logits in the order of the texts; the temperature is not
         applied. Batches are the replicas' unless `batch_texts` says otherwise.
         """
         ids, masks, orders = padded_batches(
             self._tokenizer, texts, self.bundle.engine.pad_id, batch_texts or self._batch_texts
         )
-        result = np.empty((len(texts), len(self.bundle.labels)), dtype=np.float32)
+        outputs = self.bundle.head.outputs(len(self.bundle.labels))
+        result = np.empty((len(texts), outputs), dtype=np.float32)
         name = f"{self.bundle.name} {self.bundle.engine.precision}"
         for input_ids, mask, order in tqdm(
             zip(ids, masks, orders, strict=True),

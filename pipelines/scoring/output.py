@@ -18,6 +18,7 @@ from pipelines.scoring.json_lines import extend
 from pipelines.scoring.partitions import Kind
 from pipelines.scoring.rows import RAW
 from pipelines.scoring.storage import Location
+from registry.records import Head
 
 METADATA = "sentigraph"
 # Rows of one row group of a merged Parquet file.
@@ -32,10 +33,12 @@ class Columns:
     Attributes:
         prefix: Before each of them.
         labels: The model's, in score order.
+        head: What its scores mean.
     """
 
     prefix: str
     labels: tuple[str, ...]
+    head: Head = Head()
 
     @property
     def types(self) -> dict[str, pa.DataType]:
@@ -43,6 +46,7 @@ class Columns:
         return {
             "label": pa.string(),
             "score": pa.float32(),
+            **({"labels": pa.list_(pa.string())} if self.head.task == "multi_label" else {}),
             **{f"score_{label}": pa.float32() for label in self.labels},
             "n_tokens": pa.int32(),
             "truncated": pa.bool_(),

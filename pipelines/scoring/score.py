@@ -86,7 +86,7 @@ def main(args: argparse.Namespace) -> int:
     if kept is None:
         _make_room(target, parts_place, restart=args.restart, is_folder=is_folder)
     with _pinned(args, config, kept) as model:
-        columns = Columns(args.prefix, model.bundle.labels)
+        columns = Columns(args.prefix, model.bundle.labels, model.bundle.head)
         check_columns(source, written, columns.names)
         plan = _plan(args, config, source, written, model)
         if kept is None:
@@ -98,6 +98,7 @@ def main(args: argparse.Namespace) -> int:
             "model_version": model.version or None,
             "model_digest": model.bundle.digest,
             "labels": list(model.bundle.labels),
+            "task": model.bundle.head.task,
         }
         unpacked = unpack(source, parts_place)
         parts = list(cut(unpacked.place, unpacked.files, source.kind, args.part_rows))

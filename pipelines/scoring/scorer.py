@@ -23,7 +23,7 @@ from deployments.inference.validation import checked_text
 from deployments.model.engines import open_engine
 from deployments.model.runner import LoadedModel, with_surface
 from deployments.payloads import IntArray
-from deployments.predictions import error_body, rounded_scores
+from deployments.predictions import applying, error_body, rounded_scores
 from deployments.tokenizer.replica import LoadedTokenizer
 from pipelines.scoring.output import Columns, encode
 from pipelines.scoring.partitions import Kind, Partition
@@ -107,7 +107,7 @@ class Scorer:
             self._loaded, task.batching, task.model, folder=cache, threads=1
         )
         self._tokenizer = LoadedTokenizer(bundle)
-        self._columns = Columns(task.prefix, bundle.labels)
+        self._columns = Columns(task.prefix, bundle.labels, bundle.head)
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Scores and writes the parts in ``batch``, a column for each field; tells their rows."""
@@ -172,6 +172,9 @@ class Scorer:
         return checked_text(text, self._task.max_text_chars)
 
     def _prediction(self, scores: list[float]) -> dict[str, object]:
-        label, by_label = rounded_scores(self._loaded.bundle.labels, scores)
+        bundle = self._loaded.bundle
+        label, by_label = rounded_scores(bundle.labels, scores)
         named = {f"score_{each}": score for each, score in by_label.items()}
-        return {"label": label, "score": by_label[label], **named}
+        labels = applying(bundle.head, by_label)
+        several = {} if labels is None else {"labels": labels}
+        return {"label": label, "score": by_label[label], **several, **named}

@@ -27,7 +27,7 @@ from transformers import (
 )
 
 from pipelines.errors import CheckpointError
-from registry.records import TruncationSide
+from registry.records import Head, TruncationSide
 
 Kind = Literal["mean-pool", "sequence-classification"]
 HEAD_DROPOUT = 0.1
@@ -43,6 +43,7 @@ class ClassifierSpec:
         max_tokens: Longest encoding that the model was trained for, special tokens included.
         pad_id: Token id that fills a batch's shorter rows.
         truncation_side: End at which longer texts lose tokens.
+        head: What the logits mean; `train` makes the usual one alone.
     """
 
     kind: Kind
@@ -50,6 +51,7 @@ class ClassifierSpec:
     max_tokens: int
     pad_id: int
     truncation_side: TruncationSide = "right"
+    head: Head = Head()
 
 
 class Classifier(nn.Module):  # type: ignore[misc]
@@ -107,7 +109,8 @@ def save_classifier(
     state = {name: value.detach().contiguous() for name, value in model.state_dict().items()}
     save_file(state, folder / "model.safetensors")
     (folder / "config.json").write_text(model.body.config.to_json_string())
-    (folder / "classifier.json").write_text(json.dumps(asdict(spec), indent=2) + "\n")
+    fields = {key: value for key, value in asdict(spec).items() if key != "head"}
+    (folder / "classifier.json").write_text(json.dumps(fields, indent=2) + "\n")
     tokenizer.save(str(folder / "tokenizer.json"))
 
 

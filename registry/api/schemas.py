@@ -148,6 +148,7 @@ class VersionBody(Answer):
     aliases: list[str]
     digest: str | None
     labels: list[str]
+    task: str = Field(description="`single_label`, `multi_label` or `regression`.")
     artifact_path: str | None = Field(description="Path of this API that returns the files.")
     artifact_format: str | None
     artifact_bytes: int | None
@@ -262,6 +263,7 @@ def version_body(version: ModelVersion, evaluations: list[Evaluation], prefix: s
         aliases=list(version.aliases),
         digest=version.digest or None,
         labels=list(version.labels),
+        task=version.task,
         artifact_path=path if version.digest else None,
         artifact_format=version.tags.get(FORMAT_TAG, "bundle") if version.digest else None,
         artifact_bytes=int(size) if size.isdecimal() and version.digest else None,

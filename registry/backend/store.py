@@ -24,6 +24,7 @@ from registry.backend.tags import (
     LABELS_TAG,
     REGISTERED_BY_TAG,
     STAGE_TAG,
+    TASK_TAG,
     VERSIONS_TAG,
 )
 from registry.bundles.bundle import open_bundle
@@ -112,6 +113,7 @@ class RegistryStore:
             DIGEST_TAG: bundle.digest,
             STAGE_TAG: "draft",
             LABELS_TAG: labels,
+            TASK_TAG: bundle.head.task,
             REGISTERED_BY_TAG: actor,
         }
         client = self.mlflow.client()
@@ -285,6 +287,7 @@ def record_of(version: Any, aliases: Iterable[str]) -> ModelVersion:
         version=int(version.version),
         digest=tags.get(DIGEST_TAG, ""),
         labels=_labels(tags.get(LABELS_TAG, "[]")),
+        task=tags.get(TASK_TAG, "single_label"),
         stage=tags.get(STAGE_TAG, "draft"),
         aliases=tuple(sorted(aliases)),
         uri=version.source,

@@ -4,6 +4,7 @@
 DIGEST_TAG = "digest"
 STAGE_TAG = "lifecycle"
 LABELS_TAG = "labels"
+TASK_TAG = "task"
 FORMAT_TAG = "artifact_format"
 SIZE_TAG = "artifact_bytes"
 VERSION_LABEL_TAG = "version_label"

@@ -12,53 +12,20 @@ import re
 import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 
+from registry.bundles.manifest import NAME, BundleManifest, head_problem
 from registry.errors import IntegrityError, InvalidBundle
-from registry.records import Bundle, EngineHints, TruncationSide
+from registry.records import Bundle, EngineHints, Head, TruncationSide
 
 MANIFEST = "bundle.json"
 ALLOWED_SUFFIXES = frozenset({".onnx", ".safetensors", ".json", ".txt"})
 MODEL_FILE = {"onnx": "model.onnx", "torch": "model.safetensors"}
 TOKENIZER_FILE = "tokenizer.json"
-_NAME = r"^[\w.\-]+$"
 _CHUNK_BYTES = 1 << 20
-
-
-class _File(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
-    bytes: int = Field(ge=0)
-
-
-class _Engine(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    kind: Literal["onnx", "torch"]
-    precision: Literal["fp32", "fp16", "bf16", "int8"]
-    inputs: tuple[str, ...] = Field(min_length=1)
-    pad_id: int = Field(ge=0)
-    # Bundles older than the field: their 8-bit files scale activations over the batch.
-    batch_invariant: bool = Field(default_factory=lambda data: data["precision"] != "int8")
-
-
-class _Manifest(BaseModel):
-    """The schema of ``bundle.json``."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    format: Literal[1]
-    name: str = Field(min_length=1, max_length=255, pattern=_NAME)
-    labels: tuple[str, ...] = Field(min_length=2, max_length=10_000)
-    max_tokens: int = Field(ge=3, le=1_048_576)
-    # Bundles older than the field were cut at the end of the text.
-    truncation_side: TruncationSide = "right"
-    temperature: float = Field(gt=0, le=100, allow_inf_nan=False)
-    engine: _Engine
-    metrics: dict[str, float]
-    provenance: dict[str, str]
-    files: dict[str, _File]
 
 
 def write_bundle(
@@ -70,6 +37,7 @@ def write_bundle(
     max_tokens: int,
     truncation_side: TruncationSide = "right",
     temperature: float = 1.0,
+    head: Head = Head(),  # noqa: B008  (frozen)
     engine: EngineHints,
     metrics: Mapping[str, float] | None = None,
     provenance: Mapping[str, str] | None = None,
@@ -87,7 +55,8 @@ def write_bundle(
             file and ``tokenizer.json``.
         max_tokens: Longest input in tokens, special tokens included.
         truncation_side: End at which longer texts lose tokens.
-        temperature: Softmax temperature fitted on validation data.
+        temperature: Divides the logits; fitted on validation data.
+        head: What the outputs mean.
         engine: How to run the model file.
         metrics: Finite numbers by name.
         provenance: Data and recipe digests, base model, tool versions.
@@ -116,6 +85,7 @@ def write_bundle(
             "max_tokens": max_tokens,
             "truncation_side": truncation_side,
             "temperature": temperature,
+            **_stated(head),
             "engine": {
                 "kind": engine.kind,
                 "precision": engine.precision,
@@ -184,7 +154,15 @@ def open_bundle(directory: Path) -> Bundle:
         provenance=manifest.provenance,
         files={name: (entry.sha256, entry.bytes) for name, entry in manifest.files.items()},
         truncation_side=manifest.truncation_side,
+        head=Head(manifest.head.task, manifest.head.activation, manifest.head.thresholds),
     )
+
+
+def _stated(head: Head) -> dict[str, object]:
+    """Nothing for the usual head: such a bundle keeps its digest, and older servers read it."""
+    if head == Head():
+        return {}
+    return {"head": {**asdict(head), "thresholds": list(head.thresholds)}}
 
 
 def manifest_digest(manifest: Mapping[str, object]) -> str:
@@ -193,15 +171,17 @@ def manifest_digest(manifest: Mapping[str, object]) -> str:
     return hashlib.sha256(canonical.encode("utf-8")).hexdigest()
 
 
-def _parse(raw: object, directory: Path) -> _Manifest:
+def _parse(raw: object, directory: Path) -> BundleManifest:
     try:
-        manifest = _Manifest.model_validate(raw)
+        manifest = BundleManifest.model_validate(raw)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or MANIFEST
         raise InvalidBundle(f"{directory / MANIFEST}: {field}: {first['msg']}") from error
     if len(set(manifest.labels)) != len(manifest.labels):
         raise InvalidBundle(f"{directory / MANIFEST}: labels repeat: {list(manifest.labels)}")
+    if problem := head_problem(manifest):
+        raise InvalidBundle(f"{directory / MANIFEST}: head: {problem}")
     for name, value in manifest.metrics.items():
         if not math.isfinite(value):
             raise InvalidBundle(f"{directory / MANIFEST}: metric {name} is {value}, not a number")
@@ -219,7 +199,7 @@ def check_name(name: str) -> None:
     Raises:
         InvalidBundle: It is empty, too long, or has characters that no bundle's name has.
     """
-    if len(name) > 255 or not re.fullmatch(_NAME, name):
+    if len(name) > 255 or not re.fullmatch(NAME, name):
         raise InvalidBundle(
             f"{name[:50]!r} cannot be the name of a bundle: 1 to 255 letters, digits and . _ -"
         )

@@ -68,7 +68,8 @@ class Evaluations:
     def evidence(self, name: str, version: int) -> Evidence:
         """The evidence that the gate uses of a version."""
         found = self._store.resolve(name, version)
-        return Evidence(found.version, found.labels, found.digest, self.measurements(found))
+        figures = self.measurements(found)
+        return Evidence(found.version, found.labels, found.digest, figures, found.task)
 
     def measurements(self, version: ModelVersion) -> tuple[Measurement, ...]:
         """All figures of a version; none when MLflow keeps no LoggedModel for it."""

@@ -17,7 +17,7 @@ from registry.backend.audit_ledger import Entry
 from registry.backend.publish import log_bundle
 from registry.backend.retries import retried
 from registry.backend.store import RegistryStore
-from registry.backend.tags import DIGEST_TAG, FORMAT_TAG, LABELS_TAG, SIZE_TAG
+from registry.backend.tags import DIGEST_TAG, FORMAT_TAG, LABELS_TAG, SIZE_TAG, TASK_TAG
 from registry.bundles.archive import pack, unpack
 from registry.bundles.bundle import MANIFEST, open_bundle
 from registry.bundles.formats import BUNDLE, STORED, check_content, check_format
@@ -101,6 +101,7 @@ class Uploads:
                 bundle = _opened(folder)
                 digest = bundle.digest
                 tags[LABELS_TAG] = json.dumps(bundle.labels, ensure_ascii=False)
+                tags[TASK_TAG] = bundle.head.task
             else:
                 (folder / STORED[kind]).hardlink_to(file)
                 digest, bundle = file_sha256(file), None

@@ -20,12 +20,14 @@ class Evidence:
         labels: Class names in score order; empty when unknown.
         digest: The stored files' digest; empty when nothing is stored.
         measurements: Its figures, in any order.
+        task: What its scores mean.
     """
 
     version: int
     labels: tuple[str, ...]
     digest: str
     measurements: Sequence[Measurement]
+    task: str = "single_label"
 
 
 def evaluate_gate(candidate: Evidence, champion: Evidence | None, policy: Policy) -> GateReport:
@@ -76,6 +78,8 @@ def _has_files(candidate: Evidence) -> Check:
 
 
 def _same_labels(candidate: Evidence, champion: Evidence) -> Check:
+    if candidate.task != champion.task:
+        return Check("labels", False, f"{candidate.task}, the champion is {champion.task}")
     if set(candidate.labels) == set(champion.labels):
         return Check("labels", True, f"{len(candidate.labels)} labels, as the champion's")
     lost = sorted(set(champion.labels) - set(candidate.labels))[:5]

@@ -23,7 +23,7 @@ from deployments.model.replica import ModelReplica
 from deployments.payloads import ModelAnswer, TextBatch
 from deployments.tokenizer.replica import TokenizerReplica, token_ids
 from registry.bundles.bundle import write_bundle
-from registry.records import Bundle, EngineHints
+from registry.records import Bundle, EngineHints, Head
 
 NO_ROW, NAN, LONG = "good zzplusplus work", "good nan lamp", "tea " * 20
 POISON = (NO_ROW, NAN, LONG.strip())
@@ -40,7 +40,12 @@ FLAT = CostSurface(
 
 
 def write_poison_bundle(
-    folder: Path, *, outputs: int = 2, width: int = _WIDTH, labels: tuple[str, ...] = ("NEG", "POS")
+    folder: Path,
+    *,
+    outputs: int = 2,
+    width: int = _WIDTH,
+    labels: tuple[str, ...] = ("NEG", "POS"),
+    head: Head = Head(),  # noqa: B008  (frozen)
 ) -> Bundle:
     """The bundle; its graph has ``outputs`` logits."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,6 +60,7 @@ def write_poison_bundle(
         labels=labels,
         files={name: folder / name for name in ("model.onnx", "tokenizer.json")},
         max_tokens=2 * _POSITIONS,
+        head=head,
         engine=EngineHints("onnx", "fp32", ("input_ids", "attention_mask"), pad_id=0),
     )
 
@@ -103,9 +109,9 @@ def _graph(outputs: int, width: int) -> onnx.ModelProto:
 class PoisonStages(Stages):
     """The real tokenizer and model replicas on the poison model, as one function."""
 
-    def __init__(self, folder: Path, **batching: Any) -> None:
+    def __init__(self, folder: Path, bundle: Bundle | None = None, **batching: Any) -> None:
         super().__init__()
-        self.bundle = write_poison_bundle(folder)
+        self.bundle = bundle or write_poison_bundle(folder)
 
         async def get(digest: str) -> Bundle:
             return self.bundle

@@ -733,6 +733,18 @@ class LiveVersion(Body):
     version: int
     digest: str
     labels: list[str]
+    task: str
+    """
+    `single_label`: one of the labels is right; `multi_label`: each is right or not by itself; `regression`: the scores are values.
+    """
+    activation: str
+    """
+    From the model's outputs to scores.
+    """
+    thresholds: list[float]
+    """
+    Of a multi-label model: for each label the score from which it applies.
+    """
     backend: str
     precision: str
     max_tokens: int
@@ -812,6 +824,9 @@ class ModelFacts(Body):
     is_loaded: bool
     is_quantized: bool
     labels: list[str]
+    task: str
+    activation: str
+    thresholds: list[float]
     max_tokens: int
     max_text_length: int
     """
@@ -1117,15 +1132,19 @@ class TextPrediction(Body):
     """
     label: str
     """
-    The most probable label.
+    The label of the highest score.
     """
     score: float
     """
-    Its calibrated probability.
+    Its calibrated probability; its value where the model gives values.
     """
     scores: dict[str, float]
     """
-    Probability of every label; they sum to 1.
+    Score of every label. Those of a single-label model sum to 1.
+    """
+    labels: list[str] | None = None
+    """
+    Of a multi-label model, and of no other: the labels whose score reaches their threshold; may be empty.
     """
     n_tokens: int
     """
@@ -1182,6 +1201,10 @@ class VersionBody(Body):
     aliases: list[str]
     digest: str | None
     labels: list[str]
+    task: str
+    """
+    `single_label`, `multi_label` or `regression`.
+    """
     artifact_path: str | None
     """
     Path of this API that returns the files.
@@ -1307,15 +1330,19 @@ class Prediction(Body):
     """
     label: str
     """
-    The most probable label.
+    The label of the highest score.
     """
     score: float
     """
-    Its calibrated probability.
+    Its calibrated probability; its value where the model gives values.
     """
     scores: dict[str, float]
     """
-    Probability of every label; they sum to 1.
+    Score of every label. Those of a single-label model sum to 1.
+    """
+    labels: list[str] | None = None
+    """
+    Of a multi-label model, and of no other: the labels whose score reaches their threshold; may be empty.
     """
     n_tokens: int
     """
@@ -1363,6 +1390,9 @@ class RequestedOutput(Body):
     """
 
     name: str
+    """
+    `applies` is there of multi-label models alone.
+    """
     parameters: dict[str, Any] | None = None
 
 

@@ -2811,6 +2811,23 @@ export interface components {
             digest: string;
             /** Labels */
             labels: string[];
+            /**
+             * Task
+             * @description `single_label`: one of the labels is right; `multi_label`: each is right or not by itself; `regression`: the scores are values.
+             * @enum {string}
+             */
+            task: "single_label" | "multi_label" | "regression";
+            /**
+             * Activation
+             * @description From the model's outputs to scores.
+             * @enum {string}
+             */
+            activation: "softmax" | "sigmoid" | "none";
+            /**
+             * Thresholds
+             * @description Of a multi-label model: for each label the score from which it applies.
+             */
+            thresholds: number[];
             /** Backend */
             backend: string;
             /** Precision */
@@ -2964,6 +2981,18 @@ export interface components {
             is_quantized: boolean;
             /** Labels */
             labels: string[];
+            /**
+             * Task
+             * @enum {string}
+             */
+            task: "single_label" | "multi_label" | "regression";
+            /**
+             * Activation
+             * @enum {string}
+             */
+            activation: "softmax" | "sigmoid" | "none";
+            /** Thresholds */
+            thresholds: number[];
             /** Max Tokens */
             max_tokens: number;
             /**
@@ -3505,21 +3534,27 @@ export interface components {
             prediction_id: string;
             /**
              * Label
-             * @description The most probable label.
+             * @description The label of the highest score.
              */
             label: string;
             /**
              * Score
-             * @description Its calibrated probability.
+             * @description Its calibrated probability; its value where the model gives values.
              */
             score: number;
             /**
              * Scores
-             * @description Probability of every label; they sum to 1.
+             * @description Score of every label. Those of a single-label model sum to 1.
              */
             scores: {
                 [key: string]: number;
             };
+            /**
+             * Labels
+             * @description Of a multi-label model, and of no other: the labels whose score reaches their threshold; may be empty.
+             * @default null
+             */
+            labels: string[] | null;
             /**
              * N Tokens
              * @description Tokens that the model saw, special tokens included.
@@ -3591,6 +3626,11 @@ export interface components {
             digest: string | null;
             /** Labels */
             labels: string[];
+            /**
+             * Task
+             * @description `single_label`, `multi_label` or `regression`.
+             */
+            task: string;
             /**
              * Artifact Path
              * @description Path of this API that returns the files.
@@ -3883,21 +3923,27 @@ export interface components {
             prediction_id: string;
             /**
              * Label
-             * @description The most probable label.
+             * @description The label of the highest score.
              */
             label: string;
             /**
              * Score
-             * @description Its calibrated probability.
+             * @description Its calibrated probability; its value where the model gives values.
              */
             score: number;
             /**
              * Scores
-             * @description Probability of every label; they sum to 1.
+             * @description Score of every label. Those of a single-label model sum to 1.
              */
             scores: {
                 [key: string]: number;
             };
+            /**
+             * Labels
+             * @description Of a multi-label model, and of no other: the labels whose score reaches their threshold; may be empty.
+             * @default null
+             */
+            labels: string[] | null;
             /**
              * N Tokens
              * @description Tokens that the model saw, special tokens included.
@@ -3953,9 +3999,10 @@ export interface components {
         RequestedOutput: {
             /**
              * Name
+             * @description `applies` is there of multi-label models alone.
              * @enum {string}
              */
-            name: "label" | "score" | "scores" | "n_tokens" | "truncated";
+            name: "label" | "score" | "scores" | "n_tokens" | "truncated" | "applies";
             /**
              * Parameters
              * @default null

@@ -15,7 +15,7 @@ from deployments.model.isolation import MAX_EXTRA_RUNS, score_each
 from deployments.model.runner import LoadedModel
 from deployments.payloads import ModelAnswer, TextBatch
 from registry.errors import InvalidBundle
-from registry.records import Bundle
+from registry.records import Bundle, Head
 
 
 class Fake:
@@ -131,7 +131,7 @@ def test_rows_that_share_a_scale_are_told_apart(bundled: Bundle) -> None:
 
     hints = SimpleNamespace(pad_id=0, batch_invariant=False)
     bundle: Any = SimpleNamespace(
-        engine=hints, temperature=1.0, labels=("a", "b"), digest="ab" * 32
+        engine=hints, temperature=1.0, labels=("a", "b"), digest="ab" * 32, head=Head()
     )
     assert failed(scored(bundle, Shared(), [1, 60, 2, 3, 4])) == [1]
 

@@ -57,9 +57,6 @@ def labels(*names: str) -> dict[str, object]:
 @pytest.mark.parametrize(
     ("config", "why"),
     [
-        ({"problem_type": "multi_label_classification"}, "multi-label classifier"),
-        ({"problem_type": "regression"}, "regression"),
-        (labels("score"), "one output: a regression, a reranker"),
         (labels("bug", "praise", "bug"), "id2label gives 'bug' to more than one output"),
         ({"id2label": {"1": "a", "2": "b", "3": "c"}}, "must be 0 to 2"),
         ({"num_labels": 5}, "num_labels 5 and 3 labels"),

@@ -32,7 +32,7 @@ class PredictionId:
         at_s: When it was made, in Unix time.
         version: The model's version number, modulo ``VERSIONS``.
         label: Position of the label; the last one of those that fit for any beyond.
-        score: Its probability, to 1/63.
+        score: Its probability, to 1/63; of a value the nearest number between 0 and 1.
     """
 
     at_s: float
@@ -106,7 +106,7 @@ class PredictionIds:
             (at_ms & (1 << 42) - 1) << 52
             | version % _VERSIONS << 42
             | min(label, _LABELS - 1) << 34
-            | round(score * _SCORES) << 28
+            | round(min(max(score, 0.0), 1.0) * _SCORES) << 28
             | noise % _NOISE
         )
         whole = body << _SIGNATURE_BITS | _signature(self._keys[0], body)

@@ -9,7 +9,7 @@ from deployments.prediction_log.rows import Source, text_policy
 from deployments.predictions import Answer
 from deployments.versions import share
 
-# Less between the two best labels is a small margin.
+# Less between the two best labels, or between a score and its threshold, is a small margin.
 _MARGIN = 0.3
 
 
@@ -22,6 +22,8 @@ def review_draw(
     kept = text_policy(PredictionLogConfig(text=config.text))
 
     def draw(answered_s: float, answer: Answer) -> DrawnAnswer | None:
+        if answer.model.head.task == "regression":
+            return None  # There is no label to give.
         number = answer.id.encode("ascii")
         if share(b"audit", number) < config.audit_share:
             drawn, chance = "random", config.audit_share
@@ -45,5 +47,8 @@ def review_draw(
 
 
 def _margin(answer: Answer) -> float:
+    if thresholds := answer.model.head.thresholds:
+        pairs = zip(answer.scores.values(), thresholds, strict=True)
+        return min(abs(score - threshold) for score, threshold in pairs)
     scores = sorted(answer.scores.values())
     return scores[-1] - scores[-2] if len(scores) > 1 else 1.0

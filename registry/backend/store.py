@@ -26,6 +26,7 @@ from registry.backend.tags import (
     STAGE_TAG,
     TASK_TAG,
     VERSIONS_TAG,
+    labels_in,
 )
 from registry.bundles.bundle import open_bundle
 from registry.bundles.node_cache import fetch_bundle
@@ -286,7 +287,7 @@ def record_of(version: Any, aliases: Iterable[str]) -> ModelVersion:
         name=version.name,
         version=int(version.version),
         digest=tags.get(DIGEST_TAG, ""),
-        labels=_labels(tags.get(LABELS_TAG, "[]")),
+        labels=labels_in(tags.get(LABELS_TAG, "[]")),
         task=tags.get(TASK_TAG, "single_label"),
         stage=tags.get(STAGE_TAG, "draft"),
         aliases=tuple(sorted(aliases)),
@@ -296,12 +297,3 @@ def record_of(version: Any, aliases: Iterable[str]) -> ModelVersion:
         tags=tags,
         updated_s=int(version.last_updated_timestamp or version.creation_timestamp) / 1000,
     )
-
-
-def _labels(tag: str) -> tuple[str, ...]:
-    """Labels from their tag; none when a person has put something else there."""
-    try:
-        labels = json.loads(tag)
-    except ValueError:
-        return ()
-    return tuple(str(label) for label in labels) if isinstance(labels, list) else ()

@@ -1,5 +1,7 @@
 """Names of the MLflow tags that the registry uses; those in ``mlflow.`` are MLflow's own."""
 
+import json
+
 # Of a model version.
 DIGEST_TAG = "digest"
 STAGE_TAG = "lifecycle"
@@ -39,3 +41,12 @@ DELETED_EVALUATIONS_TAG = "registry.deleted_evaluations"
 def weight_tag(slot: str) -> str:
     """The registered model's tag that holds a slot's share of traffic."""
     return f"serve.{slot}_weight"
+
+
+def labels_in(tag: str) -> tuple[str, ...]:
+    """Labels from their tag; none when a person has put something else there."""
+    try:
+        labels = json.loads(tag)
+    except ValueError:
+        return ()
+    return tuple(str(label) for label in labels) if isinstance(labels, list) else ()

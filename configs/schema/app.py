@@ -130,6 +130,19 @@ class LimitsConfig(_Part):
         description="Longest predicted wait of an interactive text; beyond it 429 E4005 with Retry-After. Any text is refused whose deadline would pass first.",
     )
 
+    caller_texts_per_s: float = Field(
+        0,
+        ge=0,
+        le=1e9,
+        description="Texts of one caller (its key, else its address) in a second that no cache answers, in each replica that takes texts; beyond it 429 E4003 with Retry-After. 0 sets no limit: callers share the engines alike.",
+    )
+    texts_per_s: float = Field(
+        0,
+        ge=0,
+        le=1e9,
+        description="The same of all callers together. 0 sets no limit.",
+    )
+
     @model_validator(mode="after")
     def _deadlines_agree(self) -> Self:
         if self.default_deadline_ms > self.max_deadline_ms:

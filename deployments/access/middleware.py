@@ -10,8 +10,8 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import jwt
-import requests
 
 from configs.schema.access import AccessConfig
 from configs.schema.app import AppConfig
@@ -26,7 +26,9 @@ from deployments.errors import Forbidden, RateLimited, Unauthorized
 from deployments.telemetry.metrics import Metrics
 
 _log = logging.getLogger("ray.serve.sentigraph")
+# Of the whole answer, however slowly it comes.
 _FETCH_TIMEOUT_S = 5.0
+_MAX_JWKS_BYTES = 1 << 20
 _FAILURES_WITHIN_S = 60.0
 
 
@@ -104,9 +106,10 @@ class Access:
         """Reads the provider's keys once; when that fails, those before stay."""
         source = self._config.jwt.jwks
         try:
-            document = await asyncio.to_thread(_read_jwks, source)
+            async with asyncio.timeout(_FETCH_TIMEOUT_S):
+                document = await _read_jwks(source)
             self._tokens.replace(json.loads(document))
-        except (OSError, ValueError, AttributeError, jwt.PyJWTError) as error:
+        except (OSError, ValueError, AttributeError, httpx.HTTPError, jwt.PyJWTError) as error:
             _log.warning("the identity provider's keys cannot be read: %s", type(error).__name__)
 
     async def _keep_refreshing(self) -> None:
@@ -185,12 +188,20 @@ class Access:
             await self._slots.leave(caller, slot)
 
 
-def _read_jwks(source: str) -> str:
-    if source.startswith(("http://", "https://")):
-        answer = requests.get(source, timeout=_FETCH_TIMEOUT_S)
+async def _read_jwks(source: str) -> bytes:
+    if not source.startswith(("http://", "https://")):
+        return await asyncio.to_thread(Path(source).read_bytes)
+    document = bytearray()
+    async with (
+        httpx.AsyncClient(follow_redirects=False) as client,
+        client.stream("GET", source) as answer,
+    ):
         answer.raise_for_status()
-        return answer.text
-    return Path(source).read_text(encoding="utf-8")
+        async for part in answer.aiter_bytes():
+            document += part
+            if len(document) > _MAX_JWKS_BYTES:
+                raise ValueError("more than a set of keys has")
+    return bytes(document)
 
 
 async def open_gate(config: AppConfig, metrics: Metrics) -> Access:

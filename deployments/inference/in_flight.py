@@ -13,8 +13,9 @@ from functools import partial
 
 from configs.schema.app import LimitsConfig
 from deployments.batching.batcher import QueueFull, Ticket
-from deployments.errors import Overloaded
+from deployments.errors import Overloaded, RateLimited
 from deployments.inference.admission import Backlog, TextCost
+from deployments.inference.quota import TextQuota
 from deployments.inference.turns import Turns
 from deployments.predictions import Outcome
 from deployments.telemetry.metrics import Metrics
@@ -113,6 +114,7 @@ class InFlight:
         self._backlog = backlog
         self._text_cost = text_cost
         self._max_wait_s = limits.max_wait_ms / 1_000
+        self._quota = TextQuota(limits.caller_texts_per_s, limits.texts_per_s)
         self._metrics = metrics
         self._pending: dict[bytes, PendingText] = {}
 
@@ -150,6 +152,7 @@ class InFlight:
         costs = [self._text_cost(len(text)) for text in fresh.values()]
         later_s = self._turns.later_s(terms.caller, sum(costs), bulk=terms.bulk)
         self._admit(sum(costs), len(costs), terms, later_s)
+        self._take_quota(terms.caller, len(costs))
         expected_s = self._backlog.expected_s(costs[0], bulk=terms.bulk, later_s=later_s)
         items = [
             Text(text, key, terms.model, cost_s, expected_s, terms.bulk, traces.get(key))
@@ -197,6 +200,20 @@ class InFlight:
                 f"the predicted wait is {wait_s * 1_000:.0f} ms, too long for this request",
                 min(too_long_s, wait_s),
                 texts,
+            )
+
+    def _take_quota(self, caller: str, texts: int) -> None:
+        """Counts texts against the caller's rate and that of all.
+
+        Raises:
+            RateLimited: One of them is used up.
+        """
+        wait_s = self._quota.take(caller, texts)
+        if wait_s:
+            self._metrics.dropped_texts.labels("rate").inc(texts)
+            raise RateLimited(
+                "more texts per second than are allowed",
+                {"retry_after_s": max(1, math.ceil(wait_s))},
             )
 
     def _refused(self, reason: str, why: str, wait_s: float, texts: int) -> Overloaded:

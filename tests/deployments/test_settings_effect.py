@@ -14,6 +14,7 @@ from ray.serve import Deployment
 
 from configs.schema.app import AppConfig
 from configs.schema.fields import settings
+from configs.sources.front_key import front_key
 from deployments.app import build, deployment_names
 from deployments.cache.memory import CacheReplica
 from deployments.ingress.mounts import Upstreams
@@ -246,6 +247,36 @@ def test_the_console_can_be_left_out() -> None:
 
     for enabled in (True, False):
         with_front(config(server={"console_enabled": enabled}), body)
+
+
+@shows("limits.caller_texts_per_s", "limits.texts_per_s")
+@pytest.mark.parametrize(
+    ("limits", "statuses"),
+    [
+        ({}, [200, 200, 200]),
+        ({"caller_texts_per_s": 2}, [200, 429, 200]),
+        ({"texts_per_s": 2}, [200, 429, 429]),
+    ],
+)
+def test_texts_have_a_rate_of_a_caller_and_of_all(
+    limits: dict[str, float], statuses: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "a" * 64)
+    key = front_key({"RAY_AUTH_TOKEN": "a" * 64})
+
+    async def body(client: httpx.AsyncClient) -> None:
+        got = []
+        for number, address in enumerate(("192.0.2.1", "192.0.2.1", "192.0.2.2")):
+            texts = [f"a text {number} {i}" for i in range(900)]
+            headers = {"X-Sentigraph-Front": f"{key} {address}"}
+            answer = await client.post(BATCH, json={"texts": texts}, headers=headers)
+            got.append(answer.status_code)
+            if answer.status_code == 429:
+                assert code(answer) == (429, "E4003")
+                assert int(answer.headers["retry-after"]) > 400
+        assert got == statuses
+
+    with_front(config(limits=limits), body)
 
 
 @shows("server.metrics_enabled")

@@ -121,9 +121,10 @@ bench-lite: $(VENV)/.dev ## cold start of the lite server and the Lambda handler
 bench-gpu: ## the torch engine beside the Hugging Face pipeline; needs CUDA, torch, transformers (8 minutes)
 	$(PYTHON) -m benchmarks.serving.gpu
 
-abuse: $(VENV)/.dev ## hostile and generated requests at every door of a private stack (10 minutes)
+abuse: $(VENV)/.dev ## hostile and generated requests, slow senders, hogs, at every door of a private stack (25 minutes)
 	$(PIP) schemathesis==4.32.5
 	$(BIN)/python -m tests.system.abuse
+	$(BIN)/python -m tests.system.attack
 
 chaos: $(VENV)/.dev ## every process of a private stack killed, and stopped for 20 s, under load (25 minutes)
 	$(BIN)/python -m tests.system.chaos

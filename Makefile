@@ -114,6 +114,14 @@ outages: $(VENV)/.dev ## limits over two ingresses; Redis and Vault lost under l
 bench-cold: $(VENV)/.dev ## cold start and warm swap, rung by rung, beside the PyTorch pipeline (10 minutes)
 	$(BIN)/python -m benchmarks.serving.cold_start
 
+.PHONY: notebooks
+notebooks: $(VENV)/.dev ## execute notebooks/ in Jupyter; the executed copies are in build/notebooks (2 minutes)
+	$(PIP) jupytext==1.19.6 nbconvert==7.17.0 ipykernel==7.4.0
+	for file in notebooks/*/*.md; do \
+		mkdir -p build/$$(dirname $$file) && \
+		PYTHONPATH=$(CURDIR):$(CURDIR)/sdk/python PATH=$(CURDIR)/$(BIN):$$PATH $(BIN)/jupytext --quiet --to ipynb --execute --run-path . --output build/$${file%.md}.ipynb $$file || exit 1; \
+	done
+
 .PHONY: bench-lite
 bench-lite: $(VENV)/.dev ## cold start of the lite server and the Lambda handler, beside the graph (3 minutes)
 	$(BIN)/python -m benchmarks.serving.lite_start

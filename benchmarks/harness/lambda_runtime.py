@@ -68,12 +68,18 @@ class RuntimeApi:
         return Handler
 
 
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, *_: object) -> None:
+        """A function that is ended leaves its connection as it is."""
+
+
 @contextmanager
 def runtime_api() -> Iterator[RuntimeApi]:
     """The stub, until the end of the block."""
     api = RuntimeApi()
-    with ThreadingHTTPServer(("127.0.0.1", 0), api.handler()) as server:
-        server.daemon_threads = True
+    with _Server(("127.0.0.1", 0), api.handler()) as server:
         api.address = f"127.0.0.1:{server.server_address[1]}"
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()

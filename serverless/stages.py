@@ -53,6 +53,7 @@ class LocalStages:
             precision=bundle.engine.precision,
             max_tokens=bundle.max_tokens,
             source="last_known",
+            head=bundle.head,
         )
 
     async def run_texts(self, batch: TextBatch) -> ModelAnswer:

@@ -94,8 +94,9 @@ export function Confirm({ title, text, word, act, close, danger, free }) {
   </dialog>`;
 }
 
-/** A share between 0 and 1 as a bar with its figure. */
+/** A share between 0 and 1 as a bar with its figure; another value as its figure alone. */
 export function Bar({ name, value, mark }) {
+  if (value < 0 || value > 1) return html`<div class="bar"><span>${name}</span><span></span><span class="figure">${value.toFixed(3)}</span></div>`;
   return html`<div class="bar">
     <span>${name}</span>
     <meter min="0" max="1" value=${value} aria-label=${name} class=${mark ? "marked" : ""}></meter>

@@ -15,8 +15,11 @@ import httpx
 import numpy as np
 import pytest
 import yaml
+from head_models import KINDS, bundle_of, expected
+from head_models import TEXTS as HEAD_TEXTS
 
 from configs.schema.app import AppConfig
+from deployments.asgi.schemas import LiveModels, ServiceInfo
 from deployments.model.engines import open_engine
 from deployments.model.runner import LoadedModel
 from deployments.tokenizer.replica import LoadedTokenizer
@@ -30,8 +33,8 @@ TEXTS = ["What a wonderful day", "awful", "Not bad at all!", "naïve 😀", "fin
 
 
 def config(**parts: Any) -> AppConfig:
-    registry = {"bundled_model_dir": str(BUNDLE)}
-    return AppConfig.model_validate({"cache": {"l2": "none"}, "registry": registry, **parts})
+    bundled = {"cache": {"l2": "none"}, "registry": {"bundled_model_dir": str(BUNDLE)}}
+    return AppConfig.model_validate(bundled | parts)
 
 
 def with_lite(body: Callable[[httpx.AsyncClient], Awaitable[None]], **parts: Any) -> None:
@@ -59,6 +62,19 @@ def test_scores_are_those_of_the_bundle_text_by_text() -> None:
             assert item["prediction"]["truncated"] is bool(encoded.truncated[0])
 
     with_lite(body)
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_of_head_has_its_answer(tmp_path: Path, name: str) -> None:
+    bundle = bundle_of(name, tmp_path)
+
+    async def body(client: httpx.AsyncClient) -> None:
+        for text in HEAD_TEXTS:
+            answer = (await client.post("/api/v1/predict", json={"text": text})).json()
+            assert answer["scores"] == pytest.approx(expected(bundle, text), abs=2e-6)
+            assert ("labels" in answer) is (bundle.head.task == "multi_label")
+
+    with_lite(body, registry={"bundled_model_dir": str(bundle.directory)})
 
 
 @pytest.mark.parametrize(
@@ -95,6 +111,9 @@ def test_probes_metrics_and_what_is_live() -> None:
         assert (await client.get("/api/v1/health/ready")).json()["checks"] == {"model": "ok"}
         assert (await client.get("/api/v1/health/live")).status_code == 200
         live = (await client.get("/api/v1/models/live")).json()
+        assert LiveModels.model_validate(live).model_dump(mode="json") == live
+        info = (await client.get("/")).json()
+        assert ServiceInfo.model_validate(info).model_dump(mode="json") == info
         assert live["champion"]["digest"] == open_bundle(BUNDLE).digest
         assert "sentiment_predictions_total" in (await client.get("/metrics")).text
 

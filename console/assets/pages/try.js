@@ -94,8 +94,8 @@ export function Try() {
     <${Problem} error=${error} />
     ${answer && html`<div class="columns">
       <section aria-label="Answer">
-        <h2>${answer.label} <span class="quiet">${answer.score.toFixed(3)}</span></h2>
-        ${scores.map(([label, score]) => html`<${Bar} key=${label} name=${label} value=${score} mark=${label === answer.label} />`)}
+        <h2>${answer.labels ? answer.labels.join(", ") || "No label" : answer.label} <span class="quiet">${answer.score.toFixed(3)}</span></h2>
+        ${scores.map(([label, score]) => html`<${Bar} key=${label} name=${label} value=${score} mark=${(answer.labels ?? [answer.label]).includes(label)} />`)}
         <p class="quiet">${answer.model_name} version ${answer.model_version}, ${answer.backend}; ${answer.n_tokens} tokens${answer.truncated ? ", cut" : ""}${answer.cached ? "; from the cache" : ""}</p>
       </section>
       <${Timings} ...${result} />

@@ -1,18 +1,16 @@
 """All five steps with one command: data, train, export, evaluate, register.
 
-`make train` runs it; the bundled model was made by it. Each step gets the options that it would be
+`make train` runs it; the bundled model was made by it. `--input` takes one's own texts, `--from
+sentiment@champion` goes on from a registered version. Each step gets the options that it would be
 given alone, so a step can be repeated by hand from what the ones before it left in the work folder.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
-
-from tqdm import tqdm
 
 from pipelines import register
 from pipelines.data import prepare as data
@@ -20,8 +18,10 @@ from pipelines.data.table import read_table
 from pipelines.errors import PipelineError
 from pipelines.evaluation import evaluate
 from pipelines.export import export
+from pipelines.progress import say
 from pipelines.tracking import add_tracking_arguments
 from pipelines.training import train
+from pipelines.training.recipe_arguments import add_recipe_arguments, recipe_options
 from pipelines.training.tiny_encoder import write_tiny_base
 
 QUICK_TEXTS = 2000
@@ -35,14 +35,19 @@ QUICK_OPTIONS = {
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of `sentigraph pipeline`."""
     data.add_input_arguments(parser)
-    parser.add_argument(
-        "--base", help="Hugging Face folder or hub name (default: the pinned all-MiniLM-L6-v2)"
-    )
+    add_recipe_arguments(parser)
     parser.add_argument(
         "--name", default="sentiment", help="name of the bundle and of the registered model"
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("models"), help="folder of the bundle and its card"
+        "--out",
+        type=Path,
+        default=Path(".sentigraph/models"),
+        help="folder of the bundle and its card (default: .sentigraph/models)",
+    )
+    parser.add_argument("--card", type=Path, help="model card to write (default: OUT/NAME.md)")
+    parser.add_argument(
+        "--limits", type=Path, help="Markdown file: what the card says of the model's limits"
     )
     parser.add_argument(
         "--work", type=Path, default=Path(".sentigraph"), help="folder of everything in between"
@@ -61,7 +66,10 @@ def main(args: argparse.Namespace) -> int:
     work: Path = args.work
     tracking = ["--tracking-uri", args.tracking_uri, "--artifact-root", args.artifact_root]
     folders = {step: str(work / step) for step in ("data", "train", "export", "cache")}
-    bundle, card = str(args.out / args.name), str(args.out / "README.md")
+    bundle = args.out / args.name
+    card = args.card or args.out / f"{args.name}.md"
+    for path in (bundle, card):
+        say(f"{'overwrites' if path.exists() else 'writes'} {path}")
 
     wanted = ["--out", folders["data"], "--cache", folders["cache"]]
     wanted += data.input_options(args)
@@ -77,8 +85,8 @@ def main(args: argparse.Namespace) -> int:
         folders["cache"],
         *tracking,
     ]
-    base = _tiny_base(work) if args.quick else args.base
-    wanted += ["--base", base] if base else []
+    wanted += recipe_options(args)
+    wanted += ["--base", _tiny_base(work)] if args.quick and not args.source else []
     wanted += ["--threads", str(args.threads)] if args.threads else []
     _run(train, wanted, quick=args.quick)
 
@@ -101,22 +109,25 @@ def main(args: argparse.Namespace) -> int:
         "--export",
         folders["export"],
         "--out",
-        bundle,
+        str(bundle),
         "--card",
-        card,
+        str(card),
+        "--champion-of",
+        args.name,
         *tracking,
     ]
+    wanted += ["--limits", str(args.limits)] if args.limits else []
     _run(evaluate, wanted, quick=args.quick)
-    _run(register, ["--bundle", bundle, "--name", args.name, *tracking], quick=args.quick)
+    _run(register, ["--bundle", str(bundle), "--name", args.name, *tracking], quick=args.quick)
     return 0
 
 
 def _run(step: ModuleType, options: Sequence[str], *, quick: bool) -> None:
     parser = argparse.ArgumentParser(prog=step.__name__)
     step.add_arguments(parser)
-    tqdm.write(f"── {step.__name__.rpartition('.')[2]}", file=sys.stderr)
+    say(f"── {step.__name__.rpartition('.')[2]}")
     extra = QUICK_OPTIONS.get(step, []) if quick else []
-    status: int = step.main(parser.parse_args([*options, *extra]))
+    status: int = step.main(parser.parse_args([*extra, *options]))
     if status != 0:
         raise PipelineError(f"{step.__name__} ended with status {status}")
 

@@ -20,7 +20,10 @@ from registry.model_registry import ModelRegistry
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of `sentigraph register`."""
     parser.add_argument(
-        "--bundle", type=Path, default=Path("models/sentiment"), help="folder of the bundle"
+        "--bundle",
+        type=Path,
+        default=Path(".sentigraph/models/sentiment"),
+        help="folder of the bundle",
     )
     parser.add_argument("--name", help="registered model (default: the bundle's own name)")
     parser.add_argument("--alias", help="alias to point at the version, such as champion")

@@ -57,6 +57,10 @@ class Run:
         """Keeps a copy of a file with the run."""
         self._client.log_artifact(self.run_id, str(path))
 
+    def folder(self, path: Path, name: str) -> None:
+        """Keeps a copy of a folder's files with the run, in a folder of that name."""
+        self._client.log_artifacts(self.run_id, str(path), name)
+
 
 @contextmanager
 def open_run(uri: str, artifact_root: str, name: str, tags: Mapping[str, str]) -> Iterator[Run]:

@@ -118,7 +118,7 @@ def _check_labels(paths: list[Path], data: LabelledTexts, version: ModelVersion)
 
 
 def _tables(figures: Any, cost: dict[str, float]) -> list[str]:
-    from pipelines.evaluation.figures import (  # noqa: PLC0415
+    from pipelines.evaluation.tables import (  # noqa: PLC0415
         confusion_table,
         label_table,
         slice_table,

@@ -12,9 +12,9 @@ import re
 from collections.abc import Sequence
 
 from datasketch import MinHash, MinHashLSH
-from tqdm import tqdm
 
 from pipelines.data.table import Row
+from pipelines.progress import progress
 
 SIMILARITY = 0.7
 GRAM = 5
@@ -47,7 +47,7 @@ def without_near_duplicates(rows: Sequence[Row]) -> list[Row]:
     index = MinHashLSH(threshold=CANDIDATE_SIMILARITY, num_perm=PERMUTATIONS)
     kept: list[Row] = []
     grams: list[frozenset[bytes]] = []
-    for row in tqdm(rows, desc="near duplicates", unit="text"):
+    for row in progress(rows, desc="near duplicates", unit="texts"):
         own = _grams(row.text)
         sketch = MinHash(num_perm=PERMUTATIONS, seed=1)
         sketch.update_batch(sorted(own))

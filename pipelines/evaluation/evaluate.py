@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,8 +19,9 @@ import numpy.typing as npt
 
 from pipelines.data.everyday_texts import NEGATIVE_SENTENCES, POSITIVE_SENTENCES
 from pipelines.data.table import Table, read_manifest, read_table
+from pipelines.errors import DatasetError
 from pipelines.evaluation.baselines import TfidfBaseline, vader_classes, vader_fits
-from pipelines.evaluation.figures import confusion_table, label_table
+from pipelines.evaluation.figures import metric_name
 from pipelines.evaluation.model_card import Card, write_card
 from pipelines.evaluation.report import (
     SystemReport,
@@ -30,12 +32,16 @@ from pipelines.evaluation.report import (
     flat_metrics,
     report_system,
 )
+from pipelines.evaluation.tables import confusion_table, label_table
 from pipelines.export.bundles import FP32, INT8
 from pipelines.export.export import FIGURES
 from pipelines.export.parity import softmax
 from pipelines.export.serving_scores import ServedModel
+from pipelines.progress import say
 from pipelines.tracking import add_tracking_arguments, open_run
 from registry.bundles.bundle import open_bundle, write_bundle
+from registry.errors import ModelNotFound
+from registry.model_registry import ModelRegistry
 from registry.records import Bundle
 
 PROBE = (*POSITIVE_SENTENCES, *NEGATIVE_SENTENCES)
@@ -51,10 +57,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--export", type=Path, default=Path(".sentigraph/export"), help="folder that `export` wrote"
     )
     parser.add_argument(
-        "--out", type=Path, default=Path("models/sentiment"), help="folder of the bundle to serve"
+        "--out",
+        type=Path,
+        default=Path(".sentigraph/models/sentiment"),
+        help="folder of the bundle to serve",
     )
     parser.add_argument(
-        "--card", type=Path, default=Path("models/README.md"), help="model card to write"
+        "--card",
+        type=Path,
+        default=Path(".sentigraph/models/sentiment.md"),
+        help="model card to write",
+    )
+    parser.add_argument(
+        "--champion-of", metavar="MODEL", help="measure this model's champion on the same texts"
+    )
+    parser.add_argument(
+        "--limits", type=Path, help="Markdown file: what the card says of the model's limits"
     )
     parser.add_argument("--threads", type=int, default=2, help="engine threads")
     add_tracking_arguments(parser)
@@ -76,14 +94,17 @@ def main(args: argparse.Namespace) -> int:
                 measure_bundle(f"{b.name} {b.engine.precision.upper()}", b, table, args.threads)
                 for b in (int8, fp32)
             ),
+            *measure_champion(args, table),
             *measure_baselines(table),
         ]
         for report in reports:
-            prefix = report.system.replace(" ", "_").replace("+", "and")
+            prefix = metric_name(report.system.replace(" ", "_").replace("+", "and"))
             run.metrics({f"{prefix}.{name}": value for name, value in flat_metrics(report).items()})
         conversion: dict[str, float] = json.loads((args.export / FIGURES).read_text())
         served = publish(int8, reports[0], conversion, args.out)
-        write_card(args.card, Card(served, reports, conversion, read_manifest(args.data)))
+        limits = _text(args.limits) if args.limits else ""
+        card = Card(served, reports, conversion, read_manifest(args.data), table, limits)
+        write_card(args.card, card)
         run.file(args.card)
     if args.json:
         print(json.dumps([asdict(report) for report in reports]))
@@ -120,6 +141,27 @@ def measure_bundle(system: str, bundle: Bundle, table: Table, threads: int) -> S
         calibration=calibration,
         probabilities=softmax(logits, calibration.temperature),
     )
+
+
+def measure_champion(args: argparse.Namespace, table: Table) -> list[SystemReport]:
+    """Scores the present champion on the same splits; nothing where there is none to compare.
+
+    Its training texts may be among the test texts of the new split; the card says so.
+    """
+    if not args.champion_of:
+        return []
+    registry = ModelRegistry(args.tracking_uri, args.artifact_root)
+    try:
+        version = registry.store.resolve(args.champion_of, "champion")
+    except ModelNotFound:
+        return []
+    if version.labels != table.labels:
+        say(f"champion {version.version} has other labels: {', '.join(version.labels[:20])}")
+        return []
+    with tempfile.TemporaryDirectory(prefix="sentigraph-champion-") as scratch:
+        bundle = registry.store.fetch(version, Path(scratch))
+        name = f"champion (version {version.version})"
+        return [measure_bundle(name, bundle, table, args.threads)]
 
 
 def measure_baselines(table: Table) -> list[SystemReport]:
@@ -176,6 +218,13 @@ def publish(
         metrics={**flat_metrics(report), "int8_agreement": conversion["int8_agreement"]},
         provenance=bundle.provenance,
     )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path}: cannot be read: {error}") from error
 
 
 def _texts_and_truth(table: Table, split: str) -> tuple[list[str], npt.NDArray[np.int64]]:

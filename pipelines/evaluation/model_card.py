@@ -1,19 +1,21 @@
 """The model card: every figure comes from the evaluation that wrote it, none is typed by hand.
 
 Called by `evaluate`. The words about data and licences belong to the bundled ICWSM-14 model; a
-model trained on another file gets a card that names that file instead.
+model trained on another file gets a card about that file, with limits by its figures and its
+owner.
 """
 
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
 from pipelines.data.icwsm import NEUTRAL_BELOW
-from pipelines.data.table import Manifest
+from pipelines.data.table import Manifest, Table
 from pipelines.evaluation.report import SystemReport, accuracy_table, as_markdown, calibration_table
 from registry.records import Bundle
 
@@ -39,14 +41,12 @@ tables below were written by its evaluation step; none was typed by hand.
 $data
 
 Before the split, $removed near duplicates (Jaccard similarity of character 5-grams from 0.7) were
-removed. A text's split follows from the sha256 of its normalised letters; all sentences of one
-editorial and of one group of product reviews go where its number's sha256 says, so no document is
-on both sides: $train for training, $validation for validation (choice of epoch, temperature),
-$test for test.
+removed. A text's split follows from the sha256 of its normalised letters; $groups: $train for
+training, $validation for validation (choice of epoch, temperature), $test for test.
 
 ## Recipe
 
-Full fine-tuning with $pooling; at most $epochs epochs, of which number
+$start with $pooling; at most $epochs epochs, of which number
 $best_epoch was best on validation (macro average $validation_accuracy); $minutes minutes of
 training on the CPU of the machine that made it. Word vectors are frozen, lower layers learn more
 slowly, weights are averaged over steps, 6 % of tokens are masked in half of the texts, and
@@ -98,8 +98,8 @@ _PROBE = Template("""
 
 $count everyday sentences written by hand for this project (`pipelines/data/everyday_texts.py`:
 reviews, support tickets, negation, contrast). Nothing was trained, tuned or chosen on them.
-Sentences right, percent: $results. With so few the interval is wide ($low-$high for the bundled
-model). """)
+Sentences right, percent: $results. With so few the interval is wide ($low-$high for
+$system). """)
 
 _ICWSM_DATA = Template("""The ICWSM-14 ground truth (Hutto & Gilbert, "VADER: A Parsimonious
 Rule-based Model for Sentiment Analysis of Social Media Text", ICWSM 2014), taken from the source
@@ -128,7 +128,14 @@ _ICWSM_LICENCES = """- Base model all-MiniLM-L6-v2: Apache-2.0 (sentence-transfo
   cite Hutto & Gilbert 2014. The texts remain their authors'; none is part of the model's files.
 - The fine-tuned weights: Apache-2.0, as this repository."""
 
-_OTHER = "See the owner of the data and of the base model."
+_OTHER = "Those of the base model and of the data; their owners know them."
+
+_GROUPS = {
+    True: """all sentences of one
+editorial and of one group of product reviews go where its number's sha256 says, so no document is
+on both sides""",
+    False: "texts with one value in the column group go together",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +147,16 @@ class Card:
         reports: All systems; the first is the bundle, the second its FP32 form.
         conversion: Figures of `export`, by name.
         manifest: The dataset's.
+        table: The texts.
+        limits: What the owner says of the model's limits, Markdown; empty for nothing.
     """
 
     bundle: Bundle
     reports: Sequence[SystemReport]
     conversion: Mapping[str, float]
     manifest: Manifest
+    table: Table
+    limits: str = ""
 
 
 def write_card(path: Path, card: Card) -> None:
@@ -185,6 +196,8 @@ def render(card: Card) -> str:
         train=f"{manifest.rows['train']:,}",
         validation=f"{manifest.rows['validation']:,}",
         test=f"{manifest.rows['test']:,}",
+        groups=_GROUPS[own],
+        start=f"Fine-tuning of {facts['from']}" if "from" in facts else "Full fine-tuning",
         pooling="mean pooling and a linear head"
         if facts.get("kind") == "mean-pool"
         else "the base model's own head",
@@ -205,7 +218,7 @@ def render(card: Card) -> str:
         difference=f"{card.conversion['torch_difference']:.0e}",
         probe=_probe(card.reports),
         calibration=as_markdown(calibration_table(card.reports)),
-        limits=_ICWSM_LIMITS if own else _OTHER,
+        limits=_ICWSM_LIMITS if own else _limits(card),
         licences=_ICWSM_LICENCES if own else _OTHER,
     )
 
@@ -232,4 +245,28 @@ def _probe(reports: Sequence[SystemReport]) -> str:
         results=results,
         low=f"{100 * first.low:.0f}",
         high=f"{100 * first.high:.0f}",
+        system=reports[0].system,
     )
+
+
+def _limits(card: Card) -> str:
+    """What the figures say of the limits, and what the owner does."""
+    figures, table = card.reports[0].figures, card.table
+    counts = Counter(row.label for row in table.of("train"))
+    rare, often = min(counts, key=lambda c: counts[c]), max(counts, key=lambda c: counts[c])
+    worst = min(figures.labels, key=lambda one: one.f1)
+    accuracy = figures.accuracy
+    said = [
+        f"- The test split has {accuracy.texts:,} texts: the accuracy is known to lie within "
+        f"{100 * accuracy.low:.1f}-{100 * accuracy.high:.1f} %, no better.",
+        f"- In training {rare} has {counts[rare]:,} texts and {often} {counts[often]:,}.",
+        f"- Weakest label: {worst.label}, with precision {worst.precision:.2f} and recall "
+        f"{worst.recall:.2f} on {worst.texts:,} texts.",
+        f"- Texts of more than {card.bundle.max_tokens} tokens are cut.",
+    ]
+    if any(report.system.startswith("champion") for report in card.reports):
+        said.append(
+            "- The champion was trained on other splits, so it may have seen some of these texts."
+        )
+    said.append(card.limits or "- Nothing else is stated; `--limits FILE` adds to this list.")
+    return "\n".join(said)

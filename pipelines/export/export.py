@@ -15,9 +15,9 @@ from pathlib import Path
 from pipelines.data.table import read_table
 from pipelines.export.bundles import Exported, export_bundles
 from pipelines.export.parity import MIN_AGREEMENT
-from pipelines.provenance import read_provenance
 from pipelines.tracking import add_tracking_arguments, open_run
 from pipelines.training.classifier import load_classifier
+from pipelines.training.provenance import read_provenance
 
 FIGURES = "export.json"
 # The ranges of the bundled model do not widen after some 100 texts.

@@ -7,15 +7,15 @@ tokenizer, truncation or padding shows in the figures, not in production.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
-from tqdm import tqdm
 
 from deployments.model.engines import Engine, open_engine
 from deployments.model.runner import LoadedModel
 from deployments.tokenizer.replica import LoadedTokenizer
 from pipelines.export.parity import FloatArray
+from pipelines.progress import progress
 from registry.records import Bundle
 
 BATCH_TEXTS = 32
@@ -42,14 +42,11 @@ class ServedModel:
         outputs = self.bundle.head.outputs(len(self.bundle.labels))
         result = np.empty((len(texts), outputs), dtype=np.float32)
         name = f"{self.bundle.name} {self.bundle.engine.precision}"
-        for input_ids, mask, order in tqdm(
-            zip(ids, masks, orders, strict=True),
-            total=len(ids),
-            desc=name,
-            unit="batch",
-            mininterval=1,
-            disable=len(ids) == 1,
-        ):
+        batches: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray]]
+        batches = zip(ids, masks, orders, strict=True)
+        if len(ids) > 1:
+            batches = progress(batches, total=len(ids), desc=name, unit="batches")
+        for input_ids, mask, order in batches:
             result[order] = self._engine.run(input_ids, mask)
         return result
 

@@ -14,6 +14,7 @@ import math
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from typing import Literal
 
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
@@ -42,6 +43,8 @@ class Recipe:
         clip_norm: Largest gradient norm.
         max_tokens: Longest encoding.
         seed: Of every random choice.
+        class_weights: ``balanced`` gives every label the same weight in the loss.
+        tune_thresholds: Whether the limits between labels are moved after the last epoch.
     """
 
     epochs: int = 3
@@ -56,6 +59,8 @@ class Recipe:
     clip_norm: float = 1.0
     max_tokens: int = 256
     seed: int = 20140601
+    class_weights: Literal["none", "balanced"] = "none"
+    tune_thresholds: bool = False
 
     def digest(self) -> str:
         """Returns the sha256 of all values."""

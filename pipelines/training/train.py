@@ -9,26 +9,35 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
 import torch
+import transformers
 from torch.optim.swa_utils import AveragedModel
-from tqdm import tqdm
 
 from pipelines.data.icwsm import LEXICON
 from pipelines.data.sources import MINILM
 from pipelines.data.table import Row, Table, read_manifest, read_table
-from pipelines.provenance import write_provenance
+from pipelines.progress import progress, say
 from pipelines.tracking import Run, add_tracking_arguments, open_run
 from pipelines.training.batches import Augmentation, Batch, BatchSampler
-from pipelines.training.classifier import Classifier, logits_of, save_classifier
+from pipelines.training.checkpoint import KEPT, check_labels, open_checkpoint
+from pipelines.training.classifier import (
+    Classifier,
+    load_classifier,
+    logits_of,
+    save_classifier,
+)
+from pipelines.training.decision_bias import add_offsets, tuned_offsets
 from pipelines.training.optimiser import Recipe, averaging, optimiser_for, schedule_for
 from pipelines.training.pretrained import Pretrained, minilm_folder, open_pretrained
+from pipelines.training.provenance import write_provenance
+from pipelines.training.recipe_arguments import add_recipe_arguments, recipe_of
+from registry.model_registry import ModelRegistry
 
 BEST = "best"
 LEXICON_WEIGHT = 0.25
@@ -36,12 +45,8 @@ LEXICON_WEIGHT = 0.25
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declares the options of `sentigraph train`."""
-    default = Recipe()
     parser.add_argument(
         "--data", type=Path, default=Path(".sentigraph/data"), help="folder that `data` wrote"
-    )
-    parser.add_argument(
-        "--base", help="Hugging Face folder or hub name (default: the pinned all-MiniLM-L6-v2)"
     )
     parser.add_argument(
         "--out", type=Path, default=Path(".sentigraph/train"), help="folder of the checkpoints"
@@ -52,17 +57,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path(".sentigraph/cache"),
         help="folder of downloaded archives",
     )
-    parser.add_argument("--epochs", type=int, default=default.epochs)
-    parser.add_argument(
-        "--patience", type=int, default=default.patience, help="epochs to wait for a better one"
-    )
-    parser.add_argument("--batch-size", type=int, default=default.batch_size)
-    parser.add_argument("--learning-rate", type=float, default=default.learning_rate)
-    parser.add_argument(
-        "--max-tokens", type=int, default=default.max_tokens, help="longest text in tokens"
-    )
-    parser.add_argument("--seed", type=int, default=default.seed)
     parser.add_argument("--threads", type=int, help="CPU threads (default: all cores)")
+    add_recipe_arguments(parser)
     add_tracking_arguments(parser)
 
 
@@ -70,18 +66,23 @@ def main(args: argparse.Namespace) -> int:
     """Runs the step and prints the best epoch's validation figures; returns the exit status."""
     if args.threads:
         torch.set_num_threads(args.threads)
-    recipe = Recipe(
-        epochs=args.epochs,
-        patience=args.patience,
-        batch_size=args.batch_size,
-        learning_rate=args.learning_rate,
-        max_tokens=args.max_tokens,
-        seed=args.seed,
-    )
     table = read_table(args.data)
-    base = args.base or str(minilm_folder(args.cache))
+    recipe = recipe_of(args)
     torch.manual_seed(recipe.seed)
-    pretrained = open_pretrained(base, labels=table.labels, max_tokens=recipe.max_tokens)
+    # The library prints which weights of a head are new, a table on every start.
+    transformers.utils.logging.set_verbosity_error()
+    facts: dict[str, str] = {}
+    if args.source:
+        registry = ModelRegistry(args.tracking_uri, args.artifact_root)
+        pretrained, facts = open_checkpoint(args.source, registry, args.cache, args.base)
+        check_labels(pretrained.spec.labels, table.labels, args.source)
+        limit = min(args.max_tokens or pretrained.spec.max_tokens, pretrained.spec.max_tokens)
+        pretrained = replace(pretrained, spec=replace(pretrained.spec, max_tokens=limit))
+        recipe = replace(recipe, max_tokens=limit)
+        base = facts["from"]
+    else:
+        base = args.base or str(minilm_folder(args.cache))
+        pretrained = open_pretrained(base, labels=table.labels, max_tokens=recipe.max_tokens)
     with open_run(
         args.tracking_uri,
         args.artifact_root,
@@ -90,16 +91,17 @@ def main(args: argparse.Namespace) -> int:
     ) as run:
         run.params({**asdict(recipe), "base": base, "dataset_digest": table.digest})
         best = train(pretrained, table, recipe, args.out, run)
-        facts = {
+        facts |= {
             "dataset": read_manifest(args.data).origin,
             "dataset_digest": table.digest,
-            "base": Path(base).name if args.base else MINILM.requirement,
+            "base": Path(base).name if args.base or args.source else MINILM.requirement,
             "base_sha256": pretrained.digest,
             "kind": pretrained.spec.kind,
             "train_run": run.run_id,
             **training_facts(recipe, best),
         }
         write_provenance(args.out / BEST, facts)
+        run.folder(args.out / BEST, KEPT)
     print(json.dumps({"checkpoint": str(args.out / BEST), **best}))
     return 0
 
@@ -132,6 +134,8 @@ def train(
     )
     rows, validation = table.of("train", labelled=False), table.of("validation")
     weights = domain_weights(rows)
+    if recipe.class_weights == "balanced":
+        weights = weights * label_weights(rows)
     steps = recipe.epochs * -(-len(rows) // recipe.batch_size)
     optimiser = optimiser_for(model, recipe)
     schedule = schedule_for(optimiser, recipe, steps)
@@ -142,7 +146,8 @@ def train(
         model.train()
         losses: list[float] = []
         batches = batcher.shuffled(rows, weights, Augmentation(pretrained.mask_id), random)
-        for batch in _shown(batches, epoch, steps // recipe.epochs):
+        total = steps // recipe.epochs
+        for batch in progress(batches, total=total, desc=f"epoch {epoch}", unit="batches"):
             loss = batch_loss(model, batch)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
@@ -161,19 +166,26 @@ def train(
             save_classifier(out / BEST, averaged.module, spec, pretrained.tokenizer)
         if epoch - best["epoch"] >= recipe.patience:
             break
+    if recipe.tune_thresholds:
+        best |= _tune(out / BEST, batcher, validation)
     return best | {"total_s": time.monotonic() - started}
 
 
-def _shown(batches: Iterable[Batch], epoch: int, total: int) -> Iterable[Batch]:
-    bar: Iterable[Batch] = tqdm(
-        batches, total=total, desc=f"epoch {epoch}", unit="batch", mininterval=5
-    )
-    return bar
+def _tune(folder: Path, batcher: BatchSampler, rows: Sequence[Row]) -> dict[str, float]:
+    """Moves the best epoch's limits between labels, and measures it again."""
+    model, spec, tokenizer = load_classifier(folder)
+    batches = batcher.plain(rows)
+    found = logits_of(model, [(b.input_ids, b.attention_mask) for b in batches])
+    order = [at for batch in batches for at in batch.index]
+    truth = np.array([spec.labels.index(str(rows[at].label)) for at in order], dtype=np.int64)
+    add_offsets(model, tuned_offsets(torch.cat(found).numpy(), truth))
+    save_classifier(folder, model, spec, tokenizer)
+    return measure(model, batcher, rows)
 
 
 def _show(measured: dict[str, float]) -> None:
     figures = json.dumps({key: round(value, 4) for key, value in measured.items()})
-    tqdm.write(figures, file=sys.stderr)
+    say(figures)
 
 
 def rank(measured: dict[str, float]) -> tuple[float, float]:
@@ -202,6 +214,19 @@ def domain_weights(rows: Sequence[Row]) -> np.ndarray:
         [row.domain for row in rows], return_inverse=True, return_counts=True
     )
     factor = np.sqrt(1.0 / counts) * np.where(domains == LEXICON, LEXICON_WEIGHT, 1.0)
+    weights: np.ndarray = factor[inverse] / factor[inverse].mean()
+    return weights
+
+
+def label_weights(rows: Sequence[Row]) -> np.ndarray:
+    """Returns [rows] float64 weights with mean one in which every label has the same sum.
+
+    A row without a label keeps weight one before the mean is taken.
+    """
+    labels, inverse, counts = np.unique(
+        [row.label or "" for row in rows], return_inverse=True, return_counts=True
+    )
+    factor = np.where(labels == "", 1.0, len(rows) / (len(labels) * counts))
     weights: np.ndarray = factor[inverse] / factor[inverse].mean()
     return weights
 

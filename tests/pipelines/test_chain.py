@@ -72,7 +72,7 @@ def test_the_bundle_carries_its_origin_and_figures(chain: Chain) -> None:
 
 
 def test_the_card_shows_the_same_figures(chain: Chain) -> None:
-    card = (chain.out / "README.md").read_text()
+    card = (chain.out / "words.md").read_text()
     assert f"{100 * chain.bundle.metrics['macro_accuracy']:.1f}" in card
     assert chain.bundle.provenance["dataset_digest"] in card
     assert "$" not in card
@@ -146,7 +146,7 @@ def test_reports_come_as_json_for_programs(
         "VADER",
     ]
     for report in reports:
-        accuracy = report["domains"]["all"]
+        accuracy = report["figures"]["slices"][0]["accuracy"]
         assert accuracy["low"] <= accuracy["value"] <= accuracy["high"]
     # Evaluation alone repeats what the pipeline wrote.
     assert open_bundle(chain.out / "again").digest == chain.bundle.digest
@@ -159,3 +159,44 @@ def test_steps_say_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit) as usage:
         main(["nonsense"])
     assert usage.value.code == 2
+
+
+def test_training_goes_on_from_a_registered_version(
+    chain: Chain, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """From the kept checkpoint, with own settings, in plain lines, and beside the champion."""
+    store = ["--tracking-uri", chain.uri, "--artifact-root", str(chain.out.parent / "artifacts")]
+    assert (
+        main(["register", "--bundle", str(chain.out / "words"), "--alias", "champion", *store]) == 0
+    )
+    table = read_table(chain.work / "data")
+    rows = [row for row in table.rows if row.label == "positive" or len(row.text) % 2]
+    own = tmp_path / "own.csv"
+    own.write_text("stars;said\n" + "".join(f"{row.label[0]};{row.text}\n" for row in rows))
+    options = ["--input", str(own), "--text-column", "said", "--label-column", "stars"]
+    options += ["--map", "n=negative,p=positive", "--from", "words@champion", "--epochs", "1"]
+    options += ["--class-weights", "balanced", "--tune-thresholds", "--threads", "1"]
+    folders = ["--work", str(tmp_path / "work"), "--out", str(tmp_path / "models")]
+    assert main(["pipeline", "--name", "words", *options, *folders, *store]) == 0
+    told = capfd.readouterr().err
+    assert "\r" not in told
+    assert f"writes {tmp_path / 'models' / 'words'}" in told
+    bundle = open_bundle(tmp_path / "models" / "words")
+    recipe = json.loads(bundle.provenance["recipe"])
+    assert recipe["class_weights"] == "balanced"
+    assert recipe["tune_thresholds"] is True
+    assert recipe["epochs"] == 1
+    assert bundle.provenance["from"] == "words version 1"
+    # One epoch from random weights learns nothing of the sixteen words.
+    assert bundle.metrics["accuracy"] > 0.9
+    card = (tmp_path / "models" / "words.md").read_text()
+    assert "| champion (version 1) |" in card
+    assert "Fine-tuning of words version 1" in card
+    assert "editorial" not in card
+    assert "bundled model" not in card
+    assert "Weakest label" in card
+
+    capfd.readouterr()
+    data = ["--data", str(tmp_path / "work" / "data"), "--out", str(tmp_path / "again")]
+    assert main(["train", "--from", "words@nothing", *data, *store]) == 1
+    assert "words@nothing: " in capfd.readouterr().err

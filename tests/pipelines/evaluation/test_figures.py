@@ -9,8 +9,9 @@ from sklearn.metrics import f1_score, precision_recall_fscore_support
 
 from pipelines.data.labelled_texts import read_labelled_texts
 from pipelines.errors import DatasetError
-from pipelines.evaluation.figures import flat, label_table, measure, metric_name, slice_table
+from pipelines.evaluation.figures import flat, measure, metric_name
 from pipelines.evaluation.mistakes import write_mistakes
+from pipelines.evaluation.tables import label_table, slice_table
 
 TRUTH = np.array([0, 0, 0, 1, 1, 2, 2, 2, 2, 0])
 PREDICTED = np.array([0, 1, 0, 1, 2, 2, 2, 0, 2, 0])

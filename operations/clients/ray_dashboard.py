@@ -5,6 +5,7 @@ It does without Ray itself: importing that takes a second and could attach to a 
 
 import contextlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,8 @@ from operations.errors import ServerAway, ServerRefused, StackError
 
 _DEPLOY_TIMEOUT_S = 120.0
 _READ_TIMEOUT_S = 10.0
+_CONTROLLER_LINES = 1_000
+_REPLICA_ID = re.compile(r"Replica\(id='(\w+)'")
 _APPLICATIONS = "/api/serve/applications/"
 
 
@@ -52,7 +55,8 @@ class Deployment:
         message: Why, when it is not healthy.
         wanted: Replicas that it should have.
         replicas: Those that it has.
-        died: Replicas that Ray Serve remembers as gone.
+        died: Replicas that Ray Serve remembers as gone after they crashed or failed their check.
+        replaced: Those that it ended on purpose, for a new configuration or fewer replicas.
     """
 
     name: str
@@ -61,6 +65,7 @@ class Deployment:
     wanted: int
     replicas: tuple[Replica, ...]
     died: int
+    replaced: int = 0
 
     @property
     def running(self) -> int:
@@ -168,10 +173,15 @@ class RayDashboard:
             ServerAway: The dashboard does not answer.
             ServerRefused: It refuses the token.
         """
-        found = self._json(_APPLICATIONS).get("applications", {}).get(name)
+        serve = self._json(_APPLICATIONS)
+        found = serve.get("applications", {}).get(name)
         if found is None:
             return None
-        deployments = tuple(_deployment(n, d) for n, d in found.get("deployments", {}).items())
+        described = found.get("deployments", {})
+        crashed: frozenset[str] = frozenset()
+        if any(d.get("recent_dead_replicas") for d in described.values()):
+            crashed = _crashed(self._controller_log(serve.get("controller_info") or {}))
+        deployments = tuple(_deployment(n, d, crashed) for n, d in described.items())
         return RunningApplication(name, found["status"], found.get("message", ""), deployments)
 
     def nodes(self) -> tuple[Node, ...]:
@@ -186,9 +196,14 @@ class RayDashboard:
 
     def log_tail(self, replica: Replica, lines: int) -> str:
         """The last lines of a replica's log; empty when its node has none, or does not answer."""
-        asked = httpx.QueryParams(
-            node_id=replica.node_id, filename=replica.log.lstrip("/"), lines=lines
-        )
+        return self._log(replica.node_id, replica.log, lines)
+
+    def _controller_log(self, controller: Mapping[str, Any]) -> str:
+        path = controller.get("log_file_path")
+        return self._log(controller.get("node_id") or "", path, _CONTROLLER_LINES) if path else ""
+
+    def _log(self, node_id: str, file: str, lines: int) -> str:
+        asked = httpx.QueryParams(node_id=node_id, filename=file.lstrip("/"), lines=lines)
         try:
             return self._call("GET", f"/api/v0/logs/file?{asked}")
         except StackError:
@@ -230,7 +245,15 @@ def last_line(text: str) -> str:
     return lines[-1] if lines else "no reason given"
 
 
-def _deployment(name: str, found: Mapping[str, Any]) -> Deployment:
+def _crashed(log: str) -> frozenset[str]:
+    """Ids of the replicas that Serve's controller gave up, by its log."""
+    lines = (line for line in log.splitlines() if "nhealthy" in line or "crashed" in line)
+    return frozenset(found[1] for line in lines if (found := _REPLICA_ID.search(line)))
+
+
+def _deployment(name: str, found: Mapping[str, Any], crashed: frozenset[str]) -> Deployment:
+    gone = [replica.get("replica_id") for replica in found.get("recent_dead_replicas", ())]
+    died = sum(replica in crashed for replica in gone)
     replicas = tuple(
         Replica(
             id=replica.get("replica_id") or "",
@@ -249,7 +272,8 @@ def _deployment(name: str, found: Mapping[str, Any]) -> Deployment:
         message=found.get("message") or "",
         wanted=found.get("target_num_replicas", 1),
         replicas=replicas,
-        died=len(found.get("recent_dead_replicas", ())),
+        died=died,
+        replaced=len(gone) - died,
     )
 
 

@@ -11,19 +11,20 @@ What cannot be asked is None, and ``notes`` says why. The keys:
     change         the release under way, or else the registry's last change
     work           requests by class of status, cache, queues, since the replicas started
     streams, jobs  over Kafka and in batches; None where they are off
-    mishaps        the last errors and warnings that replicas logged
+    mishaps        the last errors and warnings that replicas logged, each once
+    silent         running replicas that do not answer Serve's routers
 """
 
-import json
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any
 
-from operations.clients.ray_dashboard import Deployment, Node, RayDashboard, RunningApplication
+from operations.clients.ray_dashboard import Node, RayDashboard, RunningApplication
 from operations.clients.server import Server
 from operations.errors import ServerRefused, StackError
+from operations.status.log_lines import distinct, mishaps_of, silent_replicas
 from operations.status.metrics_page import MetricsPage, read_page, samples_of
 
 Json = dict[str, Any]
@@ -31,11 +32,10 @@ _LOG_LINES = 100
 _LOGS = 32
 _LOGS_AT_ONCE = 8
 _MISHAPS = 5
-_MESSAGE_CHARS = 160
 _ROLES = ("champion", "challenger", "shadow")
 # Beyond these a page each would take longer than a person waits.
 _PAGES = 32
-_OFF = (404, 503)
+_AUDIT_ENTRIES = 50
 
 
 class StatusCollector:
@@ -72,9 +72,9 @@ class StatusCollector:
             "versions": versions,
             "change": None if versions is None else self._change(versions["name"]),
             "work": None if page is None else work_of(page, replicas),
-            "streams": self._streams(),
-            "jobs": self._jobs(),
-            "mishaps": self._mishaps(application),
+            "streams": self._streams() if _runs(application, "Stream") else None,
+            "jobs": self._jobs() if _runs(application, "Jobs") else None,
+            **self._logged(application),
             "notes": list(dict.fromkeys(self._notes)),
         }
 
@@ -149,23 +149,16 @@ class StatusCollector:
         }
 
     def _change(self, name: str) -> Json | None:
-        release = self._ask(f"/api/v1/models/{name}/release", absent=(404,))
-        if release is not None:
-            held = release["held"]
-            step = f"step {release['step'] + 1} of {len(release['steps'])}"
-            return {
-                "under_way": True,
-                "what": f"{'held in ' if held else ''}{step}, "
-                f"{release['slot']} {release['weight']:g}",
-                "version": release["version"],
-                "why": held or release["reason"],
-                "at": release["since"],
-                "actor": release["actor"],
-            }
-        audit = self._ask(f"/api/v1/models/{name}/audit?limit=1")
+        audit = self._ask(f"/api/v1/models/{name}/audit?limit={_AUDIT_ENTRIES}")
         if not audit or not audit["entries"]:
             return None
         last = audit["entries"][0]
+        # Asking for a release that is not there would be an error in the server's own figures.
+        moved = next((e for e in audit["entries"] if "release" in e["after"]), None)
+        if moved is not None and moved["after"]["release"]:
+            release = self._ask(f"/api/v1/models/{name}/release", absent=(404,))
+            if release is not None:
+                return _under_way(release)
         return {
             "under_way": False,
             "what": last["action"],
@@ -176,7 +169,7 @@ class StatusCollector:
         }
 
     def _streams(self) -> Json | None:
-        found = self._ask("/api/v1/kafka-metrics", absent=_OFF)
+        found = self._ask("/api/v1/kafka-metrics")
         return found and {
             "connected": found["running"],
             "replicas": found["consumer_threads"],
@@ -187,17 +180,17 @@ class StatusCollector:
         }
 
     def _jobs(self) -> Json | None:
-        found = self._ask("/api/v1/batch/queue/status", absent=_OFF)
+        found = self._ask("/api/v1/batch/queue/status")
         if found is None:
             return None
         queues = found["queues"]
         texts = sum(n for name, n in queues.items() if name.endswith("_texts"))
         return {"jobs": queues["total"], "texts": texts}
 
-    def _mishaps(self, application: RunningApplication | None) -> list[Json]:
+    def _logged(self, application: RunningApplication | None) -> Json:
         dashboard = self._dashboard
         if application is None or dashboard is None:
-            return []
+            return {"mishaps": [], "silent": []}
         logs = [(d, r) for d in application.deployments for r in d.replicas if r.log][:_LOGS]
         with ThreadPoolExecutor(_LOGS_AT_ONCE) as pool:
             tails = list(pool.map(lambda log: dashboard.log_tail(log[1], _LOG_LINES), logs))
@@ -206,31 +199,29 @@ class StatusCollector:
             for tail, (deployment, replica) in zip(tails, logs, strict=True)
             for mishap in mishaps_of(tail, deployment, replica.id)
         ]
-        return sorted(found, key=lambda mishap: str(mishap["at"]))[-_MISHAPS:]
+        running = {r.id: d.name for d in application.deployments for r in d.replicas}
+        return {
+            "mishaps": distinct(found)[-_MISHAPS:],
+            "silent": silent_replicas(tails, running, time.time()),
+        }
 
 
-def mishaps_of(log: str, deployment: Deployment, replica: str) -> list[Json]:
-    """Errors and warnings among the lines of a replica's JSON log; other lines are left out."""
-    found = []
-    for line in log.splitlines():
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if not isinstance(record, dict) or record.get("levelname") not in ("WARNING", "ERROR"):
-            continue
-        at = datetime.fromtimestamp(record.get("timestamp_ns", 0) / 1e9, UTC)
-        message = " ".join(str(record.get("message", "")).split())
-        found.append(
-            {
-                "at": at.isoformat(timespec="seconds"),
-                "deployment": deployment.name,
-                "replica": replica,
-                "level": record["levelname"],
-                "message": message[:_MESSAGE_CHARS],
-            }
-        )
-    return found
+def _runs(application: RunningApplication | None, name: str) -> bool:
+    """Whether the graph has that deployment; unknown without Ray, and then not asked for."""
+    return application is not None and any(d.name == name for d in application.deployments)
+
+
+def _under_way(release: Json) -> Json:
+    held = release["held"]
+    step = f"step {release['step'] + 1} of {len(release['steps'])}"
+    return {
+        "under_way": True,
+        "what": f"{'held in ' if held else ''}{step}, {release['slot']} {release['weight']:g}",
+        "version": release["version"],
+        "why": held or release["reason"],
+        "at": release["since"],
+        "actor": release["actor"],
+    }
 
 
 def work_of(page: MetricsPage, replicas: int) -> Json:

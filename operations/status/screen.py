@@ -12,10 +12,16 @@ def problems(seen: Json) -> list[str]:
     found = [] if seen["ready"] else ["no text can be classified now"]
     found += [f"{name}: {said}" for name, said in seen["dependencies"].items() if said != "ok"]
     if application := seen["application"]:
-        if application["status"] != "RUNNING":
-            found.append(f"application {application['name']} is {application['status']}")
+        if application["status"] not in ("RUNNING", "DEPLOYING"):
+            why = _last_line(application["message"])
+            found.append(f"application {application['name']} is {application['status']}{why}")
         for deployment in application["deployments"]:
-            found += _of_deployment(deployment)
+            found += _of_deployment(deployment, updating(seen))
+    found += [
+        f"{silent['deployment']}: replica {silent['replica']} does not answer "
+        f"({silent['misses']} times in half a minute)"
+        for silent in seen["silent"]
+    ]
     if seen["versions"]:
         found += _of_versions(seen["versions"])
     if seen["streams"] and not seen["streams"]["connected"]:
@@ -28,13 +34,24 @@ def problems(seen: Json) -> list[str]:
     return found
 
 
-def _of_deployment(deployment: Json) -> Iterator[str]:
+def updating(seen: Json) -> bool:
+    """Whether a new configuration comes in while texts are classified as before."""
+    application = seen["application"]
+    return bool(seen["ready"] and application and application["status"] == "DEPLOYING")
+
+
+def _of_deployment(deployment: Json, under_way: bool) -> Iterator[str]:
     name, wanted, status = deployment["name"], deployment["wanted"], deployment["status"]
-    if _running(deployment) < wanted:
+    if _running(deployment) < wanted and not (under_way and _running(deployment)):
         yield f"{name} has {_running(deployment)} of {wanted} replicas"
     if status in ("UNHEALTHY", "DEPLOY_FAILED"):
-        lines = deployment["message"].strip().splitlines() or [""]
-        yield f"{name} is {status}: {lines[-1][:200]}"
+        yield f"{name} is {status}{_last_line(deployment['message'])}"
+
+
+def _last_line(message: str) -> str:
+    """What Serve says of it: the last line of a traceback is what happened."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    return f": {lines[-1][:300]}" if lines else ""
 
 
 def _of_versions(versions: Json) -> list[str]:
@@ -57,13 +74,15 @@ def _running(deployment: Json) -> int:
 def lines(seen: Json, now_s: float) -> Iterator[str]:
     """The screen, from what answers to what went wrong."""
     wrong = problems(seen)
-    yield f"sentigraph at {seen['url']}: {'healthy' if not wrong else 'NOT HEALTHY'}"
+    update = ", updating" if updating(seen) else ""
+    yield f"sentigraph at {seen['url']}: {'healthy' if not wrong else 'NOT HEALTHY'}{update}"
     states = ", ".join(f"{name} {said}" for name, said in seen["dependencies"].items())
     mishaps = [
         "{at} {level} {deployment} {replica}: {message}".format(**mishap)
+        + (f" ({mishap['times']} times)" if mishap["times"] > 1 else "")
         for mishap in seen["mishaps"]
     ]
-    off = ["off"] if seen["ready"] else []
+    off = ["off"] if seen["application"] else []
     work = seen["work"]
     for title, texts in {
         "wrong": wrong,
@@ -90,6 +109,7 @@ def _deployments(application: Json | None, now_s: float) -> list[str]:
     found = []
     for deployment in application["deployments"] if application else ():
         died = f", {deployment['died']} died" if deployment["died"] else ""
+        died += f", {deployment['replaced']} replaced" if deployment["replaced"] else ""
         head = (
             f"{deployment['name']:<10} {deployment['status']:<9} "
             f"{_running(deployment)}/{deployment['wanted']}{died}"

@@ -10,8 +10,15 @@ from dataclasses import asdict
 import pytest
 
 from cli.__main__ import main
-from operations.clients.ray_dashboard import Deployment, Node, Replica, RunningApplication
-from operations.status.collector import Json, mishaps_of, work_of
+from operations.clients.ray_dashboard import (
+    Deployment,
+    Node,
+    RayDashboard,
+    Replica,
+    RunningApplication,
+)
+from operations.status.collector import Json, work_of
+from operations.status.log_lines import distinct, mishaps_of, silent_replicas
 from operations.status.metrics_page import MetricsPage, read_page, samples_of
 from operations.status.screen import lines, problems
 
@@ -81,6 +88,7 @@ WELL: Json = {
     },
     "jobs": {"jobs": 2, "texts": 300},
     "mishaps": [],
+    "silent": [],
     "notes": [],
 }
 
@@ -101,6 +109,21 @@ def test_a_sound_system_has_no_problem() -> None:
         (
             {**WELL, "application": application("DEPLOY_FAILED")},
             "application sentigraph is DEPLOY_FAILED",
+        ),
+        (
+            {
+                **WELL,
+                "application": asdict(
+                    RunningApplication(
+                        "sentigraph", "DEPLOY_FAILED", "Traceback:\nValueError: no such key\n", ()
+                    )
+                ),
+            },
+            "application sentigraph is DEPLOY_FAILED: ValueError: no such key",
+        ),
+        (
+            {**WELL, "silent": [{"deployment": "Model", "replica": "m1", "misses": 4}]},
+            "Model: replica m1 does not answer (4 times",
         ),
         (
             {
@@ -209,10 +232,16 @@ def test_errors_are_read_from_a_json_log() -> None:
 
 
 @contextmanager
-def answering(answers: dict[str, tuple[int, object]]) -> Iterator[str]:
+def answering(
+    answers: dict[str, tuple[int, object]], asked: list[str] | None = None
+) -> Iterator[str]:
+    asked = [] if asked is None else asked
+
     class Handler(http.server.BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            status, body = answers.get(self.path, (404, {}))
+            path = self.path if self.path in answers else self.path.partition("?")[0]
+            asked.append(path)
+            status, body = answers.get(path, (404, {}))
             content = body.encode() if isinstance(body, str) else json.dumps(body).encode()
             self.send_response(status)
             self.send_header("content-length", str(len(content)))
@@ -307,3 +336,106 @@ def test_a_key_is_sent_and_a_missing_file_is_said(
     arguments = ["status", "--url", "http://127.0.0.1:9", "--key-file", f"{tmp_path}/none"]
     assert main(arguments) == 1
     assert "cannot be read" in capsys.readouterr().err
+
+
+def test_a_redeploy_under_way_is_no_problem_and_is_called_so() -> None:
+    coming = deployment("Model", replica("m1"), replica("m2", "STARTING"), wanted=2)
+    seen = {**WELL, "application": application("DEPLOYING", INGRESS, coming)}
+    assert problems(seen) == []
+    assert next(lines(seen, NOW_S)) == "sentigraph at http://server: healthy, updating"
+    none = deployment("Model", replica("m2", "STARTING"), wanted=1)
+    assert problems({**WELL, "application": application("DEPLOYING", none)}) == [
+        "Model has 0 of 1 replicas"
+    ]
+    assert problems({**seen, "ready": False}) == [
+        "no text can be classified now",
+        "Model has 1 of 2 replicas",
+    ]
+
+
+def test_replaced_replicas_are_told_apart_from_dead_ones() -> None:
+    log = (
+        "INFO Stopping 1 replicas of Deployment(name='Model') with outdated versions.\n"
+        "WARNING Actor for Replica(id='crash1', deployment='Model', app='a') crashed, marking it "
+        "unhealthy immediately.\n"
+    )
+    gone = [{"replica_id": "old1"}, {"replica_id": "old2"}, {"replica_id": "crash1"}]
+    answers = {
+        "/api/serve/applications/": json.dumps(
+            {
+                "controller_info": {"node_id": "n", "log_file_path": "/serve/controller.log"},
+                "applications": {
+                    "sentigraph": {
+                        "status": "RUNNING",
+                        "deployments": {"Model": {"replicas": [], "recent_dead_replicas": gone}},
+                    }
+                },
+            }
+        ),
+        "/api/v0/logs/file": log,
+    }
+    with answering({path: (200, body) for path, body in answers.items()}) as url:
+        found = RayDashboard(url, "").application("sentigraph")
+    assert found is not None
+    (model,) = found.deployments
+    assert (model.died, model.replaced) == (1, 2)
+    screen = "\n".join(lines({**WELL, "application": asdict(found)}, NOW_S))
+    assert "1 died, 2 replaced" in screen
+
+
+def test_the_same_error_is_shown_once_with_its_number() -> None:
+    def mishap(at: str, message: str) -> Json:
+        return {
+            **{"at": at, "deployment": "Ingress", "replica": "i1"},
+            **{"level": "WARNING", "message": message},
+        }
+
+    found = distinct([mishap(f"2026-01-01T00:00:0{at}", f"took {at} s") for at in range(5)])
+    assert [(one["message"], one["times"]) for one in found] == [("took 4 s", 5)]
+    found += distinct([mishap("2026-01-01T00:00:09", "other")])
+    screen = "\n".join(lines({**WELL, "mishaps": found}, NOW_S))
+    assert "took 4 s (5 times)" in screen
+    assert "other (" not in screen
+
+
+def test_a_replica_that_does_not_answer_routers_is_named() -> None:
+    def missed(name: str, ago_s: float) -> str:
+        at = int((NOW_S - ago_s) * 1e9)
+        return json.dumps(
+            {
+                "message": f"Failed to get queue length from Replica(id='{name}', deployment="
+                f"'Model', app='sentigraph') within 0.1s.",
+                "timestamp_ns": at,
+            }
+        )
+
+    log = "\n".join(
+        [missed("m1", 5), missed("m1", 9), missed("m2", 5), *[missed("m3", 100)] * 5, "none"]
+    )
+    running = {"m1": "Model", "m2": "Model", "m3": "Model"}
+    found = silent_replicas([log, missed("m1", 1)], running, NOW_S)
+    assert found == [{"deployment": "Model", "replica": "m1", "misses": 3}]
+    assert silent_replicas([log] * 3, {}, NOW_S) == []
+
+
+def test_a_look_asks_for_nothing_that_is_off() -> None:
+    """Its 404 and 503 would be errors in the figures that it shows."""
+    ingress = {"replicas": [], "target_num_replicas": 0}
+    running = {"status": "RUNNING", "deployments": {"Ingress": ingress}}
+    entry = {"action": "promote", "version": 3, "reason": "", "at": "2026-01-01", "actor": "ana"}
+    answers: dict[str, tuple[int, object]] = {
+        "/api/serve/applications/": (200, {"applications": {"sentigraph": running}}),
+        "/nodes": (200, {"data": {"summary": []}}),
+        "/api/v1/health/details": (200, HEALTHY),
+        "/api/v1/models/live": (200, LIVE),
+        "/api/v1/models/sentiment": (200, {"aliases": {"champion": 3}}),
+        "/api/v1/models/sentiment/audit": (
+            200,
+            {"entries": [{**entry, "after": {"release": None, "aliases": {}}}]},
+        ),
+        "/api/v1/metrics": (200, ""),
+    }
+    asked: list[str] = []
+    with answering(answers, asked) as url:
+        assert main(["status", "--url", url, "--dashboard-url", url, "--json"]) == 0
+    assert set(asked) <= answers.keys()

@@ -1,0 +1,77 @@
+"""What the last lines of the replicas' logs say: errors, and replicas that do not answer. Pure."""
+
+import json
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from operations.clients.ray_dashboard import Deployment
+
+Json = dict[str, Any]
+_MESSAGE_CHARS = 160
+_SILENT_S = 30
+_MISSES = 3
+_NO_QUEUE_LENGTH = re.compile(r"Failed to get queue length from Replica\(id='(\w+)'")
+_TIMESTAMP = re.compile(r'"timestamp_ns": ?(\d+)')
+_NUMBERS = re.compile(r"[0-9a-f]*\d[0-9a-f]*", re.IGNORECASE)
+
+
+def mishaps_of(log: str, deployment: Deployment, replica: str) -> list[Json]:
+    """Errors and warnings among the lines of a replica's JSON log; other lines are left out."""
+    found = []
+    for line in log.splitlines():
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if not isinstance(record, dict) or record.get("levelname") not in ("WARNING", "ERROR"):
+            continue
+        at = datetime.fromtimestamp(record.get("timestamp_ns", 0) / 1e9, UTC)
+        message = " ".join(str(record.get("message", "")).split())
+        found.append(
+            {
+                "at": at.isoformat(timespec="seconds"),
+                "deployment": deployment.name,
+                "replica": replica,
+                "level": record["levelname"],
+                "message": message[:_MESSAGE_CHARS],
+            }
+        )
+    return found
+
+
+def distinct(mishaps: list[Json]) -> list[Json]:
+    """Each message of a deployment once, oldest first: the last time, and how often it came.
+
+    Numbers and identifiers in a message do not make it another one.
+    """
+    found: dict[tuple[str, str], Json] = {}
+    for mishap in sorted(mishaps, key=lambda mishap: str(mishap["at"])):
+        key = (str(mishap["deployment"]), _NUMBERS.sub("#", str(mishap["message"])))
+        times = found.pop(key, {"times": 0})["times"] + 1
+        found[key] = {**mishap, "times": times}
+    return list(found.values())
+
+
+def silent_replicas(logs: Iterable[str], running: Mapping[str, str], now_s: float) -> list[Json]:
+    """Running replicas that did not tell Serve's routers their queue length lately.
+
+    Routers log it each time. One miss is a busy machine; ``_MISSES`` within half a minute is a
+    replica that does not answer, long before its health check fails.
+    """
+    misses: Counter[str] = Counter()
+    for log in logs:
+        for line in log.splitlines():
+            missed = _NO_QUEUE_LENGTH.search(line)
+            if missed is None:
+                continue
+            logged = _TIMESTAMP.search(line)
+            if logged and now_s - int(logged[1]) / 1e9 <= _SILENT_S:
+                misses[missed[1]] += 1
+    return [
+        {"deployment": running[replica], "replica": replica, "misses": count}
+        for replica, count in misses.items()
+        if count >= _MISSES and replica in running
+    ]

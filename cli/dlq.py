@@ -1,7 +1,7 @@
 """Messages that could not be answered: list them, show one, send them again.
 
-``list`` and ``redrive`` go from where the last ``redrive --all`` ended; ``list --all`` shows those
-before as well.
+``list`` shows what was not sent again yet; ``list --all`` everything. What was sent again is not
+sent twice, unless ``redrive --again`` names it.
 """
 
 import argparse
@@ -26,7 +26,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show.add_argument("--content", action="store_true", help="with the message itself")
     again = commands.add_parser("redrive", help="send again, to the topic it came from")
     again.add_argument("letters", nargs="*", metavar="PARTITION:OFFSET")
-    again.add_argument("--all", action="store_true", help="everything since the last time")
+    again.add_argument("--all", action="store_true", help="everything that was not sent again")
+    again.add_argument("--again", action="store_true", help="also what was sent again already")
+    for command in (listing, show, again):
+        command.add_argument(
+            "--bootstrap-servers", help="brokers (default: stream.bootstrap_servers)"
+        )
 
 
 def main(args: argparse.Namespace) -> int:
@@ -37,7 +42,11 @@ def main(args: argparse.Namespace) -> int:
     """
     commands = {"list": _list, "show": _show, "redrive": _redrive}
     try:
-        return commands[args.command](load_config().stream, args)
+        config = load_config().stream
+        if args.bootstrap_servers:
+            servers = tuple(part.strip() for part in args.bootstrap_servers.split(","))
+            config = config.model_copy(update={"bootstrap_servers": servers})
+        return commands[args.command](config, args)
     except TopicUnavailable as error:
         raise OperationError(str(error)) from error
 
@@ -46,11 +55,17 @@ def _list(config: StreamConfig, args: argparse.Namespace) -> int:
     with DeadLetterTopic(config, everything=args.all) as topic:
         rows = [_facts(found) for found in _letters(topic)]
     rows = [row for row in rows if args.reason in (None, row["reason"])]
+    if rows and not args.json:
+        print(f"{'letter':>10}  reason  attempts  sent again  {'origin':<32}  message")
     for row in rows:
         if args.json:
             print(json.dumps(row))
         else:
-            print("{letter:>10}  {reason}  {attempts} attempts  {origin}  {message}".format(**row))
+            again = "yes" if row["redriven"] else "no"
+            print(
+                "{letter:>10}  {reason:<6}  {attempts:>8}  {again:<10}  {origin:<32}  "
+                "{message}".format(again=again, **row)
+            )
     print(f"{len(rows)} dead letters in {config.dlq_topic}", file=sys.stderr)
     return 0
 
@@ -77,9 +92,13 @@ def _redrive(config: StreamConfig, args: argparse.Namespace) -> int:
         missing = set(args.letters) - {found.name for found in chosen}
         if missing:
             raise OperationError(f"{config.dlq_topic} holds no {', '.join(sorted(missing))}")
+        repeated = [found.name for found in chosen if found.redriven]
+        if repeated and not args.again:
+            raise OperationError(
+                f"{', '.join(repeated)}: sent again already; --again sends it once more"
+            )
         sent = topic.send_again(chosen)
-        if args.all:
-            topic.mark_redriven()
+        topic.mark_redriven(None if args.all else chosen)
     left = len(chosen) - sent
     print(f"{sent} messages sent again" + (f", {left} without content" if left else ""))
     return 0 if not left else 1
@@ -100,5 +119,6 @@ def _facts(found: StoredLetter) -> dict[str, object]:
         "message": letter.error.error_message,
         "attempts": letter.retry_count,
         "origin": "{topic}:{partition}:{offset}".format(**letter.metadata.model_dump()),
+        "redriven": found.redriven,
         "given_up": letter.timestamp.isoformat(timespec="seconds"),
     }

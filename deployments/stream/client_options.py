@@ -1,6 +1,5 @@
 """Our settings → the arguments of kafka-python, and whether a broker can be reached."""
 
-import contextlib
 import socket
 from typing import Any
 
@@ -79,13 +78,14 @@ def reach(config: StreamConfig) -> None:
     A client of kafka-python tries for five seconds, so none is made before this returns.
 
     Raises:
-        ConnectionError: None does.
+        ConnectionError: None does; it says why of each.
     """
+    reasons = []
     for server in config.bootstrap_servers:
         host, _, port = server.rpartition(":")
-        with (
-            contextlib.suppress(OSError),
-            socket.create_connection((host.strip("[]"), int(port)), _REACH_S),
-        ):
-            return
-    raise ConnectionError("no bootstrap server takes a connection")
+        try:
+            with socket.create_connection((host.strip("[]"), int(port)), _REACH_S):
+                return
+        except OSError as error:
+            reasons.append(f"{server}: {error.strerror or error}")
+    raise ConnectionError(f"no bootstrap server takes a connection ({'; '.join(reasons)})")

@@ -1,7 +1,8 @@
-"""The topic of dead letters, read from its beginning or from the last full redrive, and sent again.
+"""The topic of dead letters, read to its end, and sent again.
 
-Kafka keeps the end of the last full redrive as the offsets of the group ``GROUP-redrive``. A
-message that is sent again keeps its id, so its result is recognised.
+Kafka keeps which were sent again as the offsets of the group ``GROUP-redrive``, with those above
+in the offset's metadata (``redriven_offsets.py``). A message that is sent again keeps its id, so
+its result is recognised.
 """
 
 import time
@@ -14,7 +15,7 @@ from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartitio
 from kafka.errors import KafkaError
 
 from configs.schema.stream import StreamConfig
-from deployments.stream import client_options
+from deployments.stream import client_options, redriven_offsets
 from deployments.stream.client_patches import accept_any_header_names
 from deployments.stream.dead_letters import DeadLetter, NotADeadLetter, read_letter, restored
 from deployments.stream.messages import Message
@@ -30,10 +31,11 @@ class TopicUnavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class StoredLetter:
-    """A dead letter and the message that holds it."""
+    """A dead letter, the message that holds it, and whether it was sent again already."""
 
     message: Message
     letter: DeadLetter
+    redriven: bool = False
 
     @property
     def name(self) -> str:
@@ -46,7 +48,7 @@ class DeadLetterTopic:
 
     Args:
         config: Brokers and names of topics.
-        everything: From the beginning; else from where the last full redrive ended.
+        everything: Also what was sent again.
 
     Attributes:
         letters: All of them, in the order of each partition.
@@ -59,6 +61,8 @@ class DeadLetterTopic:
         self._consumer: KafkaConsumer | None = None
         self.letters: list[StoredLetter] = []
         self.foreign: list[str] = []
+        # By partition: all below the offset, and these above it, were sent again.
+        self._done: dict[TopicPartition, tuple[int, frozenset[int]]] = {}
 
     def __enter__(self) -> Self:
         """Reads to the present end.
@@ -68,11 +72,15 @@ class DeadLetterTopic:
         """
         accept_any_header_names()
         try:
+            client_options.reach(self._config)
             self._consumer = KafkaConsumer(**_connection(self._config))
             self._seek(self._consumer)
             for message in _read(self._consumer):
+                redriven = self._is_done(message)
+                if redriven and not self._everything:
+                    continue
                 try:
-                    self.letters.append(StoredLetter(message, read_letter(message)))
+                    self.letters.append(StoredLetter(message, read_letter(message), redriven))
                 except NotADeadLetter:
                     self.foreign.append(f"{message.partition}:{message.offset}")
         except BaseException as error:
@@ -109,32 +117,60 @@ class DeadLetterTopic:
             raise _unavailable(self._config, error) from error
         return len(sent)
 
-    def mark_redriven(self) -> None:
-        """Records the end of what was read as the end of the last full redrive.
+    def mark_redriven(self, letters: Iterable[StoredLetter] | None = None) -> None:
+        """Records that these were sent again; without ``letters``, all to the end of what was read.
 
         To be called after ``send_again``: a crash in between sends twice, never not at all.
 
         Raises:
-            TopicUnavailable: Kafka does not take the offsets.
+            TopicUnavailable: Kafka does not take the offsets, or they do not fit beside one.
         """
         consumer = self._consumer
         assert consumer is not None
         try:
+            if letters is None:
+                marks = {p: (consumer.position(p), "") for p in consumer.assignment()}
+            else:
+                marks = self._marks(letters)
             consumer.commit(
-                {p: OffsetAndMetadata(consumer.position(p), "", -1) for p in consumer.assignment()}
+                {p: OffsetAndMetadata(offset, text, -1) for p, (offset, text) in marks.items()}
             )
         except (KafkaError, OSError) as error:
             raise _unavailable(self._config, error) from error
+        except redriven_offsets.TooManyRanges as error:
+            raise TopicUnavailable(f"sent again, but not recorded: {error}; use --all") from error
+
+    def _marks(self, letters: Iterable[StoredLetter]) -> dict[TopicPartition, tuple[int, str]]:
+        sent: dict[TopicPartition, set[int]] = {}
+        for found in letters:
+            partition = TopicPartition(self._config.dlq_topic, found.message.partition)
+            sent.setdefault(partition, set()).add(found.message.offset)
+        return {
+            partition: redriven_offsets.compact(below, above | sent[partition])
+            for partition, (below, above) in self._done.items()
+            if partition in sent
+        }
+
+    def _is_done(self, message: Message) -> bool:
+        partition = TopicPartition(self._config.dlq_topic, message.partition)
+        below, above = self._done[partition]
+        return message.offset < below or message.offset in above
 
     def _seek(self, consumer: KafkaConsumer) -> None:
         partitions = _partitions(consumer, self._config)
         consumer.assign(partitions)
+        beginnings = consumer.beginning_offsets(partitions) if partitions else {}
         for partition in partitions:
-            done = None if self._everything else consumer.committed(partition)
-            if done is None:
+            kept = consumer.committed(partition, metadata=True)
+            below = beginnings[partition] if kept is None else kept.offset
+            above = (
+                frozenset[int]() if kept is None else redriven_offsets.parse(kept.metadata or "")
+            )
+            self._done[partition] = (below, above)
+            if kept is None or self._everything:
                 consumer.seek_to_beginning(partition)
             else:
-                consumer.seek(partition, done)
+                consumer.seek(partition, below)
 
 
 def redriven_to(config: StreamConfig) -> dict[int, int]:
@@ -188,7 +224,9 @@ def _connection(config: StreamConfig) -> dict[str, Any]:
 
 def _unavailable(config: StreamConfig, error: Exception) -> TopicUnavailable:
     servers = ", ".join(config.bootstrap_servers)
-    return TopicUnavailable(f"Kafka at {servers}: {type(error).__name__}")
+    kind, said = type(error).__name__, str(error).removeprefix(f"{type(error).__name__}: ")
+    why = said if isinstance(error, OSError) else f"{kind}: {said}".removesuffix(": ")
+    return TopicUnavailable(f"Kafka at {servers}: {why}; --bootstrap-servers names other brokers")
 
 
 def _read(consumer: KafkaConsumer) -> Iterator[Message]:

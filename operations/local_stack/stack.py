@@ -230,7 +230,7 @@ class Stack:
         environ["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
         self.environ = environ
         self.ray_address = f"127.0.0.1:{ports.gcs}"
-        self._folder.make()
+        self._folder.make(self.logs / "ray")
         write_program(Path(environ["RAY_SERVE_HAPROXY_BINARY_PATH"]))
         self._launch(
             "Ray",

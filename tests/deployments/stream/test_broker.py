@@ -215,14 +215,23 @@ def test_dead_letters_are_listed_shown_and_sent_again(
             '{"id": "blank", "text": "  \\n "}',
         )
         assert "content" not in json.loads((await asyncio.to_thread(said, "show", blank))[1])
+        # What was sent again alone is not sent twice, neither alone nor with the others.
+        status, out = await asyncio.to_thread(said, "redrive", blank)
+        assert (status, out) == (0, "1 messages sent again\n")
+        await until(lambda: collector.ledger.letters == 5)
+        assert (await asyncio.to_thread(said, "redrive", blank))[0] == 1
+        names = (await asyncio.to_thread(said, "list", "--json"))[1]
+        assert blank not in [json.loads(line)["letter"] for line in names.splitlines()]
         status, out = await asyncio.to_thread(said, "redrive", "--all")
         assert (status, out) == (0, "4 messages sent again\n")
         # Still malformed: they come back as letters of their own, and only those are listed now.
-        await until(lambda: collector.ledger.letters == 8)
-        status, out = await asyncio.to_thread(said, "list", "--reason", "E1003")
-        assert len(out.splitlines()) == 1
-        assert len((await asyncio.to_thread(said, "list", "--all"))[1].splitlines()) == 8
-        assert (await asyncio.to_thread(said, "redrive", blank))[0] == 0
+        await until(lambda: collector.ledger.letters == 9)
+        status, out = await asyncio.to_thread(said, "list")
+        assert out.splitlines()[0].split()[:2] == ["letter", "reason"]
+        assert len(out.splitlines()) == 5
+        everything = (await asyncio.to_thread(said, "list", "--all", "--json"))[1].splitlines()
+        assert [json.loads(line)["redriven"] for line in everything].count(True) == 5
+        assert (await asyncio.to_thread(said, "redrive", blank, "--again"))[0] == 0
         assert (await asyncio.to_thread(said, "redrive", "0:999"))[0] == 1
         assert (await asyncio.to_thread(said, "redrive"))[0] == 1
 

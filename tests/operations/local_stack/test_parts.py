@@ -12,6 +12,7 @@ import yaml
 
 from cli.serve import StepPrinter
 from operations.errors import StackError
+from operations.local_stack import ray_folder
 from operations.local_stack.ports import free_block, free_port, is_free
 from operations.local_stack.processes import MARK, Child, belonging, end_all
 from operations.local_stack.ray_auth import auth_environment, read_token
@@ -152,7 +153,7 @@ def test_haproxy_has_one_thread_on_small_machines():
 
 def test_ray_logs_outlive_its_folder(tmp_path):
     folder, link = RayFolder(tmp_path), tmp_path / "logs-of-ray"
-    folder.make()
+    folder.make(link)
     assert folder.path.stat().st_mode & 0o777 == 0o700
     (folder.temp_dir / "session_1" / "logs").mkdir(parents=True)
     (folder.temp_dir / "session_latest").symlink_to("session_1")
@@ -164,6 +165,31 @@ def test_ray_logs_outlive_its_folder(tmp_path):
     assert (link / "gcs.out").read_text() == "hello"
     folder.show_logs(link)
     assert link.is_symlink()
+    # The run before can still be read.
+    (earlier,) = tmp_path.glob("logs-of-ray-*")
+    assert (earlier / "gcs.out").read_text() == "hello"
+
+
+def test_logs_of_a_killed_run_are_kept_and_the_oldest_go(tmp_path, monkeypatch):
+    folder, link = RayFolder(tmp_path), tmp_path / "ray"
+    for run in range(7):
+        folder.make(link)
+        (folder.temp_dir / "session_1" / "logs").mkdir(parents=True)
+        (folder.temp_dir / "session_latest").symlink_to("session_1")
+        (folder.logs / "gcs.out").write_text(f"run {run}")
+        os.utime(folder.logs / "gcs.out", (1_800_000_000 + run, 1_800_000_000 + run))
+        folder.show_logs(link)
+        # Killed: the folder in /tmp stays, the link leads nowhere new.
+    folder.make(link)
+    folder.show_logs(link)
+    earlier = sorted(tmp_path.glob("ray-2*"))
+    assert [(one / "gcs.out").read_text() for one in earlier] == [
+        f"run {run}" for run in range(2, 7)
+    ]
+    monkeypatch.setattr(ray_folder, "_MOST_BYTES", 9)
+    ray_folder.keep_earlier(link)
+    assert [(one / "gcs.out").read_text() for one in tmp_path.glob("ray-2*")] == ["run 6"]
+    folder.remove(link)
 
 
 def test_the_claim_on_a_state_folder_ends_with_its_process(tmp_path):

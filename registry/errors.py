@@ -15,6 +15,7 @@ RegistryError
 ├── TooLarge 413 E2008
 ├── UnsupportedFormat 415 E2008
 └── BackendUnavailable 503 E8007
+    └── LedgerDamaged 503 E8007
 
 ``status`` is the HTTP status that a front end should answer with; ``code`` is the
 E-number of the error table. A subclass gives what differs from its base.
@@ -91,3 +92,7 @@ class UnsupportedFormat(RegistryError, status=415, code="E2008"):
 
 class BackendUnavailable(RegistryError, status=503):
     """MLflow's store does not answer or cannot be read."""
+
+
+class LedgerDamaged(BackendUnavailable):
+    """A part of an audit ledger was deleted in MLflow; nothing is changed until it is back."""

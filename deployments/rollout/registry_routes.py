@@ -19,7 +19,7 @@ from deployments.rollout.change_feed import ChangeFeed
 from registry.api.dependencies import Backend, Changes
 from registry.api.router import build_router
 from registry.catalog.uploads import Uploads
-from registry.errors import BackendUnavailable, RegistryError
+from registry.errors import BackendUnavailable, LedgerDamaged, RegistryError
 from registry.model_registry import ModelRegistry
 
 _log = logging.getLogger("ray.serve")
@@ -59,6 +59,12 @@ async def _on_registry_error(request: Request, error: Exception) -> Response:
         return error_answer(error.status, error.code, error.message)
     # Addresses and paths belong in the log, not in the answer.
     _log.error("registry request failed: %s", error.message)
+    if isinstance(error, LedgerDamaged):
+        message = (
+            "the audit ledger of this model is damaged, so no model is changed; predictions go on, "
+            "and the log of the Registry deployment names what to restore"
+        )
+        return error_answer(503, error.code, message, headers={"retry-after": "60"})
     if isinstance(error, BackendUnavailable):
         message = "the model registry does not answer; predictions go on with what is loaded"
         return error_answer(503, error.code, message, headers={"retry-after": "5"})

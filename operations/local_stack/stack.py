@@ -32,6 +32,7 @@ from operations.local_stack.ray_folder import RayFolder
 from operations.local_stack.ray_node import ray_command, serve_defaults, serve_environment
 from operations.local_stack.serve_config import ServeConfig
 from operations.local_stack.state_folder import StateFolder
+from registry.errors import LedgerDamaged
 
 # Of the packages: the checkout, or where the wheel is installed.
 ROOT = Path(__file__).resolve().parents[2]
@@ -155,8 +156,12 @@ class Stack:
     def _start(self) -> None:
         mark = self._claim()
         self._check_ports()
-        version = first_version(self.config)
-        self._step(f"registry: {version.name} version {version.version}, {version.digest[:12]}")
+        try:
+            version = first_version(self.config)
+        except LedgerDamaged as error:
+            self._step(f"{error}; the version that was live last is served")
+        else:
+            self._step(f"registry: {version.name} version {version.version}, {version.digest[:12]}")
         if self._own_mlflow:
             self._start_mlflow(mark, self.config)
         dashboard = self._start_ray(mark)

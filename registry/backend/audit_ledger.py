@@ -19,7 +19,7 @@ from typing import Any
 from registry.backend.connection import Connection
 from registry.backend.retries import retried
 from registry.backend.tags import INDEX_RUN_TAG, MODEL_TAG, SEGMENT_TAG
-from registry.errors import BackendUnavailable, EntryTaken, IntegrityError, InvalidValue
+from registry.errors import EntryTaken, IntegrityError, InvalidValue, LedgerDamaged
 from registry.records import Event
 
 EXPERIMENT = "registry-audit"
@@ -129,9 +129,11 @@ class Ledger:
                     return found
                 run = self._mlflow.client().get_run(run_id)
                 if run.info.lifecycle_stage != "active":
-                    raise BackendUnavailable(
+                    raise LedgerDamaged(
                         f"run {run_id}, part of the audit ledger of model {name!r}, was deleted: "
-                        f"restore it in the MLflow UI before anything else is changed"
+                        f"restore it in the MLflow UI, or by `mlflow runs restore --run-id "
+                        f"{run_id}` (its experiment first, if that was deleted); until then no "
+                        f"model is changed"
                     )
                 more = _in_order(run.data.params, len(found))
                 found = (*found, *more)

@@ -13,7 +13,9 @@ from registry_api import META, MODELS, Api, bundle_zip, promote, ready, upload, 
 
 from configs.schema.app import AppConfig
 from deployments.rollout.change_feed import ChangeFeed
+from registry.errors import LedgerDamaged
 from registry.lifecycle.alias_watcher import AliasAssignment
+from registry.model_registry import ModelRegistry
 
 pytestmark = pytest.mark.slow
 
@@ -434,3 +436,18 @@ def test_a_release_over_http(api: Api, model: str, tmp_path: Path) -> None:
 def test_a_moment_is_written_out(api: Api, model: str) -> None:
     for moment, status in (("2026-11-23T10:00:00Z", 200), ("0.5", 422), ("-1", 422)):
         assert api("GET", f"/{model}/audit", params={"until": moment}).status_code == status
+
+
+def test_a_damaged_ledger_is_called_that_and_read_again_once_it_is_back(
+    api: Api, registry: ModelRegistry, model: str
+) -> None:
+    ledger, client = registry.store.ledger, registry.store.mlflow.client()
+    run_id = ledger._run(model, 0, make=False)
+    client.delete_run(run_id)
+    with pytest.raises(LedgerDamaged, match=f"mlflow runs restore --run-id {run_id}"):
+        registry.store.ledger.events(model)
+    refused = api("GET", f"/{model}/audit")
+    assert refused.status_code == 503
+    assert "ledger of this model is damaged" in refused.json()["error_message"]
+    client.restore_run(run_id)
+    assert api("GET", f"/{model}/audit").status_code == 200

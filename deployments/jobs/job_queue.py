@@ -126,7 +126,9 @@ class JobQueue:
         results = await self._ask(self._between, job, start, stop)
         return Page(job, results, ready)
 
-    async def file(self, job_id: str, owner: str, kind: Format) -> Iterator[bytes]:
+    async def file(
+        self, job_id: str, owner: str, kind: Format, *, guarded: bool = False
+    ) -> Iterator[bytes]:
         """All results of a job that has ended, in the order of the texts.
 
         Raises:
@@ -137,7 +139,7 @@ class JobQueue:
         if job.state not in ENDED:
             raise ResultsNotReady("the job has not ended", {"state": job.state})
         ready = await self._ask(self._store.ready_texts, job)
-        return write(self._store.results(job, 0, ready), kind)
+        return write(self._store.results(job, 0, ready), kind, guarded=guarded)
 
     async def counts(self) -> dict[str, int]:
         """Returns the number of jobs by state."""

@@ -27,17 +27,26 @@ COLUMNS = (
     "error_code",
     "error_message",
 )
+# What a spreadsheet takes for the beginning of a formula, or for a field of its own.
+_FORMULA = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
 Parts = Iterator[tuple[Texts, Results]]
 
 
-def write(parts: Parts, kind: Format) -> Iterator[bytes]:
-    """The file's bytes, a piece for each part; rows in the order of the texts."""
+def write(parts: Parts, kind: Format, *, guarded: bool = False) -> Iterator[bytes]:
+    """The file's bytes, a piece for each part; rows in the order of the texts.
+
+    Args:
+        parts: Texts and results.
+        kind: Of the file.
+        guarded: Whether texts of a CSV that a spreadsheet takes for formulas get an apostrophe.
+    """
     if kind == "parquet":
         yield from _parquet(parts)
     elif kind == "csv":
         yield _lines([dict(zip(COLUMNS, COLUMNS, strict=True))])
         for texts, results in parts:
-            yield _lines(_rows(texts, results))
+            rows = _rows(texts, results)
+            yield _lines([_guarded(row) for row in rows] if guarded else rows)
     else:
         for texts, results in parts:
             yield b"".join(orjson.dumps(row) + b"\n" for row in _rows(texts, results))
@@ -51,6 +60,11 @@ def _rows(texts: Texts, results: Results) -> list[dict[str, Any]]:
         found |= found["error"] or {}
         rows.append({name: found.get(name) for name in COLUMNS})
     return rows
+
+
+def _guarded(row: dict[str, Any]) -> dict[str, Any]:
+    text = row["text"]
+    return row | {"text": f"'{text}"} if text and text[0] in _FORMULA else row
 
 
 def _lines(rows: list[dict[str, Any]]) -> bytes:

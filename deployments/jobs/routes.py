@@ -51,6 +51,12 @@ IdempotencyKey = Annotated[
         description="Of the caller's choice: a submission with a known key is the job it made.",
     ),
 ]
+Guarded = Annotated[
+    bool,
+    Query(
+        description="In CSV, an apostrophe before texts that a spreadsheet would take for formulas."
+    ),
+]
 Owner = Annotated[str, Header(alias="X-Actor", max_length=255, include_in_schema=False)]
 _FIELDS = ("priority", "max_batch_size", "timeout_seconds", "webhook_url")
 _UPLOAD: dict[str, Any] = {
@@ -199,10 +205,12 @@ def _add_showing(api: APIRouter, jobs: "Callable[[], JobQueue]", owned: bool) ->
     async def job_results_file(
         job_id: str,
         format: Format = "jsonl",
+        guarded: Guarded = False,
         x_actor: Owner = "",
     ) -> StreamingResponse:
         """All results of a job that has ended, as a file with the texts beside them."""
-        pieces = await jobs().file(job_id, x_actor if owned else "", format)
+        owner = x_actor if owned else ""
+        pieces = await jobs().file(job_id, owner, format, guarded=guarded)
         name = f"attachment; filename={job_id}.{format}"
         return StreamingResponse(
             pieces, media_type=TYPES[format], headers={"content-disposition": name}

@@ -114,13 +114,22 @@ class _Jobs:
         )
 
     @operation("job_results_file")
-    def download(self, job_id: str, into: str | Path, *, format: Format = "jsonl") -> Call[Path]:
-        """Writes all results of a job that has ended into a file; its path."""
+    def download(
+        self, job_id: str, into: str | Path, *, format: Format = "jsonl", guarded: bool = False
+    ) -> Call[Path]:
+        """Writes all results of a job that has ended into a file; its path.
+
+        Args:
+            job_id: Which.
+            into: The file.
+            format: Of the file.
+            guarded: In CSV, an apostrophe before what a spreadsheet would take for a formula.
+        """
         return Call(
             "GET",
             filled("/api/v1/batch/results/{}/file", job_id),
             Path,
-            query={"format": format},
+            query={"format": format, "guarded": "true" if guarded else None},
             into=Path(into),
             timeout_s=_FILE_TIMEOUT_S,
         )

@@ -6138,6 +6138,8 @@ export interface operations {
         parameters: {
             query?: {
                 format?: "csv" | "jsonl" | "parquet";
+                /** @description In CSV, an apostrophe before texts that a spreadsheet would take for formulas. */
+                guarded?: boolean;
             };
             header?: never;
             path: {

@@ -447,6 +447,22 @@ def test_a_file_goes_in_and_comes_out(tmp_path: Path, name: str) -> None:
     with_jobs(jobs_config(tmp_path, jobs={"chunk_texts": 2}), body)
 
 
+def test_formulas_are_guarded_where_that_is_asked_for(tmp_path: Path) -> None:
+    texts = ["=1+1", "@sum", "-2", "\u002b3", "\tx", "good = bad", "\uff1dx"]
+
+    async def body(client: httpx.AsyncClient, _: JobsReplica) -> None:
+        job_id = (await submit(client, texts))["job_id"]
+        await until_ended(client, job_id)
+        for kind, guarded, marked in [("csv", True, 6), ("csv", False, 0), ("jsonl", True, 0)]:
+            asked = {"format": kind, "guarded": guarded}
+            out = await client.get(f"/results/{job_id}/file", params=asked)
+            found = [row["text"] for row in read(kind, out.content)]
+            assert [text.removeprefix("'") for text in found] == texts
+            assert sum(text.startswith("'") for text in found) == marked
+
+    with_jobs(jobs_config(tmp_path), body)
+
+
 def read(kind: str, content: bytes) -> list[dict[str, Any]]:
     if kind == "csv":
         return list(csv.DictReader(io.StringIO(content.decode(), newline="")))

@@ -76,6 +76,12 @@ def evaluate_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
     slices = {name: data.column(name) for name in args.by}
     with tempfile.TemporaryDirectory(prefix="sentigraph-evaluate-") as scratch:
         bundle = registry.store.fetch(version, Path(scratch))
+        if bundle.head.task != "single_label":
+            raise DatasetError(
+                f"version {version.version} is a {bundle.head.task.replace('_', '-')} model: "
+                f"`models evaluate` measures models with one label a text; record your own figures "
+                f"with POST /api/v1/models/{version.name}/versions/{version.version}/evaluations"
+            )
         logits = ServedModel(bundle, threads=args.threads).logits(data.texts)
         cost = cost_of(bundle, data.texts)
     probabilities = softmax(logits, bundle.temperature)

@@ -114,6 +114,10 @@ outages: $(VENV)/.dev ## limits over two ingresses; Redis and Vault lost under l
 bench-cold: $(VENV)/.dev ## cold start and warm swap, rung by rung, beside the PyTorch pipeline (10 minutes)
 	$(BIN)/python -m benchmarks.serving.cold_start
 
+.PHONY: soak-client
+soak-client: $(VENV)/.dev ## the Python client through latency, resets, 429, 503 and a dead server (3 minutes)
+	PYTHONPATH=sdk/python $(BIN)/python -m tests.system.client_soak
+
 .PHONY: notebooks
 notebooks: $(VENV)/.dev ## execute notebooks/ in Jupyter; the executed copies are in build/notebooks (2 minutes)
 	$(PIP) jupytext==1.19.6 nbconvert==7.17.0 ipykernel==7.4.0

@@ -103,12 +103,13 @@ def soak(url: str, seconds: float) -> dict[str, Any]:
             gone = Soak(client)
             gone.run(min(5.0, seconds))
         http.close()
-    figures = {
+    allowed = round(calls + _BUDGET + _SHARE * sum(run.ends.values()))
+    figures: dict[str, Any] = {
         "seconds": seconds,
         "ends": dict(run.ends),
         "calls": calls,
         "tries": tries,
-        "tries_allowed": round(calls + _BUDGET + _SHARE * sum(run.ends.values())),
+        "tries_allowed": allowed,
         "longest_call_s": round(run.longest_s, 2),
         "jobs_made": jobs,
         "submissions_passed_on": len(faults.keys),
@@ -120,7 +121,7 @@ def soak(url: str, seconds: float) -> dict[str, Any]:
         "no duplicate job": jobs <= len(faults.keys),
         "no try after its time": late == 0,
         "calls end in time": run.longest_s <= _TIMEOUT_S + _GRACE_S,
-        "retry budget": tries <= figures["tries_allowed"],
+        "retry budget": tries <= allowed,
         "retry budget while gone": len(made) <= _BUDGET + (1 + _SHARE) * sum(gone.ends.values()),
         "most calls succeed": run.ends["predict ok"] >= 0.9 * calls,
     }

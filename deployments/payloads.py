@@ -152,7 +152,7 @@ class ModelCounts:
         digest: Of the bundle.
         name: Registered model name.
         version: Its number there.
-        labels: Its labels.
+        labels: The kinds of the signal ``label``: its labels, and that none applies.
         counts: By signal: texts by bin.
     """
 

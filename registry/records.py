@@ -53,6 +53,8 @@ class EngineHints:
         pad_id: Token id that fills a row up to the batch's length.
         batch_invariant: Whether a text's scores are the same in every batch. Untrue where the
             file scales its activations over the batch at run time.
+        pads: Whether texts of different lengths may share a batch. Untrue where padding changes
+            the model's answer: then each text runs by itself.
     """
 
     kind: Literal["onnx", "torch"]
@@ -60,6 +62,7 @@ class EngineHints:
     inputs: tuple[str, ...]
     pad_id: int
     batch_invariant: bool = True
+    pads: bool = True
 
 
 @dataclass(frozen=True, slots=True)

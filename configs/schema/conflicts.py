@@ -84,6 +84,11 @@ def _gpus(config: AppConfig) -> Iterator[str]:
         yield "model.provider=cuda needs replicas.model.num_gpus above 0; it is 0"
     if provider == "cpu" and num_gpus > 0:
         yield f"model.provider=cpu leaves replicas.model.num_gpus={num_gpus:g} unused"
+    if num_gpus > 1:
+        yield (
+            f"replicas.model.num_gpus={num_gpus:g}: an engine computes on one card and would leave "
+            "the others idle: set it to 1, and replicas.model.num_replicas to the number of cards"
+        )
     if replicas.num_replicas == 0 and num_gpus > 0:
         yield (
             "replicas.model.num_replicas=0 means one for each core, and cores do not tell how many "

@@ -10,8 +10,10 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from operator import ge
 
 from deployments.predictions import Prediction
+from registry.records import Head
 
 Histogram = list[int]
 Histograms = dict[str, Histogram]
@@ -80,6 +82,7 @@ _CHARS_PER_TOKEN = _steps(0.5, 1.08, 24)
 # Probabilities near 1 are what most texts have, so bins narrow towards it: a fifth less doubt each.
 _CONFIDENCE = tuple(1.0 - 0.8**step for step in range(1, 42))
 _NO_YES = ("no", "yes")
+_NONE = "(none)"
 
 TEXT_SIGNALS = (
     Signal("length", edges=_TOKENS),
@@ -101,6 +104,11 @@ def signals_of(labels: tuple[str, ...]) -> tuple[Signal, ...]:
     )
 
 
+def kinds_of(labels: tuple[str, ...], head: Head) -> tuple[str, ...]:
+    """What the signal ``label`` counts: of a multi-label model also that none applies."""
+    return (_NONE, *labels) if head.task == "multi_label" else labels
+
+
 def empty(labels: Sequence[str]) -> Histograms:
     """Histograms without counts."""
     return {signal.name: [0] * signal.bins for signal in signals_of(tuple(labels))}
@@ -112,8 +120,16 @@ def add(to: Histograms, counts: Histograms) -> None:
         to[name] = [a + b for a, b in zip(to[name], row, strict=True)]
 
 
-def count(into: Histograms, text: str, prediction: Prediction, *, repeated: bool) -> None:
-    """Counts one answered text.
+def count(
+    into: Histograms,
+    text: str,
+    prediction: Prediction,
+    head: Head = Head(),  # noqa: B008  (frozen)
+    *,
+    repeated: bool,
+) -> None:
+    """Counts one answered text: the label of the highest score and that score. A value of a
+    regression takes its place between 0 and 1, in order.
 
     A text that was answered a moment before counts as repeated and for nothing else: one client
     that sends the same text all day is no change of what the others send.
@@ -123,8 +139,14 @@ def count(into: Histograms, text: str, prediction: Prediction, *, repeated: bool
         return
     scores = prediction.scores.tolist()
     confidence = max(scores)
-    labels = into["label"]
-    labels[min(scores.index(confidence), len(labels) - 1)] += 1
+    labels, kind = into["label"], scores.index(confidence)
+    if head.task == "multi_label":
+        # The first kind is that none applies.
+        applies = any(map(ge, scores, head.thresholds))
+        kind = kind + 1 if applies else 0
+    elif head.activation == "none":
+        confidence = 0.5 + 0.5 * confidence / (1 + abs(confidence))
+    labels[min(kind, len(labels) - 1)] += 1
     into["confidence"][bisect_right(_CONFIDENCE, confidence)] += 1
     into["truncated"][prediction.truncated] += 1
     into["length"][bisect_right(_TOKENS, prediction.n_tokens)] += 1

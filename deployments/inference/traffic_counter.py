@@ -16,7 +16,7 @@ import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable
 
-from deployments.inference.signals import Histograms, count, empty, seen
+from deployments.inference.signals import Histograms, count, empty, kinds_of, seen
 from deployments.payloads import DrawnAnswer, ModelCounts, TrafficDelta
 from deployments.predictions import Answer
 from deployments.telemetry.insight_metrics import InsightMetrics
@@ -103,7 +103,7 @@ class TrafficCounter:
             return
         self._number += 1
         models = tuple(
-            ModelCounts(model.digest, model.name, model.version, model.labels, row)
+            ModelCounts(model.digest, model.name, model.version, _kinds(model), row)
             for model, row in counts.items()
         )
         delta = TrafficDelta(self._source, self._number, models, tuple(drawn))
@@ -129,9 +129,9 @@ class TrafficCounter:
         model, text = answer.model, answer.text
         counts = self._counts.get(model)
         if counts is None:
-            counts = self._counts[model] = empty(model.labels)
+            counts = self._counts[model] = empty(_kinds(model))
         repeated = self._repeated(model, text)
-        count(counts, text, answer.outcome.prediction, repeated=repeated)
+        count(counts, text, answer.outcome.prediction, model.head, repeated=repeated)
 
     def _repeated(self, model: ServedVersion, text: str) -> bool:
         key = hash((model.digest, text))
@@ -154,6 +154,10 @@ class TrafficCounter:
             await asyncio.sleep(self._interval_s)
             self.pack()
             await self.send(send)
+
+
+def _kinds(model: ServedVersion) -> tuple[str, ...]:
+    return kinds_of(model.labels, model.head)
 
 
 def _texts(delta: TrafficDelta) -> int:

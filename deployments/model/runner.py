@@ -35,6 +35,10 @@ class LoadedModel:
         """
         return not self.bundle.engine.batch_invariant and self.engine.device == "cpu"
 
+    def runs_alone(self, batching: BatchingConfig) -> bool:
+        """Whether each text must be a batch of its own."""
+        return not self.bundle.engine.pads or (batching.reproducible_scores and self.rows_interact)
+
     def check(self) -> None:
         """Runs a plain text, of padding alone.
 
@@ -77,7 +81,7 @@ class PlannedModel:
     def __init__(self, loaded: LoadedModel, surface: CostSurface, batching: BatchingConfig) -> None:
         self.loaded = loaded
         self.surface = surface
-        alone = batching.reproducible_scores and loaded.rows_interact
+        alone = loaded.runs_alone(batching)
         self._max_texts = 1 if alone else batching.max_batch_texts
         self._max_tokens = batching.max_batch_tokens
 
@@ -99,7 +103,7 @@ def with_surface(
     Costs depend on the model's shape, not on the values of its weights: a retrained version has
     the surface of its predecessor and goes live without a measurement.
     """
-    alone = batching.reproducible_scores and loaded.rows_interact
+    alone = loaded.runs_alone(batching)
     max_rows = 1 if alone else batching.max_batch_texts
     bundle = loaded.bundle
     fingerprint = host_fingerprint(

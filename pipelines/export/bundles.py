@@ -49,7 +49,8 @@ TORCH_TEXTS = 256
 # The library's own answer is asked one text at a time.
 REFERENCE_TEXTS = 32
 
-OTHER_ENCODER = "use an encoder such as BERT, RoBERTa, DistilBERT, ELECTRA, MPNet or ModernBERT"
+ENCODERS = "use an encoder such as BERT, RoBERTa, DistilBERT, ELECTRA, MPNet or ModernBERT"
+OTHER_ENCODER = f"{ENCODERS}, or serve it by PyTorch with --engine torch"
 
 Reference = Callable[[Sequence[str]], FloatArray]
 
@@ -122,7 +123,7 @@ def export_bundles(
     """
     check_name(name)
     facts = {**provenance, **{tool: version(tool) for tool in TOOLS}, "machine": platform.machine()}
-    with refusing(CheckpointError, f"bundles cannot be written to {out}"), _workspace(out) as work:
+    with refusing(CheckpointError, f"bundles cannot be written to {out}"), workspace(out) as work:
         tokenizer.save(str(work / "tokenizer.json"))
         kind = model.body.config.model_type
         with refusing(
@@ -157,14 +158,14 @@ def export_bundles(
         if int8 is None and (out / INT8).exists():
             shutil.rmtree(out / INT8)
         return Exported(
-            fp32=_moved(work / FP32, out / FP32),
+            fp32=moved(work / FP32, out / FP32),
             torch_difference=difference,
-            int8=int8 and replace(int8, bundle=_moved(work / INT8, out / INT8)),
+            int8=int8 and replace(int8, bundle=moved(work / INT8, out / INT8)),
         )
 
 
 @contextmanager
-def _workspace(out: Path) -> Iterator[Path]:
+def workspace(out: Path) -> Iterator[Path]:
     """A folder beside the result: what is moved from it after both gates never was half there, and
     a refused export leaves the last good one.
     """
@@ -247,7 +248,8 @@ def feeds(bundle: Bundle, texts: Sequence[str]) -> Iterator[Feed]:
         yield dict(zip(INPUTS, (rows, mask), strict=True))
 
 
-def _moved(source: Path, target: Path) -> Bundle:
+def moved(source: Path, target: Path) -> Bundle:
+    """Puts a finished bundle in its place; replaces what was there."""
     if target.exists():
         shutil.rmtree(target)
     source.rename(target)

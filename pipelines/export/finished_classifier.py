@@ -9,7 +9,7 @@ the model must score a padded text like the text alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from transformers import AutoModelForSequenceClassification
 
 from pipelines.errors import CheckpointError, refusing
-from pipelines.export.bundles import OTHER_ENCODER
+from pipelines.export.bundles import ENCODERS, OTHER_ENCODER
 from pipelines.export.heads import HeadOptions, head_of
 from pipelines.export.parity import LOGIT_TOLERANCE, FloatArray, largest_difference
 from pipelines.training.classifier import Classifier, ClassifierSpec
@@ -51,6 +51,8 @@ class Finished:
         stored: Types of the stored weights.
         positions: Tokens that the model has positions for; None without a limit.
         tokenizer_tokens: Longest encoding by the tokenizer's settings; None without a limit.
+        tokens: The library's tokenizer.
+        pads: Whether texts of different lengths may share a batch.
     """
 
     model: Classifier
@@ -62,6 +64,7 @@ class Finished:
     positions: int | None
     tokenizer_tokens: int | None
     tokens: Any
+    pads: bool = True
 
     def reference(self, texts: Sequence[str]) -> FloatArray:
         """Returns [texts, labels] float32 logits by the library alone: its tokenizer with all that
@@ -104,6 +107,7 @@ class Finished:
             "max_tokens": self.spec.max_tokens,
             "truncation_side": self.spec.truncation_side,
             "pad_id": self.spec.pad_id,
+            "texts_share_batches": self.pads,
         }
 
 
@@ -112,6 +116,7 @@ def open_finished(
     *,
     max_tokens: int | None,
     head: HeadOptions = HeadOptions(),  # noqa: B008  (frozen)
+    padded: bool = True,
 ) -> Finished:
     """Opens a finished classifier.
 
@@ -120,6 +125,8 @@ def open_finished(
         max_tokens: Longest encoding; None takes the smaller of the model's and the tokenizer's own
             limit, at most ``DEFAULT_MAX_TOKENS``. A model with fewer positions lowers it.
         head: What the user says of the outputs.
+        padded: Refuse a model whose answer depends on padding; else it only is told
+            (``Finished.pads``).
 
     Raises:
         CheckpointError: Serving would not answer as the model does; the message says why.
@@ -129,7 +136,7 @@ def open_finished(
     raw = raw_config(folder.path, name)
     labels, kind = head_of(name, folder.config, raw, outputs, head)
     tokens = read_tokenizer(folder)
-    pad_id = _pad_id(folder, tokens)
+    pad_id = _pad_id(folder, tokens, padded=padded)
     _require_plain_types(folder, tokens)
     body = load_weights(folder, AutoModelForSequenceClassification.from_pretrained, new_head=False)
     rows = body.get_input_embeddings().weight.shape[0]
@@ -147,7 +154,7 @@ def open_finished(
         "sequence-classification",
         labels,
         most,
-        pad_id if pad_id < rows else 0,
+        pad_id if pad_id is not None and pad_id < rows else 0,
         "left" if tokens.truncation_side == "left" else "right",
         kind,
     )
@@ -162,7 +169,14 @@ def open_finished(
         limit,
         tokens,
     )
-    _require_padding_ignored(name, found)
+    if not padded and pad_id is None:
+        return replace(found, pads=False)
+    try:
+        _require_padding_ignored(name, found)
+    except CheckpointError:
+        if padded:
+            raise
+        return replace(found, pads=False)
     return found
 
 
@@ -206,15 +220,18 @@ def _meaning(spec: ClassifierSpec) -> str:
     return f"labels each by itself ({shown}{', …' if len(pairs) > 10 else ''})"
 
 
-def _pad_id(folder: ModelFolder, tokens: Any) -> int:
-    """The id that the model takes for padding: some find a text's end by it."""
+def _pad_id(folder: ModelFolder, tokens: Any, *, padded: bool) -> int | None:
+    """The id that the model takes for padding: some find a text's end by it. None without one."""
     of_model = getattr(folder.config, "pad_token_id", None)
     if isinstance(of_model, int) and of_model >= 0:
         return of_model
+    if not padded and (tokens.pad_token_id is None or not hasattr(folder.config, "pad_token_id")):
+        return None
     if tokens.pad_token_id is None:
         raise CheckpointError(
             f"{folder.name}: this {folder.config.model_type} model has no padding token, which "
-            "batches need; set pad_token in its tokenizer and pad_token_id in config.json"
+            "batches need; set pad_token in its tokenizer and pad_token_id in config.json, or "
+            "serve it by PyTorch with --engine torch"
         )
     return int(tokens.pad_token_id)
 
@@ -225,7 +242,7 @@ def _require_plain_types(folder: ModelFolder, tokens: Any) -> None:
     if any(encoded.get("token_type_ids", ())):
         raise CheckpointError(
             f"{folder.name}: the tokenizer of this {folder.config.model_type} model gives one text "
-            f"token types other than 0, which serving leaves out; {OTHER_ENCODER}"
+            f"token types other than 0, which serving leaves out; {ENCODERS}"
         )
 
 

@@ -98,7 +98,10 @@ def batch_shift(together: FloatArray, alone: FloatArray, head: Head = USUAL) -> 
 
 
 def require_equal(
-    torch_logits: FloatArray, onnx_logits: FloatArray, tolerance: float = LOGIT_TOLERANCE
+    torch_logits: FloatArray,
+    onnx_logits: FloatArray,
+    tolerance: float = LOGIT_TOLERANCE,
+    what: str = "ONNX",
 ) -> float:
     """Returns the largest absolute difference of two [texts, labels] arrays of logits.
 
@@ -108,7 +111,7 @@ def require_equal(
     difference, allowed = largest_difference(torch_logits, onnx_logits, tolerance)
     if not difference <= allowed:
         raise ParityError(
-            f"ONNX differs from torch by {difference:.2e} in a logit; allowed is {allowed:.0e}"
+            f"{what} differs from torch by {difference:.2e} in a logit; allowed is {allowed:.0e}"
         )
     return difference
 

@@ -29,7 +29,7 @@ class ServedModel:
         self._tokenizer = LoadedTokenizer(bundle)
         self._engine: Engine = open_engine(bundle, provider="cpu", threads=threads)
         # As `batching.reproducible_scores` has it in the graph.
-        alone = LoadedModel(bundle, self._engine).rows_interact
+        alone = not bundle.engine.pads or LoadedModel(bundle, self._engine).rows_interact
         self._batch_texts = 1 if alone else BATCH_TEXTS
 
     def logits(self, texts: Sequence[str], batch_texts: int | None = None) -> FloatArray:

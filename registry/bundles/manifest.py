@@ -28,6 +28,7 @@ class _Engine(BaseModel):
     pad_id: int = Field(ge=0)
     # Bundles older than the field: their 8-bit files scale activations over the batch.
     batch_invariant: bool = Field(default_factory=lambda data: data["precision"] != "int8")
+    pads: bool = True
 
 
 class _Head(BaseModel):

@@ -163,7 +163,8 @@ class Padded:
         self._pad_id = pad_id
         # In two dimensions the library looks whether anything is masked at all; in four it takes
         # the mask as it is, where the model's attention goes through its common interface.
-        self.capturable = model.config._attn_implementation == "sdpa"
+        # Such a mask hides the padding alone, and so would drop a decoder's and a window's own.
+        self.capturable = model.config._attn_implementation == "sdpa" and not _masks_more(model)
 
     def shape(self, attention_mask: IntBatch, *, bucket: bool) -> Shape:
         """See ``Layout.shape``."""
@@ -190,6 +191,13 @@ class Padded:
         output = self._model(input_ids=ids, attention_mask=attention_mask)
         logits: Tensor = output.logits.float()
         return logits
+
+
+def _masks_more(model: PreTrainedModel) -> bool:
+    """Whether a token may not see all tokens of its text."""
+    config = model.config
+    window = getattr(config, "sliding_window", None) or getattr(config, "local_attention", None)
+    return bool(window) or any(getattr(part, "is_causal", False) for part in model.modules())
 
 
 def _first_tokens(

@@ -38,6 +38,10 @@ from configs.schema.app import AppConfig
         ),
         ({"replicas": {"model": {"num_gpus": 1.5}}}, ["num_gpus=1.5"]),
         (
+            {"replicas": {"model": {"num_gpus": 2, "num_replicas": 1}}},
+            ["replicas.model.num_gpus=2", "one card"],
+        ),
+        (
             {"replicas": {"model": {"num_gpus": 1, "num_replicas": 0}}},
             ["replicas.model.num_gpus=1", "replicas.model.num_replicas=0"],
         ),

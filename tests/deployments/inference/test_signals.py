@@ -7,10 +7,12 @@ from deployments.inference.signals import (
     add,
     count,
     empty,
+    kinds_of,
     seen,
     signals_of,
 )
 from deployments.predictions import Prediction
+from registry.records import Head
 
 LABELS = ("negative", "positive")
 
@@ -95,3 +97,23 @@ def test_counts_add_up() -> None:
         add(total, part)
     assert seen(total) == 2
     assert sum(total["label"]) == 1
+
+
+def test_a_multi_label_answer_counts_by_its_highest_label_or_as_none() -> None:
+    head = Head("multi_label", "sigmoid", (0.5, 0.9))
+    kinds = kinds_of(("a", "b"), head)
+    counts = empty(kinds)
+    for scores in ((0.6, 0.8), (0.4, 0.8), (0.1, 0.95)):
+        count(counts, "x", Prediction(np.array(scores), 4, False), head, repeated=False)
+    assert dict(zip(kinds, counts["label"], strict=True)) == {"(none)": 1, "a": 0, "b": 2}
+
+
+def test_values_keep_their_order_in_the_bins() -> None:
+    head = Head("regression", "none")
+    places = []
+    for value in (-1e6, -1.0, 0.0, 1.0, 4.0, 1e6):
+        counts = empty(kinds_of(("stars",), head))
+        count(counts, "x", Prediction(np.array([value]), 4, False), head, repeated=False)
+        places.append(counts["confidence"].index(1))
+    assert places == sorted(places)
+    assert len(set(places)) == 6

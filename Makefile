@@ -22,7 +22,7 @@ SWAGGER_UI := 5.35.0
 SWAGGER_UI_FILES := swagger-ui-bundle.js swagger-ui-bundle.js.LICENSE.txt swagger-ui.css LICENSE NOTICE
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo test test-unit test-cluster test-wheel test-sdk lint docs proto sdk-models assets format train bench bench-full bench-cache outages bench-cold bench-gpu abuse chaos redeploys restore-drill soak chaos-install chaos-test-suite chaos-cleanup dist environments image image-check clean
+.PHONY: help serve demo test test-unit test-cluster test-wheel test-sdk lint docs proto sdk-models assets format train bench bench-full bench-cache outages bench-cold bench-gpu model-matrix abuse chaos redeploys restore-drill soak chaos-install chaos-test-suite chaos-cleanup dist environments image image-check clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -132,6 +132,9 @@ bench-lite: $(VENV)/.dev ## cold start of the lite server and the Lambda handler
 
 bench-gpu: ## the torch engine beside the Hugging Face pipeline; needs CUDA, torch, transformers (8 minutes)
 	$(PYTHON) -m benchmarks.serving.gpu
+
+model-matrix: $(VENV)/.dev ## import tiny models of every family in every form; writes the guide's table (10 minutes)
+	$(BIN)/python -m tests.system.model_matrix
 
 abuse: $(VENV)/.dev ## hostile and generated requests, slow senders, hogs, at every door of a private stack (25 minutes)
 	$(PIP) schemathesis==4.32.5

@@ -67,9 +67,9 @@ def write_public_model(name: str, folder: Path) -> Path:
 def _word_pieces() -> Tokenizer:
     trained = BertWordPieceTokenizer(lowercase=True)
     trained.train_from_iterator(_CORPUS, vocab_size=300, show_progress=False)
-    found = trained._tokenizer
-    ends = [(token, found.token_to_id(token)) for token in ("[SEP]", "[CLS]")]
-    found.post_processor = BertProcessing(*ends)
+    found: Tokenizer = trained._tokenizer
+    ids = found.get_vocab()
+    found.post_processor = BertProcessing(("[SEP]", ids["[SEP]"]), ("[CLS]", ids["[CLS]"]))
     return found
 
 
@@ -77,7 +77,7 @@ def _byte_pairs() -> Tokenizer:
     trained = ByteLevelBPETokenizer()
     tokens = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
     trained.train_from_iterator(_CORPUS, vocab_size=350, special_tokens=tokens, show_progress=False)
-    found = trained._tokenizer
+    found: Tokenizer = trained._tokenizer
     found.post_processor = RobertaProcessing(("</s>", 2), ("<s>", 0), add_prefix_space=False)
     return found
 

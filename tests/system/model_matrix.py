@@ -225,9 +225,11 @@ def _compared(folder: Path, place: Path) -> str:
 
 
 def _reason(said: str, folder: Path) -> str:
-    sentence = said.strip().splitlines()[-1].replace(f"{folder}: ", "").removeprefix("error: ")
+    sentence = said.strip().splitlines()[-1].replace(f"{folder}: ", "")
+    sentence = sentence.removeprefix("sentigraph import: ")
     # Figures differ from machine to machine; what can be done is in the guide.
-    shown = re.sub(r"\d+(\.\d+)?(e-\d+)?( ?%)?", "…", sentence.partition(";")[0])
+    figure = r"(?<![A-Za-z\d])\d+(\.\d+)?(e[+-]\d+)?( ?%)?"
+    shown = re.sub(figure, "…", sentence.partition(";")[0])
     return f"refused: {shown[:120]}".replace("|", "/").strip()
 
 

@@ -98,7 +98,7 @@ class Packed:
         stack: nn.Module = getattr(model.base_model, stack_name)
         stack.register_forward_hook(_first_tokens, with_kwargs=True)
         self._model = model
-        self._first_position = model.config.pad_token_id + 1 if behind_pad else 0
+        self._behind = model.config.pad_token_id if behind_pad else None
 
     @staticmethod
     def fits(model_type: str, device: str, dtype: torch.dtype) -> bool:
@@ -131,7 +131,11 @@ class Packed:
         vector = np.zeros(2 * shape.cells + 2 * shape.rows + 1, dtype=np.int32)
         vector[:cells] = input_ids[real]
         positions = np.broadcast_to(np.arange(input_ids.shape[1]), real.shape)
-        vector[shape.cells : shape.cells + cells] = positions[real] + self._first_position
+        if self._behind is not None:
+            # The padding token as a word of a text has no position of its own.
+            counted = input_ids != self._behind
+            positions = np.cumsum(counted, axis=1) * counted + self._behind
+        vector[shape.cells : shape.cells + cells] = positions[real]
         offsets = vector[2 * shape.cells : 2 * shape.cells + shape.rows + 1]
         np.cumsum(lengths, out=offsets[1 : rows + 1])
         # Rows that fill up a bucket are empty, and read the first token like row 0.

@@ -107,6 +107,17 @@ def test_every_family_says_what_the_library_says(tmp_path: Path, family: str) ->
     assert np.allclose(engine.run(ids[:1, :3], mask[:1, :3])[0], logits[0], atol=1e-4)
 
 
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+def test_the_padding_token_as_a_word_is_placed_as_in_the_library(
+    tmp_path: Path, family: str
+) -> None:
+    model, bundle = bundle_of(tmp_path, CONFIGS[family]())
+    ids, mask = batch()
+    ids[mask.sum(axis=1) > 6, 3] = PAD_ID
+    logits = open_engine(bundle).run(ids, mask)
+    assert np.allclose(logits, expected(model, ids, mask), atol=1e-4)
+
+
 def test_padded_says_what_packed_says(tmp_path: Path) -> None:
     _, bundle = bundle_of(tmp_path, CONFIGS["bert"]())
     options: Any = {"provider": "cpu", "threads": 1, "gpu_share": 0}

@@ -29,6 +29,16 @@ def chooses_token(environ: Mapping[str, str]) -> bool:
     return any(environ.get(name) for name in _CHOICES)
 
 
+def open_ports(environ: Mapping[str, str]) -> str:
+    """What is to be said of ports that Ray opens on every address, by Ray's environment."""
+    if environ.get("MLOPS_SERVER__FRONT_ONLY") == "true":
+        return "Ray's ports are open on every address of this machine: they ask for the token"
+    return (
+        "Ray's ports are open on every address of this machine, and replicas answer whoever "
+        "reaches their gRPC port"
+    )
+
+
 def read_token(environ: Mapping[str, str]) -> str:
     """The token that a Ray with this environment asks for; empty when it asks for none.
 

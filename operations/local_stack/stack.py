@@ -6,7 +6,6 @@ left, ends every process that was started and nothing else.
 """
 
 import os
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -16,18 +15,17 @@ from typing import Self
 
 from configs.cpu_cores import available_cores
 from configs.load import find_home
-from configs.schema.app import AppConfig
 from configs.sources.shipped_files import shipped_file
 from operations.clients.http_client import answers
 from operations.clients.ray_dashboard import RayDashboard, last_line
 from operations.errors import ServerAway, StackError
 from operations.front.settings import write_program
 from operations.local_stack.first_version import first_version
-from operations.local_stack.mlflow_login import USER, login_options, password_file
+from operations.local_stack.mlflow_server import login_hint, mlflow_server
 from operations.local_stack.monitoring import lay_out
 from operations.local_stack.ports import free_block, free_port, is_free
 from operations.local_stack.processes import MARK, Child, belonging, end_all
-from operations.local_stack.ray_auth import auth_environment, read_token
+from operations.local_stack.ray_auth import auth_environment, open_ports, read_token
 from operations.local_stack.ray_folder import RayFolder
 from operations.local_stack.ray_node import ray_command, serve_defaults, serve_environment
 from operations.local_stack.serve_config import ServeConfig
@@ -163,7 +161,11 @@ class Stack:
         else:
             self._step(f"registry: {version.name} version {version.version}, {version.digest[:12]}")
         if self._own_mlflow:
-            self._start_mlflow(mark, self.config)
+            command, environ = mlflow_server(
+                self.config, self._state, self._mlflow_port, self._settings.environ
+            )
+            self._launch("MLflow", command, {**environ, MARK: mark}, cwd=self._state.path)
+            self.mlflow_login = login_hint(self.config, self._state)
         dashboard = self._start_ray(mark)
         self._deploy(dashboard)
         ready = f"{self.url}{self._settings.ready_path}"
@@ -172,8 +174,6 @@ class Stack:
         if self._own_mlflow:
             self._wait_until(lambda: answers(f"{self.mlflow_url}/health"), "MLflow")
             self._step("MLflow: up")
-            if self.config.access.required:
-                self.mlflow_login = f"user {USER}, password in {password_file(self._state)}"
 
     def _claim(self) -> str:
         mark, previous = self._undo.enter_context(self._state.claim(self.url))
@@ -195,28 +195,6 @@ class Stack:
                     f"another port with {option} (make serve: {variable}=PORT)"
                 )
         self._step(f"state folder {self._state.path}, logs in {self.logs}")
-
-    def _start_mlflow(self, mark: str, config: AppConfig) -> None:
-        address = ["--host", "127.0.0.1", "--port", str(self._mlflow_port), "--workers", "1"]
-        store = ["--backend-store-uri", config.registry.tracking_uri]
-        files = ["--artifacts-destination", config.registry.artifact_root]
-        login, secrets = login_options(self._state) if config.access.required else ([], {})
-        # Its process needs none of our secrets.
-        ours = {name for name in self._settings.environ if name.startswith("MLOPS_")}
-        kept = {name: self._settings.environ[name] for name in self._settings.environ.keys() - ours}
-        self._launch(
-            "MLflow",
-            [sys.executable, "-m", "mlflow", "server", *address, *store, *files, *login],
-            {
-                **kept,
-                **secrets,
-                MARK: mark,
-                # Its job runner is seven more processes that outlive it.
-                "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
-                "MLFLOW_DISABLE_TELEMETRY": "true",
-            },
-            cwd=self._state.path,
-        )
 
     def _start_ray(self, mark: str) -> RayDashboard:
         ports = free_block()
@@ -253,6 +231,7 @@ class Stack:
         self._folder.show_logs(self.logs / "ray")
         self._ray_is_up = True
         self._step("Ray: up")
+        self._step(open_ports(environ))
         return dashboard
 
     def _deploy(self, dashboard: RayDashboard) -> None:

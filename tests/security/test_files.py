@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from operations.local_stack.mlflow_login import login_options, password_file
+from configs.schema.app import AppConfig
+from operations.local_stack.mlflow_server import login_options, mlflow_server, password_file
 from operations.local_stack.state_folder import StateFolder
 from registry.bundles.archive import unpack
 from registry.errors import InvalidBundle
@@ -90,3 +91,14 @@ def test_mlflow_has_a_login_and_its_secrets_are_in_private_files(tmp_path: Path)
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
     # The same at the next start, or nobody could log in again.
     assert login_options(state) == (arguments, environ)
+
+
+def test_mlflows_process_gets_no_secret_of_ours(tmp_path: Path) -> None:
+    environ = {"MLOPS_ACCESS__API_KEYS": "secret", "PATH": "/bin"}
+    for required in (False, True):
+        access = {"required": True, "api_key": "a-key-of-tests-1"} if required else {}
+        config = AppConfig.model_validate({"access": access})
+        command, given = mlflow_server(config, StateFolder(tmp_path), 5_000, environ)
+        assert "secret" not in str(given)
+        assert given["PATH"] == "/bin"
+        assert ("basic-auth" in command) is required

@@ -1,11 +1,14 @@
-"""A login for the local MLflow server, where callers of the application need a key.
+"""How the local stack starts MLflow: with a login, where callers of the application need a key.
 
 Whoever may use MLflow may change and delete models, so it is not left open beside a gate.
 """
 
 import importlib.util
+import sys
+from collections.abc import Mapping
 from pathlib import Path
 
+from configs.schema.app import AppConfig
 from operations.errors import StackError
 from operations.local_stack.state_folder import StateFolder
 
@@ -19,6 +22,35 @@ admin_password = {password}
 authorization_function = mlflow.server.auth:authenticate_request_basic_auth
 grant_default_workspace_access = false
 """
+
+
+def mlflow_server(
+    config: AppConfig, state: StateFolder, port: int, environ: Mapping[str, str]
+) -> tuple[list[str], dict[str, str]]:
+    """Command line and environment of the server.
+
+    Args:
+        config: Where the registry is, and whether access is on.
+        state: Where its login is kept.
+        port: On 127.0.0.1.
+        environ: To start from; it gets none of our secrets.
+
+    Raises:
+        StackError: What MLflow needs for the login is not installed.
+    """
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
+    command += ["--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", config.registry.tracking_uri]
+    command += ["--artifacts-destination", config.registry.artifact_root]
+    login, secrets = login_options(state) if config.access.required else ([], {})
+    kept = {name: value for name, value in environ.items() if not name.startswith("MLOPS_")}
+    return command + login, {
+        **kept,
+        **secrets,
+        # Its job runner is seven more processes that outlive it.
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
 
 
 def login_options(state: StateFolder) -> tuple[list[str], dict[str, str]]:
@@ -48,3 +80,8 @@ def login_options(state: StateFolder) -> tuple[list[str], dict[str, str]]:
 def password_file(state: StateFolder) -> Path:
     """The file with ``USER``'s password; made on the first call."""
     return state.token_file(_FILE)
+
+
+def login_hint(config: AppConfig, state: StateFolder) -> str:
+    """How a person logs in; empty where anybody may."""
+    return f"user {USER}, password in {password_file(state)}" if config.access.required else ""

@@ -97,7 +97,7 @@ format: $(VENV)/.dev ## let ruff rewrite the code
 train: $(VENV)/.dev ## data, train, export, evaluate, register: makes models/ anew (20 minutes on two cores)
 	$(BIN)/sentigraph pipeline --out models --card models/README.md
 
-bench: $(VENV)/.dev ## beside the bare engine and nine other servers, about 25 minutes (and the installs, once)
+bench: $(VENV)/.dev ## beside the bare engine and nine other servers, in turn, about 50 minutes (and the installs, once)
 	$(BIN)/python -m benchmarks.comparison.environments || true
 	$(BIN)/python -m benchmarks
 

@@ -12,11 +12,10 @@ from matplotlib.figure import Figure
 
 from benchmarks.comparison.catalogue import by_name
 from benchmarks.comparison.record import Record
-from benchmarks.comparison.steps import USUAL
-from benchmarks.comparison.summary import at_best, bare_paces, closed_lines, open_lines
+from benchmarks.comparison.summary import bare_paces, closed_lines, open_lines
 from benchmarks.comparison.table import MODEL_TITLES
 
-_OURS, _PEER, _PEER_USUAL, _CEILING = "#c2410c", "#475569", "#cbd5e1", "#111827"
+_OURS, _PEER, _CEILING = "#c2410c", "#475569", "#111827"
 _DPI = 150
 
 
@@ -32,16 +31,12 @@ def write_charts(record: Record, stem: Path) -> list[Path]:
 
 
 def _throughput(record: Record, model: str, stem: Path) -> Path:
-    lines = closed_lines(record, model)
-    best = sorted(at_best(lines), key=lambda one: one.throughput_per_s)
-    usual = {one.peer: one.throughput_per_s for one in lines if one.role == USUAL}
+    best = sorted(closed_lines(record, model), key=lambda one: one.throughput_per_s)
     figure, axes = plt.subplots(figsize=(8, 0.5 * len(best) + 1.6), layout="constrained")
     places = range(len(best))
     colours = [_OURS if by_name(one.peer).is_ours else _PEER for one in best]
     bars = axes.barh(places, [one.throughput_per_s for one in best], 0.7, color=colours)
     axes.bar_label(bars, fmt="%.0f", padding=3)
-    shown = [usual.get(one.peer, 0.0) for one in best]
-    axes.barh(places, shown, 0.3, color=_PEER_USUAL, label="peers at batch 32, 5 ms")
     ceiling = max(bare_paces(record, model).values(), default=0.0)
     axes.axvline(ceiling, color=_CEILING, linestyle="--", label="bare engine, no server")
     axes.set_yticks(places, [one.title for one in best])

@@ -1,8 +1,6 @@
 """One run of load against a running server: generator process, figures, and the server's bill."""
 
 import asyncio
-import json
-import sys
 from dataclasses import asdict
 from typing import Any
 
@@ -11,9 +9,7 @@ from benchmarks.comparison.metrics import figures
 from benchmarks.comparison.server_under_test import RunningServer
 from benchmarks.comparison.wire import Answer
 from benchmarks.harness.processes import cpu_s, memory_mb
-from benchmarks.loadgen.client import Job, Load, Outcome
-
-_EXTRA_WAIT_S = 30.0
+from benchmarks.loadgen.client import Job, Load, in_own_process
 
 
 def closed_loop(
@@ -98,29 +94,7 @@ def _measured(server: RunningServer, job: Job, window_s: float | None = None) ->
 
 
 def _send(job: Job) -> Load:
-    return asyncio.run(_in_own_process(job))
-
-
-async def _in_own_process(job: Job) -> Load:
-    generator = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "benchmarks.loadgen.client",
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    longest_s = job.seconds + (job.due_s[-1] if job.due_s else 0.0) + job.drain_s + _EXTRA_WAIT_S
     try:
-        content = json.dumps(asdict(job), ensure_ascii=False).encode()
-        out, _ = await asyncio.wait_for(generator.communicate(content), longest_s)
+        return asyncio.run(in_own_process(job))
     except TimeoutError as error:
-        raise ServerFailed(f"requests still without an answer after {longest_s:.0f} s") from error
-    finally:
-        if generator.returncode is None:
-            generator.kill()
-            await generator.wait()
-    if generator.returncode:
-        raise ServerFailed(f"the generator ended with {generator.returncode}")
-    found = json.loads(out)
-    outcomes = [Outcome(**outcome) for outcome in found.pop("outcomes")]
-    return Load(outcomes, **found)
+        raise ServerFailed("requests are without an answer long after the end") from error

@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.comparison.catalogue import Setting
 
-FORMAT = 2
+FORMAT = 3
 CLOSED, OPEN, CACHED = "closed", "open", "cached"
 
 
@@ -23,25 +23,22 @@ class Case:
     Attributes:
         model: ``minilm`` or ``distilbert``.
         peer: Name in the catalogue.
-        role: ``default`` (ours), ``usual`` or ``best``; a peer whose usual setting is its best
-            has rows of the role ``usual`` alone.
         workload: Name of the texts.
         load: ``closed``, ``open``, or ``cached``: closed loop over texts that were just answered.
         concurrency: Of a closed loop.
-        factor: Open loop: rate over the capacity of ours; 0 otherwise.
+        factor: Open loop: rate over the pace of the bare engine; 0 otherwise.
         deadline_ms: Sent with each request where the server knows deadlines; 0 for none.
-        repeat: Counted from 0.
+        turn: From 1 where systems take turns; 0 where each is measured once.
     """
 
     model: str
     peer: str
-    role: str
     workload: str
     load: str
     concurrency: int = 0
     factor: float = 0.0
     deadline_ms: int = 0
-    repeat: int = 0
+    turn: int = 0
 
 
 class Record:
@@ -136,15 +133,6 @@ class Record:
             kept.append({"model": model, "peer": peer, "step": step, "reason": reason})
         self.content["failures"] = kept
         self.save()
-
-    def capacity(self, model: str, workload: str) -> float | None:
-        """Texts per second of ours, split, saturated; None before it was measured."""
-        found = [
-            row["throughput_per_s"]
-            for row in self.rows(model=model, workload=workload, peer="ours-split", load=CLOSED)
-            if row["concurrency"] > 1
-        ]
-        return max(found, default=None)
 
     def grid_of(self, model: str, peer: str) -> dict[str, Any] | None:
         """The tried settings of a peer and the winner; None before the search."""

@@ -18,7 +18,7 @@ from benchmarks.comparison.load import answers, closed_loop, open_loop
 from benchmarks.comparison.record import CACHED, CLOSED, Case, Record
 from benchmarks.comparison.scope import SATURATED, Scope
 from benchmarks.comparison.server_under_test import RunningServer, running
-from benchmarks.comparison.steps import BARE, SEARCH, USUAL, Step
+from benchmarks.comparison.steps import BARE, SEARCH, Step
 from benchmarks.comparison.summary import bare_paces
 from benchmarks.comparison.workloads import REAL, SEED, Dealer, workload
 from benchmarks.harness import bare_engine as bare
@@ -107,14 +107,12 @@ class Run:
             return
         peer = by_name(step.peer)
         tried: list[dict[str, Any]] = []
-        measured = self._usual_pace(step)
         for setting in peer.grid(self._cores, short=self._scope.short_grid):
-            pace, reason = measured, ""
-            if pace is None or setting != peer.usual(self._cores):
-                try:
-                    pace = self._pace(step.model, step.peer, setting)
-                except PeerFailed as error:
-                    pace, reason = None, str(error)
+            pace, reason = None, ""
+            try:
+                pace = self._pace(step.model, step.peer, setting)
+            except PeerFailed as error:
+                reason = str(error)
             say(f"{setting}: {reason or f'{pace:.0f} texts/s'}")
             tried.append({"setting": asdict(setting), "texts_per_s": pace, "reason": reason})
         found = [entry for entry in tried if entry["texts_per_s"] is not None]
@@ -125,12 +123,6 @@ class Run:
             {"model": step.model, "peer": step.peer, "tried": tried, "winner": winner}
         )
         self._record.save()
-
-    def _usual_pace(self, step: Step) -> float | None:
-        """Of the usual setting, which was measured just before the search."""
-        wanted = {"model": step.model, "peer": step.peer, "role": USUAL, "workload": REAL}
-        rows = self._record.rows(**wanted, load=CLOSED, concurrency=SATURATED)
-        return max((float(row["throughput_per_s"]) for row in rows), default=None)
 
     def _pace(self, model: str, peer: str, setting: Setting) -> float:
         bundle, seconds = self._model(model).bundle, self._scope.search_s
@@ -145,8 +137,6 @@ class Run:
         setting = self._setting(step)
         left = [replace(case, peer=step.peer) for case in step.cases]
         left = [case for case in left if not self._record.has(case)]
-        if setting is None:
-            return
         closed = any(case.load == CLOSED and case.workload == REAL for case in left)
         before, first_row = self._ceiling(step.model) if closed else None, self._record.count
         # A server is started again when its next case would send it a text that its cache knows.
@@ -173,17 +163,18 @@ class Run:
             seconds = self._scope.closed_s
             return closed_loop(server, texts * math.ceil(seconds * 60), SATURATED, seconds)
         if case.load == CLOSED:
-            seconds = self._scope.closed_s if case.concurrency > 1 else self._scope.single_s
+            seconds = self._scope.turn_s if case.turn else self._scope.closed_s
             texts = dealer.deal(math.ceil(seconds * _MOST_PER_S))
             row = closed_loop(server, texts, case.concurrency, seconds)
             dealer.give_back(len(texts) - row["requests"])
             return row
-        rate_per_s = case.factor * self._capacity(case.model)
-        due_s = poisson_arrivals(rate_per_s, self._scope.open_s, SEED)
+        seconds = self._scope.turn_s if case.turn else self._scope.open_s
+        rate_per_s = case.factor * max(bare_paces(self._record, case.model).values())
+        due_s = poisson_arrivals(rate_per_s, seconds, SEED + case.turn)
         if by_name(case.peer).is_ours and dealer.would_repeat(len(due_s)):
             return None
         texts = dealer.deal(len(due_s))
-        row = open_loop(server, texts, due_s, self._scope.open_s, case.deadline_ms)
+        row = open_loop(server, texts, due_s, seconds, case.deadline_ms)
         # What an overloaded server still holds must not burden the next rate.
         server.ask("settled", _SETTLE_S)
         return {"rate_per_s": round(rate_per_s, 1), **row}
@@ -204,32 +195,22 @@ class Run:
         texts = dealer.deal(self._scope.warm_up_texts)
         closed_loop(server, texts, SATURATED, _LONGEST_WARM_UP_S)
 
-    def _setting(self, step: Step) -> Setting | None:
+    def _setting(self, step: Step) -> Setting:
         peer = by_name(step.peer)
-        usual = peer.usual(self._cores)
         if peer.is_ours:
             return Setting(0, 0.0, 0)
-        if step.role == USUAL:
-            return usual
         best = self._record.best(step.model, step.peer) or self._record.best(MINILM, step.peer)
-        closed_real = step.cases[0].load == CLOSED and step.cases[0].workload == REAL
-        if closed_real and best in (None, usual):
-            return None  # its row is there already
-        return best or usual
+        return best or peer.usual(self._cores)
 
     def _by_rank(self, step: Step) -> str:
         """The peer with the ``rank``-th most throughput, ours left out; empty for none."""
         best: dict[str, float] = {}
-        for row in self._record.rows(model=step.model, load=CLOSED, concurrency=SATURATED):
-            if row["workload"] == REAL and not by_name(row["peer"]).is_ours:
-                best[row["peer"]] = max(best.get(row["peer"], 0.0), row["throughput_per_s"])
+        wanted = {"model": step.model, "workload": REAL, "load": CLOSED, "turn": 0}
+        for row in self._record.rows(**wanted):
+            if not by_name(row["peer"]).is_ours:
+                best[row["peer"]] = row["throughput_per_s"]
         ranked = sorted(best, key=lambda name: -best[name])
         return ranked[step.rank - 1] if step.rank <= len(ranked) else ""
-
-    def _capacity(self, model: str) -> float:
-        """Texts per second that the rates of the open loop are shares of: ours, if measured."""
-        measured = self._record.capacity(model, REAL)
-        return measured or max(bare_paces(self._record, model).values())
 
     def _model(self, name: str) -> _Model:
         if name not in self._models:
@@ -251,10 +232,11 @@ class Run:
 
 
 def _short(case: Case, row: dict[str, Any]) -> str:
-    load = f"{case.factor:g} x capacity" if case.factor else f"{case.load} {case.concurrency}"
+    load = f"{case.factor:g} x bare" if case.factor else f"{case.load} {case.concurrency}"
     deadline = f", deadline {case.deadline_ms} ms" if case.deadline_ms else ""
     return (
-        f"{load}{deadline}: {row['throughput_per_s']:.0f}/s, goodput {row['goodput_per_s']:.0f}/s, "
+        f"{load}{deadline}: {row['server_cpu_s_per_1000']} ms CPU, "
+        f"{row['throughput_per_s']:.0f}/s, goodput {row['goodput_per_s']:.0f}/s, "
         f"p50 {row['p50_ms']} p99 {row['p99_ms']} ms, shed {row['shed']}, "
         f"errors {row['errors']}, unanswered {row['unanswered']}"
     )

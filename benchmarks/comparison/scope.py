@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 from benchmarks.comparison.workloads import REAL, WORKLOADS
-from benchmarks.harness.models import DISTILBERT, MINILM, MODELS
+from benchmarks.harness.models import MINILM, MODELS
 
 SATURATED = 64
-FACTORS = (0.5, 0.8, 1.0, 1.5, 2.0)
+# Rates of the open loop, over the pace of the bare engine.
+FACTORS = (0.27, 0.43, 0.53, 0.7, 1.0, 1.5, 2.0, 3.0)
+HALF = 0.5
 DEADLINE_MS = 100
 
 
@@ -21,17 +23,17 @@ class Scope:
         short_grid: Three settings for each peer instead of all.
         grid_models: Models for which the best setting is searched; others take the first
             model's winner.
+        turns: How often systems take turns: ours, the fastest peer, ours, the next one, again.
+        turn_peers: This many peers with most throughput take part.
+        turn_s: Seconds of each load of a turn: half load, one connection, saturated.
         closed_s: Seconds of a saturated closed loop.
-        single_s: Seconds of a closed loop with one connection.
-        single_models: Models for which the latter is run.
         open_s: Seconds of each rate; 0 for no open loop.
         open_models: Models with an open loop.
         open_peers: Peers in the open loop besides ours: this many with most throughput.
-        factors: Rates of the open loop over the capacity of ours.
+        factors: Rates of the open loop over the pace of the bare engine.
         search_s: Seconds for each setting of a grid.
         warm_up_texts: Sent before anything counts.
         bare_texts: For each pace of the bare engine, at MiniLM's size.
-        repeats: Of everything but the search.
     """
 
     name: str
@@ -39,9 +41,10 @@ class Scope:
     workloads: tuple[str, ...]
     short_grid: bool
     grid_models: tuple[str, ...]
+    turns: int
+    turn_peers: int
+    turn_s: float
     closed_s: float
-    single_s: float
-    single_models: tuple[str, ...]
     open_s: float
     open_models: tuple[str, ...]
     open_peers: int
@@ -49,7 +52,6 @@ class Scope:
     search_s: float
     warm_up_texts: int
     bare_texts: int
-    repeats: int
 
 
 BENCH = Scope(
@@ -58,9 +60,10 @@ BENCH = Scope(
     workloads=(REAL,),
     short_grid=True,
     grid_models=(MINILM,),
+    turns=5,
+    turn_peers=2,
+    turn_s=5.0,
     closed_s=5.0,
-    single_s=2.0,
-    single_models=(MINILM,),
     open_s=4.0,
     open_models=(MINILM,),
     open_peers=3,
@@ -68,7 +71,6 @@ BENCH = Scope(
     search_s=2.5,
     warm_up_texts=200,
     bare_texts=1_200,
-    repeats=1,
 )
 FULL = Scope(
     name="bench-full",
@@ -76,9 +78,10 @@ FULL = Scope(
     workloads=WORKLOADS,
     short_grid=False,
     grid_models=MODELS,
+    turns=9,
+    turn_peers=2,
+    turn_s=10.0,
     closed_s=10.0,
-    single_s=5.0,
-    single_models=MODELS,
     open_s=10.0,
     open_models=MODELS,
     open_peers=99,
@@ -86,7 +89,6 @@ FULL = Scope(
     search_s=4.0,
     warm_up_texts=400,
     bare_texts=3_000,
-    repeats=3,
 )
 QUICK = Scope(
     name="quick",
@@ -94,16 +96,16 @@ QUICK = Scope(
     workloads=(REAL,),
     short_grid=True,
     grid_models=(MINILM,),
+    turns=1,
+    turn_peers=2,
+    turn_s=2.0,
     closed_s=2.0,
-    single_s=0.7,
-    single_models=(MINILM, DISTILBERT),
     open_s=1.5,
-    open_models=(MINILM, DISTILBERT),
+    open_models=MODELS,
     open_peers=1,
-    factors=(0.5, 2.0),
+    factors=(0.53, 2.0),
     search_s=1.5,
     warm_up_texts=40,
     bare_texts=200,
-    repeats=1,
 )
 SCOPES = {scope.name: scope for scope in (BENCH, FULL, QUICK)}

@@ -1,4 +1,4 @@
-"""From the rows of a raw file to what tables and charts show: medians and ratios. Pure."""
+"""From the rows of a raw file to what tables and charts show: lines and shares. Pure."""
 
 import statistics
 from collections.abc import Iterable, Sequence
@@ -7,8 +7,6 @@ from typing import Any
 
 from benchmarks.comparison.catalogue import PEERS, Setting, by_name
 from benchmarks.comparison.record import CLOSED, OPEN, Record
-from benchmarks.comparison.scope import SATURATED
-from benchmarks.comparison.steps import BEST, USUAL
 from benchmarks.comparison.workloads import REAL
 
 _FIGURES = (
@@ -29,24 +27,22 @@ _COUNTS = ("requests", "ok", "shed", "errors", "unanswered", "cached")
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One system at one setting under one load: medians over repeats, sums of counts.
+    """One system under one load: medians over its turns, sums of counts.
 
     Attributes:
         peer: Name in the catalogue.
-        role: See ``record.Case``.
         setting: As text; empty for ours.
         figures: Median of each figure; None where there is none.
+        spread: Lowest and highest of each figure.
         counts: Sum of each count.
         bare: Texts per second and milliseconds of the bare engine beside it; None if unknown.
-        spread: Lowest and highest throughput of the repeats.
     """
 
     peer: str
-    role: str
     setting: str
     figures: dict[str, float | None]
+    spread: dict[str, tuple[float, float]]
     counts: dict[str, int]
-    spread: tuple[float, float]
     bare: tuple[float, float] | None = None
 
     @property
@@ -61,23 +57,24 @@ class Line:
 
 
 def line(rows: Iterable[dict[str, Any]]) -> Line | None:
-    """The repeats of one case as one line; None for no rows."""
+    """The turns of one case as one line; None for no rows."""
     rows = list(rows)
     if not rows:
         return None
     first = rows[0]
-    paces = [row["throughput_per_s"] for row in rows]
-    figures = {}
+    figures: dict[str, float | None] = {}
+    spread = {}
     for name in _FIGURES:
         values = [row[name] for row in rows if row[name] is not None]
         figures[name] = statistics.median(values) if values else None
+        if values:
+            spread[name] = (min(values), max(values))
     return Line(
         first["peer"],
-        first["role"],
         "" if by_name(first["peer"]).is_ours else str(Setting(**first["setting"])),
         figures,
+        spread,
         {name: sum(row[name] for row in rows) for name in _COUNTS},
-        (min(paces), max(paces)),
         _bare_beside(rows),
     )
 
@@ -99,40 +96,20 @@ def share_of_bare(record: Record, model: str, one: Line) -> float | None:
     return one.throughput_per_s / ceiling if ceiling else None
 
 
-def over_bare_ms(record: Record, model: str, one: Line) -> float | None:
-    """Median latency less that of the bare engine beside it, or the run's median."""
-    p50_ms = one.figures["p50_ms"]
-    bare_ms = one.bare[1] if one.bare else bare_p50_ms(record, model)
-    return p50_ms - bare_ms if p50_ms is not None and bare_ms is not None else None
-
-
-def closed_lines(
-    record: Record, model: str, workload: str = REAL, concurrency: int = SATURATED
-) -> list[Line]:
-    """Every system's lines under a closed loop, fastest first."""
+def closed_lines(record: Record, model: str, workload: str = REAL) -> list[Line]:
+    """Every system's line at 64 connections, measured once, fastest first."""
     found = []
     for peer in PEERS:
-        for role in ("default", USUAL, BEST):
-            wanted = {"model": model, "workload": workload, "peer": peer.name, "role": role}
-            rows = record.rows(**wanted, load=CLOSED, concurrency=concurrency)
-            if shown := line(rows):
-                found.append(shown)
+        wanted = {"model": model, "workload": workload, "peer": peer.name, "turn": 0}
+        if shown := line(record.rows(**wanted, load=CLOSED)):
+            found.append(shown)
     return sorted(found, key=lambda one: -one.throughput_per_s)
-
-
-def at_best(lines: Iterable[Line]) -> list[Line]:
-    """Each system's fastest line alone."""
-    best: dict[str, Line] = {}
-    for one in lines:
-        if one.peer not in best or one.throughput_per_s > best[one.peer].throughput_per_s:
-            best[one.peer] = one
-    return list(best.values())
 
 
 def open_lines(record: Record, model: str) -> dict[tuple[str, int], list[tuple[float, Line]]]:
     """(peer, deadline sent) to (rate, line) in order of the rates."""
     found: dict[tuple[str, int], list[tuple[float, Line]]] = {}
-    for row in sorted(record.rows(model=model, load=OPEN), key=lambda row: row["factor"]):
+    for row in sorted(record.rows(model=model, load=OPEN, turn=0), key=lambda row: row["factor"]):
         if shown := line([row]):
             found.setdefault((row["peer"], row["deadline_ms"]), []).append(
                 (row["rate_per_s"], shown)

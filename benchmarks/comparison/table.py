@@ -4,7 +4,6 @@ from collections.abc import Iterable, Sequence
 
 from benchmarks.comparison.catalogue import PEERS, Setting, by_name
 from benchmarks.comparison.record import CACHED, Record
-from benchmarks.comparison.steps import DEFAULT
 from benchmarks.comparison.summary import (
     Line,
     bare_p50_ms,
@@ -12,14 +11,13 @@ from benchmarks.comparison.summary import (
     closed_lines,
     line,
     open_lines,
-    over_bare_ms,
     share_of_bare,
 )
 from benchmarks.comparison.targets import targets
+from benchmarks.comparison.turns import Spread, of_bare, ratios, spread, title, turns
 from benchmarks.comparison.workloads import REAL, WORKLOADS
 
 MODEL_TITLES = {"minilm": "MiniLM, INT8", "distilbert": "DistilBERT-shaped, INT8"}
-_ROLES = {"default": "as it is", "usual": "usual", "best": "its best"}
 
 
 def markdown(record: Record) -> str:
@@ -30,8 +28,9 @@ def markdown(record: Record) -> str:
         parts += [
             part
             for part in (
+                _in_turn(record, model),
+                _pairs(record, model),
                 _saturated(record, model),
-                _single(record, model),
                 _workloads(record, model),
                 _open(record, model),
                 _cached(record, model),
@@ -56,6 +55,8 @@ def cell(value: object) -> str:
     """One cell: three digits that matter."""
     if value is None:
         return ""
+    if isinstance(value, Spread):
+        return f"{cell(value.median)} ({cell(value.low)} to {cell(value.high)})"
     if isinstance(value, float):
         if abs(value) >= 100:
             return f"{value:,.0f}"
@@ -78,75 +79,118 @@ def _head(record: Record) -> str:
     )
 
 
+def _in_turn(record: Record, model: str) -> str:
+    found, cores = turns(record, model), record.content["machine"]["cores"]
+    if not found:
+        return ""
+    pace = max(bare_paces(record, model).values())
+    bare_cpu_ms = cores * 1_000 / pace
+    rows: list[list[object]] = [
+        ["*bare engine*", "", None, bare_cpu_ms, bare_p50_ms(record, model), *[None] * 3, pace, 1.0]
+    ]
+    for one in found:
+        shares = of_bare(record, model, one.peer.name, cores)
+        rows.append(
+            [
+                title(one.peer.name),
+                _setting(one.full),
+                spread(one.half, "server_cpu_s_per_1000"),
+                spread(one.full, "server_cpu_s_per_1000"),
+                spread(one.single, "p50_ms"),
+                spread(one.single, "p99_ms"),
+                spread(one.half, "p50_ms"),
+                spread(one.half, "p99_ms"),
+                spread(one.full, "throughput_per_s"),
+                shares and shares[1],
+            ]
+        )
+    header = ["", "setting", "CPU ms a text, half load", "at 64 connections"]
+    header += ["one connection, p50 ms", "p99", "half load, p50 ms", "p99"]
+    header += ["texts/s at 64", "of bare by CPU"]
+    count = max(row["turn"] for row in record.rows(model=model))
+    return (
+        f"### In turn: median (lowest to highest) of {count} turns\n\nHalf load: half of the bare "
+        "engine's pace, as Poisson arrivals. Each peer at the best setting that was found.\n\n"
+        + rows_to_table(header, rows)
+    )
+
+
+def _pairs(record: Record, model: str) -> str:
+    found = turns(record, model)
+    rows: list[list[object]] = []
+    names: list[str] = []
+    for ours in (one for one in found if one.peer.is_ours):
+        for peer in (one for one in found if not one.peer.is_ours):
+            of_pair = ratios(record, model, ours.peer.name, peer.peer.name)
+            names = list(of_pair)
+            rows.append([f"{ours.peer.title} / {peer.peer.title}", *of_pair.values()])
+    if not rows:
+        return ""
+    return "### Ours over a peer, within each turn\n\n" + rows_to_table(["", *names], rows)
+
+
 def _saturated(record: Record, model: str) -> str:
     paces = bare_paces(record, model)
     ceiling = max(paces.values(), default=0.0)
     rows: list[list[object]] = [
-        [f"*bare engine, {policy}*", "", pace, pace / ceiling, *[None] * 8]
+        [f"*bare engine, {policy}*", "", None, pace, pace / ceiling, *[None] * 7]
         for policy, pace in paces.items()
     ]
     for one in closed_lines(record, model):
+        names = ("p50_ms", "p95_ms", "p99_ms", "goodput_per_s", "pss_mb", "boot_s")
         rows.append(
             [
-                f"**{one.title}**" if by_name(one.peer).is_ours else one.title,
+                title(one.peer),
                 _setting(one),
-                _pace(one),
+                one.figures["server_cpu_s_per_1000"],
+                one.throughput_per_s,
                 share_of_bare(record, model, one),
-                *[one.figures[name] for name in ("p50_ms", "p95_ms", "p99_ms", "goodput_per_s")],
-                *[one.figures[name] for name in ("server_cpu_s_per_1000", "rss_mb", "boot_s")],
+                *[one.figures[name] for name in names],
                 _trouble(one),
             ]
         )
     if len(rows) == len(paces):
         return ""
-    header = ["", "setting", "texts/s", "of bare", "p50 ms", "p95 ms", "p99 ms", "under 100 ms, /s"]
-    header += ["CPU s per 1,000", "RSS MB", "boot s", "failed"]
-    return "### Saturated: 64 connections, real texts, each once\n\n" + rows_to_table(header, rows)
-
-
-def _single(record: Record, model: str) -> str:
-    lines = closed_lines(record, model, concurrency=1)
-    bare_ms = bare_p50_ms(record, model)
-    if not lines:
-        return ""
-    rows: list[list[object]] = [["*bare engine, one by one*", "", bare_ms, None, None]]
-    for one in sorted(lines, key=lambda one: one.figures["p50_ms"] or 0.0):
-        p50_ms, p99_ms = one.figures["p50_ms"], one.figures["p99_ms"]
-        rows.append([one.title, _setting(one), p50_ms, over_bare_ms(record, model, one), p99_ms])
-    header = ["", "setting", "p50 ms", "over bare", "p99 ms"]
-    return "### One connection\n\n" + rows_to_table(header, rows)
+    header = ["", "setting", "CPU ms a text", "texts/s", "of bare", "p50 ms", "p95 ms", "p99 ms"]
+    header += ["under 100 ms, /s", "PSS MB", "boot s", "failed"]
+    return "### Everyone once: 64 connections, real texts\n\n" + rows_to_table(header, rows)
 
 
 def _workloads(record: Record, model: str) -> str:
     columns = [name for name in WORKLOADS if closed_lines(record, model, name)]
     if columns in ([], [REAL]):
         return ""
-    cells: dict[tuple[str, str], dict[str, str]] = {}
+    cells: dict[str, dict[str, str]] = {}
     for name in columns:
         for one in closed_lines(record, model, name):
             share = one.counts["cached"] / max(1, one.counts["ok"])
             note = f" ({share:.0%} cached)" if share >= 0.005 else ""
-            cells.setdefault((one.title, one.role), {})[name] = _pace(one) + note
-    rows = [
-        [title, _ROLES[role], *(found.get(name) for name in columns)]
-        for (title, role), found in cells.items()
-    ]
-    header = ["texts/s at 64 connections", "setting", *columns]
-    return "### Kinds of texts\n\n" + rows_to_table(header, rows)
+            cells.setdefault(one.title, {})[name] = cell(one.throughput_per_s) + note
+    rows = [[who, *(found.get(name) for name in columns)] for who, found in cells.items()]
+    return "### Kinds of texts\n\n" + rows_to_table(["texts/s at 64 connections", *columns], rows)
 
 
 def _open(record: Record, model: str) -> str:
     rows: list[list[object]] = []
     for (peer, deadline_ms), rates in open_lines(record, model).items():
-        title = by_name(peer).title + (f", {deadline_ms} ms deadline sent" if deadline_ms else "")
+        who = by_name(peer).title + (f", {deadline_ms} ms deadline sent" if deadline_ms else "")
         for rate_per_s, one in rates:
-            names = ("throughput_per_s", "goodput_per_s", "p50_ms", "p99_ms")
+            names = ["server_cpu_s_per_1000", "throughput_per_s", "goodput_per_s"]
+            names += ["p50_ms", "p99_ms"]
             figures = [one.figures[name] for name in names]
             counts = [one.counts[name] for name in ("shed", "errors", "unanswered")]
-            rows.append([title, rate_per_s, *figures, *counts, one.figures["refusal_p99_ms"]])
+            rows.append([who, rate_per_s, *figures, *counts, one.figures["refusal_p99_ms"]])
     if not rows:
         return ""
-    header = ["", "offered/s", "answered/s", "under 100 ms, /s", "p50 ms", "p99 ms"]
+    header = [
+        "",
+        "offered/s",
+        "CPU ms a text",
+        "answered/s",
+        "under 100 ms, /s",
+        "p50 ms",
+        "p99 ms",
+    ]
     header += ["shed", "errors", "unanswered", "ms to refusal, p99"]
     return (
         "### Open loop: Poisson arrivals at fixed rates, latency from the intended start\n\n"
@@ -157,13 +201,14 @@ def _open(record: Record, model: str) -> str:
 def _cached(record: Record, model: str) -> str:
     rows = []
     for peer in PEERS:
-        if one := line(record.rows(model=model, peer=peer.name, role=DEFAULT, load=CACHED)):
+        if one := line(record.rows(model=model, peer=peer.name, load=CACHED)):
             share = f"{one.counts['cached'] / max(1, one.counts['ok']):.1%}"
-            rows.append([one.title, one.throughput_per_s, one.figures["p99_ms"], share])
+            cpu_ms = one.figures["server_cpu_s_per_1000"]
+            rows.append([one.title, cpu_ms, one.throughput_per_s, one.figures["p99_ms"], share])
     if not rows:
         return ""
     return "### All answers from the cache\n\n" + rows_to_table(
-        ["", "requests/s", "p99 ms", "cached"], rows
+        ["", "CPU ms a request", "requests/s", "p99 ms", "cached"], rows
     )
 
 
@@ -185,8 +230,8 @@ def _grids(record: Record, model: str) -> str:
             for tried in grid["tried"]:
                 setting = Setting(**tried["setting"])
                 mark = "best" if setting == winner else ""
-                title = by_name(grid["peer"]).title
-                rows.append([title, setting, tried["texts_per_s"], tried["reason"] or mark])
+                who = by_name(grid["peer"]).title
+                rows.append([who, setting, tried["texts_per_s"], tried["reason"] or mark])
     if not rows:
         return ""
     return "### Settings that were tried\n\n" + rows_to_table(["", "setting", "texts/s", ""], rows)
@@ -213,13 +258,7 @@ def _peers(record: Record) -> str:
 
 
 def _setting(one: Line) -> str:
-    role = _ROLES[one.role]
-    return f"{role}: {one.setting}" if one.setting else role
-
-
-def _pace(one: Line) -> str:
-    low, high = one.spread
-    return cell(one.throughput_per_s) + (f" ({cell(low)} to {cell(high)})" if low != high else "")
+    return one.setting or "as it is"
 
 
 def _trouble(one: Line) -> str:

@@ -1,31 +1,23 @@
 """The promises of the project against a raw file, met or not. Pure."""
 
-import statistics
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from benchmarks.comparison.catalogue import by_name
 from benchmarks.comparison.record import CACHED, Record
-from benchmarks.comparison.steps import DEFAULT, USUAL
-from benchmarks.comparison.summary import (
-    Line,
-    closed_lines,
-    line,
-    open_lines,
-    over_bare_ms,
-    share_of_bare,
-)
+from benchmarks.comparison.summary import Line, line, open_lines
+from benchmarks.comparison.turns import best_peer, of_bare, over_bare_ms, ratios, turns
 
 OF_BARE = {
     ("minilm", "ours-split"): 0.80,
-    ("minilm", "ours-fused"): 0.85,
-    ("distilbert", "ours-split"): 0.92,
-    ("distilbert", "ours-fused"): 0.95,
+    ("minilm", "ours-fused"): 0.83,
+    ("distilbert", "ours-split"): 0.90,
+    ("distilbert", "ours-fused"): 0.93,
 }
-OVER_BARE_MS = {"ours-split": 6.0, "ours-fused": 3.0}
-TIMES_BEST_PEER, TIMES_MEDIAN_PEER = 1.3, 2.0
-CACHED_PER_S = 1_500.0
-OVERLOAD_FACTOR, OVERLOAD_SHARE, REFUSAL_MS = 2.0, 0.90, 20.0
+OVER_BARE_MS = {"ours-split": 2.0, "ours-fused": 1.5}
+TIMES_BEST_PEER = 1.25
+CACHED_PER_S = 8_000.0
+OVERLOAD_SHARE, REFUSAL_MS = 0.90, 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +33,8 @@ class Target:
 
 def targets(record: Record, model: str) -> list[Target]:
     """The promises that this raw file can judge."""
-    return [
-        *_of_bare(record, model),
-        *_of_peers(record, model),
-        *_single(record, model),
-        *_cached(record, model),
-        *_overload(record, model),
-    ]
+    judges = (_of_bare, _of_peers, _cached, _latency, _overload)
+    return [target for judge in judges for target in judge(record, model)]
 
 
 def _at_least(model: str, what: str, wanted: float, measured: float) -> Target:
@@ -58,64 +45,70 @@ def _at_most(model: str, what: str, wanted: float, measured: float) -> Target:
     return Target(model, f"{what}, at most", wanted, round(measured, 3), measured <= wanted)
 
 
-def _ours(lines: list[Line]) -> list[Line]:
-    return [one for one in lines if by_name(one.peer).is_ours]
-
-
-def _peers(lines: list[Line]) -> list[Line]:
-    return [one for one in lines if not by_name(one.peer).is_ours]
-
-
 def _of_bare(record: Record, model: str) -> Iterator[Target]:
-    for one in _ours(closed_lines(record, model)):
-        wanted, share = OF_BARE.get((model, one.peer)), share_of_bare(record, model, one)
-        if wanted and share is not None:
-            yield _at_least(model, f"{one.title}: share of the bare engine", wanted, share)
+    for (of_model, peer), wanted in OF_BARE.items():
+        if of_model != model:
+            continue
+        title = by_name(peer).title
+        if shares := of_bare(record, model, peer, record.content["machine"]["cores"]):
+            for by, share in zip(("rate", "CPU"), shares, strict=True):
+                what = f"{title}: share of the bare engine by {by}"
+                yield _at_least(model, what, wanted, share.median)
+        if over := over_bare_ms(record, model, peer):
+            what = f"{title}: ms over the bare engine, one connection"
+            yield _at_most(model, what, OVER_BARE_MS[peer], over.median)
 
 
 def _of_peers(record: Record, model: str) -> Iterator[Target]:
-    lines = closed_lines(record, model)
-    # As shares of the bare engine beside each: peers are measured minutes apart.
-    shares = {id(one): share_of_bare(record, model, one) or 0.0 for one in lines}
-    ours = max((shares[id(one)] for one in _ours(lines)), default=0.0)
-    best = max((shares[id(one)] for one in _peers(lines)), default=0.0)
-    usual = [shares[id(one)] for one in _peers(lines) if one.role == USUAL]
-    if ours and best:
-        yield _at_least(model, "times the best peer at its best", TIMES_BEST_PEER, ours / best)
-    if ours and usual:
-        times = ours / statistics.median(usual)
-        yield _at_least(model, "times the median peer at 32 / 5 ms", TIMES_MEDIAN_PEER, times)
-
-
-def _single(record: Record, model: str) -> Iterator[Target]:
-    for one in _ours(closed_lines(record, model, concurrency=1)):
-        if (over_ms := over_bare_ms(record, model, one)) is not None:
-            what = f"{one.title}: ms over the bare engine at concurrency 1"
-            yield _at_most(model, what, OVER_BARE_MS[one.peer], over_ms)
+    found = turns(record, model)
+    fastest = best_peer(found, lambda one: -one.full.throughput_per_s)
+    quickest = best_peer(found, lambda one: one.half.figures["p99_ms"] or float("inf"))
+    for ours in (one for one in found if one.peer.is_ours):
+        name, title = ours.peer.name, ours.peer.title
+        for peer, of, wanted in ((fastest, "texts/s", TIMES_BEST_PEER), (quickest, "p99", 1.0)):
+            if peer is None:
+                continue
+            pair = ratios(record, model, name, peer.peer.name)
+            what = f"{title}: {of} over that of {peer.peer.title}, its best setting"
+            if of == "p99" and "p99, half load" in pair:
+                yield _at_most(model, what, wanted, pair["p99, half load"].median)
+            elif of in pair:
+                yield _at_least(model, what, wanted, pair[of].median)
 
 
 def _cached(record: Record, model: str) -> Iterator[Target]:
     for peer in ("ours-split", "ours-fused"):
-        rows = record.rows(model=model, peer=peer, role=DEFAULT, load=CACHED)
-        if one := line(rows):
+        if one := line(record.rows(model=model, peer=peer, load=CACHED)):
             what = f"{one.title}: requests/s, all from the cache"
             yield _at_least(model, what, CACHED_PER_S, one.throughput_per_s)
 
 
-def _overload(record: Record, model: str) -> Iterator[Target]:
-    capacity = record.capacity(model, "real") or 0.0
-    for (peer, deadline_ms), rates in open_lines(record, model).items():
-        if not by_name(peer).is_ours:
+def _latency(record: Record, model: str) -> Iterator[Target]:
+    """Below saturation, p99 of ours at each rate against the best peer's at the same rate."""
+    lines = open_lines(record, model)
+    rivals = [rates for (peer, _), rates in lines.items() if not by_name(peer).is_ours]
+    for (peer, deadline_ms), rates in lines.items():
+        if not by_name(peer).is_ours or deadline_ms:
             continue
-        deadline = f", {deadline_ms} ms deadline sent" if deadline_ms else ""
+        for rate_per_s, one in rates:
+            theirs = [_ms(other) for found in rivals for rate, other in found if rate == rate_per_s]
+            if theirs and rate_per_s < rates[-1][0] / 3:
+                what = f"{one.title}: p99 ms at {rate_per_s:.0f}/s, against the best peer's"
+                yield _at_most(model, what, min(theirs), _ms(one))
+
+
+def _ms(one: Line) -> float:
+    return one.figures["p99_ms"] or float("inf")
+
+
+def _overload(record: Record, model: str) -> Iterator[Target]:
+    for (peer, deadline_ms), rates in open_lines(record, model).items():
+        if not by_name(peer).is_ours or not deadline_ms:
+            continue
         peak = max(one.figures["goodput_per_s"] or 0.0 for _, one in rates)
         for rate_per_s, one in rates:
-            if abs(rate_per_s - OVERLOAD_FACTOR * capacity) > 0.01 * capacity:
-                continue
-            if peak:
-                share = (one.figures["goodput_per_s"] or 0.0) / peak
-                what = f"{one.title}{deadline}: goodput at twice the capacity over its peak"
-                yield _at_least(model, what, OVERLOAD_SHARE, share)
+            at = f"{one.title}, {deadline_ms} ms deadline sent, {rate_per_s:.0f}/s"
+            share = (one.figures["goodput_per_s"] or 0.0) / peak if peak else 0.0
+            yield _at_least(model, f"{at}: goodput over its best", OVERLOAD_SHARE, share)
             if (refusal_ms := one.figures["refusal_p99_ms"]) is not None:
-                what = f"{one.title}{deadline}: ms to a refusal (p99) at twice the capacity"
-                yield _at_most(model, what, REFUSAL_MS, refusal_ms)
+                yield _at_most(model, f"{at}: ms to a refusal (p99)", REFUSAL_MS, refusal_ms)

@@ -114,7 +114,7 @@ class BackgroundLoad:
             await asyncio.sleep(0.01)  # a server that is away must not be asked without a pause
         else:
             try:
-                response = await asyncio.wait_for(connection.send(request), self._timeout_s)
+                response = await asyncio.wait_for(connection.ask(request), self._timeout_s)
                 status = response.status
                 if status == 200:
                     self._on_success(response.body)

@@ -6,16 +6,15 @@ in chunks. ``client`` sends load over a pool of them.
 """
 
 import asyncio
-from dataclasses import dataclass
-from typing import cast
+from collections.abc import Callable
+from typing import NamedTuple, cast
 
 MAX_CONNECTIONS = 4_000
 _HEAD_END = b"\r\n\r\n"
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(NamedTuple):
     """What came back: the status, 0 when the connection broke instead, and the body."""
 
     status: int
@@ -27,27 +26,37 @@ class Connection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
-        self._answer: asyncio.Future[Response] | None = None
-        self._received = bytearray()
+        self._answered: Callable[[Response], object] | None = None
+        self._received = b""
 
     @property
     def is_open(self) -> bool:
         """Whether a request may be sent."""
         return self._transport is not None and not self._transport.is_closing()
 
-    def send(self, request: bytes) -> asyncio.Future[Response]:
+    def send(self, request: bytes, answered: Callable[[Response], object]) -> None:
+        """Sends a whole request on an open connection; ``answered`` is called once."""
+        assert self._transport is not None
+        self._answered, self._received = answered, b""
+        self._transport.write(request)
+
+    def ask(self, request: bytes) -> asyncio.Future[Response]:
         """Sends a whole request; the future always gets a result, never an exception."""
-        self._answer = asyncio.get_running_loop().create_future()
-        self._received.clear()
+        future: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+
+        def answered(response: Response) -> None:
+            if not future.done():
+                future.set_result(response)
+
         if self.is_open:
-            assert self._transport is not None
-            self._transport.write(request)
+            self.send(request, answered)
         else:
-            self._finish(Response(0, b""))
-        return self._answer
+            future.set_result(Response(0, b""))
+        return future
 
     def close(self) -> None:
-        """Closes it, whatever is in flight."""
+        """Closes it; a request in flight is not answered any more."""
+        self._answered = None
         if self._transport is not None:
             self._transport.abort()
 
@@ -58,21 +67,19 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """See ``asyncio.Protocol``."""
-        self._received += data
-        end = self._received.find(_HEAD_END)
+        # Nearly always the whole answer at once.
+        received = self._received = self._received + data if self._received else data
+        end = received.find(_HEAD_END)
         if end < 0:
             return
-        head = bytes(self._received[:end]).lower()
-        body = memoryview(self._received)[end + len(_HEAD_END) :]
+        head = received[:end].lower()
+        start = end + len(_HEAD_END)
         length = _header(head, b"content-length")
-        try:
-            if length is not None:
-                if len(body) >= int(length):
-                    self._finish(Response(_status(head), bytes(body)), head)
-            elif bytes(body[-len(_LAST_CHUNK) :]) == _LAST_CHUNK:
-                self._finish(Response(_status(head), _unchunked(bytes(body))), head)
-        finally:
-            body.release()
+        if length is not None:
+            if len(received) - start >= int(length):
+                self._finish(Response(_status(head), received[start:]), head)
+        elif received.endswith(_LAST_CHUNK):
+            self._finish(Response(_status(head), _unchunked(received[start:])), head)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See ``asyncio.Protocol``."""
@@ -80,10 +87,11 @@ class Connection(asyncio.Protocol):
         self._finish(Response(0, b""))
 
     def _finish(self, response: Response, head: bytes = b"") -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_result(response)
+        answered, self._answered = self._answered, None
         if _header(head, b"connection") == b"close":
             self.close()
+        if answered is not None:
+            answered(response)
 
 
 class Pool:

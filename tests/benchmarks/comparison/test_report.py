@@ -9,9 +9,10 @@ import pytest
 from benchmarks.comparison.catalogue import Setting
 from benchmarks.comparison.record import CACHED, CLOSED, FORMAT, OPEN, Case, Record
 from benchmarks.comparison.report import write_report
-from benchmarks.comparison.summary import at_best, bare_paces, closed_lines
+from benchmarks.comparison.summary import bare_paces, closed_lines
 from benchmarks.comparison.table import cell, markdown, rows_to_table
 from benchmarks.comparison.targets import targets
+from benchmarks.comparison.turns import ratios, turns
 
 FIGURES = {
     "requests": 100,
@@ -32,9 +33,9 @@ FIGURES = {
     "pss_mb": 300.0,
     "boot_s": 3.0,
 }
-OURS = Case("minilm", "ours-split", "default", "real", CLOSED, 64)
-MOSEC = replace(OURS, peer="mosec", role="usual")
-USUAL, ALONE = Setting(32, 5.0, 2), Setting(1, 0.0, 2)
+OURS = Case("minilm", "ours-split", "real", CLOSED, 64)
+MOSEC = replace(OURS, peer="mosec")
+AS_IT_IS, USUAL, ALONE = Setting(0, 0.0, 0), Setting(32, 5.0, 2), Setting(1, 0.0, 2)
 
 
 @pytest.fixture
@@ -66,83 +67,99 @@ def record(tmp_path: Path) -> Record:
         ],
     }
     record = Record(tmp_path / "raw.json", content)
-    record.add_row(OURS, Setting(0, 0.0, 0), {**FIGURES, "throughput_per_s": 340.0})
-    record.add_row(MOSEC, USUAL, {**FIGURES, "throughput_per_s": 150.0, "shed": 7})
-    record.add_row(replace(MOSEC, role="best"), ALONE, {**FIGURES, "throughput_per_s": 250.0})
+    record.add_row(OURS, AS_IT_IS, {**FIGURES, "throughput_per_s": 340.0})
+    record.add_row(MOSEC, ALONE, {**FIGURES, "throughput_per_s": 250.0, "shed": 7})
     return record
+
+
+def take_turns(record: Record, peer: str, setting: Setting, scale: tuple[float, ...]) -> None:
+    """Turns of ``peer``; figures of the first as in ``FIGURES``, of others larger by ``scale``."""
+    for turn, factor in enumerate(scale, 1):
+        first_row = record.count
+        case = replace(OURS, peer=peer, turn=turn)
+        slower = {**FIGURES, "server_cpu_s_per_1000": 5 * factor, "throughput_per_s": 320 / factor}
+        slower |= {"p50_ms": 10 * factor, "p99_ms": 30 * factor}
+        record.add_row(replace(case, concurrency=1), setting, slower)
+        half = replace(case, load=OPEN, concurrency=0, factor=0.5)
+        record.add_row(half, setting, {**slower, "rate_per_s": 200.0})
+        record.add_row(case, setting, slower)
+        record.note_bare(first_row, (390.0, 8.0), (410.0, 9.0))
 
 
 def test_the_bare_engine_is_its_best_policy_over_the_whole_run(record: Record) -> None:
     assert bare_paces(record, "minilm") == {"one by one": 400.0, "planned": 300.0}
-    assert "| **sentigraph, split** | as it is | 340 | 0.85 |" in markdown(record)
+    assert "| **sentigraph, split** | as it is | 5.00 | 340 | 0.85 |" in markdown(record)
 
 
 def test_rows_are_sorted_and_troubles_shown(record: Record) -> None:
-    lines = closed_lines(record, "minilm")
-    assert [(one.peer, one.role) for one in lines] == [
-        ("ours-split", "default"),
-        ("mosec", "best"),
-        ("mosec", "usual"),
-    ]
-    assert [one.role for one in at_best(lines)] == ["default", "best"]
+    assert [one.peer for one in closed_lines(record, "minilm")] == ["ours-split", "mosec"]
     text = markdown(record)
-    assert "| mosec | usual: batch 32, 5 ms, 2 workers | 150 |" in text
+    assert "| mosec | no batching, 2 workers | 5.00 | 250 |" in text
     assert "| 7 shed |" in text
     assert "mosec 0.9.8" in text
 
 
-def test_repeats_are_a_median_with_their_spread(record: Record) -> None:
-    for repeat, pace in ((1, 320.0), (2, 330.0)):
-        facts = {**FIGURES, "throughput_per_s": pace}
-        record.add_row(replace(OURS, repeat=repeat), Setting(0, 0.0, 0), facts)
-    assert "| 330 (320 to 340) |" in markdown(record)
+def test_turns_are_medians_with_their_spread_and_cpu_comes_first(record: Record) -> None:
+    take_turns(record, "ours-split", AS_IT_IS, (1.0, 1.2, 1.1))
+    take_turns(record, "mosec", ALONE, (1.5, 1.8, 2.2))
+    ours, peer = turns(record, "minilm")
+    assert (ours.peer.name, peer.peer.name) == ("ours-split", "mosec")
+    table = markdown(record).partition("### In turn")[2]
+    assert table.startswith(": median (lowest to highest) of 3 turns")
+    cpu = "5.50 (5.00 to 6.00)"
+    assert f"| **sentigraph, split** | as it is | {cpu} | {cpu} |" in table
+    # 2 cores at 400 texts/s are 5 ms a text.
+    assert "| *bare engine* |  |  | 5.00 | 4.00 |" in table
 
 
-def test_targets_are_judged(record: Record) -> None:
+def test_ratios_are_taken_within_a_turn(record: Record) -> None:
+    take_turns(record, "ours-split", AS_IT_IS, (1.0, 1.2, 1.1))
+    take_turns(record, "mosec", ALONE, (1.5, 1.8, 2.2))
+    found = ratios(record, "minilm", "ours-split", "mosec")
+    pace, cpu = found["texts/s"], found["CPU"]
+    assert (pace.median, pace.low, pace.high) == pytest.approx((1.5, 1.5, 2.0))
+    assert (cpu.median, cpu.low, cpu.high) == pytest.approx((2 / 3, 0.5, 2 / 3))
+    assert "| sentigraph, split / mosec | 1.50 (1.50 to 2.00) |" in markdown(record)
+
+
+def test_targets_are_judged_by_turns(record: Record) -> None:
+    take_turns(record, "ours-split", AS_IT_IS, (1.0, 1.0, 1.25))
+    take_turns(record, "mosec", ALONE, (1.5, 1.5, 1.5))
     found = {target.what: target for target in targets(record, "minilm")}
-    share = found["sentigraph, split: share of the bare engine, at least"]
-    assert (share.measured, share.met) == (0.85, True)
-    best = found["times the best peer at its best, at least"]
-    assert (best.measured, best.met) == (1.36, True)
-    assert found["times the median peer at 32 / 5 ms, at least"].met
-
-
-def test_shares_are_of_the_bare_engine_beside_each_system(record: Record) -> None:
-    first_row = record.count
-    slow = replace(OURS, peer="ours-fused")
-    ours = Setting(0, 0.0, 0)
-    record.add_row(slow, ours, {**FIGURES, "throughput_per_s": 180.0})
-    record.add_row(replace(slow, concurrency=1), ours, {**FIGURES, "p50_ms": 12.0})
-    record.add_row(replace(slow, load=CACHED), ours, FIGURES)
-    record.note_bare(first_row, (190.0, 8.0), (210.0, 9.0))
-    text = markdown(record)
-    assert "| **sentigraph, fused** | as it is | 180 | 0.90 |" in text
-    assert "| sentigraph, fused | as it is | 12.0 | 3.50 |" in text
-    found = {target.what: target.measured for target in targets(record, "minilm")}
-    assert found["sentigraph, fused: share of the bare engine, at least"] == 0.9
-    assert found["sentigraph, fused: ms over the bare engine at concurrency 1, at most"] == 3.5
-    # 0.9 of the bare engine against mosec's 250 of 400, although 180 is less than 250.
-    assert found["times the best peer at its best, at least"] == 1.44
-    assert "bare_per_s" not in record.content["rows"][-1]
+    name = "sentigraph, split"
+    by_rate = found[f"{name}: share of the bare engine by rate, at least"]
+    assert (by_rate.measured, by_rate.met) == (0.8, True)
+    by_cpu = found[f"{name}: share of the bare engine by CPU, at least"]
+    assert (by_cpu.measured, by_cpu.met) == (1.0, True)
+    over = found[f"{name}: ms over the bare engine, one connection, at most"]
+    assert (over.measured, over.met) == (1.5, True)
+    times = found[f"{name}: texts/s over that of mosec, its best setting, at least"]
+    assert (times.measured, times.met) == (1.5, True)
+    slower = found[f"{name}: p99 over that of mosec, its best setting, at most"]
+    assert (slower.measured, slower.met) == (0.667, True)
 
 
 def test_missed_targets_say_so(record: Record) -> None:
-    ours = Setting(0, 0.0, 0)
-    record.add_row(replace(OURS, concurrency=1), ours, {**FIGURES, "p50_ms": 11.0})
-    record.add_row(replace(OURS, load=CACHED), ours, {**FIGURES, "throughput_per_s": 900.0})
+    record.add_row(replace(OURS, load=CACHED), AS_IT_IS, {**FIGURES, "throughput_per_s": 900.0})
+    for peer, p99_ms in (("ours-split", 31.0), ("mosec", 30.0)):
+        for factor in (0.5, 3.0):
+            case = replace(OURS, peer=peer, load=OPEN, concurrency=0, factor=factor)
+            row = {**FIGURES, "rate_per_s": factor * 400, "p99_ms": p99_ms}
+            record.add_row(case, AS_IT_IS if peer != "mosec" else ALONE, row)
     for factor, goodput in ((1.0, 300.0), (2.0, 150.0)):
-        case = replace(OURS, load=OPEN, concurrency=0, factor=factor)
-        facts = {"rate_per_s": factor * 340, "goodput_per_s": goodput, "refusal_p99_ms": 50.0}
-        record.add_row(case, ours, {**FIGURES, **facts})
-    missed = {target.what: target.measured for target in targets(record, "minilm")[-4:]}
+        case = replace(OURS, load=OPEN, concurrency=0, factor=factor, deadline_ms=100)
+        facts = {"rate_per_s": factor * 400, "goodput_per_s": goodput, "refusal_p99_ms": 4.0}
+        record.add_row(case, AS_IT_IS, {**FIGURES, **facts})
+    judged = targets(record, "minilm")
+    missed = {target.what: target.measured for target in judged if not target.met}
+    sent = "sentigraph, split, 100 ms deadline sent"
     assert missed == {
-        "sentigraph, split: ms over the bare engine at concurrency 1, at most": 7.0,
         "sentigraph, split: requests/s, all from the cache, at least": 900.0,
-        "sentigraph, split: goodput at twice the capacity over its peak, at least": 0.5,
-        "sentigraph, split: ms to a refusal (p99) at twice the capacity, at most": 50.0,
+        "sentigraph, split: p99 ms at 200/s, against the best peer's, at most": 31.0,
+        f"{sent}, 800/s: goodput over its best, at least": 0.5,
     }
-    assert not any(target.met for target in targets(record, "minilm")[-4:])
-    assert markdown(record).count("**no**") == 4
+    assert len(judged) == 6
+    assert markdown(record).count("**no**") == 3
 
 
 def test_a_step_that_failed_is_told_until_it_goes_well(record: Record) -> None:
@@ -155,11 +172,10 @@ def test_a_step_that_failed_is_told_until_it_goes_well(record: Record) -> None:
 def test_a_raw_file_is_resumed_where_it_was(record: Record) -> None:
     again = Record.read(record.path)
     assert again.has(OURS)
-    assert not again.has(replace(OURS, repeat=1))
-    assert again.capacity("minilm", "real") == 340.0
+    assert not again.has(replace(OURS, turn=1))
     assert again.content == record.content
     again.go_on("python -m benchmarks --resume raw.json", "e" * 40)
-    again.add_row(replace(OURS, repeat=1), Setting(0, 0.0, 0), {**FIGURES})
+    again.add_row(replace(OURS, turn=1), AS_IT_IS, {**FIGURES})
     report = markdown(again)
     assert (
         "commit `ffffffffffff`; gone on with by `python -m benchmarks --resume raw.json`." in report
@@ -187,7 +203,7 @@ def test_table_cells() -> None:
 
 def test_report_files_are_written(record: Record) -> None:
     case = replace(OURS, load=OPEN, concurrency=0, factor=1.0)
-    record.add_row(case, Setting(0, 0.0, 0), {**FIGURES, "rate_per_s": 340.0})
+    record.add_row(case, AS_IT_IS, {**FIGURES, "rate_per_s": 340.0})
     table, *charts = write_report(record.path)
     assert table.read_text().startswith("# Benchmark of 2026-11-23")
     assert {chart.name for chart in charts} == {

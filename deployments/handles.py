@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -256,6 +256,10 @@ class TextReplicas:
     async def judge(self, prediction_id: str, label: str) -> list[FeedbackResult | None]:
         """See ``Observers.judge``."""
         return await self._all("judge", prediction_id, label)
+
+    async def inject(self, action: str, settings: Mapping[str, Any] | None) -> list[dict[str, Any]]:
+        """See ``FaultInjector.apply``; of each ingress."""
+        return await _every("Ingress", "inject", action, settings, False)
 
     async def _all(self, method: str, *args: object) -> list[Any]:
         answers: list[Any] = []

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from configs.schema.access import AccessConfig
 from configs.schema.cache import CacheConfig
+from configs.schema.chaos import ChaosConfig
 from configs.schema.conflicts import conflicts
 from configs.schema.dependencies import BreakerConfig, RedisConfig, VaultConfig
 from configs.schema.drift import DriftConfig
@@ -251,6 +252,7 @@ class AppConfig(_Part):
     prediction_log: PredictionLogConfig = PredictionLogConfig()
     jobs: JobsConfig = JobsConfig()
     drift: DriftConfig = DriftConfig()
+    chaos: ChaosConfig = ChaosConfig()
     feedback: FeedbackConfig = FeedbackConfig()
     explanations: ExplanationsConfig = ExplanationsConfig()
     tracing: TracingConfig = TracingConfig()

@@ -28,6 +28,8 @@ def conflicts(config: AppConfig) -> Iterator[str]:
     yield from _access(config)
     yield from _vault(config)
     yield from _stream(config)
+    if config.profile == "production" and config.chaos.enabled:
+        yield "chaos.enabled=True with profile=production: no faults are made there on purpose"
 
 
 def _sizes(config: AppConfig) -> Iterator[str]:

@@ -28,6 +28,7 @@ RULES: dict[str, tuple[Need, Need]] = {
     "/api/v1/docs": ("docs", "admin"),
     "/api/v1/openapi.json": ("docs", "admin"),
     "/api/v1/cache": ("admin", "admin"),
+    "/api/v1/chaos": ("admin", "admin"),
     "/v2": ("predict", "predict"),
     "/v2/health": ("health", "admin"),
     "/api/v1/models": ("registry-read", "registry-write"),

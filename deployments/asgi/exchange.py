@@ -59,6 +59,7 @@ class Exchange:
         trace: Where its spans go; None if it is not sampled.
         served: What its texts were answered with, once they are.
         error_code: Of the error that it ended with.
+        marks: Further headers of the answer.
     """
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,6 +75,7 @@ class Exchange:
         self.trace: Trace | None = None
         self.served: AnswerFacts | None = None
         self.error_code = ""
+        self.marks: tuple[tuple[bytes, bytes], ...] = ()
         given = self.header("x-correlation-id")
         well_formed = given is not None and _CORRELATION_ID.fullmatch(given)
         self.correlation_id = given if given and well_formed else str(uuid.uuid4())
@@ -246,6 +248,7 @@ class Exchange:
                 (b"x-correlation-id", self.correlation_id.encode("ascii")),
                 (b"x-inference-time-ms", b"%.2f" % elapsed_ms),
                 *_SECURITY_HEADERS,
+                *self.marks,
             ]
             if self.trace is not None:
                 own = self.trace.context.traceparent.encode("ascii")

@@ -10,6 +10,7 @@ through Ray Serve handles, wrapped so that the classes behind them know nothing 
 import asyncio
 import logging
 import time
+from typing import Any
 
 from ray import serve
 from ray.serve import Application
@@ -45,6 +46,7 @@ from deployments.handles import (
 )
 from deployments.inference.second_try import SecondTry
 from deployments.ingress.access_log import AccessLog, beside_the_replica_log
+from deployments.ingress.chaos import FaultInjector, Given
 from deployments.ingress.health import Readiness
 from deployments.ingress.malloc import map_large_pieces, trim_for_ever, trimmer
 from deployments.ingress.mounts import MountedRoutes, Upstreams
@@ -109,7 +111,10 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
             run_texts, self.routes, self._metrics, cache=self._shared, stream=self._stream
         )
         predict = PredictRoutes(predictor, config.limits)
-        self._predictions = {PREDICT: predict.one, PREDICT_BATCH: predict.batch}
+        self._predictions: dict[str, Route] = {PREDICT: predict.one, PREDICT_BATCH: predict.batch}
+        self._faults = FaultInjector(self._metrics.injected_faults)
+        if config.chaos.enabled:
+            self._predictions = self._faults.over(self._predictions)
         self._oip = OpenInference(
             predictor, self._routes, self.ready, config.limits, config.server.app_name
         )
@@ -176,6 +181,12 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
     async def flush(self, digest: str) -> Flushed:
         """See ``cache.invalidation.flush``."""
         return await flush(digest, self._replicas.forget, self._shared)
+
+    async def inject(self, action: str, settings: Given, everywhere: bool) -> Any:
+        """See ``FaultInjector.apply``; of this replica, or of each ingress replica."""
+        if everywhere:
+            return await self._replicas.inject(action, settings)
+        return self._faults.apply(action, settings)
 
     def routes(self) -> RoutingTable:
         """Which version answers what."""

@@ -27,6 +27,7 @@ from deployments.asgi.schemas import (
     ServiceInfo,
 )
 from deployments.errors import InvalidInput, UnknownPrediction
+from deployments.ingress.chaos import chaos_routes
 from deployments.ingress.compat_routes import compatible_routes, metrics_routes
 from deployments.ingress.console_page import CONSOLE, console_routes
 from deployments.ingress.docs_page import docs_routes
@@ -87,6 +88,7 @@ def build_app(
     if server.metrics_enabled:
         app.include_router(metrics_routes(PREFIX, ingress))
     app.include_router(cache_routes(PREFIX, ingress))
+    app.include_router(chaos_routes(PREFIX, config.chaos, ingress))
     app.include_router(
         compatible_routes(
             PREFIX, server.app_name, release, max_text_chars=limits.max_text_chars, ingress=ingress

@@ -144,6 +144,12 @@ class Metrics(MetricTable):
         "dependency",
     )
     cache_bytes = gauge("sentiment_cache_bytes", "Memory of this ingress's level one.")
+    injected_faults = counter(
+        "sentiment_injected_faults",
+        "Faults of predictions that an admin asked for; 0 where chaos is off.",
+        "type",
+        known=("latency", "error"),
+    )
     retries = counter(
         "sentiment_hop_retries",
         "Micro-batches sent again because a replica was lost, or its answer is late.",

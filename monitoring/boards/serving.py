@@ -136,6 +136,12 @@ BOARD = Board(
                 limits=(0.2,),
             ),
             lines(
+                "Faults made on purpose",
+                "By `/api/v1/chaos`, where chaos.enabled is set; never in production.",
+                rates("sentiment_injected_faults_total", by="type"),
+                unit="cps",
+            ),
+            lines(
                 "Micro-batches sent again",
                 "Because a replica was lost. More than one now and then: replicas are killed; "
                 "look for memory limits and spot nodes.",

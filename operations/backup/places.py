@@ -45,7 +45,7 @@ def find_places(config_file: Path, state_dir: Path | None) -> Places:
         DRIFT: config.drift.database.get_secret_value(),
     }
     databases = {name: path for name, uri in uris.items() if (path := _sqlite_path(uri))}
-    on = {JOBS: config.jobs.enabled, DRIFT: config.drift.enabled}
+    on = {JOBS: config.jobs.enabled, DRIFT: config.drift.enabled or config.feedback.enabled}
     elsewhere = [
         f"{name.removesuffix('.db')}: {_server(uri)}"
         for name, uri in uris.items()

@@ -63,6 +63,8 @@ ELSEWHERE = {
     "redis.connect_timeout_ms": "tests/deployments/cache/test_redis.py",
     "redis.timeout_ms": "tests/deployments/cache/test_redis.py",
     "server.cors_origins": "tests/deployments/access/test_middleware.py",
+    "chaos.enabled": "tests/deployments/ingress/test_chaos.py",
+    "chaos.max_seconds": "tests/deployments/ingress/test_chaos.py",
     "server.front_only": "tests/deployments/access/test_client_address.py",
     "vault.enabled": "tests/integration/test_access_on_cluster.py",
     "vault.address": "tests/deployments/clients/test_secrets.py",

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 from collector import Collector, collecting
-from ingresses import ingresses
+from ingresses import clients
 
 from benchmarks.harness.kafka import broker
 from benchmarks.harness.servers import KafkaServer
@@ -121,5 +121,5 @@ def client(stack: Stack) -> Iterator[httpx.Client]:
 @pytest.fixture
 def ingress(stack: Stack) -> Iterator[httpx.Client]:
     """Of one ingress, past HAProxy: its memory and its figures are its own."""
-    with httpx.Client(base_url=f"{ingresses(stack)[0]}/api/v1", timeout=30) as client:
-        yield client
+    with clients(stack) as each:
+        yield each[0]

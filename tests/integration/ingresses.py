@@ -1,10 +1,13 @@
 """Every ingress of a stack, asked directly: each has figures of its own."""
 
 import re
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import httpx
 
+from configs.sources.front_key import FRONT_HEADER, front_key
 from operations.front.watchdog import KEPT
 from operations.local_stack.stack import Stack
 
@@ -20,9 +23,24 @@ def ingresses(stack: Stack) -> list[str]:
     return [f"http://{address}" for address in _SERVER.findall(backend)]
 
 
+def from_front(stack: Stack) -> dict[str, str]:
+    """The header by which they take a request for one of HAProxy's."""
+    return {FRONT_HEADER: f"{front_key(stack.environ)} 127.0.0.1"}
+
+
+@contextmanager
+def clients(stack: Stack) -> Iterator[list[httpx.Client]]:
+    """One of each."""
+    with ExitStack() as ends:
+        yield [
+            ends.enter_context(
+                httpx.Client(base_url=f"{address}/api/v1", timeout=30, headers=from_front(stack))
+            )
+            for address in ingresses(stack)
+        ]
+
+
 def pages(stack: Stack) -> list[str]:
     """The metrics page of each."""
-    return [
-        httpx.get(f"{address}/api/v1/metrics", timeout=30).raise_for_status().text
-        for address in ingresses(stack)
-    ]
+    with clients(stack) as each:
+        return [client.get("/metrics").raise_for_status().text for client in each]

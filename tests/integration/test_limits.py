@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import httpx
 import orjson
 
+from configs.sources.front_key import FRONT_HEADER
 from operations.local_stack.stack import Stack
 
 
@@ -73,7 +74,8 @@ def test_a_client_that_leaves_costs_no_compute(ingress: httpx.Client) -> None:
     body = orjson.dumps({"texts": texts(1_000)})
     request = (
         f"POST /api/v1/predict/batch HTTP/1.1\r\nHost: {address.netloc}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        f"{FRONT_HEADER}: {ingress.headers[FRONT_HEADER]}\r\n\r\n"
     ).encode() + body
     with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
         connection.sendall(request)

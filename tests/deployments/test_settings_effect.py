@@ -480,8 +480,10 @@ def test_the_cache_deployment_is_sized_or_left_out() -> None:
 
 @shows("batching.max_hops_in_flight", "model.intra_op_threads")
 def test_hops_and_threads_reach_their_replicas() -> None:
-    four = graph({"replicas": {"model": {"num_replicas": 4}}})
-    assert four["Ingress"].init_args[1].hops_in_flight == 6
+    for ingresses, hops in ((1, 6), (2, 3)):
+        sizes = {"model": {"num_replicas": 4}, "ingress": {"num_replicas": ingresses}}
+        four = graph({"replicas": sizes})
+        assert four["Ingress"].init_args[1].hops_in_flight == hops
     chosen = graph({"batching": {"max_hops_in_flight": 3}, "model": {"intra_op_threads": 5}})
     assert chosen["Ingress"].init_args[1].hops_in_flight == 3
     assert chosen["Model"].init_args[1] == 5

@@ -155,5 +155,6 @@ def test_config_begins_nothing_and_disable_and_reset_end_it() -> None:
 )
 def test_more_than_the_limits_is_refused(wrong: dict[str, Any]) -> None:
     replicas = Replicas()
-    assert client(replicas, enabled=True).post("/enable", json=wrong).status_code == 422
+    http = client(replicas, enabled=True, max_seconds=600)
+    assert http.post("/enable", json=wrong).status_code == 422
     assert not any(exchange.marks for exchange in replicas.predict(20))

@@ -42,7 +42,8 @@ class LocalStages:
         engine = open_engine(bundle, provider=config.model.provider, threads=threads)
         self._model = LoadedModel(bundle, engine)
         self._model.check()
-        self._most_rows = 1 if self._model.rows_interact else _MOST_ROWS
+        alone = self._model.rows_interact or not bundle.engine.pads
+        self._most_rows = 1 if alone else _MOST_ROWS
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
         self.model = ServedVersion(
             name=bundle.name,

@@ -64,10 +64,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def evaluate_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
     """Measures a version on labelled texts and records the figures."""
     # Engines take half a second to import, and the other actions need none.
+    from deployments.model.runner import scores_of  # noqa: PLC0415
     from pipelines.evaluation.cost import cost_of  # noqa: PLC0415
     from pipelines.evaluation.figures import flat, measure  # noqa: PLC0415
     from pipelines.evaluation.mistakes import write_mistakes  # noqa: PLC0415
-    from pipelines.export.parity import softmax  # noqa: PLC0415
     from pipelines.export.serving_scores import ServedModel  # noqa: PLC0415
 
     version = registry.catalog.version(args.name, args.version)
@@ -84,7 +84,7 @@ def evaluate_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
             )
         logits = ServedModel(bundle, threads=args.threads).logits(data.texts)
         cost = cost_of(bundle, data.texts)
-    probabilities = softmax(logits, bundle.temperature)
+    probabilities = scores_of(logits, bundle.head, bundle.temperature).astype(np.float64)
     truth = np.array([version.labels.index(label) for label in data.labels])
     predicted = probabilities.argmax(axis=1)
     figures = measure(truth, predicted, version.labels, slices=slices, probabilities=probabilities)

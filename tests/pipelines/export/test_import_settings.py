@@ -221,7 +221,7 @@ def test_odd_texts_reach_the_limit_and_pass_it(bundled: ServedModel) -> None:
 def test_int8_may_not_be_sure_of_another_label() -> None:
     sure, unsure = np.array([[3.0, 0.0]], np.float32), np.array([[0.1, 0.0]], np.float32)
     require_steady(unsure, unsure[:, ::-1], ["near the border"])
-    with pytest.raises(QuantisationError, match=r"'x{40}… \(400 characters\)' another label"):
+    with pytest.raises(QuantisationError, match=r"'x{40}… \(400 characters\)' another answer"):
         require_steady(sure, sure[:, ::-1], ["x" * 400])
     with pytest.raises(QuantisationError):
         require_steady(sure, np.full_like(sure, np.nan), ["x"])

@@ -7,7 +7,9 @@ provider's public keys are replaced while running; a request only looks into mem
 import asyncio
 import json
 import logging
+import ssl
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import httpx
@@ -188,12 +190,18 @@ class Access:
             await self._slots.leave(caller, slot)
 
 
+@cache
+def _tls() -> ssl.SSLContext:
+    """Reading the authorities takes 50 ms, so it is done once."""
+    return ssl.create_default_context()
+
+
 async def _read_jwks(source: str) -> bytes:
     if not source.startswith(("http://", "https://")):
         return await asyncio.to_thread(Path(source).read_bytes)
     document = bytearray()
     async with (
-        httpx.AsyncClient(follow_redirects=False) as client,
+        httpx.AsyncClient(verify=_tls(), follow_redirects=False) as client,
         client.stream("GET", source) as answer,
     ):
         answer.raise_for_status()

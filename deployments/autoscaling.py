@@ -157,11 +157,12 @@ class GraphPolicy:
 
 
 class Utilisation:
-    """Load of a model replica: counted in the engine thread, read in the event loop."""
+    """Load of the engines of one replica. For one event loop."""
 
-    def __init__(self, clock_s: float) -> None:
+    def __init__(self, clock_s: float, engines: int = 1) -> None:
         """Starts to count at ``clock_s`` seconds."""
         self._since_s = clock_s
+        self._engines = engines
         self._busy_s = 0.0
         self._text_cost_s = 0.0
 
@@ -171,10 +172,11 @@ class Utilisation:
         self._text_cost_s += 0.2 * (cost_s / texts - self._text_cost_s)
 
     def read(self, queued: int, clock_s: float) -> dict[str, float]:
-        """Since the last read: share of time busy, and the predicted time of the queue."""
+        """Since the last read: share of time that the engines ran, predicted time of the queue."""
         elapsed_s = max(clock_s - self._since_s, 1e-3)
         busy_s, self._busy_s, self._since_s = self._busy_s, 0.0, clock_s
-        return {BUSY: min(1.0, busy_s / elapsed_s), WAIT: queued * self._text_cost_s}
+        busy_ratio = min(1.0, busy_s / elapsed_s / self._engines)
+        return {BUSY: busy_ratio, WAIT: queued * self._text_cost_s / self._engines}
 
 
 def _by_requests(ctx: Context, target: float) -> float:

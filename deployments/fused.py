@@ -6,17 +6,43 @@ from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
 from configs.schema.app import AppConfig
-from deployments.handles import bundle_cache, load_live
 from deployments.ingress.deployment import Ingress
 from deployments.ingress.mounts import Upstreams
 from deployments.model.deployment import gpu_share
 from deployments.model.replica import ModelReplica
-from deployments.payloads import ModelAnswer, Probe, RunTexts, TextBatch
-from deployments.serve_options import EngineShare, by_engine, deployment, engine_counts
+from deployments.payloads import Contexts, Encodings, ModelAnswer, Probe, RunTexts, TextBatch
+from deployments.serve_options import EngineShare, by_engine, deployment, fused_share
 from deployments.tokenizer.replica import TokenizerReplica, token_ids
+from deployments.transport.handles import bundle_cache, load_live
 
-# A hop inside a replica is a call: several fill the engine's window without costing RPCs.
-_FUSED_HOPS = 6
+
+class OwnStages:
+    """``Stages`` in this process."""
+
+    def __init__(self, tokenizer: TokenizerReplica, model: ModelReplica) -> None:
+        self._tokenizer = tokenizer
+        self._model = model
+        self.submit = model.submit
+        self.queued = model.queued
+        self.purge = model.purge
+
+    def close(self) -> None:
+        """There is no connection to end."""
+
+    async def load(self, digest: str) -> None:
+        """Opens a bundle's model and tokenizer."""
+        await self._model.load(digest)
+        await self._tokenizer.load(digest)
+
+    def encode_now(self, digest: str, texts: Sequence[str]) -> Encodings | None:
+        """See ``TokenizerReplica.encode_now``."""
+        return self._tokenizer.encode_now(digest, texts) if self._model.holds(digest) else None
+
+    async def encode(
+        self, digest: str, texts: Sequence[str], contexts: Contexts, deadline_s: float
+    ) -> Encodings:
+        """See ``TokenizerReplica.encode``."""
+        return await self._tokenizer.encode(digest, texts)
 
 
 class FusedIngress(Ingress):
@@ -34,16 +60,16 @@ class FusedIngress(Ingress):
             threads=share.threads,
             encode=token_ids,
             gpu_share=gpu_share(config),
-            replans=True,
+            engines=int(share.engines),
         )
         self._tokenizer = TokenizerReplica(bundles, self._model.run)
+        self.stages = self._own = OwnStages(self._tokenizer, self._model)
         await load_live(upstreams.registry, self.load)
         return self._tokenizer.classify
 
     async def load(self, digest: str) -> None:
         """Opens a bundle's model and tokenizer."""
-        await self._model.load(digest)
-        await self._tokenizer.load(digest)
+        await self._own.load(digest)
 
     async def probe(self, digest: str, texts: Sequence[str]) -> Probe:
         """See ``ModelReplica.probe``."""
@@ -68,18 +94,17 @@ class FusedIngress(Ingress):
 
 
 def bind(config: AppConfig, upstreams: Upstreams[Application]) -> Application:
-    """The deployment, with one replica per engine."""
+    """The deployment: one replica with an engine for each core, or as many as are asked for."""
     sizes, scaling = config.replicas, config.autoscaling
-    models, threads = engine_counts(config)
+    replicas, share = fused_share(config)
     # It computes as a model and takes requests as an ingress.
     taken = {"max_ongoing_requests": sizes.ingress.max_ongoing_requests}
     ingress = deployment(
         FusedIngress,
         sizes.model.model_copy(update=taken),
         name="Ingress",
-        replicas=models,
+        replicas=replicas,
         scaling=scaling,
         policy=by_engine(scaling),
     )
-    hops = config.batching.max_hops_in_flight or _FUSED_HOPS
-    return ingress.bind(config, EngineShare(hops, 1, threads), upstreams)
+    return ingress.bind(config, share, upstreams)

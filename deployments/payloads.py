@@ -41,6 +41,24 @@ class TextBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class Encodings:
+    """n encoded texts.
+
+    Attributes:
+        ids: ``[sum(lengths)] int32``, end to end, unpadded, special tokens included.
+        lengths: ``[n] int32``, at most the bundle's ``max_tokens``; 0 for a text that the
+            tokenizer cannot encode.
+        truncated: ``[n] bool``.
+        spans: What a Tokenizer replica did for sampled requests.
+    """
+
+    ids: IntArray
+    lengths: IntArray
+    truncated: BoolArray
+    spans: tuple[Span, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class EncodingBatch:
     """Tokenizer → Model.
 

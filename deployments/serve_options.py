@@ -28,8 +28,8 @@ class EngineShare:
     """The part of the model stage that one replica of a calling deployment uses.
 
     Attributes:
-        hops_in_flight: Micro-batches that it keeps in flight.
-        engines: Model replicas for each such replica, at the start.
+        hops_in_flight: RPCs that it keeps in flight.
+        engines: Engines for each such replica, at the start.
         threads: Threads of one engine.
     """
 
@@ -42,6 +42,15 @@ def engine_counts(config: AppConfig) -> tuple[int, int]:
     """Model replicas at the start, and the threads of each."""
     models, threads = share_cores(available_cores(), config.replicas.model.num_replicas)
     return models, config.model.intra_op_threads or threads
+
+
+def fused_share(config: AppConfig) -> tuple[int, EngineShare]:
+    """Replicas of the fused ingress at the start, and the engines of each: one for each core."""
+    replicas = config.replicas.model.num_replicas or 1
+    threads = config.model.intra_op_threads or 1
+    _, cores = share_cores(available_cores(), replicas)
+    engines = 1 if config.replicas.model.num_gpus else max(1, cores // threads)
+    return replicas, EngineShare(1, engines, threads)
 
 
 def engine_share(config: AppConfig, caller: ReplicaConfig) -> EngineShare:

@@ -14,6 +14,7 @@ from configs.schema.app import AppConfig
 from deployments.cache.shared import SharedCache
 from deployments.canary.observer import CandidateObserver
 from deployments.inference.classifier import Classifier
+from deployments.inference.direct import Stages
 from deployments.inference.prediction_ids import prediction_ids
 from deployments.inference.predictor import Predictor
 from deployments.inference.traffic_counter import TrafficCounter
@@ -37,6 +38,8 @@ class TextReplica:
 
     _tracer: Tracer | None = None
     _log: PredictionLog | None = None
+    # Tokenizer and engines that are asked text by text, where there are any.
+    stages: Stages | None = None
 
     def open(
         self,
@@ -49,6 +52,7 @@ class TextReplica:
         metrics: Metrics,
         shared: SharedCache | None = None,
         traffic: TrafficCounter | None = None,
+        stages: Stages | None = None,
         is_lost: Callable[[Exception], bool] = lambda error: False,
     ) -> None:
         """Makes tracer, prediction log, observer and predictor.
@@ -62,6 +66,7 @@ class TextReplica:
             metrics: Where facts are counted.
             shared: The cache of level two, or None.
             traffic: Counts answers for drift detection, or None.
+            stages: Tokenizer and engines of this replica; without them ``run_texts`` is asked.
             is_lost: Whether an error of ``run_texts`` means that a replica died with the batch.
         """
         self._metrics = metrics
@@ -76,6 +81,7 @@ class TextReplica:
             metrics,
             hops_in_flight=share.hops_in_flight,
             engines=share.engines,
+            stages=stages,
             is_lost=is_lost,
         )
         self._predictor = Predictor(
@@ -112,11 +118,17 @@ class TextReplica:
         return self._observer.judge(prediction_id, label)
 
     def close(self) -> None:
+        """See ``close_logs``; ends connections too."""
+        if self.stages is not None:
+            self.stages.close()
+        self.close_logs()
+
+    def close_logs(self) -> None:
         """Sends what the prediction log and the tracer still hold; waits for both."""
         for part in (self._log, self._tracer):
             if part is not None:
                 part.close()
 
     async def close_in_thread(self) -> None:
-        """``close``, without holding up the event loop."""
-        await asyncio.to_thread(self.close)
+        """``close_logs``, without holding up the event loop."""
+        await asyncio.to_thread(self.close_logs)

@@ -201,7 +201,7 @@ class BatchingConfig(_Part):
         0,
         ge=0,
         le=1_024,
-        description="RPCs that one ingress keeps in flight; 0 means three for every two model replicas (one runs on each, the next are prepared), and six calls inside a fused replica.",
+        description="RPCs that one ingress keeps in flight; 0 means three for every two model replicas (one runs on each, the next are prepared). A fused replica asks its engines without RPCs.",
     )
     max_batch_texts: int = Field(32, ge=1, le=4_096, description="Rows of one engine batch.")
     max_batch_tokens: int = Field(
@@ -233,7 +233,7 @@ class AppConfig(_Part):
     )
     topology: Literal["split", "fused"] = Field(
         "split",
-        description="`split`: ingress, tokenizer and model are deployments of their own; `fused`: each ingress replica holds a tokenizer and a model, sized by `replicas.model`.",
+        description="`split`: ingress, tokenizer and model are deployments of their own; `fused`: each ingress replica holds a tokenizer and a model, with an engine for each core, sized by `replicas.model`.",
     )
     server: ServerConfig = ServerConfig()
     limits: LimitsConfig = LimitsConfig()

@@ -17,7 +17,7 @@ class ReplicaConfig(Section):
         1,
         ge=0,
         le=10_000,
-        description="Replicas; 0 means one for each core (model deployment) or one (others).",
+        description="Replicas; 0 means one for each core (model deployment) or one (others, and a fused graph).",
     )
     num_cpus: float = Field(
         0.1, ge=0, le=1_024, description="Ray CPUs that each replica reserves; placement only."

@@ -28,6 +28,25 @@ class PlannedBatch:
     cost_s: float
 
 
+@dataclass(frozen=True, slots=True)
+class PlanFacts:
+    """What the batches of one model cost, and how large they may be.
+
+    Attributes:
+        surface: Cost of a batch.
+        max_texts: Rows of one batch.
+        max_tokens: Rows times padded length of one batch.
+    """
+
+    surface: CostSurface
+    max_texts: int
+    max_tokens: int
+
+    def plan(self, lengths: Sequence[int]) -> list[PlannedBatch]:
+        """See the function of this name."""
+        return plan(lengths, self.surface, max_texts=self.max_texts, max_tokens=self.max_tokens)
+
+
 def plan(
     lengths: Sequence[int], surface: CostSurface, *, max_texts: int, max_tokens: int
 ) -> list[PlannedBatch]:
@@ -68,18 +87,16 @@ def _plan_sorted(
     cost = [surface.by_rows(length, min(max_texts, count)) for length in lengths]
     best = [0.0] * (count + 1)
     cut = [0] * (count + 1)
+    # The first start that a batch may have grows with its end: texts that are left fall in length.
+    first = 0
     for end in range(1, count + 1):
+        first = max(first, end - max_texts)
+        while first < end - 1 and (end - first) * lengths[first] > max_tokens:
+            first += 1
         # A batch that ends here starts at ``start``, its longest text. The last one fits always.
-        least = best[end - 1] + cost[end - 1][0]
-        chosen = end - 1
-        for start in range(end - 2, max(-1, end - max_texts - 1), -1):
-            rows = end - start
-            if rows * lengths[start] > max_tokens:
-                break  # further starts have more rows of longer texts
-            total = best[start] + cost[start][rows - 1]
-            if total <= least:
-                least, chosen = total, start
-        best[end], cut[end] = least, chosen
+        totals = [best[start] + cost[start][end - start - 1] for start in range(first, end)]
+        best[end] = min(totals)
+        cut[end] = first + totals.index(best[end])
     batches = []
     end = count
     while end:

@@ -5,8 +5,13 @@ where both are equal, level two only adds latency; it is then bypassed, except f
 probe that notices when this changes.
 """
 
+import time
+from collections.abc import Callable
+
 _KEEP = 0.8
 _PROBE_EVERY = 16
+# Micro-batches may hold one text each: probes are not more frequent than this.
+_PROBE_PAUSE_S = 0.25
 # Lookups before history counts: level two may be warm already, or slow at first.
 _PATIENCE = 16
 
@@ -14,8 +19,10 @@ _PATIENCE = 16
 class BreakEven:
     """Compares ``hit rate · inference`` with the cost of a lookup, from recent history."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """No history yet."""
+        self._clock = clock
+        self._looked_s = 0.0
         self._lookups = 0
         self._hit_ratio = 0.5
         self._lookup_s = 0.0
@@ -28,10 +35,15 @@ class BreakEven:
         return self._lookup_s / self._inference_s if self._inference_s else 0.0
 
     def pays(self) -> bool:
-        """Whether to look up the next micro-batch; every sixteenth is looked up regardless."""
+        """Whether to look up the next micro-batch.
+
+        Every sixteenth is looked up regardless, if the last lookup was a quarter of a second ago.
+        """
         worth = self._lookups < _PATIENCE or self._hit_ratio >= self.ratio
-        if worth or self._skipped + 1 >= _PROBE_EVERY:
-            self._skipped = 0
+        now = self._clock()
+        probes = self._skipped + 1 >= _PROBE_EVERY and now - self._looked_s >= _PROBE_PAUSE_S
+        if worth or probes:
+            self._skipped, self._looked_s = 0, now
             return True
         self._skipped += 1
         return False

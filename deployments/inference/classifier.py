@@ -1,25 +1,27 @@
 """How a text becomes a prediction, seen from the replica that received it.
 
-    text ─▶ L1 cache ─▶ InFlight ─▶ Turns ─▶ Batcher ─▶ Dispatcher ─┬─▶ L2 cache
-              (admission, coalescing)                              └─▶ Tokenizer
+    text ─▶ L1 cache ─▶ InFlight ─▶ Turns ─┬─▶ Direct: L2, tokenizer, engines' queue
+              (admission, coalescing)      └─▶ Dispatcher: L2, RPC to the tokenizer
 
 Identical texts in flight share one result. A text whose callers have all left, or whose
 deadline has passed, is dropped before compute.
 """
 
 import time
-from asyncio import Future
 from collections.abc import Callable, Sequence
 from functools import partial
 
 from configs.schema.app import AppConfig
-from deployments.batching.batcher import Batcher, Expired
+from deployments.batching.scheduler import Expired
 from deployments.cache.memory import LruBytes, cache_key
 from deployments.cache.shared import LevelTwo, SharedCache
 from deployments.errors import DeadlineExceeded, InferenceFailed, RequestError
 from deployments.inference.admission import Backlog, TextCost
+from deployments.inference.direct import Direct, Stages
 from deployments.inference.dispatcher import Dispatcher
-from deployments.inference.in_flight import InFlight, PendingText, SubmitOptions, Text
+from deployments.inference.in_flight import InFlight, SubmitOptions
+from deployments.inference.pending_text import PendingText, Road
+from deployments.inference.results import Results
 from deployments.inference.spans import Rows, looked_up, shared
 from deployments.inference.turns import Turns
 from deployments.payloads import RunTexts
@@ -41,17 +43,19 @@ class Classifier:
         *,
         hops_in_flight: int,
         engines: float,
+        stages: Stages | None = None,
         is_lost: Callable[[Exception], bool] = lambda error: False,
     ) -> None:
         """Wires the flow.
 
         Args:
             config: Sizes and limits.
-            run_texts: The tokenizer stage.
+            run_texts: The tokenizer stage, asked by RPCs where there are no ``stages``.
             shared: Level two, or None.
             metrics: Where facts are counted.
-            hops_in_flight: Micro-batches in flight at once.
-            engines: Model replicas for each such replica.
+            hops_in_flight: RPCs in flight at once.
+            engines: Engines for each such replica.
+            stages: Tokenizer and engines that are asked text by text.
             is_lost: Whether an error of ``run_texts`` means that a replica died with the batch.
         """
         self._metrics = metrics
@@ -59,36 +63,21 @@ class Classifier:
         timeout_s = config.cache.l2_timeout_ms / 1_000
         backlog, text_cost = Backlog(engines), TextCost()
         self._l2 = LevelTwo(shared, timeout_s, config.breaker, metrics) if shared else None
-        dispatcher = Dispatcher(
-            run_texts,
-            self._l1,
-            self._l2,
-            metrics,
-            backlog=backlog,
-            text_cost=text_cost,
-            is_lost=is_lost,
-        )
-
-        def dropped(reason: str) -> None:
-            metrics.dropped_texts.labels(reason).inc()
-
-        batcher = Batcher[Text, Outcome](
-            dispatcher.run,
-            max_items=config.batching.max_hop_texts,
-            slots=hops_in_flight,
-            # Bulk in flight keeps no interactive text here: the model stage orders both.
-            together=2 * hops_in_flight,
-            bulk_ratio=config.batching.bulk_ratio,
-            max_queued=config.limits.max_queued_texts,
-            on_drop=dropped,
-        )
-        turns = Turns[Text](
-            batcher,
+        results = Results(self._l1, self._l2, metrics, backlog, text_cost)
+        road: Road
+        if stages is not None:
+            road = Direct(stages, results, config, metrics)
+        else:
+            road = Dispatcher(
+                run_texts, results, config, metrics, calls=hops_in_flight, is_lost=is_lost
+            )
+        turns = Turns(
+            road,
             lambda: backlog.pace,
             lambda text: text_cost(len(text.text)),
             max_queued=config.limits.max_queued_texts,
             bulk_ratio=config.batching.bulk_ratio,
-            on_drop=dropped,
+            on_drop=lambda reason: metrics.dropped_texts.labels(reason).inc(),
         )
         self._in_flight = InFlight(turns, backlog, text_cost, config.limits, metrics)
 
@@ -134,7 +123,7 @@ class Classifier:
             if rows:
                 self._shared(rows, [joined.get(key) for key in keys], joined_s)
             for i in waiting:
-                results[i] = _result_of(joined[keys[i]].ticket.future)
+                results[i] = _result_of(joined[keys[i]])
             # A text shared with a caller of an earlier deadline may have expired before ours.
             in_time = time.monotonic() < deadline_s
             waiting = [i for i in waiting if in_time and isinstance(results[i], DeadlineExceeded)]
@@ -188,9 +177,9 @@ class Classifier:
 
         def ended(pending: PendingText, joined_s: float) -> None:
             if trace is not None:
-                brought_by = [pending.ticket.item.trace]
+                brought_by = [pending.trace]
                 shared({trace: [0]}, brought_by, joined_s, time.monotonic())
-            result = _result_of(pending.ticket.future)
+            result = _result_of(pending)
             if isinstance(result, DeadlineExceeded) and time.monotonic() < deadline_s:
                 # It was shared with a caller of an earlier deadline.
                 try:
@@ -219,7 +208,7 @@ class Classifier:
         waited = {
             trace: [row for row in mine if pending[row] is not None] for trace, mine in rows.items()
         }
-        traces = [None if text is None else text.ticket.item.trace for text in pending]
+        traces = [None if text is None else text.trace for text in pending]
         shared(waited, traces, joined_s, time.monotonic())
 
     def _from_l1(self, keys: Sequence[bytes]) -> dict[int, Outcome]:
@@ -238,16 +227,14 @@ def _nothing() -> None:
     """There is nothing to withdraw."""
 
 
-def _result_of(future: "Future[Outcome]") -> Outcome | RequestError:
-    if not future.done() or future.cancelled():
+def _result_of(text: PendingText) -> Outcome | RequestError:
+    result = text.result
+    if result is None:
         return DeadlineExceeded("the deadline passed before the model answered")
-    error = future.exception()
-    if error is None:
-        return future.result()
-    if isinstance(error, RequestError):
-        return error
-    if isinstance(error, Expired):
+    if isinstance(result, Outcome | RequestError):
+        return result
+    if isinstance(result, Expired):
         return DeadlineExceeded("the deadline passed before the text reached the model")
     failure = InferenceFailed("the model could not answer")
-    failure.__cause__ = error
+    failure.__cause__ = result
     return failure

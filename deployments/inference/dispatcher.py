@@ -1,22 +1,20 @@
-"""Answers micro-batches: from the level-two cache, the rest by one RPC for each model version."""
+"""The road by RPCs: micro-batches of texts go to the tokenizer stage, which asks the model."""
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from deployments.batching.batcher import Expired, Ticket
-from deployments.cache.bypass import BreakEven
-from deployments.cache.memory import LruBytes
-from deployments.cache.shared import LevelTwo
+from configs.schema.app import AppConfig
+from deployments.batching.encoded_text import EncodedText
+from deployments.batching.micro_batches import MicroBatches
+from deployments.batching.scheduler import Expired
 from deployments.clients.backoff import Backoff
-from deployments.errors import TextFailed
-from deployments.inference.admission import Backlog, TextCost
-from deployments.inference.in_flight import Text
-from deployments.inference.spans import HopSpans, Rows, looked_up, queued
-from deployments.payloads import Contexts, ModelAnswer, RunTexts, TextBatch
-from deployments.predictions import Outcome, Prediction
+from deployments.inference.pending_text import PendingText
+from deployments.inference.results import Results
+from deployments.inference.spans import HopSpans, queued
+from deployments.payloads import Contexts, ModelAnswer, RunTexts, ScoreBatch, TextBatch
 from deployments.telemetry.metrics import Metrics
 from deployments.telemetry.spans import rows_of
 
@@ -24,140 +22,104 @@ from deployments.telemetry.spans import rows_of
 _MAX_RETRIES = 7
 _FIRST_PAUSE_MS, _LONGEST_PAUSE_MS = 50, 2_000
 
-_Ticket = Ticket[Text, Outcome]
-
 
 class Dispatcher:
-    """Answers the micro-batches of one replica; what it measures goes to admission and cache."""
+    """Answers the texts of one replica in micro-batches. A ``Road``."""
 
     def __init__(
         self,
         run_texts: RunTexts,
-        l1: LruBytes,
-        l2: LevelTwo | None,
+        results: Results,
+        config: AppConfig,
         metrics: Metrics,
         *,
-        backlog: Backlog,
-        text_cost: TextCost,
+        calls: int,
         is_lost: Callable[[Exception], bool],
     ) -> None:
+        """Makes it.
+
+        Args:
+            run_texts: The tokenizer stage.
+            results: Where texts end.
+            config: Sizes.
+            metrics: Where facts are counted.
+            calls: Micro-batches of one class in flight at once.
+            is_lost: Whether an error of ``run_texts`` means that a replica died with the batch.
+        """
         self._run_texts = run_texts
-        self._l1 = l1
-        self._l2 = l2
+        self._results = results
         self._metrics = metrics
-        self._backlog = backlog
-        self._text_cost = text_cost
         self._is_lost = is_lost
         self._backoff = Backoff(_FIRST_PAUSE_MS, _LONGEST_PAUSE_MS)
-        self._break_even = BreakEven()
+        self._waiting = MicroBatches[PendingText](
+            self._run,
+            lambda texts: results.failed(texts, Expired()),
+            calls=calls,
+            max_texts=config.batching.max_hop_texts,
+            bulk_ratio=config.batching.bulk_ratio,
+        )
 
-    async def run(self, tickets: list[_Ticket]) -> list[Outcome | Exception]:
-        """One outcome or error per ticket, in order."""
-        traced = rows_of(ticket.item.trace for ticket in tickets)
-        queued(traced, tickets)
-        results: dict[bytes, Outcome | Exception] = {**await self._from_l2(tickets, traced)}
-        by_model: dict[str, list[_Ticket]] = {}
-        for ticket in tickets:
-            if ticket.item.key not in results:
-                by_model.setdefault(ticket.item.model.digest, []).append(ticket)
+    def submit(self, texts: list[PendingText]) -> None:
+        """See ``Road.submit``."""
+        self._waiting.scheduler.submit(texts)
+
+    def waiting(self, *, bulk: bool) -> int:
+        """See ``Road.waiting``."""
+        return self._waiting.scheduler.queued(bulk=bulk)
+
+    def purge(self) -> None:
+        """See ``Road.purge``."""
+        self._waiting.scheduler.purge()
+
+    def scored(self, texts: Sequence[EncodedText], rows: Sequence[int], answer: ScoreBatch) -> None:
+        """See ``Receiver.scored``."""
+        self._results.scored(texts, rows, answer)
+
+    def failed(self, texts: Sequence[EncodedText], error: Exception) -> None:
+        """See ``Receiver.failed``."""
+        self._results.failed(texts, error)
+
+    async def _run(self, texts: list[PendingText]) -> None:
+        """Answers a micro-batch; stops it once nobody waits for any of its texts."""
+        task = asyncio.get_running_loop().create_task(self._answer(texts))
+
+        def on_leave() -> None:
+            if all(text.done for text in texts):
+                task.cancel()
+
+        for text in texts:
+            text.on_leave = on_leave
+        try:
+            await asyncio.wait({task})
+        finally:
+            task.cancel()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            assert isinstance(error, Exception)
+            self._results.failed(texts, error)
+
+    async def _answer(self, texts: list[PendingText]) -> None:
+        queued(rows_of(text.trace for text in texts), texts)
+        by_model: dict[str, list[PendingText]] = {}
+        for text in await self._results.look_up(texts):
+            by_model.setdefault(text.digest, []).append(text)
         for digest, group in by_model.items():
-            results |= await self._infer(digest, group)
-        for ticket in tickets:
-            self._metrics.queue_seconds.observe(ticket.waited_s)
-        self._metrics.cache_bytes.set(self._l1.size_bytes)
-        return [results[ticket.item.key] for ticket in tickets]
+            answer = await self._send(digest, group)
+            self._results.tokenized(answer.tokenize_s)
+            counts, cut = answer.n_tokens.tolist(), answer.truncated.tolist()
+            for text, n_tokens, truncated in zip(group, counts, cut, strict=True):
+                text.n_tokens, text.truncated = n_tokens, truncated
+                text.tokenize_s = answer.tokenize_s
+            self._results.scored(group, range(len(group)), answer.scores)
 
-    async def _from_l2(self, tickets: list[_Ticket], traced: Rows) -> dict[bytes, Outcome]:
-        """What the level-two cache remembers, by key."""
-        if self._l2 is None:
-            return {}
-        if not self._break_even.pays():
-            self._metrics.cache_lookups.labels("l2", "skipped").inc(len(tickets))
-            return {}
-        started = time.monotonic()
-        found = await self._l2.find([ticket.item.key for ticket in tickets])
-        elapsed = time.monotonic() - started
-        if traced:
-            hits = {row for row, ticket in enumerate(tickets) if ticket.item.key in (found or ())}
-            looked_up("l2", traced, started, started + elapsed, hits)
-        if found is None:
-            # The breaker decides when to look again; a failure says nothing about the hit rate.
-            return {}
-        self._break_even.looked_up(len(tickets), len(found), elapsed)
-        self._metrics.stage_seconds.labels("cache").observe(elapsed)
-        results: dict[bytes, Outcome] = {}
-        for ticket in tickets:
-            prediction = found.get(ticket.item.key)
-            if prediction is not None:
-                stages = {"queue": ticket.waited_s, "cache": elapsed}
-                results[ticket.item.key] = Outcome(prediction, cached=True, stages_s=stages)
-                self._l1.put(ticket.item.key, prediction.pack())
-        return results
-
-    async def _infer(self, digest: str, tickets: list[_Ticket]) -> dict[bytes, Outcome | Exception]:
-        """What the model says, by key; ``Expired`` of texts whose deadline passed before that."""
-        started = time.monotonic()
-        answer = await self._send(digest, tickets)
-        rpc_s = time.monotonic() - started
-        scores = answer.scores
-        results: dict[bytes, Outcome | Exception] = {}
-        entries = []
-        for i, ticket in enumerate(tickets):
-            key = ticket.item.key
-            if scores.expired[i]:
-                self._metrics.dropped_texts.labels("expired").inc()
-                results[key] = Expired()
-                continue
-            if scores.failed[i]:
-                self._metrics.failed_texts.inc()
-                results[key] = TextFailed("the model has no answer for this text")
-                continue
-            prediction = Prediction(
-                scores.scores[i], int(answer.n_tokens[i]), bool(answer.truncated[i])
-            )
-            entries.append((key, prediction.pack()))
-            self._l1.put(*entries[-1])
-            stages = {
-                "queue": ticket.waited_s,
-                "tokenize": answer.tokenize_s,
-                "window": float(scores.queue_s[i]),
-                "infer": float(scores.infer_s[i]),
-                "rpc": rpc_s,
-            }
-            results[key] = Outcome(prediction, cached=False, stages_s=stages)
-            self._metrics.inference_seconds.observe(stages["infer"])
-        self._learn(tickets, answer)
-        self._metrics.stage_seconds.labels("tokenize").observe(answer.tokenize_s)
-        self._metrics.stage_seconds.labels("window").observe(float(scores.queue_s.max()))
-        self._metrics.stage_seconds.labels("rpc").observe(rpc_s)
-        if self._l2 is not None:
-            self._l2.remember(entries)
-        return results
-
-    def _learn(self, tickets: list[_Ticket], answer: ModelAnswer) -> None:
-        """Takes what the model stage measured, for metrics, cache and admission."""
-        scored = ~(answer.scores.expired | answer.scores.failed)
-        self._metrics.tokens.inc(int(answer.n_tokens[scored].sum()))
-        self._metrics.observe_batches(answer.scores.batches)
-        if not scored.any():
-            return
-        chars = np.array([len(ticket.item.text) for ticket in tickets], dtype=np.float32)[scored]
-        self._text_cost.learn(chars, answer.scores.cost_s[scored])
-        self._break_even.inferred(float(answer.scores.cost_s[scored].mean()))
-        self._metrics.break_even_ratio.set(self._break_even.ratio)
-        first = tickets[int(scored.argmax())]
-        if not first.bulk:
-            self._backlog.learn(first.item.expected_s, time.monotonic() - first.queued_s)
-
-    async def _send(self, digest: str, tickets: list[_Ticket]) -> ModelAnswer:
+    async def _send(self, digest: str, texts: list[PendingText]) -> ModelAnswer:
         """One RPC, with a span in every trace that has a text in it."""
-        rows = rows_of(ticket.item.trace for ticket in tickets)
+        rows = rows_of(text.trace for text in texts)
         if not rows:
-            return await self._attempts(digest, tickets, ())
-        spans, started = HopSpans(rows, len(tickets)), time.monotonic()
+            return await self._attempts(digest, texts, ())
+        spans, started = HopSpans(rows, len(texts)), time.monotonic()
         answer, error = None, "cancelled"
         try:
-            answer = await self._attempts(digest, tickets, spans.contexts)
+            answer = await self._attempts(digest, texts, spans.contexts)
         except Exception as failed:
             error = type(failed).__name__
             raise
@@ -168,16 +130,16 @@ class Dispatcher:
             spans.end(started, time.monotonic(), answer, error)
 
     async def _attempts(
-        self, digest: str, tickets: list[_Ticket], contexts: Contexts
+        self, digest: str, waiting: list[PendingText], contexts: Contexts
     ) -> ModelAnswer:
-        texts = [ticket.item.text for ticket in tickets]
-        bulk = np.array([ticket.bulk for ticket in tickets])
+        texts = [text.text for text in waiting]
+        bulk = np.array([text.bulk for text in waiting])
         self._metrics.hop_texts.observe(len(texts))
         attempts = 0
         while True:
             attempts += 1
             now = time.monotonic()
-            remaining_s = np.array([t.deadline_s - now for t in tickets], dtype=np.float32)
+            remaining_s = np.array([text.deadline_s - now for text in waiting], dtype=np.float32)
             try:
                 return await self._run_texts(TextBatch(digest, texts, remaining_s, bulk, contexts))
             except Exception as error:

@@ -8,36 +8,18 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 from configs.schema.app import LimitsConfig
-from deployments.batching.batcher import QueueFull, Ticket
 from deployments.errors import Overloaded, RateLimited
 from deployments.inference.admission import Backlog, TextCost
+from deployments.inference.pending_text import PendingText, QueueFull
 from deployments.inference.quota import TextQuota
 from deployments.inference.turns import Turns
-from deployments.predictions import Outcome
 from deployments.telemetry.metrics import Metrics
 from deployments.telemetry.spans import Trace
 from deployments.versions import ServedVersion
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A text to classify, with what was predicted for it: engine seconds, seconds to the answer.
-
-    ``bulk`` is what its caller asked for; ``trace`` that of the request that brought it, if that is
-    sampled.
-    """
-
-    text: str
-    key: bytes
-    model: ServedVersion
-    cost_s: float
-    expected_s: float
-    bulk: bool = False
-    trace: Trace | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +64,7 @@ class Wait:
             text.waits.discard(self)
             if not text.waits:
                 # This was the last caller; a text that is done already stays done.
-                text.ticket.future.cancel()
+                text.withdraw()
 
     def _end(self) -> None:
         on_end = self._on_end
@@ -91,20 +73,12 @@ class Wait:
             on_end()
 
 
-@dataclass(slots=True, eq=False)
-class PendingText:
-    """A text in flight and the callers that wait for it."""
-
-    ticket: Ticket[Text, Outcome]
-    waits: set[Wait] = field(default_factory=set)
-
-
 class InFlight:
     """All texts of one replica that are queued or being classified. For one event loop."""
 
     def __init__(
         self,
-        turns: Turns[Text],
+        turns: Turns,
         backlog: Backlog,
         text_cost: TextCost,
         limits: LimitsConfig,
@@ -135,8 +109,8 @@ class InFlight:
         fresh: dict[bytes, str] = {}
         for key, text in texts.items():
             pending = self._pending.get(key)
-            if pending is not None and not pending.ticket.future.done():
-                pending.ticket.deadline_s = max(pending.ticket.deadline_s, terms.deadline_s)
+            if pending is not None and not pending.done:
+                pending.deadline_s = max(pending.deadline_s, terms.deadline_s)
                 self._metrics.l1_shared.inc()
                 joined[key] = pending
             else:
@@ -154,29 +128,40 @@ class InFlight:
         self._admit(sum(costs), len(costs), terms, later_s)
         self._take_quota(terms.caller, len(costs))
         expected_s = self._backlog.expected_s(costs[0], bulk=terms.bulk, later_s=later_s)
-        items = [
-            Text(text, key, terms.model, cost_s, expected_s, terms.bulk, traces.get(key))
+        now = time.monotonic()
+        texts = [
+            PendingText(
+                text,
+                key,
+                terms.model,
+                self._turns.road,
+                deadline_s=terms.deadline_s,
+                bulk=terms.bulk,
+                queued_s=now,
+                cost_s=cost_s,
+                expected_s=expected_s,
+                trace=traces.get(key),
+                ended=self._ended,
+            )
             for (key, text), cost_s in zip(fresh.items(), costs, strict=True)
         ]
+        for text in texts:
+            self._pending[text.key] = text
+            self._backlog.enter(text.cost_s, bulk=terms.bulk)
         try:
-            tickets = self._turns.submit(
-                items, terms.deadline_s, bulk=terms.bulk, caller=terms.caller
-            )
+            self._turns.submit(texts, terms.caller)
         except QueueFull as full:
+            for text in texts:
+                del self._pending[text.key]
+                self._backlog.leave(text.cost_s, bulk=terms.bulk, done=False)
             raise self._refused(
                 "queue_full",
-                f"{full.queued} texts are waiting and {len(items)} more do not fit",
+                f"{full.queued} texts are waiting and {len(texts)} more do not fit",
                 self._backlog.wait_s(bulk=terms.bulk, later_s=later_s),
-                len(items),
+                len(texts),
             ) from full
-        queued = {}
-        for ticket in tickets:
-            pending = PendingText(ticket)
-            queued[ticket.item.key] = self._pending[ticket.item.key] = pending
-            self._backlog.enter(ticket.item.cost_s, bulk=terms.bulk)
-            ticket.future.add_done_callback(partial(self._finish, pending))
         self._metrics.queued_texts.set(self._turns.queued)
-        return queued
+        return {text.key: text for text in texts}
 
     def _admit(self, cost_s: float, texts: int, terms: SubmitOptions, later_s: float) -> None:
         """Refuses at once what would be answered too late; ``later_s`` comes after these texts.
@@ -238,7 +223,7 @@ class InFlight:
         Returns:
             The wait, to leave it; None if all texts are done already: ``on_end`` is not called.
         """
-        waiting = [text for text in texts if not text.ticket.future.done()]
+        waiting = [text for text in texts if not text.done]
         if not waiting:
             return None
         wait = Wait(waiting, on_end)
@@ -255,15 +240,13 @@ class InFlight:
             finally:
                 wait.leave()
 
-    def _finish(self, text: PendingText, future: "asyncio.Future[Outcome]") -> None:
-        ticket = text.ticket
-        # Asking for the exception marks it as seen, also when all callers have left.
-        done = not future.cancelled() and future.exception() is None
-        self._backlog.leave(ticket.item.cost_s, bulk=ticket.item.bulk, done=done)
-        self._turns.finished(ticket)
+    def _ended(self, text: PendingText) -> None:
+        answered = text.result is not None and not isinstance(text.result, Exception)
+        self._backlog.leave(text.cost_s, bulk=text.asked_bulk, done=answered)
+        self._turns.finished(text)
         self._metrics.queued_texts.set(self._turns.queued)
-        if self._pending.get(ticket.item.key) is text:
-            del self._pending[ticket.item.key]
+        if self._pending.get(text.key) is text:
+            del self._pending[text.key]
         for wait in tuple(text.waits):
             wait.one_done()
 

@@ -2,10 +2,8 @@
 
 from collections.abc import Collection, Mapping, Sequence
 
-from deployments.batching.batcher import Ticket
-from deployments.inference.in_flight import Text
-from deployments.payloads import Contexts, ModelAnswer
-from deployments.predictions import Outcome
+from deployments.batching.scheduler import Ticket
+from deployments.payloads import Contexts, Encodings, ModelAnswer
 from deployments.telemetry.spans import AttributeValue, SpanContext, Trace
 
 Rows = Mapping[Trace, Sequence[int]]
@@ -35,12 +33,23 @@ def shared(rows: Rows, brought_by: Sequence[Trace | None], start_s: float, end_s
             trace.add("shared flight", start_s, end_s, attributes=facts, links=tuple(links))
 
 
-def queued(rows: Rows, tickets: Sequence[Ticket[Text, Outcome]]) -> None:
+def queued(rows: Rows, tickets: Sequence[Ticket]) -> None:
     """The wait in the queue: from the arrival of a request's first text to its last one's start."""
     for trace, mine in rows.items():
         end_s = max(tickets[row].started_s or 0.0 for row in mine)
         start_s = min(tickets[row].queued_s for row in mine)
         trace.add("queue", start_s, end_s, attributes={"sentigraph.texts": len(mine)})
+
+
+def tokenized(rows: Rows, encoded: Encodings, start_s: float, end_s: float) -> None:
+    """Texts that this replica tokenized; they share the time of all of them."""
+    for trace, mine in rows.items():
+        facts = {
+            "sentigraph.texts": len(mine),
+            "sentigraph.tokens": int(encoded.lengths[mine].sum()),
+            "sentigraph.truncated": int(encoded.truncated[mine].sum()),
+        }
+        trace.add("tokenize", start_s, end_s, attributes=facts)
 
 
 class HopSpans:

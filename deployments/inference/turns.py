@@ -6,14 +6,12 @@ have sent: batches, long texts, every class. A text has its ticket from the star
 needs to know where it waits.
 """
 
-import asyncio
 import time
-from collections.abc import Callable, Sequence
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable
 
-from deployments.batching.batcher import Batcher, Expired, QueueFull, Ticket
 from deployments.batching.fair_queue import Entry, FairQueue
-from deployments.predictions import Outcome
+from deployments.batching.scheduler import Expired
+from deployments.inference.pending_text import PendingText, QueueFull, Road
 
 # Engine time of the texts behind the turns: some batches under way, and enough to plan the next.
 _WINDOW_S = 0.3
@@ -23,26 +21,18 @@ _FEW = 16
 _MOST = 4
 
 
-class Priced(Protocol):
-    """What is queued: a text with its predicted engine seconds."""
+class Turns:
+    """Stands before a road. For one event loop.
 
-    @property
-    def cost_s(self) -> float:
-        """Above 0."""
-        ...
-
-
-Item = TypeVar("Item", bound=Priced)
-
-
-class Turns(Generic[Item]):
-    """Stands before a batcher. For one event loop."""
+    Attributes:
+        road: Where texts go whose turn has come.
+    """
 
     def __init__(
         self,
-        batcher: Batcher[Item, Outcome],
+        road: Road,
         pace: Callable[[], float],
-        price: Callable[[Item], float],
+        price: Callable[[PendingText], float],
         *,
         max_queued: int,
         bulk_ratio: float,
@@ -51,38 +41,35 @@ class Turns(Generic[Item]):
         """Nobody waits yet.
 
         Args:
-            batcher: Where texts go whose turn has come.
+            road: Where texts go whose turn has come.
             pace: Engine seconds that are worked off in a second.
             price: Engine seconds of a text, as they are known now.
             max_queued: Texts of a class that wait; beyond it a caller may only have its share.
             bulk_ratio: Bulk for each interactive text of a caller, while both wait.
-            on_drop: Told ``"expired"`` or ``"cancelled"`` for every text that is left out.
+            on_drop: Told ``"expired"`` or ``"cancelled"`` for every text that is left out here.
         """
-        self._batcher = batcher
+        self.road = road
         self._pace = pace
         self._max_queued = max_queued
         self._on_drop = on_drop
-        self._queue = FairQueue[Ticket[Item, Outcome]](
-            bulk_ratio, lambda entry: price(entry.item.item)
-        )
-        self._entries: dict[Ticket[Item, Outcome], Entry[Ticket[Item, Outcome]]] = {}
+        self._queue = FairQueue[PendingText](bulk_ratio, lambda entry: price(entry.item))
+        self._entries: dict[PendingText, Entry[PendingText]] = {}
         # Of those whose turn has come.
         self._under_way = 0
         self._under_way_s = 0.0
+        self._letting_in = self._once_more = False
 
     @property
     def queued(self) -> int:
-        """Texts that wait, here and in the batcher."""
-        return len(self._queue) + self._batcher.queued
+        """Texts that wait, here and on the road."""
+        return len(self._queue) + self.road.waiting(bulk=False) + self.road.waiting(bulk=True)
 
     def later_s(self, caller: str, cost_s: float, *, bulk: bool) -> float:
         """Engine seconds that wait and come after texts of ``cost_s``, by turns."""
         return self._queue.behind(caller, cost_s, bulk=bulk)
 
-    def submit(
-        self, items: Sequence[Item], deadline_s: float, *, bulk: bool, caller: str
-    ) -> list[Ticket[Item, Outcome]]:
-        """Queues all texts of a caller, or none.
+    def submit(self, texts: list[PendingText], caller: str) -> None:
+        """Queues all texts of a caller, of one model and class, or none.
 
         What goes in its turn beside other callers' texts is bulk from there on: interactive is
         only what a caller that is not ahead of its share asks of a few texts at once.
@@ -90,35 +77,31 @@ class Turns(Generic[Item]):
         Raises:
             QueueFull: They do not fit, and the caller has its share of what waits.
         """
-        self._check_room(caller, len(items), bulk)
-        loop, now = asyncio.get_running_loop(), time.monotonic()
-        tickets = [
-            Ticket[Item, Outcome](item, deadline_s, bulk, loop.create_future(), now)
-            for item in items
-        ]
-        cost_s = sum(item.cost_s for item in items)
-        past = not bulk and self._queue.goes_past(caller, len(items), cost_s, _FEW)
-        for ticket in tickets:
-            entry = self._entries[ticket] = Entry(ticket, caller, ticket.item.cost_s, bulk)
+        bulk = texts[0].bulk
+        self._check_room(caller, len(texts), bulk)
+        cost_s = sum(text.cost_s for text in texts)
+        past = not bulk and self._queue.goes_past(caller, len(texts), cost_s, _FEW)
+        for text in texts:
+            entry = self._entries[text] = Entry(text, caller, text.cost_s, bulk)
             if past:
                 self._queue.pass_by(entry)
                 self._let_in(entry)
             else:
                 self._queue.push(entry)
         if past:
-            self._batcher.enter(tickets)
+            self.road.submit(texts)
         else:
             self._next()
-        return tickets
 
-    def finished(self, ticket: Ticket[Item, Outcome]) -> None:
-        """A ticket's future is done; the next have their turn."""
-        entry = self._entries.pop(ticket, None)
+    def finished(self, text: PendingText) -> None:
+        """A text is done; the next have their turn."""
+        entry = self._entries.pop(text, None)
         if entry is None:
             return
+        if text.result is None and text.started_s is None:
+            self._on_drop("cancelled")
         if not entry.under_way:
             self._queue.withdraw(entry)
-            self._on_drop("cancelled")
             return
         self._under_way -= 1
         self._under_way_s = self._under_way_s - entry.charged if self._under_way else 0.0
@@ -126,7 +109,11 @@ class Turns(Generic[Item]):
         self._next()
 
     def _check_room(self, caller: str, items: int, bulk: bool) -> None:
-        waiting = self._queue.waiting(bulk=bulk) + self._batcher.waiting(bulk=bulk)
+        waiting = self._queue.waiting(bulk=bulk) + self.road.waiting(bulk=bulk)
+        if waiting + items <= self._max_queued:
+            return
+        self.road.purge()
+        waiting = self._queue.waiting(bulk=bulk) + self.road.waiting(bulk=bulk)
         if waiting + items <= self._max_queued:
             return
         callers, mine = self._queue.callers(caller), self._queue.items_of(caller)
@@ -137,19 +124,36 @@ class Turns(Generic[Item]):
             raise QueueFull(waiting)
 
     def _next(self) -> None:
-        room_s = _WINDOW_S * self._pace()
-        batch, now = [], time.monotonic()
+        """Lets texts in; one that is finished meanwhile makes room for another round."""
+        self._once_more = True
+        if self._letting_in:
+            return
+        self._letting_in = True
+        try:
+            while self._once_more:
+                self._once_more = False
+                self._let_in_some()
+        finally:
+            self._letting_in = False
+
+    def _let_in_some(self) -> None:
+        room_s, now = _WINDOW_S * self._pace(), time.monotonic()
+        groups: dict[tuple[str, bool], list[PendingText]] = {}
+        expired = []
         while self._under_way_s < room_s and (entry := self._queue.pop()) is not None:
             self._let_in(entry)
-            entry.item.bulk |= self._queue.callers(entry.caller) > 1
-            if entry.item.deadline_s <= now:
-                self._on_drop("expired")
-                entry.item.future.set_exception(Expired())
+            text = entry.item
+            text.bulk |= self._queue.callers(entry.caller) > 1
+            if text.deadline_s <= now:
+                expired.append(text)
             else:
-                batch.append(entry.item)
-        if batch:
-            self._batcher.enter(batch)
+                groups.setdefault((text.digest, text.bulk), []).append(text)
+        for texts in groups.values():
+            self.road.submit(texts)
+        for text in expired:
+            self._on_drop("expired")
+            text.finish(Expired())
 
-    def _let_in(self, entry: Entry[Ticket[Item, Outcome]]) -> None:
+    def _let_in(self, entry: Entry[PendingText]) -> None:
         self._under_way += 1
         self._under_way_s += entry.charged

@@ -32,7 +32,23 @@ from deployments.errors import (
     RequestError,
     cause,
 )
-from deployments.handles import (
+from deployments.inference.second_try import SecondTry
+from deployments.ingress.access_log import AccessLog, beside_the_replica_log
+from deployments.ingress.chaos import FaultInjector, Given
+from deployments.ingress.health import Readiness
+from deployments.ingress.malloc import map_large_pieces, trim_for_ever, trimmer
+from deployments.ingress.mounts import Upstreams, mounted
+from deployments.ingress.predict import PredictRoutes
+from deployments.ingress.routes import PREDICT, PREDICT_BATCH, build_app
+from deployments.ingress.spans import end_request
+from deployments.oip.grpc_service import GrpcMethods, GrpcService
+from deployments.oip.routes import OIP, OpenInference
+from deployments.payloads import Correction, FeedbackResult, RunTexts, StreamStatus
+from deployments.serve_options import AsyncReplica, EngineShare, deployment, engine_share
+from deployments.telemetry.log_context import REQUEST, add_log_fields
+from deployments.telemetry.metrics import Metrics
+from deployments.text_replica import TextReplica
+from deployments.transport.handles import (
     RemoteCache,
     RemoteInsight,
     RemoteRegistry,
@@ -44,22 +60,7 @@ from deployments.handles import (
     remote_tokenizer,
     start_counting,
 )
-from deployments.inference.second_try import SecondTry
-from deployments.ingress.access_log import AccessLog, beside_the_replica_log
-from deployments.ingress.chaos import FaultInjector, Given
-from deployments.ingress.health import Readiness
-from deployments.ingress.malloc import map_large_pieces, trim_for_ever, trimmer
-from deployments.ingress.mounts import MountedRoutes, Upstreams
-from deployments.ingress.predict import PredictRoutes
-from deployments.ingress.routes import PREDICT, PREDICT_BATCH, build_app
-from deployments.ingress.spans import end_request
-from deployments.oip.grpc_service import GrpcMethods, GrpcService
-from deployments.oip.routes import OIP, OpenInference
-from deployments.payloads import Correction, FeedbackResult, RunTexts, StreamStatus
-from deployments.serve_options import AsyncReplica, EngineShare, deployment, engine_share
-from deployments.telemetry.log_context import REQUEST, add_log_fields
-from deployments.telemetry.metrics import Metrics
-from deployments.text_replica import TextReplica
+from deployments.transport.stage_handles import open_stages
 from deployments.versions import RoutingTable
 
 # A child of Serve's logger: its format and files, but a level of its own.
@@ -104,6 +105,7 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
             metrics=self._metrics,
             shared=self._shared,
             traffic=start_counting(config, self._metrics, upstreams.insight, "http"),
+            stages=self.stages,
             is_lost=is_lost,
         )
         predictor = self._predictor
@@ -124,15 +126,7 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
         self._kept_feedback = None if kept is None else RemoteInsight(kept)
         self._replicas = TextReplicas(stream=config.stream.enabled, jobs=config.jobs.enabled)
         uploads = Uploads()
-        self._mounts = [
-            MountedRoutes(
-                mount,
-                None if handle is None else RemoteRoutes(handle, mount.name),
-                config.limits.max_body_bytes,
-                uploads,
-            )
-            for mount, handle in upstreams.mounts
-        ]
+        self._mounts = mounted(upstreams, RemoteRoutes, config.limits.max_body_bytes, uploads)
         documented = [route for mount, _ in upstreams.mounts for route in mount.routes(config)]
         self._app = build_app(config, self, documented)
         self._serve: Route = self._route
@@ -153,7 +147,11 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
     async def open_stages(
         self, config: AppConfig, share: EngineShare, upstreams: Upstreams[DeploymentHandle]
     ) -> RunTexts:
-        """The tokenizer stage; here a deployment."""
+        """The tokenizer stage; here Tokenizer and Model are deployments."""
+        if upstreams.tokenizer is not None:
+            self.stages = await open_stages(
+                config, "Ingress", upstreams.tokenizer, self._metrics, share.hops_in_flight
+            )
         return SecondTry(remote_tokenizer(upstreams.tokenizer), self._metrics.retries.inc).run
 
     def __serve_build_asgi_app__(self) -> object:

@@ -8,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 
 from deployments.errors import NotReady, cause
-from deployments.handles import RemoteCache, RemoteStream
 from deployments.payloads import RunTexts, TextBatch
 from deployments.telemetry.metrics import Metrics
+from deployments.transport.handles import RemoteCache, RemoteStream
 from deployments.versions import RoutingTable
 
 _log = logging.getLogger("ray.serve.sentigraph")

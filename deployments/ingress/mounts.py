@@ -66,6 +66,21 @@ class Upstreams(Generic[D]):
     mounts: Sequence[tuple[Mount, D | None]] = ()
 
 
+def mounted(
+    upstreams: Upstreams[D],
+    reach: Callable[[D, str], Upstream],
+    max_body_bytes: int,
+    uploads: Uploads,
+) -> "list[MountedRoutes]":
+    """What an ingress forwards; ``reach`` makes the way to a deployment of that name."""
+    return [
+        MountedRoutes(
+            mount, None if far is None else reach(far, mount.name), max_body_bytes, uploads
+        )
+        for mount, far in upstreams.mounts
+    ]
+
+
 class MountedRoutes:
     """Forwards the requests of one mount; without an ``upstream`` the deployment is off."""
 

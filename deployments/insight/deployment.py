@@ -9,11 +9,11 @@ from ray.serve.handle import DeploymentHandle
 from configs.schema.app import AppConfig
 from deployments.clients.database import DatabaseLogin
 from deployments.clients.vault import watch_secrets
-from deployments.handles import ray_gauge, remote_tokenizer
 from deployments.insight.replica import InsightReplica
 from deployments.serve_options import AsyncReplica, deployment
 from deployments.telemetry.log_context import add_log_fields
 from deployments.telemetry.metrics import Metrics
+from deployments.transport.handles import ray_gauge, remote_tokenizer
 from deployments.versions import CurrentRoutes
 
 

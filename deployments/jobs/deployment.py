@@ -9,18 +9,26 @@ from ray.serve.handle import DeploymentHandle
 from configs.schema.app import AppConfig
 from deployments.clients.database import DatabaseLogin
 from deployments.clients.vault import watch_secrets
-from deployments.handles import is_lost, ray_gauge, remote_tokenizer, start_counting
 from deployments.inference.second_try import SecondTry
 from deployments.jobs.replica import JobsReplica
 from deployments.serve_options import AsyncReplica, EngineShare, deployment, engine_share
 from deployments.telemetry.log_context import add_log_fields
 from deployments.telemetry.metrics import Metrics
+from deployments.transport.handles import (
+    is_lost,
+    ray_gauge,
+    remote_tokenizer,
+    start_counting,
+)
+from deployments.transport.remote_stages import RemoteStages
+from deployments.transport.stage_handles import open_stages
 
 
 class Jobs(AsyncReplica, JobsReplica):
     """Takes its texts to the same stages as the ingress, after interactive ones."""
 
     _stopped = True  # there is nothing to stop before it was made
+    _stages: RemoteStages | None = None
 
     async def setup(
         self,
@@ -34,6 +42,10 @@ class Jobs(AsyncReplica, JobsReplica):
         """Opens the database and starts to work; without ``tokenizer`` the ingresses tokenize."""
         add_log_fields(config.server.service_name, "Jobs")
         metrics = Metrics()
+        if tokenizer is not None:
+            self._stages = await open_stages(
+                config, "Jobs", tokenizer, metrics, share.hops_in_flight
+            )
         self.open(
             config,
             "Jobs",
@@ -42,6 +54,7 @@ class Jobs(AsyncReplica, JobsReplica):
             share=share,
             metrics=metrics,
             traffic=start_counting(config, metrics, insight, "job"),
+            stages=self._stages,
             is_lost=is_lost,
         )
         uri = config.jobs.database.get_secret_value()
@@ -65,6 +78,8 @@ class Jobs(AsyncReplica, JobsReplica):
             return None
         self._stopped = True
         self._mirroring.cancel()
+        if self._stages is not None:
+            self._stages.close()
         return self.stop()
 
 

@@ -5,15 +5,20 @@ from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
 from configs.schema.app import AppConfig
-from deployments.handles import bundle_cache, load_live
 from deployments.model.golden_probe import Encode
 from deployments.model.replica import ModelReplica
 from deployments.serve_options import AsyncReplica, by_engine, deployment, engine_counts
 from deployments.telemetry.log_context import add_log_fields
+from deployments.transport.endpoint import Address, Endpoint
+from deployments.transport.handles import bundle_cache, load_live
+from deployments.transport.operations import score
+from deployments.transport.stage_handles import open_endpoint
 
 
 class Model(AsyncReplica, ModelReplica):
     """A replica that loads the live models before it reports ready."""
+
+    _endpoint: Endpoint | None = None
 
     async def setup(
         self, config: AppConfig, threads: int, registry: DeploymentHandle, encode: Encode
@@ -34,6 +39,16 @@ class Model(AsyncReplica, ModelReplica):
             gpu_share=gpu_share(config),
         )
         await load_live(registry, self.load)
+        self._endpoint, self._address = await open_endpoint({"score": score(self.run)})
+
+    async def address(self) -> Address:
+        """Where this replica's socket is, for those that may call it."""
+        return self._address
+
+    def __del__(self) -> None:
+        """Serve calls this when it stops the replica; callers then ask another one."""
+        if self._endpoint is not None:
+            self._endpoint.close()
 
 
 def gpu_share(config: AppConfig) -> float:

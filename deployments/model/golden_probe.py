@@ -5,8 +5,8 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -17,6 +17,11 @@ from registry.records import Bundle
 Encode = Callable[[Bundle, Sequence[str]], list[IntArray]]
 """Token ids of each text by the bundle's tokenizer; opening one takes a tenth of a second."""
 
+Scored = tuple[FloatArray, float]
+"""Scores and seconds of one text."""
+
+InEngineThread = Callable[[Callable[[], list[Scored]]], Awaitable[list[Scored]]]
+
 # Longest that golden texts hold the engine at a time; a single text may take longer.
 _TURN_S = 0.02
 
@@ -25,24 +30,23 @@ class Golden:
     """Probes the models of one replica. For one event loop.
 
     Args:
-        engine_thread: Runs one batch, or one turn of golden texts, at a time.
+        in_engine_thread: Runs a turn of golden texts between two batches.
         encode: Tokenizes the golden texts.
     """
 
-    def __init__(self, engine_thread: Executor, encode: Encode) -> None:
-        self._engine_thread = engine_thread
+    def __init__(self, in_engine_thread: InEngineThread, encode: Encode) -> None:
+        self._in_engine_thread = in_engine_thread
         self._encode = encode
         # Kept, because each probe scores the champion as well.
         self._encoded: dict[str, tuple[tuple[str, ...], list[IntArray]]] = {}
 
     async def probe(self, loaded: LoadedModel, texts: Sequence[str]) -> Probe:
         """Scores texts one by one; requests wait for one turn at a time."""
-        loop = asyncio.get_running_loop()
         rows = await self._token_ids(loaded.bundle, tuple(texts))
-        scored: list[tuple[FloatArray, float]] = []
+        scored: list[Scored] = []
         while len(scored) < len(rows):
             left = rows[len(scored) :]
-            scored += await loop.run_in_executor(self._engine_thread, _turn, loaded, left)
+            scored += await self._in_engine_thread(partial(_turn, loaded, left))
         text_s = float(np.median([seconds for _, seconds in scored]))
         return Probe(np.concatenate([scores for scores, _ in scored]), text_s)
 
@@ -58,7 +62,7 @@ class Golden:
         return rows
 
 
-def _turn(loaded: LoadedModel, rows: Sequence[IntArray]) -> list[tuple[FloatArray, float]]:
+def _turn(loaded: LoadedModel, rows: Sequence[IntArray]) -> list[Scored]:
     """Scores and seconds of the first of ``rows``, as many as a turn has time for."""
     began_s = time.perf_counter()
     scored = []

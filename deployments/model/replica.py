@@ -1,69 +1,33 @@
 """Token ids to scores: the last stage, and the only one that computes.
 
-A replica holds every live model version, collects the encodings of all RPCs in one window,
-cuts it into the batches of least cost and runs them one after another in its engine thread,
-so the event loop stays free for the next window.
+A replica holds every live model version and one queue. Its engine threads take the next batch of
+least cost out of all that waits; the event loop only queues texts and hands out their scores.
 """
 
 import asyncio
+import contextlib
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
 from configs.schema.app import BatchingConfig, ModelConfig
 from deployments.autoscaling import Utilisation
-from deployments.batching.batcher import Batcher, Expired, Postponed, Ticket
-from deployments.batching.planner import PlannedBatch
+from deployments.batching.encoded_text import EncodedText, deliver, fail
+from deployments.batching.planner import PlanFacts
+from deployments.batching.scheduler import Expired, Scheduler
 from deployments.bundles import BundleCache
+from deployments.model.engine_threads import EngineThreads
 from deployments.model.engines import open_engine
 from deployments.model.golden_probe import Encode, Golden
 from deployments.model.isolation import score_each
 from deployments.model.runner import LoadedModel, PlannedModel, with_surface
-from deployments.model.spans import engine_spans, queue_spans
-from deployments.payloads import EncodingBatch, FloatArray, IntArray, Probe, ScoreBatch
-from deployments.telemetry.spans import Span, SpanContext
+from deployments.model.scores import Call, engine_answer
+from deployments.payloads import EncodingBatch, Probe, ScoreBatch
 
 # A word, a sentence, a paragraph.
 _WARM_UP_TOKENS = (3, 24, 128)
-# A new plan pays once new texts are a quarter of those left of the present one.
-_WORTH_A_PLAN = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class _Encoding:
-    digest: str
-    ids: IntArray
-    context: SpanContext | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Scored:
-    """One text's result; its scores are NaN where the model has no answer for it.
-
-    ``batch`` is set for the first row of an engine batch, ``spans`` for the first row of each
-    sampled request in it.
-    """
-
-    scores: FloatArray
-    infer_s: float
-    cost_s: float
-    batch: tuple[float, ...] | None
-    spans: tuple[Span, ...]
-
-
-_Ticket = Ticket[_Encoding, _Scored]
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """A planned batch of a window, with the model that it is for."""
-
-    model: PlannedModel
-    planned: PlannedBatch
-    positions: tuple[int, ...]
 
 
 class ModelReplica:
@@ -78,31 +42,36 @@ class ModelReplica:
         threads: int,
         gpu_share: float,
         encode: Encode,
-        replans: bool = False,
+        engines: int = 1,
     ) -> None:
         """Holds no model yet.
 
-        With ``replans`` a window is planned again between its engine batches, with the texts that
-        arrived since: cheaper batches and earlier answers, but smaller hops. It pays where a hop
-        is a call within one process.
+        Args:
+            bundles: Where models come from.
+            model: How engines run.
+            batching: Sizes of batches.
+            threads: Threads inside one run of an engine.
+            gpu_share: See ``open_engine``.
+            encode: Tokenizes golden texts.
+            engines: Batches that run at once, on one loaded model; 1 on a GPU.
         """
         self._bundles = bundles
         self._config = model
         self._batching = batching
-        self._threads = threads
+        self._intra_op_threads = threads
         self._gpu_share = gpu_share
-        self._replans = replans
         self._models: dict[str, PlannedModel] = {}
         self._loading = asyncio.Lock()
-        self._utilisation = Utilisation(time.monotonic())
-        self._engine_thread = ThreadPoolExecutor(1, thread_name_prefix="engine")
-        self._golden = Golden(self._engine_thread, encode)
-        self._window = Batcher[_Encoding, _Scored](
-            self._run_window,
-            max_items=max(batching.max_hop_texts, batching.max_batch_texts),
-            slots=1,
-            # The callers bound the queue by their RPCs in flight.
-            max_queued=1 << 30,
+        self._utilisation = Utilisation(time.monotonic(), engines)
+        self._threads = EngineThreads(engines, self._work)
+        self._golden = Golden(self._threads.call, encode)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        # Their callers bound how many texts may wait.
+        self._scheduler = Scheduler[EncodedText](
+            self._threads.wake,
+            slots=engines,
+            max_items=batching.max_batch_texts,
+            plan=self._plan,
             bulk_ratio=batching.bulk_ratio,
         )
 
@@ -121,14 +90,14 @@ class ModelReplica:
                 open_engine,
                 bundle,
                 provider=self._config.provider,
-                threads=self._threads,
+                threads=self._intra_op_threads,
                 gpu_share=self._gpu_share,
             )
             # The same holds for measuring the costs of a further model.
-            thread = self._engine_thread if not self._models else None
-            self._models[digest] = await asyncio.get_running_loop().run_in_executor(
-                thread, self._warm_up, LoadedModel(bundle, engine)
-            )
+            warm_up = partial(self._warm_up, LoadedModel(bundle, engine))
+            first = not self._models
+            planned = await (self._threads.call(warm_up) if first else asyncio.to_thread(warm_up))
+            self._models[digest] = planned
 
     async def probe(self, digest: str, texts: Sequence[str]) -> Probe:
         """Scores texts one by one with a model, between the batches of requests."""
@@ -140,33 +109,45 @@ class ModelReplica:
         self._models.pop(digest, None)
         self._golden.forget(digest)
 
+    def holds(self, digest: str) -> bool:
+        """Whether a model is loaded, so that its texts can be submitted."""
+        return digest in self._models
+
+    def submit(self, texts: Sequence[EncodedText]) -> None:
+        """Queues texts of loaded models, of one class; their receivers are given the scores."""
+        self._loop = asyncio.get_running_loop()
+        self._scheduler.submit(texts)
+
+    def queued(self, *, bulk: bool) -> int:
+        """Texts of a class that wait for an engine."""
+        return self._scheduler.queued(bulk=bulk)
+
+    def purge(self) -> None:
+        """Forgets withdrawn texts, which ``queued`` counts until then."""
+        self._scheduler.purge()
+
+    async def facts(self, digest: str) -> PlanFacts:
+        """What callers need to plan batches of a model; loads it if it must.
+
+        Raises:
+            RegistryError: The bundle cannot be had or opened.
+        """
+        await self.load(digest)
+        return self._models[digest].facts
+
     async def run(self, batch: EncodingBatch) -> ScoreBatch:
         """Scores one payload; row i belongs to its text i.
+
+        Its texts are planned with all that wait here: those of another caller may share a batch.
 
         Raises:
             RegistryError: The payload's bundle is not loaded and cannot be.
         """
         await self.load(batch.digest)
-        rows = np.split(batch.ids, np.cumsum(batch.lengths)[:-1])
-        contexts = batch.contexts or (None,) * len(rows)
-        now = time.monotonic()
-        tickets = [
-            self._window.submit(
-                [_Encoding(batch.digest, row, context)], now + remaining, bulk=bulk
-            )[0]
-            for row, context, remaining, bulk in zip(
-                rows, contexts, batch.remaining_s.tolist(), batch.bulk.tolist(), strict=True
-            )
-        ]
-        try:
-            outcomes = await asyncio.gather(
-                *(ticket.future for ticket in tickets), return_exceptions=True
-            )
-        except asyncio.CancelledError:
-            for ticket in tickets:
-                ticket.future.cancel()
-            raise
-        return self._collect(batch, tickets, outcomes)
+        call = Call(batch, len(self._models[batch.digest].loaded.bundle.labels))
+        for texts in call.by_class():
+            self.submit(texts)
+        return await call.answer()
 
     async def check_health(self) -> None:
         """Runs one text through every loaded model and raises what its engine raises.
@@ -182,7 +163,7 @@ class ModelReplica:
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """The figures that ``ModelPolicy`` decides by, since the last call."""
-        return self._utilisation.read(self._window.queued, time.monotonic())
+        return self._utilisation.read(self._scheduler.queued(), time.monotonic())
 
     def _warm_up(self, loaded: LoadedModel) -> PlannedModel:
         loaded.check()
@@ -195,105 +176,60 @@ class ModelReplica:
             self._batching,
             self._config,
             folder=self._bundles.directory,
-            threads=self._threads,
+            threads=self._intra_op_threads,
         )
 
-    async def _run_window(self, tickets: list[_Ticket]) -> list[_Scored | Exception]:
-        runs = self._plan(tickets)
-        # Bulk that has its fair share due runs to its end; other bulk yields to interactive texts.
-        yields = tickets[0].bulk and not self._window.interactive_queued
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._engine_thread, self._score, tickets, runs, yields)
-
-    def _plan(self, tickets: Sequence[_Ticket]) -> list[_Run]:
-        """The window's batches, ordered by deadline, then by arrival."""
+    def _plan(self, texts: Sequence[EncodedText]) -> list[list[int]]:
+        """The batches of least cost, each of one model."""
         groups: dict[str, list[int]] = {}
-        for position, ticket in enumerate(tickets):
-            groups.setdefault(ticket.item.digest, []).append(position)
-        runs: list[tuple[float, int, _Run]] = []
+        for position, text in enumerate(texts):
+            groups.setdefault(text.digest, []).append(position)
+        batches: list[list[int]] = []
         for digest, positions in groups.items():
-            model = self._models[digest]
-            for planned in model.plan([len(tickets[i].item.ids) for i in positions]):
-                rows = tuple(positions[i] for i in planned.indices)
-                deadline_s = min(tickets[i].deadline_s for i in rows)
-                runs.append((deadline_s, min(rows), _Run(model, planned, rows)))
-        return [run for *_, run in sorted(runs, key=lambda entry: entry[:2])]
-
-    def _score(
-        self, tickets: Sequence[_Ticket], runs: Sequence[_Run], yields: bool
-    ) -> list[_Scored | Exception]:
-        """Runs batches in the engine thread; leaves out expired and cancelled texts.
-
-        With ``yields`` the rest of a bulk window is postponed once an interactive text waits. The
-        rest of an interactive window is postponed, if the replica replans, once a new plan pays.
-        """
-        results: dict[int, _Scored | Exception] = dict.fromkeys(range(len(tickets)), Expired())
-        left = len(tickets)
-        for run in runs:
-            waiting = self._window.interactive_queued
-            worth = self._replans and left < len(tickets) and waiting >= left * _WORTH_A_PLAN
-            if (yields and waiting) or (worth and not tickets[0].bulk):
-                results |= dict.fromkeys(run.positions, Postponed())
+            model = self._models.get(digest)
+            if model is None:
+                # It was let go in between: the batch fails when it runs.
+                batches.append(positions)
                 continue
-            left -= len(run.positions)
-            try:
-                results |= self._score_batch(tickets, run)
-            except Exception as error:  # noqa: BLE001  (a batch must fail its own texts)
-                results |= dict.fromkeys(run.positions, error)
-        return [results[i] for i in range(len(tickets))]
+            for part in model.plan([len(texts[i].ids) for i in positions]):
+                batches.append([positions[i] for i in part.indices])
+        return batches
 
-    def _score_batch(self, tickets: Sequence[_Ticket], run: _Run) -> dict[int, _Scored]:
-        asked = [tickets[i] for i in run.positions]
+    def _work(self, after: bool | None) -> bool | None:
+        """Runs the next batch, in an engine thread; returns its class, None if none waited."""
+        texts, expired = self._scheduler.take(after)
+        if expired:
+            self._post(partial(fail, expired, Expired()))
+        if not texts:
+            return None
+        try:
+            model = self._models[texts[0].digest]
+            answer = self._score(model, texts)
+        except Exception as error:  # noqa: BLE001  (a batch must fail its own texts)
+            self._post(partial(fail, texts, error))
+        else:
+            self._post(partial(self._deliver, texts, answer))
+        return texts[0].bulk
 
+    def _score(self, model: PlannedModel, texts: Sequence[EncodedText]) -> ScoreBatch:
         def is_wanted(row: int) -> bool:
-            return asked[row].deadline_s > time.monotonic() and not asked[row].future.done()
+            return not texts[row].done and texts[row].deadline_s > time.monotonic()
 
-        started = time.monotonic()
-        scores = score_each(run.model.loaded, [ticket.item.ids for ticket in asked], is_wanted)
-        if not scores:
-            return {}
-        infer_s = time.monotonic() - started
-        self._utilisation.add(len(asked), infer_s, run.planned.cost_s)
-        scored = [asked[row] for row in scores]
-        lengths = [len(ticket.item.ids) for ticket in scored]
-        cells, cost_s = len(lengths) * max(lengths), run.planned.cost_s
-        # A batch that ran in parts says nothing of the cost of the whole.
-        whole = sum(not np.isnan(row[0]) for row in scores.values()) == len(asked)
-        facts = (len(lengths), sum(lengths), cells, cost_s, infer_s)
-        batch, share_s = {0: facts} if whole else {}, cost_s / len(asked)
-        spans = engine_spans(scored, run.model.loaded.bundle.digest, facts, started)
-        return {
-            run.positions[row]: _Scored(values, infer_s, share_s, batch.get(i), spans.get(i, ()))
-            for i, (row, values) in enumerate(scores.items())
-        }
+        started_s = time.monotonic()
+        scores = score_each(model.loaded, [text.ids for text in texts], is_wanted)
+        infer_s = time.monotonic() - started_s
+        cost_s = model.cost_s(len(texts), max(len(text.ids) for text in texts))
+        return engine_answer(model.loaded.bundle, texts, scores, infer_s, cost_s)
 
-    def _collect(
-        self,
-        batch: EncodingBatch,
-        tickets: Sequence[_Ticket],
-        outcomes: Sequence[_Scored | BaseException],
-    ) -> ScoreBatch:
-        labels = len(self._models[batch.digest].loaded.bundle.labels)
-        scores = np.full((len(tickets), labels), np.nan, dtype=np.float32)
-        expired = np.zeros(len(tickets), dtype=np.bool_)
-        # Rows: queue, infer, cost.
-        seconds = np.zeros((3, len(tickets)), dtype=np.float32)
-        batches: list[tuple[float, ...]] = []
-        spans = queue_spans(tickets, batch.contexts) if batch.contexts else []
-        for i, (ticket, outcome) in enumerate(zip(tickets, outcomes, strict=True)):
-            if isinstance(outcome, _Scored):
-                scores[i] = outcome.scores
-                seconds[:, i] = ticket.waited_s, outcome.infer_s, outcome.cost_s
-                if outcome.batch is not None:
-                    batches.append(outcome.batch)
-                spans.extend(outcome.spans)
-            elif isinstance(outcome, Expired):
-                expired[i] = True
-            else:
-                raise outcome
-        facts = np.array(batches, dtype=np.float32).reshape(len(batches), 5)
-        failed = ~expired & np.isnan(scores[:, 0])
-        queue_s, infer_s, cost_s = seconds
-        return ScoreBatch(
-            batch.digest, scores, expired, failed, queue_s, infer_s, cost_s, facts, tuple(spans)
-        )
+    def _deliver(self, texts: Sequence[EncodedText], answer: ScoreBatch) -> None:
+        ran = ~answer.expired
+        if ran.any():
+            infer_s, cost_s = float(answer.infer_s.max()), float(answer.cost_s.sum())
+            self._utilisation.add(int(ran.sum()), infer_s, cost_s)
+        deliver(texts, answer)
+
+    def _post(self, call: Callable[[], None]) -> None:
+        assert self._loop is not None
+        # The loop is closed when a replica stops with a batch under way.
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(call)

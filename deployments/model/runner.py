@@ -1,5 +1,7 @@
 """One model version inside a replica: engine, padding, temperature, and the cost of a batch."""
 
+import contextlib
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +10,7 @@ import numpy as np
 
 from configs.schema.app import BatchingConfig, ModelConfig
 from deployments.batching.cost_surface import CostSurface, host_fingerprint, keep, measure, recall
-from deployments.batching.planner import PlannedBatch, plan
+from deployments.batching.planner import PlanFacts, PlannedBatch
 from deployments.model.engines import Engine
 from deployments.payloads import FloatArray, IntArray
 from registry.bundles.bundle import TOKENIZER_FILE
@@ -20,11 +22,12 @@ _SAME_BYTES = 65_536
 
 
 class LoadedModel:
-    """One bundle, ready to run. Not safe to share between threads."""
+    """One bundle, ready to run. Threads may share it; a GPU takes one run at a time."""
 
     def __init__(self, bundle: Bundle, engine: Engine) -> None:
         self.bundle = bundle
         self.engine = engine
+        self._one_run = threading.Lock() if engine.device != "cpu" else contextlib.nullcontext()
 
     @property
     def rows_interact(self) -> bool:
@@ -64,7 +67,8 @@ class LoadedModel:
         for index, row in enumerate(rows):
             ids[index, : len(row)] = row
             mask[index, : len(row)] = 1
-        logits = self.engine.run(ids, mask)
+        with self._one_run:
+            logits = self.engine.run(ids, mask)
         columns = self.bundle.head.outputs(len(self.bundle.labels))
         if logits.shape != (len(rows), columns):
             each = "one column" if columns == 1 else f"one column for each of {columns} labels"
@@ -85,9 +89,18 @@ class PlannedModel:
         self._max_texts = 1 if alone else batching.max_batch_texts
         self._max_tokens = batching.max_batch_tokens
 
+    @property
+    def facts(self) -> PlanFacts:
+        """What planning needs to know, wherever it is done."""
+        return PlanFacts(self.surface, self._max_texts, self._max_tokens)
+
+    def cost_s(self, texts: int, tokens: int) -> float:
+        """What the surface says that a batch takes, by its rows and padded length; seconds."""
+        return self.surface.by_rows(max(1, tokens), max(texts, self._max_texts))[texts - 1]
+
     def plan(self, lengths: Sequence[int]) -> list[PlannedBatch]:
         """See ``planner.plan``."""
-        return plan(lengths, self.surface, max_texts=self._max_texts, max_tokens=self._max_tokens)
+        return self.facts.plan(lengths)
 
 
 def with_surface(

@@ -7,49 +7,49 @@ trace of the first.
 
 import time
 from collections.abc import Sequence
-from typing import Any
 
-from deployments.batching.batcher import Ticket
+from deployments.batching.encoded_text import EncodedText
 from deployments.payloads import Contexts
 from deployments.telemetry.spans import Span, done, rows_of
 
 _MODEL = "Model"
 
 
-def queue_spans(tickets: Sequence[Ticket[Any, Any]], contexts: Contexts) -> list[Span]:
+def queue_spans(texts: Sequence[EncodedText], contexts: Contexts) -> list[Span]:
     """For each sampled request, from its first text's arrival to its last one's start."""
     spans = []
     for context, rows in rows_of(contexts).items():
-        starts = [start for i in rows if (start := tickets[i].started_s) is not None]
+        starts = [start for i in rows if (start := texts[i].started_s) is not None]
         if starts:
-            queued_s = min(tickets[i].queued_s for i in rows)
+            queued_s = min(texts[i].queued_s for i in rows)
             facts = {"sentigraph.texts": len(rows)}
             spans.append(done("queue", _MODEL, context, queued_s, max(starts), attributes=facts))
     return spans
 
 
 def engine_spans(
-    tickets: Sequence[Ticket[Any, Any]], digest: str, facts: Sequence[float], started_s: float
-) -> dict[int, tuple[Span, ...]]:
-    """Spans of a batch that ran until now, by the first row of the request they belong to.
+    texts: Sequence[EncodedText], digest: str, facts: Sequence[float]
+) -> tuple[Span, ...]:
+    """Spans of a batch that ran until now.
 
     Args:
-        tickets: The batch's rows; ``item.context`` is the span of the RPC that brought it, if any.
+        texts: Its rows.
         digest: Of the bundle that ran.
         facts: As a row of ``ScoreBatch.batches``.
-        started_s: When the engine began, on ``time.monotonic``.
     """
-    sampled = rows_of([ticket.item.context for ticket in tickets])
+    sampled = rows_of(text.context for text in texts)
     if not sampled:
-        return {}
+        return ()
     ended_s = time.monotonic()
     links = tuple(sampled)
-    rows, tokens, cells, predicted_s, _ = facts
+    rows, tokens, cells, predicted_s, infer_s = facts
+    started_s = ended_s - infer_s
     batch = done(
         "batch",
         _MODEL,
+        # It lies in the trace of its first request.
         links[0],
-        min(ticket.started_s or started_s for ticket in tickets),
+        min(text.started_s or started_s for text in texts),
         ended_s,
         attributes={
             "sentigraph.model.digest": digest,
@@ -60,12 +60,16 @@ def engine_spans(
         },
         links=links,
     )
-    spans: dict[int, tuple[Span, ...]] = {}
-    for context, mine in sampled.items():
-        count = {"sentigraph.texts": len(mine)}
-        infer = done(
-            "infer", _MODEL, context, started_s, ended_s, attributes=count, links=(batch.context,)
+    infers = [
+        done(
+            "infer",
+            _MODEL,
+            context,
+            started_s,
+            ended_s,
+            attributes={"sentigraph.texts": len(mine)},
+            links=(batch.context,),
         )
-        # The batch lies in the trace of its first request.
-        spans[mine[0]] = (infer,) if spans else (batch, infer)
-    return spans
+        for context, mine in sampled.items()
+    ]
+    return (batch, *infers)

@@ -20,7 +20,6 @@ from ray.serve import Application
 from configs.schema.app import AppConfig
 from deployments.asgi.proxy import Call, Part, ProxyServer
 from deployments.clients.vault import SecretWatch, watch_secrets
-from deployments.handles import ReplicaSet, TextReplicas, ray_gauge
 from deployments.payloads import FeedbackResult
 from deployments.rollout.bundle_server import BundleServer
 from deployments.rollout.change_feed import ChangeFeed
@@ -33,6 +32,7 @@ from deployments.serve_options import deployment
 from deployments.telemetry.log_context import add_log_fields
 from deployments.telemetry.ray_export import MakeGauge, RayMetricsExporter
 from deployments.telemetry.version_metrics import VersionMetrics
+from deployments.transport.handles import ReplicaSet, TextReplicas, ray_gauge
 from deployments.versions import RoutingTable
 from registry.backend.connection import log_in
 from registry.model_registry import ModelRegistry

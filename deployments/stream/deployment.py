@@ -18,14 +18,6 @@ from ray.serve.handle import DeploymentHandle
 from configs.schema.app import AppConfig
 from deployments.autoscaling import BUSY, LAG, PARTITIONS, RATE
 from deployments.clients.vault import watch_secrets
-from deployments.handles import (
-    RemoteCache,
-    RemoteInsight,
-    is_lost,
-    ray_gauge,
-    remote_tokenizer,
-    start_counting,
-)
 from deployments.inference.second_try import SecondTry
 from deployments.payloads import StreamStatus
 from deployments.serve_options import AsyncReplica, EngineShare, by_lag, deployment, engine_share
@@ -37,6 +29,16 @@ from deployments.stream.producer import Producer
 from deployments.telemetry.log_context import add_log_fields
 from deployments.telemetry.metrics import Metrics
 from deployments.text_replica import TextReplica
+from deployments.transport.handles import (
+    RemoteCache,
+    RemoteInsight,
+    is_lost,
+    ray_gauge,
+    remote_tokenizer,
+    start_counting,
+)
+from deployments.transport.remote_stages import RemoteStages
+from deployments.transport.stage_handles import open_stages
 
 _log = logging.getLogger("ray.serve.sentigraph")
 # Time that Serve gives a replica to stop, beyond ``stream.drain_ms``.
@@ -47,6 +49,7 @@ class Stream(AsyncReplica, TextReplica):
     """The Stream deployment: one member of the consumer group in each replica."""
 
     _stopped = True  # there is nothing to stop before it was made
+    _stages: RemoteStages | None = None
 
     async def setup(
         self,
@@ -67,6 +70,10 @@ class Stream(AsyncReplica, TextReplica):
         self._max_in_flight = stream.max_in_flight
         add_log_fields(config.server.service_name, "Stream")
         metrics = Metrics()
+        if tokenizer is not None:
+            self._stages = await open_stages(
+                config, "Stream", tokenizer, metrics, share.hops_in_flight
+            )
         self.open(
             config,
             "Stream",
@@ -76,6 +83,7 @@ class Stream(AsyncReplica, TextReplica):
             metrics=metrics,
             shared=RemoteCache(cache) if cache is not None else None,
             traffic=start_counting(config, metrics, insight, "kafka"),
+            stages=self._stages,
             is_lost=is_lost,
         )
         login = SaslLogin(stream)
@@ -166,6 +174,8 @@ class Stream(AsyncReplica, TextReplica):
         # Both wait for their threads, and the threads may wait for this loop.
         await asyncio.to_thread(self._consumer.close)
         await asyncio.to_thread(self._producer.close)
+        if self._stages is not None:
+            self._stages.close()
         await self.close_in_thread()
         if not drained:
             _log.warning("stopped with messages under way; others read them again")

@@ -154,6 +154,13 @@ class Metrics(MetricTable):
         "sentiment_hop_retries",
         "Micro-batches sent again because a replica was lost, or its answer is late.",
     )
+    stage_messages = counter(
+        "sentiment_stage_messages",
+        "Messages to tokenizers and models (stage: tokenize, score), by the road that they took: a "
+        "socket, or Ray's handle where none could be opened.",
+        "stage",
+        "road",
+    )
     shadow_predictions = counter(
         "sentiment_shadow_predictions",
         "Texts that the shadow version was asked, by result (compared, failed, skipped).",

@@ -1,17 +1,25 @@
 """The Tokenizer deployment of the split topology: ``replica.py`` on Ray Serve."""
 
+import time
+
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
 from configs.schema.app import AppConfig
-from deployments.handles import bundle_cache, by_value, load_live
-from deployments.serve_options import AsyncReplica, deployment
+from deployments.autoscaling import Utilisation
+from deployments.serve_options import AsyncReplica, by_engine, deployment
 from deployments.telemetry.log_context import add_log_fields
 from deployments.tokenizer.replica import TokenizerReplica
+from deployments.transport.endpoint import Address, Endpoint
+from deployments.transport.handles import bundle_cache, by_value, load_live
+from deployments.transport.operations import tokenize
+from deployments.transport.stage_handles import open_endpoint
 
 
 class Tokenizer(AsyncReplica, TokenizerReplica):
     """A replica that loads the live tokenizers before it reports ready and calls the Model."""
+
+    _endpoint: Endpoint | None = None
 
     async def setup(
         self, config: AppConfig, registry: DeploymentHandle, model: DeploymentHandle
@@ -24,9 +32,30 @@ class Tokenizer(AsyncReplica, TokenizerReplica):
         add_log_fields(config.server.service_name, "Tokenizer")
         TokenizerReplica.__init__(self, bundle_cache(config, registry), by_value(model).run.remote)
         await load_live(registry, self.load)
+        self._utilisation = Utilisation(time.monotonic())
+        operations = {"tokenize": tokenize(self.tokenize, self._busy)}
+        self._endpoint, self._address = await open_endpoint(operations)
+
+    async def address(self) -> Address:
+        """Where this replica's socket is, for those that may call it."""
+        return self._address
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """The figures that ``ModelPolicy`` decides by, since the last call."""
+        return self._utilisation.read(0, time.monotonic())
+
+    def _busy(self, texts: int, seconds: float) -> None:
+        self._utilisation.add(texts, seconds, seconds)
+
+    def __del__(self) -> None:
+        """Serve calls this when it stops the replica; callers then ask another one."""
+        if self._endpoint is not None:
+            self._endpoint.close()
 
 
 def bind(config: AppConfig, registry: Application, model: Application) -> Application:
     """The deployment, calling ``model``."""
     size, scaling = config.replicas.tokenizer, config.autoscaling
-    return deployment(Tokenizer, size, scaling=scaling).bind(config, registry, model)
+    return deployment(Tokenizer, size, scaling=scaling, policy=by_engine(scaling)).bind(
+        config, registry, model
+    )

@@ -8,15 +8,15 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 import tokenizers
 
 from deployments.bundles import BundleCache
 from deployments.payloads import (
-    BoolArray,
     EncodingBatch,
+    Encodings,
     IntArray,
     ModelAnswer,
     RunModel,
@@ -30,22 +30,6 @@ _log = logging.getLogger("ray.serve")
 # Encoding takes almost a millisecond per thousand characters. Below this a thread hand-over costs
 # more than it saves; above it, the event loop must stay free.
 _INLINE_CHARS = 4_096
-
-
-@dataclass(frozen=True, slots=True)
-class Encodings:
-    """n encoded texts.
-
-    Attributes:
-        ids: ``[sum(lengths)] int32``, end to end, unpadded, special tokens included.
-        lengths: ``[n] int32``, at most the bundle's ``max_tokens``; 0 for a text that the
-            tokenizer cannot encode.
-        truncated: ``[n] bool``.
-    """
-
-    ids: IntArray
-    lengths: IntArray
-    truncated: BoolArray
 
 
 class LoadedTokenizer:
@@ -106,18 +90,38 @@ class TokenizerReplica:
         """Frees the tokenizer of a bundle that gets no requests any more."""
         self._tokenizers.pop(digest, None)
 
+    def encode_now(self, digest: str, texts: Sequence[str]) -> Encodings | None:
+        """Encodes texts; None if the tokenizer is not open or would hold up the event loop."""
+        tokenizer = self._tokenizers.get(digest)
+        if tokenizer is None or sum(map(len, texts)) > _INLINE_CHARS:
+            return None
+        return tokenizer.encode(texts)
+
+    async def encode(self, digest: str, texts: Sequence[str]) -> Encodings:
+        """Encodes texts with a tokenizer that is open, in a thread if that takes long."""
+        encoded = self.encode_now(digest, texts)
+        if encoded is not None:
+            return encoded
+        return await asyncio.to_thread(self._tokenizers[digest].encode, texts)
+
+    async def tokenize(self, batch: TextBatch) -> Encodings:
+        """Encodes the texts of a payload, with spans of sampled requests.
+
+        Raises:
+            RegistryError: The payload's bundle is not open and cannot be.
+        """
+        await self.load(batch.digest)
+        started = time.monotonic()
+        encoded = await self.encode(batch.digest, batch.texts)
+        if not batch.contexts:
+            return encoded
+        return replace(encoded, spans=_spans(batch, encoded, started, time.monotonic()))
+
     async def classify(self, batch: TextBatch) -> ModelAnswer:
         """Tokenizes ``batch`` and has the model score it; row i belongs to text i."""
-        await self.load(batch.digest)
-        tokenizer = self._tokenizers[batch.digest]
         started = time.monotonic()
-        if sum(map(len, batch.texts)) <= _INLINE_CHARS:
-            encoded = tokenizer.encode(batch.texts)
-        else:
-            encoded = await asyncio.to_thread(tokenizer.encode, batch.texts)
-        ended = time.monotonic()
-        tokenize_s = ended - started
-        spans = _spans(batch, encoded, started, ended) if batch.contexts else ()
+        encoded = await self.tokenize(batch)
+        tokenize_s = time.monotonic() - started
         scores = await self._run_model(
             EncodingBatch(
                 digest=batch.digest,
@@ -128,7 +132,7 @@ class TokenizerReplica:
                 contexts=batch.contexts,
             )
         )
-        return ModelAnswer(scores, encoded.lengths, encoded.truncated, tokenize_s, spans)
+        return ModelAnswer(scores, encoded.lengths, encoded.truncated, tokenize_s, encoded.spans)
 
 
 def _spans(batch: TextBatch, encoded: Encodings, started: float, ended: float) -> tuple[Span, ...]:

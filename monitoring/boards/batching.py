@@ -2,7 +2,7 @@
 
 from monitoring.panels import Board, Query, lines, number, row
 from monitoring.promql import mean, quantile, rate
-from monitoring.queries import quantiles
+from monitoring.queries import quantiles, rates
 
 _ROWS = "sentiment_batch_rows"
 _PADDING = "sentiment_batch_padding_ratio"
@@ -83,10 +83,18 @@ BOARD = Board(
             ),
             lines(
                 "Texts in one RPC",
-                "The window takes what has come while the last hop was in flight; it grows "
+                "A micro-batch takes what has come while the last ones were in flight; it grows "
                 "with the load by itself.",
                 Query(mean("sentiment_hop_texts"), "mean"),
                 Query(quantile(0.95, "sentiment_hop_texts"), "p95"),
+            ),
+            lines(
+                "Messages by road",
+                "Texts and scores travel on sockets. `handle`: no socket to a tokenizer or a "
+                "model could be opened, and Ray's calls cost several times as much; look at the "
+                "NetworkPolicy between nodes.",
+                rates("sentiment_stage_messages_total", by="road"),
+                unit="cps",
             ),
         ),
         row(

@@ -21,7 +21,8 @@ EDGES = {
     "ray": (
         "deployments/app.py",
         "deployments/fused.py",
-        "deployments/handles.py",
+        "deployments/transport/handles.py",
+        "deployments/transport/stage_handles.py",
         "deployments/serve_options.py",
         "deployments/*/deployment.py",
         "pipelines/scoring/*",
@@ -87,7 +88,10 @@ PLANTED = {
     "pipelines": ("pipelines/training/train.py", "import pipelines.evaluation.report"),
     "operations": ("operations/clients/server.py", "import operations.lint"),
     "serverless": ("serverless/stages.py", "import serverless.app"),
-    "serverless runs without Ray and FastAPI": ("serverless/app.py", "import deployments.handles"),
+    "serverless runs without Ray and FastAPI": (
+        "serverless/app.py",
+        "import deployments.transport.handles",
+    ),
     "configs": ("configs/schema/jobs.py", "import configs.load"),
     "monitoring": ("monitoring/panels.py", "import monitoring.series"),
     "benchmarks": ("benchmarks/loadgen/arrivals.py", "import benchmarks.comparison.run"),

@@ -15,10 +15,12 @@ import numpy as np
 from configs.schema.app import AppConfig
 from deployments.app import mounts
 from deployments.cache.memory import CacheReplica
+from deployments.inference.second_try import SecondTry
 from deployments.ingress.deployment import Ingress
 from deployments.ingress.mounts import Upstreams
 from deployments.payloads import FeedbackResult, ModelAnswer, ScoreBatch, TextBatch
 from deployments.serve_options import EngineShare
+from deployments.transport.handles import remote_tokenizer
 from deployments.versions import RoutingTable, ServedVersion
 
 LIVE = ServedVersion("m", 3, "ab" * 32, ("NEG", "POS"), "onnx", "int8", 128, "registry")
@@ -90,6 +92,15 @@ class Stages:
         )
 
 
+# The class as it is written, below what @serve.ingress puts around it.
+class Written(Ingress.__mro__[1]):  # type: ignore[misc]
+    """An ingress that asks its tokenizer stage by calls, as one does that has no sockets."""
+
+    async def open_stages(self, config: Any, share: Any, upstreams: Any) -> Any:
+        run_texts = remote_tokenizer(upstreams.tokenizer)
+        return SecondTry(run_texts, self._metrics.retries.inc).run
+
+
 Body = Callable[[httpx.AsyncClient], Awaitable[None]]
 
 
@@ -126,10 +137,8 @@ async def made_ingress(
     config: AppConfig, stages: Stages, cache: CacheReplica | None = None, hops: int = 1
 ) -> AsyncIterator[Any]:
     """An ingress made of ``config``."""
-    # The class as it is written, below what @serve.ingress puts around it.
-    written = Ingress.__mro__[1]
-    ingress = written.__new__(written)
-    await written.__init__(  # type: ignore[misc]
+    ingress = Written.__new__(Written)
+    await Written.__init__(  # type: ignore[misc]
         ingress,
         config,
         EngineShare(hops, 1.0),

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from front import LocalHandle, Stages
+from front import LocalHandle, Stages, Written
 from jobs_front import StreamHandle
 
 from configs.schema.app import AppConfig
 from deployments.app import mounts
-from deployments.ingress.deployment import Ingress
 from deployments.ingress.mounts import Upstreams
 from deployments.insight.replica import InsightReplica
 from deployments.serve_options import EngineShare
@@ -47,9 +46,8 @@ def with_insight(config: AppConfig, body: Body, stages: Stages | None = None) ->
             run_texts=made.classify,
         )
         handle = StreamHandle(replica)
-        written = Ingress.__mro__[1]
-        ingress = written.__new__(written)
-        await written.__init__(  # type: ignore[misc]
+        ingress = Written.__new__(Written)
+        await Written.__init__(  # type: ignore[misc]
             ingress,
             config,
             EngineShare(1, 1.0),

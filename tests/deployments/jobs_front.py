@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from front import LocalHandle, Stages
+from front import LocalHandle, Stages, Written
 
 from configs.schema.app import AppConfig
 from deployments.app import mounts
-from deployments.ingress.deployment import Ingress
 from deployments.ingress.mounts import Upstreams
 from deployments.jobs.replica import JobsReplica
 from deployments.serve_options import EngineShare
@@ -52,9 +51,8 @@ async def jobs_front(
     """A client of an ingress whose Jobs deployment is a replica in this process."""
     stages = stages or Stages()
     replica = make_replica(config, stages)
-    written = Ingress.__mro__[1]
-    ingress = written.__new__(written)
-    await written.__init__(  # type: ignore[misc]
+    ingress = Written.__new__(Written)
+    await Written.__init__(  # type: ignore[misc]
         ingress,
         config,
         EngineShare(1, 1.0),

@@ -32,7 +32,7 @@ ELSEWHERE = {
     "model.warmup_runs": "tests/deployments/model/test_replica.py",
     "batching.max_batch_texts": "tests/deployments/model/test_replica.py",
     "batching.max_batch_tokens": "tests/deployments/model/test_replica.py",
-    "batching.bulk_ratio": "tests/deployments/batching/test_batcher.py",
+    "batching.bulk_ratio": "tests/deployments/batching/test_scheduler.py",
     "model.surface_budget_ms": "tests/deployments/model/test_runner.py",
     "batching.reproducible_scores": "tests/deployments/model/test_replica.py",
     "registry.max_artifact_bytes": "tests/deployments/rollout/conftest.py",
@@ -489,6 +489,24 @@ def test_hops_and_threads_reach_their_replicas() -> None:
     assert chosen["Model"].init_args[1] == 5
 
 
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ({}, (1, 6, 1)),
+        ({"model": {"intra_op_threads": 3}}, (1, 2, 3)),
+        ({"replicas": {"model": {"num_replicas": 2}}}, (2, 3, 1)),
+        ({"replicas": {"model": {"num_replicas": 1, "num_gpus": 1}}}, (1, 1, 1)),
+    ],
+)
+def test_a_fused_replica_has_an_engine_for_each_core_and_there_may_be_more(
+    sizes: dict[str, Any], expected: tuple[int, int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deployments.serve_options.available_cores", lambda: 6.0)
+    ingress = graph({"topology": "fused"} | sizes)["Ingress"]
+    share = ingress.init_args[1]
+    assert (ingress.num_replicas, share.engines, share.threads) == expected
+
+
 @shows(
     *(
         f"replicas.{name}.{field}"
@@ -542,7 +560,9 @@ def test_bounds_and_policy_reach_ray(topology: str) -> None:
         assert (bounds.min_replicas, bounds.max_replicas) == (2, 9)
         assert (bounds.upscale_delay_s, bounds.downscale_delay_s) == (3, 33)
         assert bounds.target_ongoing_requests == 11
-        assert ("ModelPolicy" in str(bounds.policy.policy_function)) == (name == model)
+        assert ("ModelPolicy" in str(bounds.policy.policy_function)) == (
+            name in (model, "Tokenizer")
+        )
     assert bounds_of(deployments[model]) == {
         "target_busy_ratio": 0.5,
         "target_wait_ms": 7,
@@ -550,7 +570,7 @@ def test_bounds_and_policy_reach_ray(topology: str) -> None:
     }
     # As many RPCs may be in flight as the most replicas can use.
     hops = deployments["Ingress"].init_args[1].hops_in_flight
-    assert hops == (7 if topology == "split" else 6)
+    assert hops == (7 if topology == "split" else 1)
 
 
 @shows("drift.enabled")

@@ -16,7 +16,7 @@ FloatBatch = npt.NDArray[np.float32]
 
 
 class Engine(Protocol):
-    """A loaded model. ``run`` may be called from any one thread at a time."""
+    """A loaded model. On a CPU ``run`` may be called from several threads at once."""
 
     device: str
     # What decides its speed besides the host: runtime, version, options. Costs are kept by it.

@@ -13,6 +13,7 @@ import pytest
 from configs.schema.app import AppConfig, BatchingConfig, CacheConfig, LimitsConfig
 from deployments.errors import Overloaded
 from deployments.inference.classifier import Classifier
+from deployments.inference.dispatcher import Dispatcher
 from deployments.payloads import ModelAnswer, ScoreBatch, TextBatch
 from deployments.predictions import Outcome
 from deployments.telemetry.metrics import Metrics
@@ -83,7 +84,9 @@ def make(engine: Engine, queued: int = 2_048) -> Classifier:
     made = Classifier(config, engine.run, None, Metrics(), hops_in_flight=2, engines=1)
     # Both took the clock when they were imported.
     in_flight = made._in_flight
-    in_flight._turns._batcher._clock = in_flight._backlog._clock = time.monotonic
+    road = in_flight._turns.road
+    assert isinstance(road, Dispatcher)
+    road._waiting.scheduler._clock = in_flight._backlog._clock = time.monotonic
     return made
 
 

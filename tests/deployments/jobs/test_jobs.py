@@ -657,7 +657,12 @@ def test_one_caller_cannot_take_all_the_room(
     with_jobs(jobs_config(tmp_path, access=access, jobs=settings), body, start=False)
 
 
-def test_the_deployment_ends_its_work_when_serve_stops_it(tmp_path: Path) -> None:
+def test_the_deployment_ends_its_work_when_serve_stops_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def no_stages(*_: object) -> None:
+        return None
+
     async def body() -> None:
         replica = Jobs.__new__(Jobs)
         assert replica.__del__() is None  # one that was never made
@@ -673,4 +678,6 @@ def test_the_deployment_ends_its_work_when_serve_stops_it(tmp_path: Path) -> Non
         with pytest.raises(NotReady):
             await replica.check_health()
 
+    # There are no sockets to open here.
+    monkeypatch.setattr("deployments.jobs.deployment.open_stages", no_stages)
     asyncio.run(body())

@@ -4,12 +4,12 @@ import asyncio
 import threading
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 
+from deployments.model.engine_threads import EngineThreads
 from deployments.model.golden_probe import Golden
 from deployments.payloads import IntArray
 from deployments.rollout.acceptance import GOLDEN_TEXTS
@@ -31,25 +31,25 @@ class Model:
         return np.array([[0.25, 0.75]], dtype=np.float32)
 
 
-class Engine(ThreadPoolExecutor):
+class Engine:
     """Counts turns."""
 
     def __init__(self) -> None:
-        super().__init__(1)
+        self._threads = EngineThreads(1, lambda after: None)
         self.turns = 0
 
-    def submit(self, *args: Any, **more: Any) -> Any:
+    async def call(self, function: Any) -> Any:
         self.turns += 1
-        return super().submit(*args, **more)
+        return await self._threads.call(function)
 
 
 @pytest.mark.parametrize(("text_s", "turns"), [(0.0, range(1, 4)), (0.03, range(16, 17))])
 def test_a_fast_model_takes_few_turns_and_a_slow_one_yields_after_each_text(
     bundled: Bundle, text_s: float, turns: range
 ) -> None:
-    with Engine() as engine:
-        model: Any = Model(bundled, text_s)
-        found = asyncio.run(Golden(engine, token_ids).probe(model, GOLDEN_TEXTS))
+    engine = Engine()
+    model: Any = Model(bundled, text_s)
+    found = asyncio.run(Golden(engine.call, token_ids).probe(model, GOLDEN_TEXTS))
     assert engine.turns in turns
     assert found.scores.shape == (16, 2)
     assert found.text_s >= text_s
@@ -77,5 +77,4 @@ def test_a_tokenizer_is_opened_once_until_the_model_is_let_go(bundled: Bundle) -
         await probing.probe(model, ("Other words.",))
         assert len(opened) == 3
 
-    with Engine() as engine:
-        asyncio.run(body(Golden(engine, encode)))
+    asyncio.run(body(Golden(Engine().call, encode)))

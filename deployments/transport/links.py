@@ -1,0 +1,119 @@
+"""Connections to all replicas of a deployment, kept up to date."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+
+from deployments.transport.connection import Connection
+from deployments.transport.endpoint import Address
+
+# A replica that is new is found within this time; one that went, at once.
+_LOOK_S = 5.0
+_LOOK_AGAIN_S = 0.25
+# Each replica answers by a call through Ray: with many, they are asked less often.
+_LOOK_EACH_S = 0.1
+_ANSWER_S = 5.0
+_START_S = 1.0
+
+Discover = Callable[[], Awaitable[Sequence[Address]]]
+
+
+class Link:
+    """A connection, and the batches that may still be sent to it.
+
+    Attributes:
+        connection: To one replica.
+        free: Batches that it would take now.
+    """
+
+    def __init__(self, connection: Connection, credits_: int) -> None:
+        self.connection = connection
+        self.free = credits_
+
+    @property
+    def lost(self) -> bool:
+        """Whether the replica is gone."""
+        return self.connection.lost
+
+
+class Links:
+    """Finds replicas through Ray and connects to each. For one event loop."""
+
+    def __init__(
+        self,
+        discover: Discover,
+        node: str,
+        *,
+        credits_: int,
+        on_link: Callable[[Link], None] = lambda link: None,
+        on_lost: Callable[[Link], None] = lambda link: None,
+    ) -> None:
+        """Connects to nothing yet.
+
+        Args:
+            discover: Asks all replicas where they are.
+            node: Of this replica.
+            credits_: Batches in flight to one replica.
+            on_link: Called for each new one.
+            on_lost: Called when one ends.
+        """
+        self._discover = discover
+        self._node = node
+        self._credits = credits_
+        self._on_link = on_link
+        self._on_lost = on_lost
+        self._links: dict[str, Link] = {}
+        self._changed, self._looked = asyncio.Event(), asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def all(self) -> list[Link]:
+        """Those that stand."""
+        return list(self._links.values())
+
+    async def start(self) -> None:
+        """Connects to replicas, if they answer soon, and goes on looking for others."""
+        self._task = asyncio.get_running_loop().create_task(self._keep())
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._looked.wait(), _START_S)
+
+    def close(self) -> None:
+        """Ends all connections."""
+        if self._task is not None:
+            self._task.cancel()
+        for link in self.all:
+            link.connection.close()
+
+    async def look(self) -> bool:
+        """Asks once for replicas and connects to new ones; whether all of that went well."""
+        try:
+            addresses = await asyncio.wait_for(self._discover(), _ANSWER_S)
+        except Exception:  # noqa: BLE001  (one that dies or hangs answers this for all)
+            return False
+        new = [address for address in addresses if address.replica not in self._links]
+        found = await asyncio.gather(*map(self._connect, new))
+        return all(found)
+
+    async def _connect(self, address: Address) -> bool:
+        def lost() -> None:
+            link = self._links.pop(address.replica, None)
+            if link is not None:
+                self._changed.set()
+                self._on_lost(link)
+
+        try:
+            connection = await Connection.open(address, self._node, lost)
+        except (OSError, TimeoutError):
+            return False
+        link = self._links[address.replica] = Link(connection, self._credits)
+        self._on_link(link)
+        return True
+
+    async def _keep(self) -> None:
+        while True:
+            well = await self.look() and bool(self._links)
+            self._looked.set()
+            with contextlib.suppress(TimeoutError):
+                pause_s = max(_LOOK_S, _LOOK_EACH_S * len(self._links)) if well else _LOOK_AGAIN_S
+                await asyncio.wait_for(self._changed.wait(), pause_s)
+            self._changed.clear()

@@ -98,7 +98,7 @@ def configurations(words: int) -> dict[str, transformers.PretrainedConfig]:
         "longformer": t.LongformerConfig(**common, **positions, attention_window=8),
         "gpt2, pad token": t.GPT2Config(**decoder, pad_token_id=0),
         "gpt2, no pad token": t.GPT2Config(**decoder),
-        "xlnet": t.XLNetConfig(
+        "xlnet, token types 0": t.XLNetConfig(
             **{key: common[key] for key in ("vocab_size", "id2label", "label2id")},
             d_model=32,
             n_layer=2,
@@ -159,7 +159,7 @@ def make(name: str, base: Path, work: Path) -> Path:
         return write_public_model(name, folder)
     if name in all_of_them:
         options: dict[str, str | None] = {"pad_token": None} if name == "gpt2, no pad token" else {}
-        if name == "xlnet":
+        if name == "xlnet, token types 0":
             options = {"padding_side": "left"}
         return save_model(folder, all_of_them[name], base, **options)
     original = save_model(work / "original", all_of_them[_BASE], base)

@@ -75,7 +75,7 @@ def deployment_names(config: AppConfig) -> set[str]:
     optional = {
         "Tokenizer": config.topology == "split",
         "Model": config.topology == "split",
-        "Cache": config.cache.l2 != "none",
+        "Cache": config.level_two != "none",
         "Stream": config.stream.enabled,
         "Jobs": config.jobs.enabled,
         "Insight": config.insight,

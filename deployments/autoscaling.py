@@ -19,6 +19,7 @@ WAIT = "wait_s"
 LAG = "lag_messages"
 RATE = "messages_per_s"
 PARTITIONS = "partitions"
+FAST_REQUESTS = "fast_requests"
 # A queue shows that replicas are missing, not how many: one decision at most doubles them.
 _MOST_AT_ONCE = 2.0
 
@@ -75,6 +76,21 @@ class ModelPolicy:
             # Texts wait, even if engines seem idle between windows.
             wanted = max(wanted, replicas * min(_MOST_AT_ONCE, wait_s / self._wait_s))
         return max(1.0, min(wanted, replicas * _MOST_AT_ONCE)), {}
+
+
+class RequestPolicy:
+    """Keeps the requests in flight of each replica at a target, as Serve's own policy does.
+
+    Serve's own does not see those that an ingress answers before Ray Serve.
+    """
+
+    def __init__(self, target_ongoing_requests: float = 2.0) -> None:
+        """Makes a policy; the target is of each replica."""
+        self._ongoing = target_ongoing_requests
+
+    def __call__(self, ctx: Context) -> Decision:
+        """Wanted replicas."""
+        return _by_requests(ctx, self._ongoing), {}
 
 
 class LagPolicy:
@@ -180,7 +196,8 @@ class Utilisation:
 
 
 def _by_requests(ctx: Context, target: float) -> float:
-    return max(1.0, ctx.total_num_requests / target)
+    fast = (ctx.aggregated_metrics or {}).get(FAST_REQUESTS, {})
+    return max(1.0, (ctx.total_num_requests + sum(fast.values())) / target)
 
 
 def _mean(by_replica: Mapping[Any, float] | None) -> float | None:

@@ -90,7 +90,7 @@ class FusedIngress(Ingress):
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """The figures that ``ModelPolicy`` decides by."""
-        return self._model.record_autoscaling_stats()
+        return super().record_autoscaling_stats() | self._model.record_autoscaling_stats()
 
 
 def bind(config: AppConfig, upstreams: Upstreams[Application]) -> Application:

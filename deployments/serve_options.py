@@ -80,7 +80,7 @@ def deployment(
         name: Its name where that is not the class's.
         replicas: Overrides ``size.num_replicas``.
         scaling: Targets; without them, or without room to grow, the number is fixed.
-        policy: Serve's ``autoscaling_config.policy``; None is by ongoing requests.
+        policy: Serve's ``autoscaling_config.policy``; None is by requests in flight.
         stop_s: Time to stop before a replica is killed.
     """
     count = replicas or max(1, size.num_replicas)
@@ -115,6 +115,12 @@ def by_engine(scaling: AutoscalingConfig | None) -> dict[str, Any] | None:
     }
 
 
+def _by_requests(scaling: AutoscalingConfig) -> dict[str, Any]:
+    """The policy of all others; an ingress answers requests before Ray Serve counts them."""
+    arguments = {"target_ongoing_requests": scaling.target_ongoing_requests}
+    return {"policy_function": "deployments.autoscaling:RequestPolicy", "policy_kwargs": arguments}
+
+
 def by_lag(scaling: AutoscalingConfig | None) -> dict[str, Any] | None:
     """The policy of replicas that work off a topic."""
     if scaling is None:
@@ -139,6 +145,5 @@ def _scale(
         "upscale_delay_s": scaling.upscale_delay_s,
         "downscale_delay_s": scaling.downscale_delay_s,
     }
-    if policy is not None:
-        bounds["policy"] = policy
+    bounds["policy"] = policy or _by_requests(scaling)
     return {"autoscaling_config": bounds}

@@ -16,9 +16,9 @@ class CacheConfig(Section):
         le=1 << 36,
         description="Memory of the cache inside each ingress; the least recently used entry leaves first. 0 turns it off.",
     )
-    l2: Literal["none", "memory", "redis"] = Field(
-        "memory",
-        description="Shared second level: in the memory of the Cache deployment, or in Redis behind it; `none` leaves that deployment out of the graph.",
+    l2: Literal["auto", "none", "memory", "redis"] = Field(
+        "auto",
+        description="Shared second level: in the memory of the Cache deployment, or in Redis behind it; `none` leaves that deployment out of the graph. `auto` is `memory` where several replicas would share it, else `none`.",
     )
     l2_max_bytes: int = Field(
         67_108_864,

@@ -49,7 +49,7 @@ def _sizes(config: AppConfig) -> Iterator[str]:
             f"limits.max_text_chars={limits.max_text_chars} is above limits.max_body_bytes="
             f"{limits.max_body_bytes}, so the longest text would not fit into a request"
         )
-    if cache.l2 != "none" and cache.l2_timeout_ms >= limits.default_deadline_ms:
+    if config.level_two != "none" and cache.l2_timeout_ms >= limits.default_deadline_ms:
         yield (
             f"cache.l2_timeout_ms={cache.l2_timeout_ms} is not below limits.default_deadline_ms="
             f"{limits.default_deadline_ms}, so a slow cache would use up the whole request"

@@ -10,6 +10,8 @@ import hmac
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
+from configs.errors import ConfigError
+from configs.schema.app import AppConfig
 from configs.sources.front_key import FRONT_HEADER
 from deployments.asgi.exchange import Exchange
 
@@ -65,6 +67,17 @@ class ClientAddresses:
         if isinstance(client, IPv6Address):
             return str(ip_network((client, 64), strict=False).network_address), from_front
         return "" if client is None else str(client), from_front
+
+
+def own_addresses(config: AppConfig, front_key: str) -> ClientAddresses:
+    """Those of an ingress replica.
+
+    Raises:
+        ConfigError: Only what came through HAProxy is to be answered, and nothing shows that.
+    """
+    if config.server.front_only and not front_key:
+        raise ConfigError("server.front_only=True and Ray has no token: set RAY_AUTH_MODE=token")
+    return ClientAddresses(config.access.trusted_proxies, front_key)
 
 
 def _parsed(text: str) -> IPv4Address | IPv6Address | None:

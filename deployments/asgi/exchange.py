@@ -9,7 +9,7 @@ import asyncio
 import re
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import orjson
@@ -39,8 +39,8 @@ _SECURITY_HEADERS = (
     (b"cache-control", b"no-store"),
 )
 
-
 Route = Callable[[Any], Awaitable[None]]  # of an Exchange, or of what is one
+Headers = Iterable[tuple[bytes, bytes]]
 
 
 class ClientGone(Exception):
@@ -60,7 +60,10 @@ class Exchange:
         served: What its texts were answered with, once they are.
         error_code: Of the error that it ended with.
         marks: Further headers of the answer.
+        way: ``general`` through Ray Serve, ``fast`` before it (``ingress/fast_path.py``).
     """
+
+    way = "general"
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
@@ -196,10 +199,13 @@ class Exchange:
             raise UnsupportedMedia("compressed bodies are not taken; send it as it is")
         return await self._within(deadline_s, limits)
 
-    async def _within(self, deadline_s: float, limits: LimitsConfig) -> bytes:
+    def _check_size(self, limits: LimitsConfig) -> None:
         announced = self.header("content-length") or ""
         if announced.isdigit() and int(announced) > limits.max_body_bytes:
             raise _too_large(limits)
+
+    async def _within(self, deadline_s: float, limits: LimitsConfig) -> bytes:
+        self._check_size(limits)
         try:
             async with asyncio.timeout(deadline_s - time.monotonic()):
                 return await self._body(limits)

@@ -23,9 +23,9 @@ class RedisCache(AsyncReplica, RedisCacheReplica):
 def bind(config: AppConfig) -> Application | None:
     """The deployment; None where the shared level is off."""
     size = config.replicas.cache
-    if config.cache.l2 == "redis":
+    if config.level_two == "redis":
         return deployment(RedisCache, size, name="Cache").bind(config)
-    if config.cache.l2 == "memory":
+    if config.level_two == "memory":
         memory = deployment(CacheReplica, size, name="Cache", replicas=1)
         return memory.bind(config.cache.l2_max_bytes, config.cache.ttl_s)
     return None

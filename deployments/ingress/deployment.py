@@ -10,6 +10,7 @@ through Ray Serve handles, wrapped so that the classes behind them know nothing 
 import asyncio
 import logging
 import time
+from functools import partial
 from typing import Any
 
 from ray import serve
@@ -18,23 +19,19 @@ from ray.serve.handle import DeploymentHandle
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from configs.errors import ConfigError
 from configs.load import own_front_key
 from configs.schema.app import AppConfig
-from deployments.access.client_address import ClientAddresses
+from deployments.access.client_address import own_addresses
 from deployments.asgi.exchange import ClientGone, Exchange, Route
 from deployments.asgi.upload import Uploads
+from deployments.autoscaling import FAST_REQUESTS
 from deployments.cache.invalidation import Flushed, flush
-from deployments.errors import (
-    Forbidden,
-    InternalError,
-    MethodNotAllowed,
-    RequestError,
-    cause,
-)
+from deployments.errors import Forbidden, InternalError, MethodNotAllowed, RequestError, cause
 from deployments.inference.second_try import SecondTry
 from deployments.ingress.access_log import AccessLog, beside_the_replica_log
 from deployments.ingress.chaos import FaultInjector, Given
+from deployments.ingress.fast_path import FastPath
+from deployments.ingress.fast_protocol import open_fast_path
 from deployments.ingress.health import Readiness
 from deployments.ingress.malloc import map_large_pieces, trim_for_ever, trimmer
 from deployments.ingress.mounts import Upstreams, mounted
@@ -72,6 +69,7 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
     """The ingress deployment. Any number of replicas; each has its own level-one cache."""
 
     _access: AccessLog | None = None
+    _fast: FastPath | None = None
 
     async def setup(
         self, config: AppConfig, share: EngineShare, upstreams: Upstreams[DeploymentHandle]
@@ -88,12 +86,8 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
         self._page_life_s = config.server.metrics_cache_ms / 1_000
         self._limits = config.limits
         self._cors_origins = config.server.cors_origins
-        key, self._front_only = own_front_key(), config.server.front_only
-        if self._front_only and not key:
-            raise ConfigError(
-                "server.front_only=True and Ray has no token: set RAY_AUTH_MODE=token"
-            )
-        self._addresses = ClientAddresses(config.access.trusted_proxies, key)
+        self._front_only = config.server.front_only
+        self._addresses = own_addresses(config, own_front_key())
         self._shared = RemoteCache(cache) if cache is not None else None
         self._stream = RemoteStream(stream) if stream is not None else None
         self.open(
@@ -138,6 +132,9 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
             self._serve = self._gate.around(self._route)
             self._grpc = self._gate.around(self._grpc)
             self._readiness.secrets = self._gate.secrets_state
+        if config.server.fast_path:
+            run = partial(self._run, serve=self._serve)
+            self._fast = open_fast_path(run, tuple(self._predictions), config)
         mirroring = self._metrics.mirror(ray_gauge).run()
         beside = (mirroring, trim_for_ever(trimmer()))
         self._beside = [asyncio.create_task(work) for work in beside]
@@ -156,7 +153,6 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
 
     def __serve_build_asgi_app__(self) -> object:
         """Serve calls this for the ASGI application, once the replica is made."""
-
         app: ASGIApp = self._handle
         if self._cors_origins:
             app = CORSMiddleware(
@@ -185,6 +181,10 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
         if everywhere:
             return await self._replicas.inject(action, settings)
         return self._faults.apply(action, settings)
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """Requests of which Ray Serve does not know; see ``deployments/autoscaling.py``."""
+        return {FAST_REQUESTS: self._fast.running if self._fast is not None else 0}
 
     def routes(self) -> RoutingTable:
         """Which version answers what."""
@@ -221,6 +221,8 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if self._fast is not None:
+            self._fast.learn(scope)
         await self._run(Exchange(scope, receive, send), self._serve)
 
     async def _run(self, exchange: Exchange, serve: Route) -> None:
@@ -270,6 +272,7 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
             raise MethodNotAllowed(
                 f"{exchange.method} is not allowed here; use POST", {"allow": "POST"}
             )
+        self._metrics.predict_requests.labels(exchange.way).inc()
         await predict(exchange)
 
     def _finish(self, exchange: Exchange) -> None:

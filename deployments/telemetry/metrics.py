@@ -41,6 +41,13 @@ class Metrics(MetricTable):
         "endpoint",
         "method",
     )
+    predict_requests = counter(
+        "sentiment_predict_requests",
+        "Requests to the predict routes by their way: fast, in the HTTP server's callbacks, or "
+        "general, through Ray Serve.",
+        "way",
+        known=("fast", "general"),
+    )
     active_requests = gauge("sentiment_active_requests", "Requests being worked on now.")
     predictions = counter(
         "sentiment_predictions", "Texts answered, by predicted label.", "label", "cached"

@@ -86,6 +86,15 @@ BOARD = Board(
                 stacked=True,
             ),
             lines(
+                "Predictions by way",
+                "fast: in the HTTP server's callbacks. general: through Ray Serve, for three times "
+                "the CPU: slow or large bodies, unusual headers, or more at once than "
+                "`replicas.ingress.max_ongoing_requests`. All general: the ingress's log says why.",
+                rates("sentiment_predict_requests_total", by="way"),
+                unit="reqps",
+                stacked=True,
+            ),
+            lines(
                 "Latency of predictions",
                 "From the first byte of a request to its answer; dashed: the objective. When "
                 "p99 leaves p50 behind, look at the queue; when all rise together, at the "

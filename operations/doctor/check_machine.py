@@ -158,7 +158,7 @@ def check_versions(machine: Machine) -> Iterator[Finding]:
 def _on(config: AppConfig) -> Iterator[tuple[str, ReplicaConfig]]:
     """The deployments that the graph will have, with their sizes."""
     off = {
-        "cache": config.cache.l2 == "none",
+        "cache": config.level_two == "none",
         "stream": not config.stream.enabled,
         "jobs": not config.jobs.enabled,
         "tokenizer": config.topology == "fused",

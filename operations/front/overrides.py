@@ -70,6 +70,11 @@ _REPEAT = f"""
     http-request disable-l7-retry if !METH_GET !sentigraph_predicts
     http-request wait-for-body time {_REQUEST_S}s if METH_POST sentigraph_predicts
     http-request set-var(txn.sentigraph_text) req.body,crc32 if METH_POST sentigraph_predicts"""
+# One datagram for each request, to a port where nobody listens unless Ray's metrics of HAProxy are
+# on or a target is named; failures and lost servers are logged all the same.
+_UNHEARD = r"(?m)^ *log 127\.0\.0\.1:514 local0 info$"
+_METRICS = "format rfc5424 local1 debug"
+_QUIET = "\n    option dontlog-normal"
 _HEADERS = f"""
     timeout http-request {_REQUEST_S}s"""
 
@@ -141,7 +146,9 @@ def rewrite(config: str, folder: Path, key: str = "") -> str:
     refused = f'content-type application/json lf-file "{refusal}" hdr Cache-Control no-store'
     most = int(int(_one(r"(?m)^ *maxconn (\d+)$", config).group(1)) * _ADDRESS_RATIO)
     limit = _LIMIT.format(most=most) + _address(key)
-    config = _after(r"(?m)^defaults\n    mode http$", config, _HEADERS)
+    quiet = re.search(_UNHEARD, config) is not None and _METRICS not in config
+    defaults = _HEADERS + (_QUIET if quiet else "")
+    config = _after(r"(?m)^defaults\n    mode http$", config, defaults)
     config = _replaced(r"(?m)^ *errorfile 503 .*$", config, f"    http-error status 503 {answer}")
     config = _replaced(
         r"(?m)^    http-error status 503 ",

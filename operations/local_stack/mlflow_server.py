@@ -38,7 +38,8 @@ def mlflow_server(
     Raises:
         StackError: What MLflow needs for the login is not installed.
     """
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
+    program = "operations.local_stack.mlflow_program"
+    command = [sys.executable, "-m", program, "--host", "127.0.0.1"]
     command += ["--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", config.registry.tracking_uri]
     command += ["--artifacts-destination", config.registry.artifact_root]

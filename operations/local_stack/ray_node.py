@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from operations.front.settings import FRONT, PROGRAM
+from operations.local_stack import ray_head
 from operations.local_stack.ports import PortBlock
 
 _OBJECT_STORE_BYTES = 256 << 20
@@ -78,7 +79,7 @@ def serve_environment(ports: PortBlock, folder: Path) -> dict[str, str]:
 def ray_command(
     ports: PortBlock, folder: Path, *, dashboard_port: int, num_gpus: int | None
 ) -> list[str]:
-    """The command line of the head node, which stays in the foreground."""
+    """The command line of the head node, with a program around it that stays in the foreground."""
     options: Mapping[str, object] = {
         "port": ports.gcs,
         "ray-client-server-port": ports.single(10),
@@ -98,7 +99,10 @@ def ray_command(
         "log-style": "record",
         "temp-dir": folder,
     }
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
+    watched = [sys.executable, "-I", "-S", str(Path(ray_head.__file__))]
+    # There is no node that an autoscaler could add, so none watches.
+    start = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--no-monitor"]
+    command = [*watched, *start]
     for name, value in options.items():
         command += [f"--{name}", str(value)]
     if num_gpus is not None:

@@ -47,10 +47,11 @@ EDGES = {
         "deployments/rollout/registry_routes.py",
         "registry/api/*",
     ),
+    "uvicorn": ("deployments/ingress/fast_protocol.py", "serverless/command.py"),
     "onnxruntime": ("deployments/model/engines/*", "pipelines/*", "operations/doctor/*"),
     "torch": ("deployments/model/engines/*", "pipelines/*", "operations/doctor/machine.py"),
     "transformers": ("deployments/model/engines/*", "pipelines/*"),
-    "mlflow": ("registry/backend/connection.py",),
+    "mlflow": ("registry/backend/connection.py", "operations/local_stack/mlflow_program.py"),
     "redis": ("deployments/clients/redis.py", "deployments/cache/redis.py", "operations/*"),
     "kafka": ("deployments/stream/*", "operations/*"),
     "sqlalchemy": (
@@ -70,6 +71,7 @@ ENVIRONMENT = (
     "configs/load.py",
     "registry/backend/connection.py",
     "cli/serve.py",
+    "operations/local_stack/mlflow_program.py",
     "cli/connections.py",
     "operations/front/haproxy.py",
     # The platform says there which port it wants.

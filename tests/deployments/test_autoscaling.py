@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from deployments.autoscaling import (
     BUSY,
+    FAST_REQUESTS,
     LAG,
     PARTITIONS,
     RATE,
@@ -16,6 +17,7 @@ from deployments.autoscaling import (
     GraphPolicy,
     LagPolicy,
     ModelPolicy,
+    RequestPolicy,
     Utilisation,
 )
 
@@ -59,6 +61,13 @@ def test_without_reports_requests_decide(replicas: int) -> None:
     policy = ModelPolicy(target_ongoing_requests=4)
     assert policy(Context(replicas, 21.0))[0] == 21 / 4
     assert policy(Context(replicas, 0.0))[0] == 1
+
+
+def test_an_ingress_is_sized_by_the_requests_of_both_ways() -> None:
+    fast = {FAST_REQUESTS: {"a": 40.0, "b": 15.0}}
+    ctx = Context(2, total_num_requests=9.0, aggregated_metrics=fast)
+    assert RequestPolicy(target_ongoing_requests=32)(ctx) == (2.0, {})
+    assert GraphPolicy(target_ongoing_requests=32)({Id("Ingress"): ctx})[0] == {Id("Ingress"): 2.0}
 
 
 @given(busy=st.floats(0, 1), wait_s=st.floats(0, 60), replicas=st.integers(1, 500))

@@ -62,6 +62,7 @@ ELSEWHERE = {
     "redis.max_connections": "tests/deployments/cache/test_redis.py",
     "redis.connect_timeout_ms": "tests/deployments/cache/test_redis.py",
     "redis.timeout_ms": "tests/deployments/cache/test_redis.py",
+    "server.fast_path": "tests/deployments/http_server.py",
     "server.cors_origins": "tests/deployments/access/test_middleware.py",
     "chaos.enabled": "tests/deployments/ingress/test_chaos.py",
     "chaos.max_seconds": "tests/deployments/ingress/test_chaos.py",

@@ -1,6 +1,7 @@
 """Contradictions between settings are refused with both names and both values."""
 
 import re
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -24,7 +25,7 @@ from configs.schema.app import AppConfig
             ["limits.max_text_chars=10000", "limits.max_body_bytes=2000"],
         ),
         (
-            {"limits": {"default_deadline_ms": 50}},
+            {"limits": {"default_deadline_ms": 50}, "cache": {"l2": "memory"}},
             ["cache.l2_timeout_ms=50", "limits.default_deadline_ms=50"],
         ),
         (
@@ -69,3 +70,21 @@ def test_only_stores_that_keep_a_registry_are_accepted(uri: str) -> None:
 def test_settings_cannot_be_changed_afterwards() -> None:
     with pytest.raises(ValidationError):
         AppConfig().limits.max_text_chars = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("given", "level_two"),
+    [
+        ({}, "memory"),
+        ({"replicas": {"ingress": {"num_replicas": 1}}}, "none"),
+        ({"topology": "fused"}, "memory"),
+        ({"topology": "fused", "replicas": {"model": {"num_replicas": 1}}}, "none"),
+        ({"replicas": {"ingress": {"num_replicas": 1, "max_replicas": 3}}}, "memory"),
+        ({"replicas": {"ingress": {"num_replicas": 1}}, "stream": {"enabled": True}}, "memory"),
+        ({"cache": {"l2": "memory"}}, "memory"),
+        ({"cache": {"l2": "none"}, "replicas": {"ingress": {"num_replicas": 2}}}, "none"),
+        ({"cache": {"l2": "redis"}}, "redis"),
+    ],
+)
+def test_a_level_that_nobody_shares_is_left_out(given: dict[str, Any], level_two: str) -> None:
+    assert AppConfig.model_validate(given).level_two == level_two

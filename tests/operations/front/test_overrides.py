@@ -35,16 +35,20 @@ def running(rendered: Rendered, key: str = "") -> Iterator[httpx.Client]:
     process = subprocess.Popen([find_binary(), "-db", "-f", str(config)], stderr=subprocess.DEVNULL)
     try:
         with httpx.Client(base_url=rendered.url, timeout=10) as client:
-            deadline = time.monotonic() + 10
-            while time.monotonic() < deadline:
-                with contextlib.suppress(httpx.TransportError):
-                    client.get("/-/routes")
-                    break
-                time.sleep(0.02)
+            wait_for_answers(client)
             yield client
     finally:
         process.kill()
         process.wait()
+
+
+def wait_for_answers(client: httpx.Client) -> None:
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with contextlib.suppress(httpx.TransportError):
+            client.get("/-/routes")
+            break
+        time.sleep(0.02)
 
 
 def test_the_installed_ray_is_the_known_one():
@@ -78,6 +82,38 @@ def test_haproxy_takes_what_is_rewritten(render: Render, table, grpc):
     )
     assert checked.returncode == 0, checked.stderr
     assert config.read_text().count("sc0_conn_cur(sentigraph_clients) gt 30") == 1 + grpc
+
+
+def test_haproxy_sends_no_datagram_for_an_ordinary_request(render: Render, server):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.settimeout(20)
+        for target in ("", "127.0.0.1:515"):
+            rendered = render(server)
+            content = rendered.path.read_text()
+            if target:  # an operator's own
+                content = content.replace("log 127.0.0.1:514", f"log {target}")
+            config = rewrite(content, rendered.path.parent)
+            port = listening.getsockname()[1]
+            config = config.replace(f"log {target or '127.0.0.1:514'}", f"log 127.0.0.1:{port}")
+            rendered.path.write_text(config)
+            process = subprocess.Popen(
+                [find_binary(), "-db", "-f", str(rendered.path)], stderr=subprocess.DEVNULL
+            )
+            try:
+                with httpx.Client(base_url=rendered.url, timeout=10) as client:
+                    wait_for_answers(client)
+                    assert client.post("/ordinary", content=b"{}").status_code == 200
+                    # One that fails is noted, after those before.
+                    Answers.lost = 0
+                    assert client.post("/failed", content=b"die").status_code >= 500
+                said = ""
+                while "/failed" not in said:
+                    said += listening.recv(8_192).decode()
+            finally:
+                process.kill()
+                process.wait()
+            assert ("/ordinary" in said) is bool(target)
 
 
 def test_a_missing_line_is_named(render: Render):

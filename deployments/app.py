@@ -6,7 +6,7 @@ Ingress ─▶ Cache
    ├─────▶ Registry  ◀─ Tokenizer, Model: bundles at start-up, never per request
    ├─────▶ Stream                 with stream.enabled; calls Tokenizer and Cache as the Ingress
    ├─────▶ Jobs                   with jobs.enabled; calls the Tokenizer as the Ingress
-   └─────▶ Insight                with drift, feedback or explanations; Stream and Jobs call it too
+   └─────▶ Insight                with drift, feedback, explanations, KPIs; Stream, Jobs call it
 """
 
 from collections.abc import Mapping
@@ -107,9 +107,17 @@ def mounts(
         max_upload_bytes=0,
         routes=insight_routes,
         off=(
-            "nothing is watched on this server; drift.enabled, feedback.enabled and "
-            "explanations.enabled switch it on"
+            "nothing is watched on this server; drift.enabled, feedback.enabled, "
+            "explanations.enabled and kpis.enabled switch it on"
         ),
         off_error=MonitoringOff,
+        own=frozenset({f"{MONITORING}/health"}),
     )
-    return [(models, registry), (batch, jobs), (watched, insight)]
+    # Its routes are documented with the registry's others.
+    monitored = Mount(
+        prefix=f"{MONITORING}/models",
+        name="the model registry",
+        max_upload_bytes=0,
+        routes=lambda _: (),
+    )
+    return [(monitored, registry), (models, registry), (batch, jobs), (watched, insight)]

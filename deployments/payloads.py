@@ -190,12 +190,15 @@ class TrafficDelta:
         number: Its deltas are numbered; one that arrives again counts once.
         models: One for each version that answered.
         drawn: Answers that were drawn for review.
+        figures: What the replica's totals grew by, see ``telemetry/figures.py``; None where they
+            are not summed.
     """
 
     source: str
     number: int
     models: tuple[ModelCounts, ...]
     drawn: tuple["DrawnAnswer", ...] = ()
+    figures: dict[str, float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from configs.schema.drift import DriftConfig
 from configs.schema.explanations import ExplanationsConfig
 from configs.schema.feedback import FeedbackConfig
 from configs.schema.jobs import JobsConfig
+from configs.schema.kpis import KpisConfig
 from configs.schema.prediction_log import PredictionLogConfig
 from configs.schema.registry import RegistryConfig, RolloutConfig
 from configs.schema.replicas import AutoscalingConfig, ReplicasConfig
@@ -259,12 +260,14 @@ class AppConfig(_Part):
     chaos: ChaosConfig = ChaosConfig()
     feedback: FeedbackConfig = FeedbackConfig()
     explanations: ExplanationsConfig = ExplanationsConfig()
+    kpis: KpisConfig = KpisConfig()
     tracing: TracingConfig = TracingConfig()
 
     @property
     def insight(self) -> bool:
         """Whether there is an Insight deployment."""
-        return self.drift.enabled or self.feedback.enabled or self.explanations.enabled
+        parts = (self.drift, self.feedback, self.explanations, self.kpis)
+        return any(part.enabled for part in parts)
 
     @property
     def level_two(self) -> Literal["none", "memory", "redis"]:

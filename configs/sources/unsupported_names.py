@@ -83,10 +83,6 @@ ABSENT: tuple[Absent, ...] = (
         ),
     ),
     Absent(
-        "metrics: Ray exports them",
-        _names("MLOPS_ADVANCED_METRICS_", "ENABLED DETAILED_TRACKING HISTORY_HOURS COST_PER_1K"),
-    ),
-    Absent(
         "trace backends: spans leave as OTLP, which Jaeger and every collector take; set "
         "`MLOPS_OTLP_ENDPOINT`",
         _names("MLOPS_", "TRACING_BACKEND JAEGER_AGENT_HOST JAEGER_AGENT_PORT ZIPKIN_ENDPOINT"),

@@ -164,6 +164,22 @@ class Health(_Answer):
     checks: dict[str, str] = Field(default_factory=dict, description="Result by component.")
 
 
+class PartHealth(_Answer):
+    """One part that watches."""
+
+    enabled: bool
+    healthy: bool = Field(description="It works, and has fresh data where it gets any.")
+
+
+class MonitoringHealth(_Answer):
+    """Answer to `GET /monitoring/health`."""
+
+    drift_detection: PartHealth
+    model_registry: PartHealth
+    explainability: PartHealth
+    advanced_metrics: PartHealth
+
+
 class ServiceInfo(_Answer):
     """Answer to `GET /`."""
 

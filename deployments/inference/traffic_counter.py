@@ -19,6 +19,7 @@ from collections.abc import Awaitable, Callable
 from deployments.inference.signals import Histograms, count, empty, kinds_of, seen
 from deployments.payloads import DrawnAnswer, ModelCounts, TrafficDelta
 from deployments.predictions import Answer
+from deployments.telemetry.figures import Figures, added
 from deployments.telemetry.insight_metrics import InsightMetrics
 from deployments.versions import ServedVersion
 
@@ -49,6 +50,7 @@ class TrafficCounter:
         *,
         histograms: bool = True,
         draw: Draw | None = None,
+        totals: Callable[[], Figures] | None = None,
     ) -> None:
         """Counts nothing before ``start``.
 
@@ -57,7 +59,10 @@ class TrafficCounter:
             metrics: Where counted texts are counted.
             histograms: Whether answers are counted for drift.
             draw: Returns an answer as it is reviewed, if it is drawn.
+            totals: The replica's totals, where they are summed over replicas.
         """
+        self._totals = totals
+        self._sent_totals: Figures = {}
         self._interval_s = interval_s
         self._metrics = metrics
         self._histograms = histograms
@@ -99,14 +104,15 @@ class TrafficCounter:
         """Makes a delta of what was counted, unless that is nothing."""
         counts, self._counts = self._counts, {}
         drawn, self._drawn = self._drawn, []
-        if not counts and not drawn:
+        figures = self._grown()
+        if not counts and not drawn and figures is None:
             return
         self._number += 1
         models = tuple(
             ModelCounts(model.digest, model.name, model.version, _kinds(model), row)
             for model, row in counts.items()
         )
-        delta = TrafficDelta(self._source, self._number, models, tuple(drawn))
+        delta = TrafficDelta(self._source, self._number, models, tuple(drawn), figures)
         self._waiting.append((time.monotonic(), delta))
         if len(self._waiting) > _MAX_WAITING:
             _, oldest = self._waiting.popleft()
@@ -124,6 +130,14 @@ class TrafficCounter:
             self._kept.inc(_texts(delta))
         unsent_s = time.monotonic() - self._waiting[0][0] if self._waiting else 0.0
         self._metrics.unsent_seconds.set(unsent_s)
+
+    def _grown(self) -> Figures | None:
+        """What the totals grew by since the delta before; empty ones say that the replica lives."""
+        if self._totals is None:
+            return None
+        now, before = self._totals(), self._sent_totals
+        self._sent_totals = now
+        return added(now, before)
 
     def _count(self, answer: Answer) -> None:
         model, text = answer.model, answer.text

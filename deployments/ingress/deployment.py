@@ -116,8 +116,14 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
         )
         self._grpc: Route = GrpcService(self._oip, self.ready, config.limits).handle
         self._registry = RemoteRegistry(registry)
-        kept = upstreams.insight if config.feedback.enabled else None
-        self._kept_feedback = None if kept is None else RemoteInsight(kept)
+        insight = upstreams.insight
+        self._insight = None if insight is None else RemoteInsight(insight)
+        self._kept_feedback = self._insight if config.feedback.enabled else None
+        self._watched = {
+            "drift_detection": config.drift.enabled,
+            "explainability": config.explanations.enabled,
+            "advanced_metrics": config.kpis.enabled,
+        }
         self._replicas = TextReplicas(stream=config.stream.enabled, jobs=config.jobs.enabled)
         uploads = Uploads()
         self._mounts = mounted(upstreams, RemoteRoutes, config.limits.max_body_bytes, uploads)
@@ -199,6 +205,12 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
             return await self._kept_feedback.correct(said)
         found = self._observer.judge(prediction_id, label)
         return found or await self._registry.judge(prediction_id, label)
+
+    async def watching(self) -> dict[str, tuple[bool, bool]]:
+        """Of each part that watches: whether it is on, and whether it works."""
+        found = {} if self._insight is None else await self._insight.health()
+        parts = {name: (on, found.get(name, False)) for name, on in self._watched.items()}
+        return parts | {"model_registry": (True, not self._routes.table.registry_away)}
 
     def metrics_page(self) -> bytes:
         """The Prometheus text page of this replica."""

@@ -24,6 +24,7 @@ from deployments.asgi.schemas import (
     Health,
     LiveModels,
     LiveVersion,
+    MonitoringHealth,
     ServiceInfo,
 )
 from deployments.errors import InvalidInput, UnknownPrediction
@@ -155,6 +156,14 @@ def _routes(topology: str, ingress: "Ingress") -> APIRouter:
     async def health_ready() -> Health:
         """200 when a text can be classified now, tried on the real tokenizer and model."""
         return Health(status="ready", checks=await ingress.ready())
+
+    @api.get("/monitoring/health", tags=["monitoring"])
+    async def monitoring_health() -> MonitoringHealth:
+        """Of each part that watches: whether it is on, and whether it works."""
+        parts = await ingress.watching()
+        return MonitoringHealth.model_validate(
+            {name: {"enabled": on, "healthy": ok} for name, (on, ok) in parts.items()}
+        )
 
     return api
 

@@ -6,10 +6,12 @@ ProxyServer ─▶ routes ─▶ DriftMonitor, FeedbackDesk
 """
 
 import asyncio
+import contextlib
 import logging
 import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -23,6 +25,8 @@ from deployments.insight.explanations.explainer import Explainer
 from deployments.insight.feedback.desk import FeedbackDesk
 from deployments.insight.feedback.queue import ReviewQueue
 from deployments.insight.feedback.store import FeedbackStore
+from deployments.insight.kpis.desk import KpiDesk
+from deployments.insight.kpis.store import KpiStore
 from deployments.insight.monitor import DriftMonitor, evidence_of
 from deployments.insight.routes import Parts, build_insight_app
 from deployments.insight.store import InsightStore
@@ -30,7 +34,7 @@ from deployments.insight.tables import metadata
 from deployments.insight.watched import drift_of, signal_names
 from deployments.payloads import Correction, FeedbackRecord, FeedbackResult, RunTexts, TrafficDelta
 from deployments.telemetry.metrics import Metrics
-from deployments.versions import CurrentRoutes, RoutingTable
+from deployments.versions import BACKENDS, CurrentRoutes, RoutingTable
 
 _log = logging.getLogger("ray.serve")
 _TICK_S = 1.0
@@ -74,6 +78,8 @@ class InsightReplica:
         self._known = FeedbackStore(engine)
         self._desk = FeedbackDesk(config.feedback, self._known, self._queue)
         self._versions_kept = False
+        self._kpis = KpiDesk(config, KpiStore(engine))
+        self._kpis_on = config.kpis.enabled
         self._explainer: Explainer | None = None
         if config.explanations.enabled and run_texts is not None:
             self._explainer = Explainer(
@@ -85,6 +91,9 @@ class InsightReplica:
             desk=self._feedback_desk,
             reviewed=self._tell,
             explainer=self._open_explainer,
+            kpis=self._kpi_desk,
+            backend=lambda: BACKENDS[self._routes.table.champion.kind],
+            quality=self._quality,
         )
         self._proxy = ProxyServer(build_insight_app(parts))
         self._task: asyncio.Task[None] | None = None
@@ -101,7 +110,10 @@ class InsightReplica:
 
     async def add(self, delta: TrafficDelta) -> None:
         """Takes counts of a replica; those that are known change nothing."""
-        await asyncio.to_thread(self._store.add, delta, time.time())
+        if delta.models:
+            await asyncio.to_thread(self._store.add, delta, time.time())
+        if delta.figures is not None:
+            await asyncio.to_thread(self._kpis.add, delta.source, delta.number, delta.figures)
         if delta.drawn:
             await asyncio.to_thread(self._queue.draw, delta.drawn, self._feedback.max_waiting)
 
@@ -113,6 +125,19 @@ class InsightReplica:
             if self._desk.counts_for_releases("caller"):
                 self._tell(said.prediction_id, said.label)
         return found
+
+    async def health(self) -> dict[str, bool]:
+        """Of each part that is on, whether it has fresh data and a database that answers."""
+        await self.check()
+        parts: dict[str, bool] = {}
+        if self._config.enabled:
+            await asyncio.to_thread(self._store.digests)
+            parts["drift_detection"] = True
+        if self._kpis_on:
+            parts["advanced_metrics"] = await asyncio.to_thread(self._kpis.is_fresh)
+        if self._explainer is not None:
+            parts["explainability"] = True
+        return parts
 
     async def unpublished(self, most: int) -> list[FeedbackRecord]:
         """Feedback that the topic has not taken, the first first."""
@@ -156,6 +181,26 @@ class InsightReplica:
             raise MonitoringOff("feedback is not kept; feedback.enabled switches it on")
         return self._desk
 
+    def _kpi_desk(self) -> KpiDesk:
+        if not self._kpis_on:
+            raise MonitoringOff("figures are not summed; kpis.enabled switches that on")
+        return self._kpis
+
+    def _quality(self) -> dict[str, Any]:
+        """What the KPIs of quality show of feedback and drift."""
+        found: dict[str, Any] = {"live_accuracy": None, "drift_levels": {}}
+        champion = self._champion()
+        with contextlib.suppress(NotWatched):
+            if self._feedback.enabled:
+                live = self._desk.accuracy(champion)
+                found["live_accuracy"] = live.accuracy.model_dump() | {"complete": live.complete}
+        with contextlib.suppress(NotWatched):
+            if self._config.enabled:
+                watched = self._monitor.watched(champion)
+                levels = {name: watched.level_of(name) for name in signal_names(watched)}
+                found["drift_levels"] = levels
+        return found
+
     def _open_explainer(self) -> Explainer:
         if self._explainer is None:
             raise MonitoringOff("explanations are off; explanations.enabled switches them on")
@@ -198,6 +243,7 @@ class InsightReplica:
                     kept_s = time.monotonic()
                     await asyncio.to_thread(self._monitor.upkeep)
                     await asyncio.to_thread(self._desk.upkeep)
+                    await asyncio.to_thread(self._kpis.upkeep)
                 if self._config.enabled:
                     await asyncio.to_thread(self._show)
                 if self._feedback.enabled and time.monotonic() - shown_s >= _SHOW_S:

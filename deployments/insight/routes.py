@@ -19,6 +19,7 @@ from deployments.asgi.operation_ids import operation_id
 from deployments.asgi.schemas import PREFIX
 from deployments.insight.explanations.routes import add_explanation_routes
 from deployments.insight.feedback.routes import add_feedback_routes
+from deployments.insight.kpis.routes import add_kpi_routes
 from deployments.insight.page import HEADERS, page
 from deployments.insight.schemas import (
     BaselineRequest,
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     # The ingress has these routes in its document, and no database.
     from deployments.insight.explanations.explainer import Explainer
     from deployments.insight.feedback.desk import FeedbackDesk
+    from deployments.insight.kpis.desk import KpiDesk
     from deployments.insight.monitor import DriftMonitor
 
 MONITORING = f"{PREFIX}/monitoring"
@@ -65,6 +67,9 @@ class Parts:
         desk: Feedback.
         reviewed: Called with an answer's id and label that releases may count.
         explainer: Explanations.
+        kpis: Figures.
+        backend: The champion's engine.
+        quality: What feedback and drift add to the KPIs of quality; blocks.
     """
 
     champion: Callable[[], str]
@@ -72,6 +77,9 @@ class Parts:
     desk: "Callable[[], FeedbackDesk]"
     reviewed: Callable[[str, str], None]
     explainer: "Callable[[], Explainer]"
+    kpis: "Callable[[], KpiDesk]"
+    backend: Callable[[], str]
+    quality: Callable[[], dict[str, Any]]
 
 
 def build_insight_app(parts: Parts) -> FastAPI:
@@ -89,6 +97,7 @@ def build_insight_app(parts: Parts) -> FastAPI:
     watched = APIRouter(prefix=MONITORING, tags=["monitoring"])
     add_feedback_routes(watched, parts.desk, parts.champion, parts.reviewed)
     add_explanation_routes(watched, parts.explainer)
+    add_kpi_routes(watched, parts.kpis, parts.backend, parts.quality)
     app.include_router(watched)
     add_error_handlers(app)
     return app
@@ -100,7 +109,7 @@ def insight_routes(_config: AppConfig) -> list[BaseRoute]:
     def nobody(*_: object) -> Any:
         raise AssertionError("these routes are documented here and answered elsewhere")
 
-    return build_insight_app(Parts(nobody, nobody, nobody, nobody, nobody)).routes
+    return build_insight_app(Parts(*(nobody,) * 8)).routes
 
 
 def _add_reading(

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from deployments.payloads import (
     check,
 )
 from deployments.prediction_log.rows import Source
+from deployments.telemetry.figures import figures_of
 from deployments.telemetry.metrics import Metrics
 from deployments.versions import RoutingTable
 
@@ -116,6 +118,14 @@ class RemoteInsight(RemoteRoutes):
             raise MonitoringAway("feedback is not taken now; try again in a few seconds") from error
         return found
 
+    async def health(self) -> dict[str, bool]:
+        """Whether each part works, by its name in the specification; empty while it is away."""
+        try:
+            found: dict[str, bool] = await asyncio.wait_for(self._handle.health.remote(), _STATUS_S)
+        except Exception:  # noqa: BLE001  (whatever it was, nothing is healthy)
+            return {}
+        return found
+
     async def unpublished(self, most: int) -> list[FeedbackRecord]:
         """Feedback that no topic has taken."""
         found: list[FeedbackRecord] = await self._handle.unpublished.remote(most)
@@ -131,7 +141,7 @@ def start_counting(
 ) -> TrafficCounter | None:
     """Begins to count a replica's answers for the Insight deployment; None where there is none."""
     draw = review_draw(config.feedback, source)
-    if insight is None or not (config.drift.enabled or draw):
+    if insight is None or not (config.drift.enabled or draw or config.kpis.enabled):
         return None
     add = by_value(insight).add
 
@@ -147,6 +157,7 @@ def start_counting(
         metrics.insight,
         histograms=config.drift.enabled,
         draw=draw,
+        totals=partial(figures_of, metrics) if config.kpis.enabled else None,
     )
     counter.start(send)
     return counter

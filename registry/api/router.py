@@ -8,13 +8,14 @@ from registry.api.comparisons import comparison_routes
 from registry.api.dependencies import Backend
 from registry.api.evaluations import evaluation_routes
 from registry.api.models import model_routes
+from registry.api.monitoring import monitoring_routes
 from registry.api.releases import release_routes
 from registry.api.stages import stage_routes
 from registry.api.versions import version_routes
 
 
 def build_router(backend: Backend) -> APIRouter:
-    """The registry's routes, below ``/api/v1/models``."""
+    """The registry's routes, below ``/api/v1/models`` and ``/api/v1/monitoring/models``."""
     api = APIRouter(tags=["models"])
     parts = (
         model_routes,
@@ -28,4 +29,7 @@ def build_router(backend: Backend) -> APIRouter:
     )
     for routes in parts:
         api.include_router(routes(backend))
-    return api
+    whole = APIRouter()
+    whole.include_router(api)
+    whole.include_router(monitoring_routes(backend))
+    return whole

@@ -150,6 +150,10 @@ ELSEWHERE = {
     "explanations.max_evaluations": "tests/deployments/insight/test_explanations.py",
     "explanations.deadline_ms": "tests/deployments/insight/test_explanations.py",
     "explanations.max_waiting": "tests/deployments/insight/test_explanations.py",
+    "kpis.detailed": "tests/deployments/insight/test_kpis.py",
+    "kpis.history_hours": "tests/deployments/insight/test_kpis.py",
+    "kpis.cost_per_1k": "tests/deployments/insight/test_kpis.py",
+    "kpis.cpu_hour": "tests/deployments/insight/test_kpis.py",
     "stream.feedback_topic": "tests/deployments/stream/test_feedback_outbox.py",
     "breaker.failure_threshold": "tests/deployments/clients/test_circuit_breaker.py",
     "breaker.recovery_ms": "tests/deployments/clients/test_circuit_breaker.py",
@@ -587,8 +591,8 @@ def test_all_that_answer_texts_send_counts_where_drift_is_on() -> None:
     assert off["Ingress"].init_args[2].insight is None
 
 
-@shows("feedback.enabled", "explanations.enabled")
-@pytest.mark.parametrize("part", ["feedback", "explanations"])
+@shows("feedback.enabled", "explanations.enabled", "kpis.enabled")
+@pytest.mark.parametrize("part", ["feedback", "explanations", "kpis"])
 def test_any_part_brings_the_insight_deployment(part: str) -> None:
     assert "Insight" in graph({part: {"enabled": True}})
 

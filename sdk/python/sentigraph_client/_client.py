@@ -15,6 +15,7 @@ from sentigraph_client._call import AsyncResource, Flow, Send, Sleep, SyncResour
 from sentigraph_client._predictions import AsyncPredictions, Predictions
 from sentigraph_client._transport import send_async, send_sync
 from sentigraph_client.jobs import AsyncJobs, Jobs
+from sentigraph_client.kpis import AsyncKpis, Kpis
 from sentigraph_client.models import AsyncModels, Models
 from sentigraph_client.monitoring import AsyncMonitoring, Monitoring
 from sentigraph_client.open_inference import AsyncOpenInference, OpenInference
@@ -99,6 +100,7 @@ class Client(Predictions, SyncResource):
         self.versions = Versions(self)
         self.releases = Releases(self)
         self.server = Server(self)
+        self.kpis = Kpis(self)
         self.monitoring = Monitoring(self)
         self.reviews = Reviews(self)
         self.open_inference = OpenInference(self)
@@ -171,6 +173,7 @@ class AsyncClient(AsyncPredictions, AsyncResource):
         self.versions = AsyncVersions(self)
         self.releases = AsyncReleases(self)
         self.server = AsyncServer(self)
+        self.kpis = AsyncKpis(self)
         self.monitoring = AsyncMonitoring(self)
         self.reviews = AsyncReviews(self)
         self.open_inference = AsyncOpenInference(self)

@@ -68,6 +68,16 @@ class ArtifactBody(Body):
     uploaded_at: AwareDatetime
 
 
+class BackendLatency(Body):
+    """
+    Of one engine.
+    """
+
+    avg_ms: float | None
+    p95_ms: float | None
+    count: int
+
+
 class BaselineRequest(Body):
     """
     What becomes usual.
@@ -78,6 +88,47 @@ class BaselineRequest(Body):
     """
     Also while something has drifted.
     """
+
+
+class Budget(Body):
+    """
+    Of bad requests in 28 days, or since there are figures.
+    """
+
+    allowed: float
+    spent: int
+    left_share: float | None
+
+
+class BusinessKpis(Body):
+    """
+    What was answered.
+    """
+
+    window_s: float
+    begins: float
+    ends: float
+    replicas_heard: int
+    """
+    In the last minute.
+    """
+    complete: bool
+    """
+    All replicas of the last five minutes were heard.
+    """
+    total_predictions: int
+    positive_ratio: float | None
+    """
+    By the model's own label; null without one.
+    """
+    negative_ratio: float | None
+    avg_confidence: float | None
+    high_quality_ratio: float | None
+    """
+    Texts with a score of 0.8 or more.
+    """
+    predictions_by_label: dict[str, int]
+    predictions_by_confidence: dict[str, int]
 
 
 class ChampionAt(Body):
@@ -101,6 +152,53 @@ class Check(Body):
     name: str
     passed: bool
     reason: str
+
+
+class Compliance(Body):
+    """
+    A figure beside its target.
+    """
+
+    current: float | None
+    target: float
+    ok: bool | None
+    """
+    Null when nothing was asked.
+    """
+
+
+class CostKpis(Body):
+    """
+    What it cost.
+    """
+
+    window_s: float
+    begins: float
+    ends: float
+    replicas_heard: int
+    """
+    In the last minute.
+    """
+    complete: bool
+    """
+    All replicas of the last five minutes were heard.
+    """
+    total_cost_usd: float
+    cost_per_prediction_usd: float | None
+    monthly_estimate_usd: float
+    """
+    As the window goes on, for 30 days.
+    """
+    cached_predictions: int
+    cache_savings_percent: float | None
+    """
+    Texts that no engine computed.
+    """
+    cost_by_day: dict[str, float]
+    basis: str
+    """
+    `flat`: a price for each text; `replicas`: all CPUs, busy or not.
+    """
 
 
 class Decision(Body):
@@ -724,6 +822,18 @@ class LiveAccuracy(Body):
     actors: list[ActorBody]
 
 
+class LiveAccuracyBody(Body):
+    """
+    See `/monitoring/accuracy`.
+    """
+
+    value: float | None
+    low: float
+    high: float
+    n: int
+    complete: bool
+
+
 class LiveVersion(Body):
     """
     What serves now.
@@ -834,6 +944,87 @@ class ModelFacts(Body):
     """
 
 
+class Objective(Body):
+    """
+    One objective.
+    """
+
+    name: str
+    target: float
+    sli: float | None
+    """
+    Share of good requests in the window.
+    """
+    good: int
+    valid: int
+    budget: Budget
+    burn: dict[str, float | None]
+    """
+    By time: how many times too fast the budget goes; null without requests.
+    """
+    alerts: list[str]
+    """
+    `page` or `ticket`, with both times.
+    """
+
+
+class PartHealth(Body):
+    """
+    One part that watches.
+    """
+
+    enabled: bool
+    healthy: bool
+    """
+    It works, and has fresh data where it gets any.
+    """
+
+
+class PerformanceKpis(Body):
+    """
+    How fast it was answered; percentiles are as exact as the bins of the histogram.
+    """
+
+    window_s: float
+    begins: float
+    ends: float
+    replicas_heard: int
+    """
+    In the last minute.
+    """
+    complete: bool
+    """
+    All replicas of the last five minutes were heard.
+    """
+    latency_avg_ms: float | None
+    latency_p50_ms: float | None
+    latency_p95_ms: float | None
+    latency_p99_ms: float | None
+    latency_by_backend: dict[str, BackendLatency]
+    throughput_rps: float
+    """
+    Texts a second in the last minute.
+    """
+
+
+class ProductionVersion(Body):
+    """
+    The version in production.
+    """
+
+    name: str
+    version: int
+    stage: str
+    source: str
+    """
+    Digest of its bundle.
+    """
+    run_id: str | None
+    status: str
+    creation_timestamp: AwareDatetime | None
+    tags: list[str]
+
+
 class Promotion(Body):
     """
     Where a version shall go.
@@ -847,6 +1038,45 @@ class Promotion(Body):
     retire: bool = False
     """
     Archive the champion although no version replaces it.
+    """
+
+
+class QualityKpis(Body):
+    """
+    How surely it was answered, and how rightly.
+    """
+
+    window_s: float
+    begins: float
+    ends: float
+    replicas_heard: int
+    """
+    In the last minute.
+    """
+    complete: bool
+    """
+    All replicas of the last five minutes were heard.
+    """
+    low_confidence_rate: float | None
+    """
+    Texts with a score below 0.6.
+    """
+    low_confidence_count: int
+    confidence_std: float | None
+    """
+    From the middles of the bins.
+    """
+    confidence_p5: float | None
+    confidence_p50: float | None
+    confidence_p95: float | None
+    confidence_p99: float | None
+    live_accuracy: LiveAccuracyBody | None
+    """
+    Null without `feedback.enabled`.
+    """
+    drift_levels: dict[str, str]
+    """
+    Empty without `drift.enabled`.
     """
 
 
@@ -1096,6 +1326,32 @@ class SignalBody(Body):
     """
 
 
+class SloKpis(Body):
+    """
+    Whether the objectives are kept.
+    """
+
+    window_s: float
+    begins: float
+    ends: float
+    replicas_heard: int
+    """
+    In the last minute.
+    """
+    complete: bool
+    """
+    All replicas of the last five minutes were heard.
+    """
+    compliant: bool | None
+    availability: Compliance
+    """
+    Percent of valid requests without a 5xx.
+    """
+    latency_p95: Compliance
+    latency_p99: Compliance
+    objectives: list[Objective]
+
+
 class SlotUpdate(Body):
     """
     Who holds a slot, with which share of traffic.
@@ -1233,6 +1489,15 @@ class VersionCreate(Body):
     version: str
     status: str = "draft"
     metadata: Metadata
+
+
+class VersionStage(Body):
+    """
+    A version and where it is in its life.
+    """
+
+    version: int
+    stage: str
 
 
 class BatchPredictRequest(Body):
@@ -1625,6 +1890,59 @@ class LiveModels(Body):
     Of the routing table; grows with every change.
     """
     topology: str
+
+
+class MonitoredModel(Body):
+    """
+    A model and its versions.
+    """
+
+    name: str
+    creation_timestamp: AwareDatetime | None
+    last_updated_timestamp: AwareDatetime | None
+    description: str
+    latest_versions: list[VersionStage]
+    """
+    All of them, the latest first.
+    """
+
+
+class MonitoredModels(Body):
+    """
+    Answer to `GET /monitoring/models`.
+    """
+
+    enabled: bool = True
+    count: int
+    """
+    How many match, also beyond `max_results`.
+    """
+    models: list[MonitoredModel]
+
+
+class MonitoredVersions(Body):
+    """
+    Answer to `GET /monitoring/models/{name}/versions`.
+    """
+
+    model_name: str
+    production_versions: list[ProductionVersion]
+    versions: list[VersionStage]
+    """
+    All of them, the latest first.
+    """
+    count: int
+
+
+class MonitoringHealth(Body):
+    """
+    Answer to `GET /monitoring/health`.
+    """
+
+    drift_detection: PartHealth
+    model_registry: PartHealth
+    explainability: PartHealth
+    advanced_metrics: PartHealth
 
 
 class Policy(Body):

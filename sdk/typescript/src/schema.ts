@@ -104,6 +104,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/monitoring/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Monitoring Health
+         * @description Of each part that watches: whether it is on, and whether it works.
+         */
+        get: operations["monitoring_health"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/metrics": {
         parameters: {
             query?: never;
@@ -912,6 +932,66 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/monitoring/models": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Monitored Models
+         * @description Registered models with all versions and their stages.
+         */
+        get: operations["monitored_models"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/monitoring/models/{model_name}/production": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Production Version
+         * @description The version that serves; 404 when there is none.
+         */
+        get: operations["production_version"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/monitoring/models/{model_name}/versions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Monitored Versions
+         * @description Every version of a model, and those in production.
+         */
+        get: operations["monitored_versions"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/batch/predict": {
         parameters: {
             query?: never;
@@ -1332,6 +1412,106 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/v1/monitoring/kpis/business": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Kpis Business
+         * @description How many texts were answered, and with what.
+         */
+        get: operations["kpis_business"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/monitoring/kpis/quality": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Kpis Quality
+         * @description How surely texts were answered, and how rightly.
+         */
+        get: operations["kpis_quality"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/monitoring/kpis/cost": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Kpis Cost
+         * @description What answers cost, and what caches saved.
+         */
+        get: operations["kpis_cost"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/monitoring/kpis/performance": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Kpis Performance
+         * @description How fast requests were answered.
+         */
+        get: operations["kpis_performance"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/monitoring/kpis/slo": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Kpis Slo
+         * @description Whether objectives are kept, what is left of their budgets, how fast that goes.
+         */
+        get: operations["kpis_slo"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/v1/predict": {
         parameters: {
             query?: never;
@@ -1617,6 +1797,18 @@ export interface components {
             entries: components["schemas"]["EventBody"][];
         };
         /**
+         * BackendLatency
+         * @description Of one engine.
+         */
+        BackendLatency: {
+            /** Avg Ms */
+            avg_ms: number | null;
+            /** P95 Ms */
+            p95_ms: number | null;
+            /** Count */
+            count: number;
+        };
+        /**
          * BaselineRequest
          * @description What becomes usual.
          */
@@ -1632,6 +1824,64 @@ export interface components {
              * @default false
              */
             force: boolean;
+        };
+        /**
+         * Budget
+         * @description Of bad requests in 28 days, or since there are figures.
+         */
+        Budget: {
+            /** Allowed */
+            allowed: number;
+            /** Spent */
+            spent: number;
+            /** Left Share */
+            left_share: number | null;
+        };
+        /**
+         * BusinessKpis
+         * @description What was answered.
+         */
+        BusinessKpis: {
+            /** Window S */
+            window_s: number;
+            /** Begins */
+            begins: number;
+            /** Ends */
+            ends: number;
+            /**
+             * Replicas Heard
+             * @description In the last minute.
+             */
+            replicas_heard: number;
+            /**
+             * Complete
+             * @description All replicas of the last five minutes were heard.
+             */
+            complete: boolean;
+            /** Total Predictions */
+            total_predictions: number;
+            /**
+             * Positive Ratio
+             * @description By the model's own label; null without one.
+             */
+            positive_ratio: number | null;
+            /** Negative Ratio */
+            negative_ratio: number | null;
+            /** Avg Confidence */
+            avg_confidence: number | null;
+            /**
+             * High Quality Ratio
+             * @description Texts with a score of 0.8 or more.
+             */
+            high_quality_ratio: number | null;
+            /** Predictions By Label */
+            predictions_by_label: {
+                [key: string]: number;
+            };
+            /** Predictions By Confidence */
+            predictions_by_confidence: {
+                [key: string]: number;
+            };
         };
         /**
          * ChampionAt
@@ -1674,6 +1924,68 @@ export interface components {
             passed: boolean;
             /** Reason */
             reason: string;
+        };
+        /**
+         * Compliance
+         * @description A figure beside its target.
+         */
+        Compliance: {
+            /** Current */
+            current: number | null;
+            /** Target */
+            target: number;
+            /**
+             * Ok
+             * @description Null when nothing was asked.
+             */
+            ok: boolean | null;
+        };
+        /**
+         * CostKpis
+         * @description What it cost.
+         */
+        CostKpis: {
+            /** Window S */
+            window_s: number;
+            /** Begins */
+            begins: number;
+            /** Ends */
+            ends: number;
+            /**
+             * Replicas Heard
+             * @description In the last minute.
+             */
+            replicas_heard: number;
+            /**
+             * Complete
+             * @description All replicas of the last five minutes were heard.
+             */
+            complete: boolean;
+            /** Total Cost Usd */
+            total_cost_usd: number;
+            /** Cost Per Prediction Usd */
+            cost_per_prediction_usd: number | null;
+            /**
+             * Monthly Estimate Usd
+             * @description As the window goes on, for 30 days.
+             */
+            monthly_estimate_usd: number;
+            /** Cached Predictions */
+            cached_predictions: number;
+            /**
+             * Cache Savings Percent
+             * @description Texts that no engine computed.
+             */
+            cache_savings_percent: number | null;
+            /** Cost By Day */
+            cost_by_day: {
+                [key: string]: number;
+            };
+            /**
+             * Basis
+             * @description `flat`: a price for each text; `replicas`: all CPUs, busy or not.
+             */
+            basis: string;
         };
         /**
          * Decision
@@ -2773,6 +3085,22 @@ export interface components {
             actors: components["schemas"]["ActorBody"][];
         };
         /**
+         * LiveAccuracyBody
+         * @description See `/monitoring/accuracy`.
+         */
+        LiveAccuracyBody: {
+            /** Value */
+            value: number | null;
+            /** Low */
+            low: number;
+            /** High */
+            high: number;
+            /** N */
+            n: number;
+            /** Complete */
+            complete: boolean;
+        };
+        /**
          * LiveModels
          * @description Answer to `GET /models/live`.
          */
@@ -3013,6 +3341,154 @@ export interface components {
             policy?: components["schemas"]["Policy"] | null;
         };
         /**
+         * MonitoredModel
+         * @description A model and its versions.
+         */
+        MonitoredModel: {
+            /** Name */
+            name: string;
+            /** Creation Timestamp */
+            creation_timestamp: string | null;
+            /** Last Updated Timestamp */
+            last_updated_timestamp: string | null;
+            /** Description */
+            description: string;
+            /**
+             * Latest Versions
+             * @description All of them, the latest first.
+             */
+            latest_versions: components["schemas"]["VersionStage"][];
+        };
+        /**
+         * MonitoredModels
+         * @description Answer to `GET /monitoring/models`.
+         */
+        MonitoredModels: {
+            /**
+             * Enabled
+             * @default true
+             */
+            enabled: boolean;
+            /**
+             * Count
+             * @description How many match, also beyond `max_results`.
+             */
+            count: number;
+            /** Models */
+            models: components["schemas"]["MonitoredModel"][];
+        };
+        /**
+         * MonitoredVersions
+         * @description Answer to `GET /monitoring/models/{name}/versions`.
+         */
+        MonitoredVersions: {
+            /** Model Name */
+            model_name: string;
+            /** Production Versions */
+            production_versions: components["schemas"]["ProductionVersion"][];
+            /**
+             * Versions
+             * @description All of them, the latest first.
+             */
+            versions: components["schemas"]["VersionStage"][];
+            /** Count */
+            count: number;
+        };
+        /**
+         * MonitoringHealth
+         * @description Answer to `GET /monitoring/health`.
+         */
+        MonitoringHealth: {
+            drift_detection: components["schemas"]["PartHealth"];
+            model_registry: components["schemas"]["PartHealth"];
+            explainability: components["schemas"]["PartHealth"];
+            advanced_metrics: components["schemas"]["PartHealth"];
+        };
+        /**
+         * Objective
+         * @description One objective.
+         */
+        Objective: {
+            /** Name */
+            name: string;
+            /** Target */
+            target: number;
+            /**
+             * Sli
+             * @description Share of good requests in the window.
+             */
+            sli: number | null;
+            /** Good */
+            good: number;
+            /** Valid */
+            valid: number;
+            budget: components["schemas"]["Budget"];
+            /**
+             * Burn
+             * @description By time: how many times too fast the budget goes; null without requests.
+             */
+            burn: {
+                [key: string]: number | null;
+            };
+            /**
+             * Alerts
+             * @description `page` or `ticket`, with both times.
+             */
+            alerts: string[];
+        };
+        /**
+         * PartHealth
+         * @description One part that watches.
+         */
+        PartHealth: {
+            /** Enabled */
+            enabled: boolean;
+            /**
+             * Healthy
+             * @description It works, and has fresh data where it gets any.
+             */
+            healthy: boolean;
+        };
+        /**
+         * PerformanceKpis
+         * @description How fast it was answered; percentiles are as exact as the bins of the histogram.
+         */
+        PerformanceKpis: {
+            /** Window S */
+            window_s: number;
+            /** Begins */
+            begins: number;
+            /** Ends */
+            ends: number;
+            /**
+             * Replicas Heard
+             * @description In the last minute.
+             */
+            replicas_heard: number;
+            /**
+             * Complete
+             * @description All replicas of the last five minutes were heard.
+             */
+            complete: boolean;
+            /** Latency Avg Ms */
+            latency_avg_ms: number | null;
+            /** Latency P50 Ms */
+            latency_p50_ms: number | null;
+            /** Latency P95 Ms */
+            latency_p95_ms: number | null;
+            /** Latency P99 Ms */
+            latency_p99_ms: number | null;
+            /** Latency By Backend */
+            latency_by_backend: {
+                [key: string]: components["schemas"]["BackendLatency"];
+            };
+            /**
+             * Throughput Rps
+             * @description Texts a second in the last minute.
+             */
+            throughput_rps: number;
+        };
+        /**
          * Policy
          * @description All demands of one model.
          */
@@ -3064,6 +3540,31 @@ export interface components {
             release: components["schemas"]["ReleasePolicy"];
         };
         /**
+         * ProductionVersion
+         * @description The version in production.
+         */
+        ProductionVersion: {
+            /** Name */
+            name: string;
+            /** Version */
+            version: number;
+            /** Stage */
+            stage: string;
+            /**
+             * Source
+             * @description Digest of its bundle.
+             */
+            source: string;
+            /** Run Id */
+            run_id: string | null;
+            /** Status */
+            status: string;
+            /** Creation Timestamp */
+            creation_timestamp: string | null;
+            /** Tags */
+            tags: string[];
+        };
+        /**
          * Promotion
          * @description Where a version shall go.
          */
@@ -3085,6 +3586,57 @@ export interface components {
              * @default false
              */
             retire: boolean;
+        };
+        /**
+         * QualityKpis
+         * @description How surely it was answered, and how rightly.
+         */
+        QualityKpis: {
+            /** Window S */
+            window_s: number;
+            /** Begins */
+            begins: number;
+            /** Ends */
+            ends: number;
+            /**
+             * Replicas Heard
+             * @description In the last minute.
+             */
+            replicas_heard: number;
+            /**
+             * Complete
+             * @description All replicas of the last five minutes were heard.
+             */
+            complete: boolean;
+            /**
+             * Low Confidence Rate
+             * @description Texts with a score below 0.6.
+             */
+            low_confidence_rate: number | null;
+            /** Low Confidence Count */
+            low_confidence_count: number;
+            /**
+             * Confidence Std
+             * @description From the middles of the bins.
+             */
+            confidence_std: number | null;
+            /** Confidence P5 */
+            confidence_p5: number | null;
+            /** Confidence P50 */
+            confidence_p50: number | null;
+            /** Confidence P95 */
+            confidence_p95: number | null;
+            /** Confidence P99 */
+            confidence_p99: number | null;
+            /** @description Null without `feedback.enabled`. */
+            live_accuracy: components["schemas"]["LiveAccuracyBody"] | null;
+            /**
+             * Drift Levels
+             * @description Empty without `drift.enabled`.
+             */
+            drift_levels: {
+                [key: string]: string;
+            };
         };
         /**
          * Queue
@@ -3487,6 +4039,36 @@ export interface components {
             marked: boolean;
         };
         /**
+         * SloKpis
+         * @description Whether the objectives are kept.
+         */
+        SloKpis: {
+            /** Window S */
+            window_s: number;
+            /** Begins */
+            begins: number;
+            /** Ends */
+            ends: number;
+            /**
+             * Replicas Heard
+             * @description In the last minute.
+             */
+            replicas_heard: number;
+            /**
+             * Complete
+             * @description All replicas of the last five minutes were heard.
+             */
+            complete: boolean;
+            /** Compliant */
+            compliant: boolean | null;
+            /** @description Percent of valid requests without a 5xx. */
+            availability: components["schemas"]["Compliance"];
+            latency_p95: components["schemas"]["Compliance"];
+            latency_p99: components["schemas"]["Compliance"];
+            /** Objectives */
+            objectives: components["schemas"]["Objective"][];
+        };
+        /**
          * SlotUpdate
          * @description Who holds a slot, with which share of traffic.
          */
@@ -3681,6 +4263,16 @@ export interface components {
              */
             status: "draft";
             metadata: components["schemas"]["Metadata"];
+        };
+        /**
+         * VersionStage
+         * @description A version and where it is in its life.
+         */
+        VersionStage: {
+            /** Version */
+            version: number;
+            /** Stage */
+            stage: string;
         };
         /**
          * BatchItem
@@ -4334,6 +4926,32 @@ export interface operations {
                     "application/json": components["schemas"]["ErrorBody"];
                 };
             };
+            default: components["responses"]["default"];
+        };
+    };
+    monitoring_health: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    "X-Correlation-ID": components["headers"]["X-Correlation-ID"];
+                    "X-Inference-Time-Ms": components["headers"]["X-Inference-Time-Ms"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MonitoringHealth"];
+                };
+            };
+            401: components["responses"]["401"];
+            403: components["responses"]["403-registry-read"];
+            429: components["responses"]["429"];
             default: components["responses"]["default"];
         };
     };
@@ -5944,6 +6562,95 @@ export interface operations {
             default: components["responses"]["default"];
         };
     };
+    monitored_models: {
+        parameters: {
+            query?: {
+                /** @description Part of the name, in any case. */
+                filter_string?: string;
+                max_results?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    "X-Correlation-ID": components["headers"]["X-Correlation-ID"];
+                    "X-Inference-Time-Ms": components["headers"]["X-Inference-Time-Ms"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MonitoredModels"];
+                };
+            };
+            401: components["responses"]["401"];
+            403: components["responses"]["403-registry-read"];
+            422: components["responses"]["422"];
+            429: components["responses"]["429"];
+            default: components["responses"]["default"];
+        };
+    };
+    production_version: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model_name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    "X-Correlation-ID": components["headers"]["X-Correlation-ID"];
+                    "X-Inference-Time-Ms": components["headers"]["X-Inference-Time-Ms"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ProductionVersion"];
+                };
+            };
+            401: components["responses"]["401"];
+            403: components["responses"]["403-registry-read"];
+            422: components["responses"]["422"];
+            429: components["responses"]["429"];
+            default: components["responses"]["default"];
+        };
+    };
+    monitored_versions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                model_name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    "X-Correlation-ID": components["headers"]["X-Correlation-ID"];
+                    "X-Inference-Time-Ms": components["headers"]["X-Inference-Time-Ms"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MonitoredVersions"];
+                };
+            };
+            401: components["responses"]["401"];
+            403: components["responses"]["403-registry-read"];
+            422: components["responses"]["422"];
+            429: components["responses"]["429"];
+            default: components["responses"]["default"];
+        };
+    };
     submit_job: {
         parameters: {
             query?: never;
@@ -6686,6 +7393,144 @@ export interface operations {
                     "text/html": components["schemas"]["ErrorBody"];
                 };
             };
+            default: components["responses"]["default"];
+        };
+    };
+    kpis_business: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    "X-Correlation-ID": components["headers"]["X-Correlation-ID"];
+                    "X-Inference-Time-Ms": components["headers"]["X-Inference-Time-Ms"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BusinessKpis"];
+                };
+            };
+            401: components["responses"]["401"];
+            403: components["responses"]["403-registry-read"];
+            429: components["responses"]["429"];
+            default: components["responses"]["default"];
+        };
+    };
+    kpis_quality: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    "X-Correlation-ID": components["headers"]["X-Correlation-ID"];
+                    "X-Inference-Time-Ms": components["headers"]["X-Inference-Time-Ms"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["QualityKpis"];
+                };
+            };
+            401: components["responses"]["401"];
+            403: components["responses"]["403-registry-read"];
+            429: components["responses"]["429"];
+            default: components["responses"]["default"];
+        };
+    };
+    kpis_cost: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    "X-Correlation-ID": components["headers"]["X-Correlation-ID"];
+                    "X-Inference-Time-Ms": components["headers"]["X-Inference-Time-Ms"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["CostKpis"];
+                };
+            };
+            401: components["responses"]["401"];
+            403: components["responses"]["403-registry-read"];
+            429: components["responses"]["429"];
+            default: components["responses"]["default"];
+        };
+    };
+    kpis_performance: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    "X-Correlation-ID": components["headers"]["X-Correlation-ID"];
+                    "X-Inference-Time-Ms": components["headers"]["X-Inference-Time-Ms"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["PerformanceKpis"];
+                };
+            };
+            401: components["responses"]["401"];
+            403: components["responses"]["403-registry-read"];
+            429: components["responses"]["429"];
+            default: components["responses"]["default"];
+        };
+    };
+    kpis_slo: {
+        parameters: {
+            query?: {
+                /** @description Percent of valid requests. */
+                availability_target?: number;
+                /** @description Milliseconds. */
+                latency_p95_target_ms?: number;
+                /** @description Milliseconds. */
+                latency_p99_target_ms?: number;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    "X-Correlation-ID": components["headers"]["X-Correlation-ID"];
+                    "X-Inference-Time-Ms": components["headers"]["X-Inference-Time-Ms"];
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SloKpis"];
+                };
+            };
+            401: components["responses"]["401"];
+            403: components["responses"]["403-registry-read"];
+            422: components["responses"]["422"];
+            429: components["responses"]["429"];
             default: components["responses"]["default"];
         };
     };

@@ -433,6 +433,35 @@ def test_a_release_over_http(api: Api, model: str, tmp_path: Path) -> None:
     assert api("GET", f"/{model}/versions/1.1.0").json()["rolled_back"] is None
 
 
+def test_monitoring_shows_models_every_version_and_the_one_in_production(
+    api: Api, model: str, tmp_path: Path
+) -> None:
+    def get(path: str, **query: Any) -> httpx.Response:
+        address = f"/api/v1/monitoring/models{path}"
+        answer: httpx.Response = api.run(lambda client: client.get(address, params=query))
+        return answer
+
+    for label in ("1.0.0", "1.1.0"):
+        ready(api, model, label, tmp_path, label.encode())
+    missing = get(f"/{model}/production")
+    assert (missing.status_code, missing.json()["error_code"]) == (404, "E8007")
+    assert promote(api, model, "1.0.0", "production").status_code == 200
+    found = get("", filter_string=model[:6].upper(), max_results=100).json()
+    assert found["count"] >= 1
+    (mine,) = [each for each in found["models"] if each["name"] == model]
+    assert mine["latest_versions"] == [
+        {"version": 2, "stage": "staging"},
+        {"version": 1, "stage": "production"},
+    ]
+    serving = get(f"/{model}/production").json()
+    assert (serving["version"], serving["stage"], len(serving["source"])) == (1, "production", 64)
+    versions = get(f"/{model}/versions").json()
+    assert (versions["count"], len(versions["versions"])) == (2, 2)
+    assert [each["version"] for each in versions["production_versions"]] == [1]
+    assert get("/none/versions").status_code == 404
+    assert get("", max_results=101).status_code == 422
+
+
 def test_a_moment_is_written_out(api: Api, model: str) -> None:
     for moment, status in (("2026-11-23T10:00:00Z", 200), ("0.5", 422), ("-1", 422)):
         assert api("GET", f"/{model}/audit", params={"until": moment}).status_code == status

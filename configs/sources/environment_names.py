@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from pydantic import SecretStr, TypeAdapter, ValidationError
 
+from configs.sources.monitoring_names import WATCHING as _WATCHING
+
 PROFILE_ALIASES = {"dev": "development", "prod": "production"}
 # What the first level counts for a prediction of a few labels, its bookkeeping included.
 _ENTRY_BYTES = 300
@@ -281,18 +283,7 @@ VARIABLES: tuple[Variable, ...] = (
             ("DATA_LAKE_BATCH_TIMEOUT_SECONDS", "prediction_log.flush_s", "60"),
             ("DATA_LAKE_COMPRESSION", "prediction_log.compression", "gzip"),
             ("DATA_LAKE_PARTITION_BY", "prediction_log.partition_by", "hour"),
-            ("DRIFT_DETECTION_ENABLED", "drift.enabled", "true"),
-            ("DRIFT_WINDOW_SIZE", "drift.window_size", "2000"),
-            ("DRIFT_PSI_THRESHOLD", "drift.psi_threshold", "0.2"),
-            ("DRIFT_KS_THRESHOLD", "drift.ks_threshold", "0.01"),
-            ("DRIFT_MIN_SAMPLES", "drift.min_samples", "200"),
-            ("ADVANCED_METRICS_ENABLED", "kpis.enabled", "true"),
-            ("ADVANCED_METRICS_DETAILED_TRACKING", "kpis.detailed", "false"),
-            ("ADVANCED_METRICS_HISTORY_HOURS", "kpis.history_hours", "48"),
-            ("ADVANCED_METRICS_COST_PER_1K", "kpis.cost_per_1k", "0.02"),
-            ("EXPLAINABILITY_ENABLED", "explanations.enabled", "true"),
-            ("EXPLAINABILITY_USE_ATTENTION", "explanations.use_attention", "false"),
-            ("EXPLAINABILITY_USE_GRADIENTS", "explanations.use_gradients", "true"),
+            *_WATCHING,
             ("MLFLOW_TRACKING_URI", "registry.tracking_uri", "postgresql://mlflow@db/mlflow"),
         )
     ),

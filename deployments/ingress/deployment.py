@@ -32,7 +32,7 @@ from deployments.ingress.access_log import AccessLog, beside_the_replica_log
 from deployments.ingress.chaos import FaultInjector, Given
 from deployments.ingress.fast_path import FastPath
 from deployments.ingress.fast_protocol import open_fast_path
-from deployments.ingress.health import Readiness
+from deployments.ingress.health import Readiness, watched_parts
 from deployments.ingress.malloc import map_large_pieces, trim_for_ever, trimmer
 from deployments.ingress.mounts import Upstreams, mounted
 from deployments.ingress.predict import PredictRoutes
@@ -116,14 +116,9 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
         )
         self._grpc: Route = GrpcService(self._oip, self.ready, config.limits).handle
         self._registry = RemoteRegistry(registry)
-        insight = upstreams.insight
-        self._insight = None if insight is None else RemoteInsight(insight)
+        self._insight = RemoteInsight(upstreams.insight) if upstreams.insight else None
         self._kept_feedback = self._insight if config.feedback.enabled else None
-        self._watched = {
-            "drift_detection": config.drift.enabled,
-            "explainability": config.explanations.enabled,
-            "advanced_metrics": config.kpis.enabled,
-        }
+        self._watched = watched_parts(config)
         self._replicas = TextReplicas(stream=config.stream.enabled, jobs=config.jobs.enabled)
         uploads = Uploads()
         self._mounts = mounted(upstreams, RemoteRoutes, config.limits.max_body_bytes, uploads)
@@ -199,8 +194,7 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
     async def feedback(self, prediction_id: str, label: str, comment: str) -> FeedbackResult | None:
         """Judges an answer of any replica; None when none remembers it."""
         if self._kept_feedback is not None:
-            request = REQUEST.get()
-            actor = getattr(request, "caller", None) or ""
+            actor = getattr(REQUEST.get(), "caller", None) or ""
             said = Correction(prediction_id, label, actor, comment)
             return await self._kept_feedback.correct(said)
         found = self._observer.judge(prediction_id, label)
@@ -209,8 +203,7 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
     async def watching(self) -> dict[str, tuple[bool, bool]]:
         """Of each part that watches: whether it is on, and whether it works."""
         found = {} if self._insight is None else await self._insight.health()
-        parts = {name: (on, found.get(name, False)) for name, on in self._watched.items()}
-        return parts | {"model_registry": (True, not self._routes.table.registry_away)}
+        return self._watched(found, registry=not self._routes.table.registry_away)
 
     def metrics_page(self) -> bytes:
         """The Prometheus text page of this replica."""
@@ -221,11 +214,7 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
         return await self._readiness.checks()
 
     async def streams(self) -> list[StreamStatus] | None:
-        """The status of each replica that reads Kafka; None where none does.
-
-        Raises:
-            NotReady: They do not answer.
-        """
+        """The status of each replica that reads Kafka; None where none does. Raises ``NotReady``."""
         return None if self._stream is None else await self._stream.status()
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:

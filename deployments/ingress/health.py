@@ -3,10 +3,11 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from configs.schema.app import AppConfig
 from deployments.errors import NotReady, cause
 from deployments.payloads import RunTexts, TextBatch
 from deployments.telemetry.metrics import Metrics
@@ -88,3 +89,18 @@ async def _check_cache(shared: RemoteCache) -> str:
     except Exception as error:  # noqa: BLE001  (whatever it is, the cache is what is degraded)
         return f"degraded: {type(cause(error)).__name__}, predictions go on without it"
     return "ok"
+
+
+def watched_parts(config: AppConfig) -> Callable[..., dict[str, tuple[bool, bool]]]:
+    """Says of each part that watches whether it is on, and whether it works."""
+    parts = {
+        "drift_detection": config.drift.enabled,
+        "explainability": config.explanations.enabled,
+        "advanced_metrics": config.kpis.enabled,
+    }
+
+    def found(works: Mapping[str, bool], *, registry: bool) -> dict[str, tuple[bool, bool]]:
+        shown = {name: (on, works.get(name, False)) for name, on in parts.items()}
+        return shown | {"model_registry": (True, registry)}
+
+    return found

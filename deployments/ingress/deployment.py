@@ -214,7 +214,7 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
         return await self._readiness.checks()
 
     async def streams(self) -> list[StreamStatus] | None:
-        """The status of each replica that reads Kafka; None where none does. Raises ``NotReady``."""
+        """The status of each replica that reads Kafka; None where none does, or ``NotReady``."""
         return None if self._stream is None else await self._stream.status()
 
     async def _handle(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from contextvars import Context
 from typing import Generic, TypeVar
 
 from deployments.batching.scheduler import Scheduler, Ticket
@@ -45,7 +46,9 @@ class MicroBatches(Generic[T]):
         )
 
     def _start(self) -> None:
-        task = asyncio.get_running_loop().create_task(self._work())
+        # Not in the context of the request that is first: Serve cancels what a request called
+        # when its client leaves, and a call carries the texts of others too.
+        task = asyncio.get_running_loop().create_task(self._work(), context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

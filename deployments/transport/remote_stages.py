@@ -10,6 +10,7 @@ counts.
 import asyncio
 import time
 from collections.abc import Sequence
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -198,7 +199,8 @@ class RemoteStages:
         links: list[Link | _HandleLink] = [*self._models.all] or [self._by_handle]
         link = max(links, key=lambda one: one.free)
         link.free -= 1
-        task = asyncio.get_running_loop().create_task(self._work(link))
+        # Not in the context of a request, see ``MicroBatches``.
+        task = asyncio.get_running_loop().create_task(self._work(link), context=Context())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -8,7 +8,7 @@ All numbers are little-endian. ``endpoint.py`` and ``connection.py`` send and ta
 import asyncio
 import struct
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -52,8 +52,8 @@ class Messages(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See ``asyncio.Protocol``."""
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        # uvloop's are no subclass of asyncio's, but have all its methods.
+        self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
         """See ``asyncio.Protocol``."""

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import uvloop
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,7 +39,14 @@ async def echo(header: Header, body: bytes) -> Answer:
 
 
 def in_loop(body: Callable[[], Awaitable[None]]) -> None:
-    asyncio.run(asyncio.wait_for(body(), 10))
+    """On asyncio's loop, and on uvloop's, which replicas have: its transports are other classes."""
+
+    async def bounded() -> None:
+        await asyncio.wait_for(body(), 10)
+
+    for loop_factory in (None, uvloop.new_event_loop):
+        with asyncio.Runner(loop_factory=loop_factory) as runner:
+            runner.run(bounded())
 
 
 @asynccontextmanager

@@ -84,7 +84,7 @@ def restore_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
     """Brings a deleted version, or a deleted model, back."""
     if args.number is None:
         registry.deletions.restore_model(args.name, actor=args.actor, reason=args.reason)
-        return show_model(registry, args)
+        return show_model(registry, argparse.Namespace(**vars(args), metric=None, dataset=None))
     made = registry.deletions.restore_version(
         args.name, args.number, actor=args.actor, reason=args.reason
     )

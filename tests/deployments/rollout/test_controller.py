@@ -131,7 +131,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "slow": ({"probe": probe(text_s=0.02)}, "more than 5 times as long"),
     "flipped": ({"probe": probe(flipped=True)}, "agrees with the champion on 0%"),
     "other shape": ({"probe": probe(n_labels=3)}, "scores have shape"),
-    "no numbers": ({"probe": Probe(np.full((16, 2), np.nan, np.float32), 0.001)}, "probabilities"),
+    "no numbers": ({"probe": Probe(np.full((16, 2), np.nan, np.float32), 0.001)}, "no numbers"),
 }
 
 

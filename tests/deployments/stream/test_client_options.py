@@ -107,7 +107,7 @@ def test_kafka_python_knows_every_argument() -> None:
     [
         ({"heartbeat_interval_ms": 9_000, "session_timeout_ms": 10_000}, "heartbeat_interval_ms"),
         ({"backoff_ms": 500, "backoff_max_ms": 400}, "backoff_ms=500"),
-        ({"responses_topic": "sentiment_requests"}, "three different topics"),
+        ({"responses_topic": "sentiment_requests"}, "four different topics"),
         ({"bootstrap_servers": ["kafka"]}, "bootstrap_servers"),
         ({"requests_topic": "a b"}, "requests_topic"),
     ],
@@ -178,7 +178,12 @@ async def make(config: AppConfig) -> Stream:
     return stream
 
 
-def test_a_replica_without_a_broker_lives_and_says_so() -> None:
+def test_a_replica_without_a_broker_lives_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def no_stages(*_: object) -> None:
+        """There is no Serve here that knows where replicas are."""
+
+    monkeypatch.setattr("deployments.stream.deployment.open_stages", no_stages)
+
     async def body() -> None:
         stream = await make(stream_of(drain_ms=50))
         await asyncio.sleep(0.1)

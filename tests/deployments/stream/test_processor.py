@@ -85,6 +85,7 @@ class World:
         texts: Sequence[str],
         deadline_s: float,
         *,
+        caller: str = "",
         bulk: bool = False,
         traces: Sequence[Trace | None] = (),
     ) -> list[Outcome | RequestError]:

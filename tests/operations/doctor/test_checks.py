@@ -111,7 +111,7 @@ PLANTED = {
         "room for 4",
     ),
     "whole cards that are not there": (
-        lambda: of_machine.check_gpus(model(num_replicas=1, num_gpus=2), SOUND, 0),
+        lambda: of_machine.check_gpus(model(num_replicas=2, num_gpus=1), SOUND, 0),
         "FAIL",
         "room for 0",
     ),

@@ -81,7 +81,7 @@ def selectors(node: object) -> Iterator[dict[str, str]]:
 
 def test_every_selector_finds_pods_of_the_chart() -> None:
     pytest.importorskip("helm_python", reason="pip install .[cluster]")
-    from manifests import ENVIRONMENTS, render, values_of  # noqa: PLC0415
+    from manifests import render, values_of  # noqa: PLC0415
 
     labels: list[dict[str, str]] = []
 
@@ -95,7 +95,7 @@ def test_every_selector_finds_pods_of_the_chart() -> None:
             for value in node:
                 collect(value)
 
-    collect(render(values_of(ENVIRONMENTS / "staging.yaml")))
+    collect(render(values_of("staging")))
     for path in ALL:
         for wanted in selectors(load(path)):
             assert any(wanted.items() <= found.items() for found in labels), (path.stem, wanted)

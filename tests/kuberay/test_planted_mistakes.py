@@ -257,9 +257,9 @@ def test_a_mistake_in_a_manifest_is_found(what: str, staging: list[Document]) ->
     assert any(said in problem for problem in found), found
 
 
-def test_what_replicas_log_is_printed_unless_that_is_turned_off(staging: list[Document]) -> None:
-    values = merged(values_of("staging"), {"logs": {"onStdout": False}})
-    for documents, names in ((staging, {"logs"}), (render(values), set())):
+def test_what_replicas_log_is_printed_where_that_is_turned_on(staging: list[Document]) -> None:
+    values = merged(values_of("staging"), {"logs": {"onStdout": True}})
+    for documents, names in ((staging, set()), (render(values), {"logs"})):
         for group in groups(documents).values():
             pod = group["template"]["spec"]
             assert {item["name"] for item in pod["containers"][1:]} == names

@@ -22,7 +22,7 @@ SWAGGER_UI := 5.35.0
 SWAGGER_UI_FILES := swagger-ui-bundle.js swagger-ui-bundle.js.LICENSE.txt swagger-ui.css LICENSE NOTICE
 
 .DEFAULT_GOAL := help
-.PHONY: help serve demo test test-unit test-cluster test-wheel test-sdk lint docs proto sdk-models assets format train bench bench-full bench-cache outages bench-cold bench-gpu model-matrix abuse chaos redeploys restore-drill soak chaos-install chaos-test-suite chaos-cleanup dist environments image image-check clean
+.PHONY: help serve demo test test-unit test-cluster test-wheel test-sdk lint docs proto sdk-models assets format train bench bench-full bench-cache outages bench-cold bench-gpu model-matrix abuse chaos redeploys restore-drill soak chaos-install chaos-test-suite chaos-cleanup dist image image-check clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -171,9 +171,6 @@ image: ## build TARGET (serve, serve-gpu, train, mlflow) on BASE with docker, po
 
 dist: ## what a release consists of, in dist/: wheels, list of parts, digests (TAG=v1.2.3 must be this version)
 	@PYTHON=$(PYTHON) .ci/dist $(TAG)
-
-environments: $(VENV)/.cluster ## serve with what the chart renders for staging and production-streams; root on Linux, 8 minutes
-	$(BIN)/python -m tests.system.environments
 
 image-check: ## build serve, run it with podman, ask it and stop it; root on Debian, 10 minutes
 	@.ci/image-check $(BASE)

@@ -110,14 +110,14 @@ def test_ingresses_share_what_redis_remembers(guarded: Guarded) -> None:
     text = f"a parcel that {uuid.uuid4()} remembers"
     guarded.texts.append(text)
     answers = []
-    for _ in range(12):
+    for _ in range(40):
         answer = httpx.post(
             guarded.url + PREDICT, json={"text": text}, headers=guarded.headers("shop")
         )
         answers.append(answer.json())
     assert not answers[0]["cached"]
-    # A lookup that does not pay is left out now and then, so not every one.
-    assert sum(answer["cached"] for answer in answers) >= 3
+    # Most lookups are left out where the engine is as quick as Redis.
+    assert any(answer["cached"] for answer in answers)
     assert len({answer["score"] for answer in answers}) == 1
     assert any(b":prediction:" in name for name in guarded.redis.client().keys("*"))
 

@@ -14,6 +14,9 @@ from configs.schema.app import LimitsConfig
 from deployments.asgi.exchange import Exchange, Headers
 
 _log = logging.getLogger("ray.serve.sentigraph")
+# Requests by Ray Serve without one connection of ours. The first come through its fallback proxy,
+# while HAProxy does not know this replica yet.
+_MANY = 100
 
 
 class FastPath:
@@ -55,7 +58,7 @@ class FastPath:
         self.headers: Headers = ((b"vary", b"Origin"),) if for_browsers else ()
         self.connections = 0
         self._most = most
-        self._warned = False
+        self._without = 0
 
     @property
     def has_room(self) -> bool:
@@ -65,8 +68,10 @@ class FastPath:
     def learn(self, scope: Mapping[str, Any]) -> None:
         """Opens the way, or closes it, by what a request that came through Ray Serve shows."""
         self.is_open = not scope.get("root_path")
-        if not self.connections and not self._warned:
-            self._warned = True
+        if self.connections:
+            return
+        self._without += 1
+        if self._without == _MANY:
             _log.warning("no fast path: the HTTP server is in another process, or not uvicorn's")
 
 

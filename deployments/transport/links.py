@@ -2,11 +2,13 @@
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from deployments.transport.connection import Connection
 from deployments.transport.endpoint import Address
 
+_log = logging.getLogger("ray.serve.sentigraph")
 # A replica that is new is found within this time; one that went, at once.
 _LOOK_S = 5.0
 _LOOK_AGAIN_S = 0.25
@@ -65,6 +67,7 @@ class Links:
         self._links: dict[str, Link] = {}
         self._changed, self._looked = asyncio.Event(), asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._told = False
 
     @property
     def all(self) -> list[Link]:
@@ -104,6 +107,11 @@ class Links:
         try:
             connection = await Connection.open(address, self._node, lost)
         except (OSError, TimeoutError):
+            return False
+        except Exception:  # noqa: BLE001  (texts take Ray's handles; somebody has to know why)
+            if not self._told:
+                self._told = True
+                _log.exception("no connection to a replica: texts take Ray's handles")
             return False
         link = self._links[address.replica] = Link(connection, self._credits)
         self._on_link(link)

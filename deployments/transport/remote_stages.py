@@ -221,15 +221,19 @@ class RemoteStages:
 
     async def _run(self, link: Link | _HandleLink, texts: list[EncodedText]) -> None:
         started_s = time.monotonic()
-        hops = hops_of(texts)
-        batch = payload(texts, hops)
         try:
+            hops = hops_of(texts)
+            batch = payload(texts, hops)
             if isinstance(link, Link):
                 answer = await self._by_socket(link, texts, batch)
             else:
                 self._sent["handle"].inc()
                 answer = await self._handles.run(batch)
-        except Exception as error:  # noqa: BLE001  (a batch must fail its own texts)
+            self._allowed = min(_MOST, self._allowed + _PER_ANSWER)
+            if hops:
+                answer = with_hops(answer, texts, hops, self._deployment, started_s)
+            deliver(texts, answer)
+        except Exception as error:  # noqa: BLE001  (a batch must fail its own texts, not its slot)
             if isinstance(error, ConnectionLost) or self._handles.is_lost(error):
                 if not isinstance(link, Link):
                     await asyncio.sleep(
@@ -238,11 +242,6 @@ class RemoteStages:
                 self._again(texts, error)
             else:
                 fail(texts, error)
-            return
-        self._allowed = min(_MOST, self._allowed + _PER_ANSWER)
-        if hops:
-            answer = with_hops(answer, texts, hops, self._deployment, started_s)
-        deliver(texts, answer)
 
     async def _by_socket(
         self, link: Link, texts: list[EncodedText], batch: EncodingBatch

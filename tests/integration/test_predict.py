@@ -2,11 +2,13 @@
 
 import json
 import math
+import time
 import urllib.request
 import uuid
 
 import httpx
 import pytest
+from ingresses import pages
 
 from operations.local_stack.stack import Stack
 
@@ -64,6 +66,23 @@ def test_the_same_text_comes_back_to_the_ingress_that_knows_it(client: httpx.Cli
     texts = [fresh() for _ in range(8)]
     assert not any(client.post("/predict", json={"text": t}).json()["cached"] for t in texts)
     assert all(client.post("/predict", json={"text": t}).json()["cached"] for t in texts)
+
+
+def test_texts_travel_on_sockets_between_replicas(stack: Stack, client: httpx.Client) -> None:
+    def sent(road: str) -> float:
+        name = f'sentiment_stage_messages_total{{road="{road}",stage='
+        lines = [line for page in pages(stack) for line in page.splitlines()]
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+
+    before = {road: sent(road) for road in ("socket", "handle")}
+    for _ in range(10):
+        client.post("/predict", json={"text": fresh()}).raise_for_status()
+    # A page is kept for some seconds.
+    deadline_s = time.monotonic() + 15
+    while sent("socket") < before["socket"] + 20:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.5)
+    assert sent("handle") == before["handle"]
 
 
 def test_a_long_text_is_truncated_and_says_so(client: httpx.Client) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import logging
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from deployments.payloads import EncodingBatch, Encodings, ScoreBatch
 from deployments.telemetry.spans import done, new_trace
 from deployments.transport.connection import Connection, ConnectionLost, StageFailed
 from deployments.transport.endpoint import Address, Answer, Endpoint
+from deployments.transport.links import Links
 from deployments.transport.wire import (
     BadMessage,
     Header,
@@ -197,3 +199,36 @@ def test_a_payload_that_is_cut_is_refused() -> None:
             read_encodings_asked(header, wrong)
     with pytest.raises(BadMessage):
         read_encodings_asked({**header, "tokens": 2}, body)
+
+
+def test_an_unforeseen_failure_to_connect_is_said_once_and_tried_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(logging.getLogger("ray.serve"), "propagate", True)
+    real, failures = Connection.open, []
+
+    async def body() -> None:
+        async with listening() as (_, address):
+            failures[:] = [AssertionError(), AssertionError()]
+
+            async def open_(*given: Any) -> Connection:
+                if failures:
+                    raise failures.pop()
+                return await real(*given)
+
+            async def discover() -> list[Address]:
+                return [address]
+
+            monkeypatch.setattr(Connection, "open", open_)
+            links = Links(discover, "here", credits_=1)
+            try:
+                await links.start()
+                while not links.all:
+                    await asyncio.sleep(0.01)
+            finally:
+                links.close()
+        said = [record for record in caplog.records if "no connection" in record.getMessage()]
+        assert len(said) == 1
+        caplog.clear()
+
+    in_loop(body)

@@ -25,6 +25,7 @@ from deployments.asgi.exchange import Exchange, Route
 from deployments.clients.redis import RedisCredentials
 from deployments.clients.vault import SecretWatch
 from deployments.errors import Forbidden, RateLimited, Unauthorized
+from deployments.telemetry.background import keep_running
 from deployments.telemetry.metrics import Metrics
 
 _log = logging.getLogger("ray.serve.sentigraph")
@@ -78,7 +79,7 @@ class Access:
             await self._secrets.start()
         if self._config.jwt.jwks:
             await self.refresh()
-            self._refreshing = asyncio.create_task(self._keep_refreshing())
+            self._refreshing = keep_running(self._keep_refreshing, "reading the provider's keys")
 
     async def close(self) -> None:
         """Stops reading and ends the connections; the keys stay as they are."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from configs.errors import ConfigError, SecretsError
 from configs.schema.dependencies import VaultConfig
+from deployments.telemetry.background import keep_running
 from deployments.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class SecretWatch:
     async def start(self) -> None:
         """Reads now, and from then on every ``vault.refresh_ms``."""
         await self.refresh()
-        self._running = asyncio.create_task(self._repeat())
+        self._running = keep_running(self._repeat, "reading secrets")
 
     def stop(self) -> None:
         """Stops reading."""

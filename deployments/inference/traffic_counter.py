@@ -15,10 +15,12 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from deployments.inference.signals import Histograms, count, empty, kinds_of, seen
 from deployments.payloads import DrawnAnswer, ModelCounts, TrafficDelta
 from deployments.predictions import Answer
+from deployments.telemetry.background import keep_running
 from deployments.telemetry.figures import Figures, added
 from deployments.telemetry.insight_metrics import InsightMetrics
 from deployments.versions import ServedVersion
@@ -87,8 +89,10 @@ class TrafficCounter:
 
     def start(self, send: SendDelta) -> None:
         """Counts and sends from now on, as long as the event loop runs."""
-        work = (self._count_all(), self._send_all(send))
-        self._tasks = [asyncio.create_task(each) for each in work]
+        self._tasks = [
+            keep_running(self._count_all, "counting answers"),
+            keep_running(partial(self._send_all, send), "sending counts"),
+        ]
 
     def count(self, most: int) -> None:
         """Counts up to ``most`` queued texts."""

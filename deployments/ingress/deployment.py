@@ -42,6 +42,7 @@ from deployments.oip.grpc_service import GrpcMethods, GrpcService
 from deployments.oip.routes import OIP, OpenInference
 from deployments.payloads import Correction, FeedbackResult, RunTexts, StreamStatus
 from deployments.serve_options import AsyncReplica, EngineShare, deployment, engine_share
+from deployments.telemetry.background import keep_running
 from deployments.telemetry.log_context import REQUEST, add_log_fields
 from deployments.telemetry.metrics import Metrics
 from deployments.text_replica import TextReplica
@@ -136,9 +137,10 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
         if config.server.fast_path:
             run = partial(self._run, serve=self._serve)
             self._fast = open_fast_path(run, tuple(self._predictions), config)
-        mirroring = self._metrics.mirror(ray_gauge).run()
-        beside = (mirroring, trim_for_ever(trimmer()))
-        self._beside = [asyncio.create_task(work) for work in beside]
+        self._beside = [
+            keep_running(self._metrics.mirror(ray_gauge).run, "copying metrics to Ray"),
+            keep_running(partial(trim_for_ever, trimmer()), "giving memory back"),
+        ]
         self._metrics.model_loaded.set(1)
         self._metrics.versions.serve(self._routes.table)
 

@@ -1,6 +1,5 @@
 """The Insight deployment: ``InsightReplica`` with Ray Serve handles around it. One replica."""
 
-import asyncio
 from collections.abc import Coroutine
 
 from ray.serve import Application
@@ -11,6 +10,7 @@ from deployments.clients.database import DatabaseLogin
 from deployments.clients.vault import watch_secrets
 from deployments.insight.replica import InsightReplica
 from deployments.serve_options import AsyncReplica, deployment
+from deployments.telemetry.background import keep_running
 from deployments.telemetry.log_context import add_log_fields
 from deployments.telemetry.metrics import Metrics
 from deployments.transport.handles import ray_gauge, remote_tokenizer
@@ -44,7 +44,7 @@ class Insight(AsyncReplica, InsightReplica):
         InsightReplica.__init__(
             self, config, metrics, routes, login=login, reviewed=reviewed, run_texts=run_texts
         )
-        self._mirroring = asyncio.create_task(metrics.mirror(ray_gauge).run())
+        self._mirroring = keep_running(metrics.mirror(ray_gauge).run, "copying metrics to Ray")
         self.start()
         self._stopped = False
 

@@ -1,6 +1,5 @@
 """The Jobs deployment: ``JobsReplica`` with Ray Serve handles around it. One replica."""
 
-import asyncio
 from collections.abc import Coroutine
 
 from ray.serve import Application
@@ -12,6 +11,7 @@ from deployments.clients.vault import watch_secrets
 from deployments.inference.second_try import SecondTry
 from deployments.jobs.replica import JobsReplica
 from deployments.serve_options import AsyncReplica, EngineShare, deployment, engine_share
+from deployments.telemetry.background import keep_running
 from deployments.telemetry.log_context import add_log_fields
 from deployments.telemetry.metrics import Metrics
 from deployments.transport.handles import (
@@ -64,7 +64,8 @@ class Jobs(AsyncReplica, JobsReplica):
             using = {"jobs.database": login.replace}
             self._secrets = await watch_secrets(config.vault, using, self._metrics)
         self.open_jobs(config, login=login)
-        self._mirroring = asyncio.create_task(self._metrics.mirror(ray_gauge).run())
+        mirror = self._metrics.mirror(ray_gauge)
+        self._mirroring = keep_running(mirror.run, "copying metrics to Ray")
         self.start()
         self._stopped = False
 

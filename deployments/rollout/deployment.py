@@ -29,6 +29,7 @@ from deployments.rollout.reconciler import ChangeSignal, RegistryReconciler
 from deployments.rollout.registry_routes import build_registry_app
 from deployments.rollout.release_driver import Observers, ReleaseDriver
 from deployments.serve_options import deployment
+from deployments.telemetry.background import keep_running
 from deployments.telemetry.log_context import add_log_fields
 from deployments.telemetry.ray_export import MakeGauge, RayMetricsExporter
 from deployments.telemetry.version_metrics import VersionMetrics
@@ -138,7 +139,7 @@ class Registry:
         for name, work in (("reconcile", self._reconcile), ("export", self._exporter.run)):
             task = self._tasks.get(name)
             if task is None or task.done():
-                self._tasks[name] = asyncio.create_task(work())
+                self._tasks[name] = keep_running(work, name)
 
     async def _reconcile(self) -> None:
         if self._config.registry.username:

@@ -26,6 +26,7 @@ from deployments.stream.consumer import Consumer
 from deployments.stream.feedback_outbox import FeedbackOutbox
 from deployments.stream.processor import Processor
 from deployments.stream.producer import Producer
+from deployments.telemetry.background import keep_running
 from deployments.telemetry.log_context import add_log_fields
 from deployments.telemetry.metrics import Metrics
 from deployments.text_replica import TextReplica
@@ -112,10 +113,11 @@ class Stream(AsyncReplica, TextReplica):
             outbox = FeedbackOutbox(
                 stream.feedback_topic, self._producer.send, RemoteInsight(insight)
             )
-            self._feedback = asyncio.create_task(outbox.run())
+            self._feedback = keep_running(outbox.run, "sending feedback")
         self._consumer.start()
         self._stopped = False
-        self._mirroring = asyncio.create_task(self._metrics.mirror(ray_gauge).run())
+        mirror = self._metrics.mirror(ray_gauge)
+        self._mirroring = keep_running(mirror.run, "copying metrics to Ray")
 
     async def status(self) -> StreamStatus:
         """How this replica is doing."""

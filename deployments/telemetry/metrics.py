@@ -81,7 +81,7 @@ class Metrics(MetricTable):
         "sentiment_dropped_texts",
         "Texts dropped before compute.",
         "reason",
-        known=("cancelled", "expired", "queue_full", "too_late"),
+        known=("cancelled", "expired", "queue_full", "rate", "too_late"),
     )
     failed_texts = counter(
         "sentiment_failed_texts",

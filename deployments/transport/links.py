@@ -5,6 +5,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
+from deployments.telemetry.background import keep_running
 from deployments.transport.connection import Connection
 from deployments.transport.endpoint import Address
 
@@ -76,7 +77,7 @@ class Links:
 
     async def start(self) -> None:
         """Connects to replicas, if they answer soon, and goes on looking for others."""
-        self._task = asyncio.get_running_loop().create_task(self._keep())
+        self._task = keep_running(self._keep, "looking for replicas")
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._looked.wait(), _START_S)
 

@@ -69,4 +69,4 @@ def with_insight(config: AppConfig, body: Body, stages: Stages | None = None) ->
                 await ingress._gate.close()
             ingress.__del__()
 
-    asyncio.run(asyncio.wait_for(run(), 60))
+    asyncio.run(asyncio.wait_for(run(), 180))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from front import LIVE, LocalHandle, Stages
+from front import LIVE, LocalHandle, Stages, no_stages
 
 from benchmarks.harness.kafka import broker, produce
 from benchmarks.harness.stream_messages import messages
@@ -91,7 +91,10 @@ def registry_in_canary(folder: Path) -> ModelRegistry:
 
 
 @pytest.mark.parametrize("fails", [True, False])
-def test_the_driver_decides_by_what_the_stream_answered(tmp_path: Path, fails: bool) -> None:
+def test_the_driver_decides_by_what_the_stream_answered(
+    tmp_path: Path, fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("deployments.stream.deployment.open_stages", no_stages)
     registry, stages = registry_in_canary(tmp_path), Canary(fails=fails)
 
     async def body(address: str) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from front import LocalHandle, Stages
+from front import LocalHandle, Stages, no_stages
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaError
 from sasl import SaslFront
@@ -147,7 +147,9 @@ def test_a_client_that_is_not_let_in_leaves_nothing_behind(
     assert threading.active_count() <= before
 
 
-def test_the_deployment_asks_vault(bao: Bao) -> None:
+def test_the_deployment_asks_vault(bao: Bao, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deployments.stream.deployment.open_stages", no_stages)
+
     async def body() -> None:
         bao.put(NAME, "one")
         given = {"enabled": True, "bootstrap_servers": ["127.0.0.1:1"]}

@@ -220,11 +220,11 @@ def test_an_unforeseen_failure_to_connect_is_said_once_and_tried_again(
                 return [address]
 
             monkeypatch.setattr(Connection, "open", open_)
-            links = Links(discover, "here", credits_=1)
+            connected = asyncio.Event()
+            links = Links(discover, "here", credits_=1, on_link=lambda _: connected.set())
             try:
                 await links.start()
-                while not links.all:
-                    await asyncio.sleep(0.01)
+                await asyncio.wait_for(connected.wait(), 30)
             finally:
                 links.close()
         said = [record for record in caplog.records if "no connection" in record.getMessage()]

@@ -113,7 +113,7 @@ PLANTED = {
     "whole cards that are not there": (
         lambda: of_machine.check_gpus(model(num_replicas=2, num_gpus=1), SOUND, 0),
         "FAIL",
-        "room for 0",
+        "room for 1",
     ),
     "fraction smaller than the engine": (
         lambda: of_machine.check_gpus(

@@ -22,7 +22,9 @@ def started(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], dict[str, i
     for name in NAMES:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).symlink_to("/bin/sleep")
-        lines.append(f"{tmp_path / name} 60 & echo {name} $!")
+        lines.append(f"{tmp_path / name} 60 & pid=$!; echo {name} $pid")
+        # Until it is the program, it is still the shell.
+        lines.append(f"until grep -q {name} /proc/$pid/cmdline; do :; done")
     script = tmp_path / "start.sh"
     script.write_text("\n".join(lines))
     command = [sys.executable, "-I", "-S", ray_head.__file__, "/bin/sh", str(script)]
@@ -45,6 +47,7 @@ def watches(program: subprocess.Popen[str]) -> None:
     caught = 0
     while not caught & 1 << (signal.SIGTERM - 1):
         assert time.monotonic() < until_s
+        assert program.poll() is None
         time.sleep(0.02)
         line = next(line for line in status.read_text().splitlines() if line.startswith("SigCgt"))
         caught = int(line.split()[1], 16)

@@ -64,8 +64,8 @@ _METADATA = (
 )
 
 
-async def attack(address: str, count: int, concurrency: int) -> dict[str, object]:
-    """Sends ``count`` calls; the status codes that came back."""
+async def attack(address: str, count: int, concurrency: int, key: str = "") -> dict[str, object]:
+    """Sends ``count`` calls, half of them with ``key``; the status codes that came back."""
     answers: Counter[str] = Counter()
     bad: list[int] = []
     seeds = iter(range(count))
@@ -76,6 +76,11 @@ async def attack(address: str, count: int, concurrency: int) -> dict[str, object
             kind, make = rng.choice(_KINDS)
             method = rng.choice(["ModelInfer", "ModelInfer", *METHODS])
             metadata = rng.sample(_METADATA, rng.randint(0, 2))
+            if key and seed % 2:
+                metadata = [
+                    *(each for each in metadata if each[0] != "x-api-key"),
+                    ("x-api-key", key),
+                ]
             call: Any = channel.unary_unary(f"/{SERVICE}/{method}")
             try:
                 await call(make(rng), metadata=metadata, timeout=_PATIENCE_S)

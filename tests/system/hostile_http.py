@@ -174,8 +174,10 @@ async def send(host: str, port: int, request: bytes, *, leave: bool) -> str:
         writer.transport.abort()
 
 
-async def attack(url: str, model: str, count: int, concurrency: int, pid: int) -> dict[str, object]:
-    """Sends ``count`` requests; what came back, and the memory.
+async def attack(
+    url: str, model: str, count: int, concurrency: int, pid: int, key: str = ""
+) -> dict[str, object]:
+    """Sends ``count`` requests, half of them with ``key``; what came back, and the memory.
 
     The server gives free memory back in teeth, so flat is what its feet say: over the second half
     their line rises by less than 5 MB.
@@ -195,6 +197,9 @@ async def attack(url: str, model: str, count: int, concurrency: int, pid: int) -
         for seed in seeds:
             kind, request = make(seed)
             request = request.replace(_OIP.encode(), f"/v2/models/{model}/infer".encode(), 1)
+            if key and seed % 2:
+                named = f"Host: x\r\nX-API-Key: {key}\r\n".encode()
+                request = request.replace(b"Host: x\r\n", named, 1)
             status = await send(host, port, request, leave=seed % 50 == 0)
             answers[f"{kind} {status}"] += 1
             if status.startswith("5") or status == "silent":
@@ -211,12 +216,12 @@ async def attack(url: str, model: str, count: int, concurrency: int, pid: int) -
         "bad_seeds": sorted(bad)[:20],
         "rss_mb_before": begin_mb,
         "rss_mb": {"least": least, "most": most},
-        "second_half": (growth := _growth(least[_PARTS // 2 :])),
-        "flat": growth["grown_mb"] < _UP_AND_DOWN_MB,
+        "second_half": (rise := growth(least[_PARTS // 2 :])),
+        "flat": rise["grown_mb"] < _UP_AND_DOWN_MB,
     }
 
 
-def _growth(marks: list[float]) -> dict[str, float]:
+def growth(marks: list[float]) -> dict[str, float]:
     """Megabytes from the first mark to the last by the line of least squares, and how sure."""
     places = range(len(marks))
     slope, _ = statistics.linear_regression(places, marks)

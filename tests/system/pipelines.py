@@ -1,21 +1,27 @@
 """Hostile requests of many identities on shared connections; part of ``tests.system.attack``.
 
 Every route by method by identity of the OpenAPI document, with hostile paths, headers and bodies,
-several in a row on one connection. Each names itself by a correlation id, so an answer that went to
-another request is seen. Made from a seed. Loopback only.
+several in a row on one connection. They are made once, each from a seed; only the correlation id
+by which a request names itself is put in when it is sent, so the client costs the machine little
+and an answer that went to another request is seen. Loopback only.
 """
 
 import asyncio
 import json
 import random
 import re
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import cast
+
+from deployments.access.roles import needed
 
 _IN_A_ROW = 24
 _ANSWER_S = 60.0
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_WITHOUT_BODY = ("GET", "HEAD", "OPTIONS")
 # What may change the registry or empty the cache is asked for by those alone who must not.
 _READERS_ONLY = ("registry-write", "admin", "review")
 _PARAMETER = re.compile(r"\{[^}]+\}")
@@ -25,7 +31,7 @@ _NAMES = (
     "%00",
     "a" * 300,
     "-1",
-    "0' OR '1'='1",
+    "0'%20OR%20'1'='1",
     "%F0%9F%92%A9",
     "0" * 64,
 )
@@ -49,17 +55,46 @@ _HEADERS = (
 
 @dataclass(slots=True)
 class Seen:
-    """What came back."""
+    """What came back.
+
+    Attributes:
+        answers: By identity and status.
+        faults: Answers with 5xx.
+        misdirected: Answers that name another request.
+        undue: Answers with 2xx to those that the route is closed to.
+        cut_off: Connections that ended before the answers did.
+    """
 
     answers: Counter[str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
     misdirected: list[str] = field(default_factory=list)
-    broken: int = 0
+    undue: list[str] = field(default_factory=list)
+    cut_off: int = 0
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A request up to its correlation id, and from there on.
+
+    Attributes:
+        seed: What it was made from.
+        identity: Who sends it.
+        refused: Whether nothing but a refusal is due.
+    """
+
+    seed: int
+    identity: str
+    method: str
+    path: str
+    before: bytes
+    after: bytes
+    refused: bool
 
     @property
-    def count(self) -> int:
-        """Requests that were answered."""
-        return self.answers.total()
+    def head(self) -> bool:
+        """Whether its answer has no body."""
+        return self.method == "HEAD"
 
 
 def _bodies(rng: random.Random) -> bytes:
@@ -79,105 +114,188 @@ def _bodies(rng: random.Random) -> bytes:
     return json.dumps(rng.choice(made)()).encode()
 
 
-class Attack:
-    """The requests of all identities against one server."""
+def template(seed: int, paths: Sequence[str], identities: Mapping[str, Sequence[str]]) -> Template:
+    """The request of a seed.
 
-    def __init__(self, paths: Sequence[str], identities: Mapping[str, Sequence[str]]) -> None:
-        """``paths``: with parameters in braces. ``identities``: header lines by name."""
-        self._paths = paths
-        self._identities = identities
-
-    def request(self, seed: int) -> tuple[str, str, bytes]:
-        """Identity, method and bytes of a request; its correlation id is ``h-SEED``."""
-        rng = random.Random(seed)
-        identity = rng.choice(list(self._identities))
-        path = _PARAMETER.sub(lambda _: rng.choice(_NAMES), rng.choice(self._paths))
-        if rng.random() < 0.1:
-            path = rng.choice([f"/{path}", f"{path}/", path.upper(), f"{path}?a={'b' * 500}"])
-        method = rng.choice(_METHODS)
-        body = b"" if method in ("GET", "HEAD", "OPTIONS") else _bodies(rng)
-        if identity in _READERS_ONLY and method not in ("GET", "HEAD", "OPTIONS"):
-            method, body = "POST", rng.choice([b"{", b"[]", b'{"text": 1}'])
-        lines = [f"{method} {path.replace(' ', '%20')} HTTP/1.1", "Host: x"]
-        lines += [f"X-Correlation-ID: h-{seed}", *self._identities[identity]]
-        lines += rng.sample(_HEADERS, rng.choice([0, 0, 1, 2]))
-        if body or method not in ("GET", "HEAD", "OPTIONS"):
-            lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
-        seen = set[str]()
-        lines = [each for each in lines if not (_name(each) in seen or seen.add(_name(each)))]  # type: ignore[func-returns-value]
-        return identity, method, "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body
-
-    async def client(self, host: str, port: int, seeds: "Seeds", seen: Seen) -> None:
-        """Sends until the seeds are used up."""
-        while row := seeds.take(_IN_A_ROW):
-            asked = [(seed, *self.request(seed)) for seed in row]
-            try:
-                reader, writer = await asyncio.open_connection(host, port)
-            except OSError:
-                seen.broken += 1
-                await asyncio.sleep(0.5)
-                continue
-            try:
-                for number, (*_, content) in enumerate(asked):
-                    writer.write(content)
-                    # Some wait in a row, as a client that pipelines does.
-                    if number % 3 == 0:
-                        await writer.drain()
-                for seed, identity, method, _ in asked:
-                    status, headers = await asyncio.wait_for(_answer(reader, method), _ANSWER_S)
-                    _note(seen, seed, identity, method, status, headers)
-                    if headers.get("connection", "").lower() == "close":
-                        break
-            except (OSError, TimeoutError, asyncio.IncompleteReadError, ValueError):
-                seen.broken += 1
-            finally:
-                writer.transport.abort()
+    Args:
+        seed: Of the choices.
+        paths: With parameters in braces.
+        identities: Header lines by name.
+    """
+    rng = random.Random(seed)
+    identity = rng.choice(list(identities))
+    path = _PARAMETER.sub(lambda _: rng.choice(_NAMES), rng.choice(paths))
+    method = rng.choice(_METHODS)
+    refused = _refused(identity, needed(method, path))
+    if rng.random() < 0.1:
+        path = rng.choice([f"/{path}", f"{path}/", path.upper(), f"{path}?a={'b' * 500}"])
+        refused = False
+    body = b"" if method in _WITHOUT_BODY else _bodies(rng)
+    if identity in _READERS_ONLY and method not in _WITHOUT_BODY:
+        method, body = "POST", rng.choice([b"{", b"[]", b'{"text": 1}'])
+        refused = False
+    lines = ["Host: x", *identities[identity], *rng.sample(_HEADERS, rng.choice([0, 0, 1, 2]))]
+    if method not in _WITHOUT_BODY:
+        lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
+    # The first of a name, so that no request is refused for its framing alone.
+    once = list({line.partition(":")[0].lower(): line for line in reversed(lines)}.values())
+    before = f"{method} {path} HTTP/1.1\r\nX-Correlation-ID: h-"
+    after = "".join(f"\r\n{line}" for line in once) + "\r\n\r\n"
+    encoded = before.encode("latin-1"), after.encode("latin-1") + body
+    return Template(seed, identity, method, path, *encoded, refused)
 
 
-def _name(line: str) -> str:
-    return line.split(" ", maxsplit=1)[0].lower()
+def _refused(identity: str, need: str) -> bool:
+    if need in ("service", "health"):
+        return False
+    if identity in ("none", "wrong", "expired", "bearer"):
+        return True
+    return identity not in ("admin", need) and need not in ("metrics", "docs")
 
 
-def _note(
-    seen: Seen, seed: int, identity: str, method: str, status: int, headers: Mapping[str, str]
-) -> None:
-    seen.answers[f"{identity} {status}"] += 1
-    if status >= 500 and len(seen.faults) < 50:
-        seen.faults.append(f"{seed} {identity} {method} {status}")
-    # HAProxy's own refusals name nobody.
-    named = headers.get("x-correlation-id")
-    if named is not None and named != f"h-{seed}":
-        seen.misdirected.append(f"{seed} got {named[:40]}")
+class Numbers:
+    """Numbers of requests that are still to be sent, shared by connections, until a time."""
 
+    def __init__(self, count: int, ends_s: float) -> None:
+        self._next, self._stop, self._ends_s = 0, count, ends_s
 
-async def _answer(reader: asyncio.StreamReader, method: str) -> tuple[int, dict[str, str]]:
-    head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
-    status = int(head[0].split()[1])
-    headers = {
-        k.lower(): v.strip() for k, _, v in (line.partition(":") for line in head[1:] if line)
-    }
-    if method == "HEAD" or status in (204, 304):
-        return status, headers
-    if "chunked" in headers.get("transfer-encoding", ""):
-        while size := int((await reader.readuntil(b"\r\n")).strip(), 16):
-            await reader.readexactly(size + 2)
-        await reader.readuntil(b"\r\n")
-    else:
-        await reader.readexactly(int(headers.get("content-length", "0")))
-    return status, headers
-
-
-class Seeds:
-    """Seeds from one number on, until a time is over."""
-
-    def __init__(self, first: int, go_on: Callable[[], bool]) -> None:
-        self._next = first
-        self._go_on = go_on
-
-    def take(self, count: int) -> range:
+    def take(self, most: int) -> range:
         """The next ones; empty at the end."""
-        if not self._go_on():
+        if time.monotonic() > self._ends_s:
             return range(0)
-        row = range(self._next, self._next + count)
+        row = range(self._next, min(self._next + most, self._stop))
         self._next = row.stop
         return row
+
+    def unanswered(self, count: int) -> None:
+        """So many more are to be sent in place of those that had no answer."""
+        self._stop += count
+
+
+class Pipeline(asyncio.Protocol):
+    """A connection on which rows of requests are sent, each when the last is answered."""
+
+    def __init__(
+        self, templates: Sequence[Template], numbers: Numbers, seen: Seen, rng: random.Random
+    ) -> None:
+        self._templates, self._numbers, self._seen, self._rng = templates, numbers, seen, rng
+        self._row: list[tuple[int, Template]] = []
+        self._received = b""
+        self._transport: asyncio.Transport | None = None
+        # Set to whether there may be more to send, on another connection.
+        self.ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Sends the first row."""
+        self._transport = cast(asyncio.Transport, transport)
+        self._send()
+
+    def data_received(self, data: bytes) -> None:
+        """Notes what is complete."""
+        self._received += data
+        at = 0
+        while self._row:
+            end = self._answer(at)
+            if end is None:
+                break
+            at = end
+        self._received = self._received[at:]
+        if not self._row and not self.ended.done():
+            self._send()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        """The rest of the row has no answer."""
+        self._seen.cut_off += bool(self._row)
+        self._numbers.unanswered(len(self._row))
+        if not self.ended.done():
+            self.ended.set_result(True)
+
+    def close(self) -> None:
+        """Ends the connection."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _send(self) -> None:
+        numbers = self._numbers.take(_IN_A_ROW)
+        chosen = self._rng.choices(self._templates, k=len(numbers))
+        # The first to be answered is the last.
+        self._row = list(zip(numbers, chosen, strict=True))[::-1]
+        if not self._row:
+            self.ended.set_result(False)
+            return
+        assert self._transport is not None
+        parts = (b"%b%d%b" % (each.before, n, each.after) for n, each in reversed(self._row))
+        self._transport.write(b"".join(parts))
+
+    def _answer(self, at: int) -> int | None:
+        """Notes the answer that starts there; where it ends, or None when it is not complete."""
+        received = self._received
+        begin = received.find(b"\r\n\r\n", at)
+        if begin < 0:
+            return None
+        head, begin = received[at:begin].lower(), begin + 4
+        number, sent = self._row[-1]
+        status = int(head[9:12])
+        if not sent.head and status not in (204, 304):
+            if b"transfer-encoding: chunked" in head:
+                end = received.find(b"0\r\n\r\n", begin)
+                if end < 0:
+                    return None
+                begin = end + 5
+            else:
+                begin += int(_header(head, b"\r\ncontent-length:") or 0)
+                if begin > len(received):
+                    return None
+        self._row.pop()
+        self._note(number, sent, status, head)
+        return begin
+
+    def _note(self, number: int, sent: Template, status: int, head: bytes) -> None:
+        seen = self._seen
+        seen.count += 1
+        seen.answers[f"{sent.identity} {status}"] += 1
+        said = f"{sent.seed} {sent.identity} {sent.method} {sent.path[:80]} {status}"
+        if status >= 500:
+            seen.faults.append(said)
+        if sent.refused and status < 300:
+            seen.undue.append(said)
+        # HAProxy's own refusals name nobody.
+        named = _header(head, b"\r\nx-correlation-id:")
+        if named and named != b"h-%d" % number:
+            seen.misdirected.append(f"{said} got {named[:40]!r} for {number}")
+
+
+def _header(head: bytes, name: bytes) -> bytes:
+    at = head.find(name)
+    if at < 0:
+        return b""
+    end = head.find(b"\r\n", at + 2)
+    return head[at + len(name) : end if end >= 0 else len(head)].strip()
+
+
+async def send_all(
+    port: int, templates: Sequence[Template], numbers: Numbers, connections: int, seen: Seen
+) -> None:
+    """Sends requests to a port of this machine until ``numbers`` are used up."""
+    loop = asyncio.get_running_loop()
+
+    async def client(number: int) -> None:
+        rng, more = random.Random(number), True
+        while more:
+            try:
+                _, pipeline = await loop.create_connection(
+                    lambda: Pipeline(templates, numbers, seen, rng), "127.0.0.1", port
+                )
+            except OSError:
+                await asyncio.sleep(0.5)
+                continue
+            before = -1
+            while not pipeline.ended.done():
+                await asyncio.wait([pipeline.ended], timeout=_ANSWER_S)
+                if seen.count == before:
+                    break
+                before = seen.count
+            pipeline.close()
+            more = not pipeline.ended.done() or pipeline.ended.result()
+
+    await asyncio.gather(*(client(number) for number in range(connections)))

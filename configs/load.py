@@ -1,9 +1,9 @@
 """The one reader: profile, arguments, ``.env`` file and environment → ``AppConfig``.
 
 Precedence, lowest first: schema defaults, profile, the ``args:`` of serve_config.yaml,
-``.env`` in the home folder, environment, Vault (secrets only). Called once for each process
-that builds the graph or runs a pipeline; the result travels to the replicas. The only module
-that reads ``os.environ``.
+``.env`` in the home folder, files of ``SENTIGRAPH_SECRETS_DIR``, environment, Vault (secrets
+only). Called once for each process that builds the graph or runs a pipeline; the result travels
+to the replicas. The only module that reads ``os.environ``.
 """
 
 import logging
@@ -25,6 +25,7 @@ from configs.sources.environment import Layer, read_variables
 from configs.sources.environment_names import profile_name
 from configs.sources.front_key import front_key
 from configs.sources.paths import absolute_paths
+from configs.sources.secret_files import read_secret_files
 from configs.sources.shipped_files import checkout
 
 HOME_VARIABLE = "SENTIGRAPH_HOME"
@@ -57,7 +58,7 @@ def load_config(
     """
     environ = os.environ if environ is None else environ
     home = find_home(environ) if home is None else home.resolve()
-    environment = read_variables(environ, AppConfig)
+    environment = read_variables({**read_secret_files(environ), **environ}, AppConfig)
     dotenv = read_variables(_dotenv(home / ".env"), AppConfig, place=" in .env")
     args = read_mapping(overrides or {}, "args")
     chosen = _choose_profile([environment, dotenv, args])

@@ -24,6 +24,7 @@ from operations.local_stack.first_version import first_version
 from operations.local_stack.mlflow_server import login_hint, mlflow_server
 from operations.local_stack.monitoring import lay_out
 from operations.local_stack.ports import free_block, free_port, is_free
+from operations.local_stack.private_environment import without_secrets
 from operations.local_stack.processes import MARK, Child, belonging, end_all
 from operations.local_stack.ray_auth import auth_environment, open_ports, read_token
 from operations.local_stack.ray_folder import RayFolder
@@ -203,7 +204,7 @@ class Stack:
         environ = {
             **serve_defaults(available_cores()),
             **auth_environment(self._config_environ, self._state),
-            **self._config_environ,
+            **self._undo.enter_context(without_secrets(self._config_environ, self._state)),
             **serve_environment(ports, self._folder.path),
             **lay_out(self._state.path / "monitoring", self._folder.temp_dir),
             "SENTIGRAPH_HOME": str(self._home),

@@ -8,7 +8,8 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -105,6 +106,19 @@ class StateFolder:
         with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
             stream.write(content)
         return file
+
+    @contextmanager
+    def private_folder(self, name: str, files: Mapping[str, str]) -> Iterator[Path]:
+        """A folder that only this user can read, with these files and no other; gone at the end."""
+        folder = self.path / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700)
+        for file, content in files.items():
+            self.private_file(f"{name}/{file}", content)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def running_token(self) -> Path | None:
         """The token's file of the stack that runs here; None where none does."""

@@ -36,7 +36,7 @@ def test_a_setting_does_not_disturb_its_neighbours_defaults(home: Path) -> None:
 
 
 # Each place, lowest first, gives production's `cache.ttl_s` (7200) another value.
-PLACES = ("default", "profile", "args", "dotenv", "environ")
+PLACES = ("default", "profile", "args", "dotenv", "files", "environ")
 
 
 @pytest.mark.parametrize(("low", "high"), list(itertools.combinations(PLACES, 2)))
@@ -47,9 +47,17 @@ def test_the_higher_of_two_places_wins(home: Path, low: str, high: str) -> None:
         args["cache"] = {"ttl_s": 20}
     if "dotenv" in used:
         (home / ".env").write_text("MLOPS_CACHE__TTL_S=30\n", encoding="utf-8")
-    environ = KEY | ({"MLOPS_CACHE__TTL_S": "40"} if "environ" in used else {})
-    expected = {"profile": 7_200, "args": 20, "dotenv": 30, "environ": 40}
+    if "files" in used:
+        (home / "MLOPS_CACHE__TTL_S").write_text("35\n", encoding="utf-8")
+    environ = KEY | {"SENTIGRAPH_SECRETS_DIR": str(home)}
+    environ |= {"MLOPS_CACHE__TTL_S": "40"} if "environ" in used else {}
+    expected = {"profile": 7_200, "args": 20, "dotenv": 30, "files": 35, "environ": 40}
     assert load_config(args, environ=environ, home=home).cache.ttl_s == expected[high]
+
+
+def test_a_folder_of_secrets_that_cannot_be_read_is_refused(home: Path) -> None:
+    [said] = refused(SENTIGRAPH_SECRETS_DIR="/nowhere/secrets")
+    assert "SENTIGRAPH_SECRETS_DIR=/nowhere/secrets cannot be read" in said
 
 
 @pytest.mark.parametrize("profile", ["local", "development", "staging", "production"])

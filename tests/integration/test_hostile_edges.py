@@ -15,6 +15,7 @@ import httpx
 import pytest
 
 from deployments.oip.grpc_messages import SERVICE, ModelInferRequest
+from operations.local_stack.processes import MARK, belonging
 from operations.local_stack.stack import Stack
 
 PREDICT = b"POST /api/v1/predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
@@ -126,6 +127,23 @@ def test_a_replicas_own_ports_answer_nobody_but_haproxy(stack: Stack) -> None:
                 codes.append(error.code().name)  # type: ignore[attr-defined]
     assert "PERMISSION_DENIED" in codes
     assert "OK" not in codes
+
+
+def test_no_process_of_the_stack_has_a_secret_in_its_environment(
+    stack: Stack, vault_token: str
+) -> None:
+    assert stack.config.vault.token.get_secret_value() == vault_token
+    pids = belonging(stack.environ[MARK], set())
+    assert len(pids) > 10
+    holding = []
+    for pid in pids:
+        try:
+            environ = Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:
+            continue  # a worker that has ended
+        if vault_token.encode() in environ:
+            holding.append(Path(f"/proc/{pid}/cmdline").read_bytes())
+    assert not holding
 
 
 def test_the_state_folder_and_haproxys_other_ports_are_not_for_others(stack: Stack) -> None:

@@ -11,9 +11,11 @@ import pytest
 import yaml
 
 from cli.serve import StepPrinter
+from configs.load import load_config
 from operations.errors import StackError
 from operations.local_stack import ray_folder
 from operations.local_stack.ports import free_block, free_port, is_free
+from operations.local_stack.private_environment import without_secrets
 from operations.local_stack.processes import MARK, Child, belonging, end_all
 from operations.local_stack.ray_auth import auth_environment, read_token
 from operations.local_stack.ray_folder import RayFolder
@@ -229,6 +231,28 @@ def test_only_the_user_can_read_the_token(tmp_path):
     assert file.stat().st_mode & 0o777 == 0o600
     assert len(file.read_text()) == 64
     assert state.token_file().read_text() == file.read_text()
+
+
+def test_secrets_go_from_the_environment_into_private_files(tmp_path):
+    state = StateFolder(tmp_path)
+    (earlier := tmp_path / "given").mkdir()
+    (earlier / "MLOPS_REDIS__PASSWORD").write_text("of-redis")
+    given = {
+        "PATH": "/bin",
+        "MLOPS_CACHE__TTL_S": "40",
+        "MLOPS_API_KEY": "a-key-of-tests-1",
+        "MLOPS_REGISTRY__TRACKING_URI": "postgresql://user:pa55word@db/mlflow",
+        "SENTIGRAPH_SECRETS_DIR": str(earlier),
+    }
+    before = load_config(environ=given, home=tmp_path)
+    with without_secrets(given, state) as environ:
+        folder = Path(environ.pop("SENTIGRAPH_SECRETS_DIR"))
+        assert environ == {"PATH": "/bin", "MLOPS_CACHE__TTL_S": "40"}
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert {file.stat().st_mode & 0o777 for file in folder.iterdir()} == {0o600}
+        environ["SENTIGRAPH_SECRETS_DIR"] = str(folder)
+        assert load_config(environ=environ, home=tmp_path) == before
+    assert not folder.exists()
 
 
 def test_the_users_choice_of_authentication_is_kept(tmp_path):

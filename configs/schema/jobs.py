@@ -77,13 +77,13 @@ class JobsConfig(Section):
         268_435_456,
         ge=1_024,
         le=1 << 40,
-        description="Bytes that one job's texts take in the database; more are refused with 422 E1005.",
+        description="Bytes that one job's texts and rows take in the database; more are refused with 422 E1005.",
     )
     max_stored_bytes: int = Field(
         4_294_967_296,
         ge=1_024,
         le=1 << 44,
-        description="Bytes that texts and results of all jobs take, ended ones until they are deleted; a job that would exceed it is refused with 429 E4005.",
+        description="Bytes that texts, rows and results of all jobs take, ended ones until they are deleted; a job that would exceed it is refused with 429 E4005.",
     )
     max_caller_share: float = Field(
         0.5,
@@ -95,7 +95,7 @@ class JobsConfig(Section):
         67_108_864,
         ge=1_024,
         le=1 << 40,
-        description="Bytes of an uploaded file; a larger one is refused with 413.",
+        description="Bytes of an uploaded file; a larger one is refused with 413, a packed one that unpacks to more than four times of it with 422.",
     )
     chunk_texts: int = Field(
         128,

@@ -1,144 +1,219 @@
-"""A file of texts, read in bounded memory: CSV, JSON lines or Parquet → texts in order.
+"""An uploaded file, read in bounded memory: CSV, JSON lines or Parquet → chunks of rows in order.
 
-Nothing of a file is trusted but its bytes' number. A row without a text gives None, so that
-rows keep their numbers; a text longer than allowed is cut just above the limit, which is
-enough for it to be refused, and no more is stored.
+Nothing of a file is trusted but its bytes' number. A row keeps what it had; its text is taken
+out. A row without a text gives None, so that rows keep their numbers; a text longer than
+allowed is cut just above the limit, which is enough for it to be refused.
 """
 
 import codecs
 import csv
 import io
-import subprocess
-import sys
-from collections.abc import Iterator
-from pathlib import Path
-from typing import BinaryIO, Literal
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO
 
 import orjson
 
+from deployments.errors import BatchTooLarge
+from deployments.jobs.cells import fitted, utf8_text
+from deployments.jobs.columns import taken_names
+from deployments.jobs.compressed import COMPRESSIONS, Unpacked
 from deployments.jobs.errors import JobRefused
+from deployments.jobs.json_lines import parse_object
+from deployments.jobs.parquet_input import read_parquet
+from deployments.jobs.records import Carried, Kind, Part
 
-Kind = Literal["csv", "jsonl", "parquet"]
 _SUFFIXES: dict[str, Kind] = {
     ".csv": "csv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
     ".parquet": "parquet",
 }
-_CHILD = Path(__file__).with_name("parquet_child.py")
-# What reading takes beside what is unpacked.
-_MEMORY_BYTES = 64 << 20
 # A line may be a text that is too long, and fields beside it.
 _LINE_CHARS_PER_TEXT_CHAR = 16
+_Row = tuple[object, object]
 
 
-def kind_of(filename: str) -> Kind:
-    """What a file is, by the end of its name.
+@dataclass(frozen=True, slots=True)
+class InputFile:
+    """What is read, and how.
+
+    Attributes:
+        file: From its start; one that the system knows, or that can be written out.
+        name: As it was uploaded; its end says what it is.
+        column: Column or field of the text.
+        prefix: Before the names of what is added to its rows.
+        max_chars: Longer texts are cut to one character more.
+        max_bytes: What a compressed file may unpack to, and a column of a Parquet row group;
+            twice of it is the memory that reading one may take.
+        max_part_bytes: What one chunk of a Parquet file may take.
+    """
+
+    file: BinaryIO
+    name: str
+    column: str
+    prefix: str
+    max_chars: int
+    max_bytes: int
+    max_part_bytes: int
+
+    def read(self, chunk_texts: int) -> Iterator[Carried | Part]:
+        """What the rows have in common, then the rows in chunks of so many.
+
+        Raises:
+            JobRefused: It is not such a file, has no such column, has two of one name, or one that
+                would be added.
+            BatchTooLarge: A chunk is larger than one may be.
+        """
+        kind, compression = kind_of(self.name)
+        file = self.file
+        if compression is not None:
+            file = io.BufferedReader(Unpacked(file, compression, self.max_bytes))
+        try:
+            if kind == "parquet":
+                yield from self._parquet(chunk_texts)
+            elif kind == "csv":
+                yield from self._csv(file, chunk_texts)
+            else:
+                yield Carried("jsonl", self.prefix)
+                yield from _chunks(self._jsonl(file), chunk_texts)
+        except UnicodeDecodeError as error:
+            raise JobRefused("the file is not UTF-8", {"field": "file"}) from error
+
+    def _parquet(self, chunk_texts: int) -> Iterator[Carried | Part]:
+        for found in read_parquet(
+            self.file,
+            self.column,
+            chunk_texts,
+            max_chars=self.max_chars,
+            max_bytes=self.max_bytes,
+            max_part_bytes=self.max_part_bytes,
+        ):
+            if isinstance(found, Part):
+                yield found
+            else:
+                columns, schema = found
+                self._check(columns)
+                yield Carried("parquet", self.prefix, columns, schema)
+
+    def _csv(self, file: BinaryIO, chunk_texts: int) -> Iterator[Carried | Part]:
+        lines = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
+        csv.field_size_limit(max(131_072, self.max_chars * _LINE_CHARS_PER_TEXT_CHAR))
+        try:
+            rows = csv.reader(lines, strict=True)
+            header = next(rows, [])
+            self._check(header)
+            yield Carried("csv", self.prefix, header)
+            at = header.index(self.column)
+            texts = (
+                (row[at] if len(row) == len(header) else None, fitted(row, len(header)))
+                for row in rows
+                if row
+            )
+            yield from _chunks(self._cut(texts), chunk_texts)
+        except csv.Error as error:
+            raise JobRefused(f"the file is no CSV: {error}", {"field": "file"}) from error
+        finally:
+            lines.detach()
+
+    def _jsonl(self, file: BinaryIO) -> Iterator[_Row]:
+        most = max(131_072, self.max_chars * _LINE_CHARS_PER_TEXT_CHAR)
+        number = 0
+        while line := file.readline(most + 1):
+            number += 1
+            if len(line) > most:
+                raise JobRefused(f"line {number} has more than {most} bytes", {"field": "file"})
+            if number == 1:
+                line = line.removeprefix(codecs.BOM_UTF8)
+            if not line.strip():
+                continue
+            row = parse_object(line) or {}
+            if taken := taken_names(row, self.prefix):
+                raise _taken(taken, f"line {number} has")
+            text = row.get(self.column)
+            yield from self._cut([(text, line.decode("utf-8", "replace").rstrip("\r\n"))])
+
+    def _cut(self, rows: Iterable[_Row]) -> Iterator[_Row]:
+        for text, row in rows:
+            yield utf8_text(text[: self.max_chars + 1]) if isinstance(text, str) else None, row
+
+    def _check(self, header: Sequence[str]) -> None:
+        if twice := sorted({name for name in header if header.count(name) > 1}):
+            raise JobRefused(
+                f"the file has more than one column named {_shown(twice)}; rename them",
+                {"field": "file"},
+            )
+        if self.column not in header:
+            raise JobRefused(
+                f"no column {self.column[:50]!r}; there is: {_shown(header)}",
+                {"field": "text_column"},
+            )
+        if taken := taken_names(header, self.prefix):
+            raise _taken(taken, "the file has")
+
+
+def kind_of(filename: str) -> tuple[Kind, str | None]:
+    """What a file is and how it is compressed, by the end of its name.
 
     Raises:
         JobRefused: Another one.
     """
-    for suffix, kind in _SUFFIXES.items():
-        if filename.lower().endswith(suffix):
-            return kind
-    raise JobRefused(f"the file's name must end in {', '.join(_SUFFIXES)}", {"field": "file"})
+    name = filename.lower()
+    compression = next((c for end, c in COMPRESSIONS.items() if name.endswith(end)), None)
+    if compression is not None:
+        name = name.rpartition(".")[0]
+    kind = next((kind for end, kind in _SUFFIXES.items() if name.endswith(end)), None)
+    if kind is None or (kind == "parquet" and compression):
+        raise JobRefused(
+            f"the file's name must end in {', '.join(_SUFFIXES)} "
+            f"(CSV and JSON lines also {' or '.join(COMPRESSIONS)})",
+            {"field": "file"},
+        )
+    return kind, compression
 
 
-def read_texts(
-    file: BinaryIO, kind: Kind, column: str, max_chars: int, max_bytes: int
-) -> Iterator[str | None]:
-    """The texts of a file, one for each row.
+def text_parts(texts: Iterable[str], chunk_texts: int) -> Iterator[Part]:
+    """Texts that came without a file, in chunks."""
+    for part in _chunks(((text, None) for text in texts), chunk_texts):
+        yield Part(part.texts)
 
-    Args:
-        file: From its start; one that the system knows, or that can be written out.
-        kind: See ``kind_of``.
-        column: Field or column of the text.
-        max_chars: Longer texts are cut to one character more.
-        max_bytes: What a Parquet row group's column may unpack to; twice of it is the memory
-            that reading one may take.
+
+def at_most(given: Iterable[Carried | Part], most: int) -> Iterator[Carried | Part]:
+    """The same.
 
     Raises:
-        JobRefused: It is not such a file, or has no such column.
+        BatchTooLarge: There are more texts than ``most``.
     """
-    try:
-        if kind == "parquet":
-            texts = _parquet(file, column, max_chars, max_bytes)
-        elif kind == "csv":
-            texts = _csv(file, column, max_chars)
-        else:
-            texts = _jsonl(file, column, max_chars)
-        for text in texts:
-            yield text[: max_chars + 1] if isinstance(text, str) else None
-    except UnicodeDecodeError as error:
-        raise JobRefused("the file is not UTF-8", {"field": "file"}) from error
-
-
-def _csv(file: BinaryIO, column: str, max_chars: int) -> Iterator[object]:
-    lines = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
-    csv.field_size_limit(max(131_072, max_chars * _LINE_CHARS_PER_TEXT_CHAR))
-    try:
-        rows = csv.reader(lines, strict=True)
-        header = next(rows, [])
-        if column not in header:
-            raise _no_column(column, header)
-        at = header.index(column)
-        for row in rows:
-            if row:
-                yield row[at] if len(row) == len(header) else None
-    except csv.Error as error:
-        raise JobRefused(f"the file is no CSV: {error}", {"field": "file"}) from error
-    finally:
-        lines.detach()
-
-
-def _jsonl(file: BinaryIO, column: str, max_chars: int) -> Iterator[object]:
-    most = max(131_072, max_chars * _LINE_CHARS_PER_TEXT_CHAR)
     number = 0
-    while line := file.readline(most + 1):
-        number += 1
-        if len(line) > most:
-            raise JobRefused(f"line {number} has more than {most} bytes", {"field": "file"})
-        if number == 1:
-            line = line.removeprefix(codecs.BOM_UTF8)
-        if not line.strip():
-            continue
-        try:
-            row = orjson.loads(line)
-        except orjson.JSONDecodeError:
-            row = None
-        yield row.get(column) if isinstance(row, dict) else None
+    for each in given:
+        number += len(each.texts) if isinstance(each, Part) else 0
+        if number > most:
+            raise BatchTooLarge(
+                f"more texts than the {most} that one job may have", {"max_texts": most}
+            )
+        yield each
 
 
-def _parquet(file: BinaryIO, column: str, max_chars: int, max_bytes: int) -> Iterator[object]:
-    """Read by a process of its own, which alone dies of a file that is made to kill its reader."""
-    number = file.fileno()  # a spooled file is written out for it
-    file.flush()
-    file.seek(0)
-    bounds = (max_chars, max_bytes, 2 * max_bytes + _MEMORY_BYTES)
-    command = [sys.executable, "-I", str(_CHILD), column, *map(str, bounds)]
-    most = max_chars * _LINE_CHARS_PER_TEXT_CHAR + 1_024
-    child = subprocess.Popen(  # noqa: S603  (our own command line; the column is an argument)
-        command, stdin=number, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+def _chunks(rows: Iterable[_Row], size: int) -> Iterator[Part]:
+    texts: list[str | None] = []
+    own: list[object] = []
+    for text, row in rows:
+        texts.append(text if isinstance(text, str) else None)
+        own.append(row)
+        if len(texts) == size:
+            yield Part(texts, orjson.dumps(own))
+            texts, own = [], []
+    if texts:
+        yield Part(texts, orjson.dumps(own))
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(name[:50] for name in names[:10])
+
+
+def _taken(names: Sequence[str], where: str) -> JobRefused:
+    return JobRefused(
+        f"{where} columns that would be added: {_shown(names)}; `prefix` gives the added ones "
+        "other names",
+        {"field": "prefix"},
     )
-    with child:
-        assert child.stdout is not None
-        try:
-            while line := child.stdout.readline(most):
-                row = orjson.loads(line)
-                if isinstance(row, dict):
-                    if row:
-                        raise JobRefused(row["message"], {"field": row["field"]})
-                    return
-                yield row
-        finally:
-            child.kill()
-    raise JobRefused(
-        f"the file cannot be read in the memory and time that a file may take; a row group may "
-        f"unpack to {max_bytes} bytes",
-        {"field": "file", "max_bytes": max_bytes},
-    )
-
-
-def _no_column(column: str, names: list[str]) -> JobRefused:
-    shown = ", ".join(name[:50] for name in names[:10])
-    return JobRefused(f"no column {column[:50]!r}; there is: {shown}", {"field": "text_column"})

@@ -16,21 +16,22 @@ from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
 from configs.schema.app import AppConfig
-from deployments.errors import BatchTooLarge, EmptyBatch, InvalidInput, NotReady
+from deployments.errors import EmptyBatch, InvalidInput, NotReady
 from deployments.jobs.capacity import check_bytes, check_capacity
 from deployments.jobs.errors import JobNotCancellable, JobNotFound, JobRefused, ResultsNotReady
-from deployments.jobs.input_files import kind_of, read_texts
+from deployments.jobs.input_files import InputFile, at_most, kind_of, text_parts
 from deployments.jobs.records import (
     ENDED,
+    Carried,
     Job,
     JobBacklog,
     JobOptions,
     JobView,
     NewJob,
     Page,
-    Results,
+    Part,
 )
-from deployments.jobs.result_files import Format, write
+from deployments.jobs.result_files import Format, ResultFile
 from deployments.jobs.scheduler import seconds_left
 from deployments.jobs.store import JobStore
 from deployments.jobs.webhook import Webhook
@@ -70,23 +71,31 @@ class JobQueue:
         # A text that is too long fails alone, when its chunk runs; no more of it is kept than that
         # takes.
         cut = (text[: self._max_chars + 1] for text in texts)
-        return await self._take(options, digest, cut)
+        return await self._take(options, digest, text_parts(cut, self._chunk_texts(options)))
 
     async def upload(
-        self, options: JobOptions, file: BinaryIO, filename: str, column: str
+        self, options: JobOptions, file: BinaryIO, filename: str, column: str, prefix: str
     ) -> tuple[JobView, bool]:
-        """Takes a job of a file's texts; also whether it is new.
+        """Takes a job of a file's rows, whose texts are in ``column``; also whether it is new.
 
         Raises:
             RequestError: It is not taken.
         """
         kind = kind_of(filename)
         found = await asyncio.to_thread(_digest, file)
-        found.update(orjson.dumps([_asked(options), kind, column]))
+        found.update(orjson.dumps([_asked(options), kind, column, prefix]))
         file.seek(0)
-        unpacked = 4 * self._config.max_upload_bytes
-        texts = read_texts(file, kind, column, self._max_chars, unpacked)
-        return await self._take(options, found.hexdigest(), texts)
+        given = InputFile(
+            file,
+            filename,
+            column,
+            prefix,
+            max_chars=self._max_chars,
+            max_bytes=4 * self._config.max_upload_bytes,
+            max_part_bytes=self._config.max_job_bytes,
+        )
+        rows = given.read(self._chunk_texts(options))
+        return await self._take(options, found.hexdigest(), rows)
 
     async def show(self, job_id: str, owner: str) -> JobView:
         """A job as it stands.
@@ -129,7 +138,7 @@ class JobQueue:
     async def file(
         self, job_id: str, owner: str, kind: Format, *, guarded: bool = False
     ) -> Iterator[bytes]:
-        """All results of a job that has ended, in the order of the texts.
+        """All results of a job that has ended beside what their rows came with, in their order.
 
         Raises:
             JobNotFound: There is none, or it is another caller's.
@@ -139,7 +148,10 @@ class JobQueue:
         if job.state not in ENDED:
             raise ResultsNotReady("the job has not ended", {"state": job.state})
         ready = await self._ask(self._store.ready_texts, job)
-        return write(self._store.results(job, 0, ready), kind, guarded=guarded)
+        carried = await self._ask(self._store.carried, job.id)
+        labels = await self._ask(self._store.labels, job, ready)
+        file = ResultFile(carried, labels, guarded=guarded)
+        return file.write(self._store.scored(job, ready), kind)
 
     async def counts(self) -> dict[str, int]:
         """Returns the number of jobs by state."""
@@ -181,7 +193,7 @@ class JobQueue:
             raise NotReady("the jobs' database does not answer; try again soon") from error
 
     async def _take(
-        self, options: JobOptions, digest: str, texts: Iterable[str | None]
+        self, options: JobOptions, digest: str, given: Iterable[Carried | Part]
     ) -> tuple[JobView, bool]:
         if options.webhook_url:
             self._webhook.check(options.webhook_url)
@@ -195,7 +207,7 @@ class JobQueue:
             if await self._ask(self._store.create, new) is None:
                 raise NotReady(_BEING_RECEIVED)
             try:
-                started = await self._ask(self._receive, new, texts)
+                started = await self._ask(self._receive, new, given)
             except BaseException:
                 await self._ask(self._store.discard, new.id)
                 raise
@@ -216,7 +228,7 @@ class JobQueue:
             id=uuid.uuid4().hex,
             owner=options.owner,
             priority=options.priority,
-            chunk_texts=min(options.max_batch_size or config.chunk_texts, config.chunk_texts),
+            chunk_texts=self._chunk_texts(options),
             deadline_s=now_s + timeout_s,
             created_s=now_s,
             idempotency_key=options.idempotency_key,
@@ -242,11 +254,13 @@ class JobQueue:
             raise NotReady(_BEING_RECEIVED)
         return await self.show(known.id, options.owner)
 
-    def _receive(self, new: NewJob, texts: Iterable[str | None]) -> Job:
-        counted = _at_most(texts, self._config.max_texts)
-        total = self._store.receive(
-            new.id, new.chunk_texts, counted, partial(check_bytes, self._config), new.owner
-        )
+    def _chunk_texts(self, options: JobOptions) -> int:
+        most = self._config.chunk_texts
+        return min(options.max_batch_size or most, most)
+
+    def _receive(self, new: NewJob, given: Iterable[Carried | Part]) -> Job:
+        parts = self._noting(new.id, at_most(given, self._config.max_texts))
+        total = self._store.receive(new.id, parts, partial(check_bytes, self._config), new.owner)
         if not total:
             raise EmptyBatch("there is not one text; send at least one", {"field": "texts"})
         return self._store.start(
@@ -255,10 +269,16 @@ class JobQueue:
             lambda backlog: check_capacity(self._config, new.priority, total, backlog, new.owner),
         )
 
+    def _noting(self, job_id: str, given: Iterable[Carried | Part]) -> Iterator[Part]:
+        for each in given:
+            if isinstance(each, Carried):
+                self._store.carry(job_id, each)
+            else:
+                yield each
+
     def _between(self, job: Job, start: int, stop: int) -> list[dict[str, object]]:
         found: list[dict[str, object]] = []
-        parts: Iterator[tuple[object, Results]] = self._store.results(job, start, stop)
-        for _, results in parts:
+        for results in self._store.results(job, start, stop):
             found += results
         skipped = start % job.chunk_texts
         return found[skipped : skipped + stop - start]
@@ -273,12 +293,3 @@ def _digest(file: BinaryIO) -> "hashlib._Hash":
     while piece := file.read(1 << 20):
         found.update(piece)
     return found
-
-
-def _at_most(texts: Iterable[str | None], most: int) -> Iterator[str | None]:
-    for number, text in enumerate(texts):
-        if number >= most:
-            raise BatchTooLarge(
-                f"more texts than the {most} that one job may have", {"max_texts": most}
-            )
-        yield text

@@ -19,12 +19,55 @@ Texts = Sequence[str | None]
 Results = Sequence[dict[str, object]]
 """Of one chunk, in order; each has ``index``, ``prediction`` or ``error``, ``model_version``."""
 
+Kind = Literal["csv", "jsonl", "parquet"]
+"""Of an uploaded file."""
+
 ENDED: tuple[State, ...] = ("completed", "failed", "cancelled", "expired")
 
 
 def utc(seconds: float | None) -> datetime | None:
     """Epoch seconds as an aware time; None stays None."""
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Carried:
+    """What the rows of an uploaded file have in common.
+
+    Attributes:
+        kind: Of the file.
+        prefix: Before the names of what is added to a row.
+        columns: Names in order; none of JSON lines.
+        schema: Of Parquet, Arrow's message of it in base64; else empty.
+    """
+
+    kind: Kind
+    prefix: str
+    columns: Sequence[str] = ()
+    schema: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The texts of one chunk, and their rows as the file had them.
+
+    Attributes:
+        texts: In order; None stands for what is no text.
+        rows: JSON of lines or of lists of fields; of Parquet, a stream of Arrow; empty where the
+            job has texts alone.
+    """
+
+    texts: Texts
+    rows: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredPart:
+    """A chunk that is done: see ``Part``, and the result of each text."""
+
+    texts: Texts
+    results: Results
+    rows: bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,20 @@
-"""A job's results as a file, made while it is sent: CSV, JSON lines or Parquet."""
+"""A job's results as a file, made while it is sent: CSV, JSON lines or Parquet.
+
+Each row has what it came with, or its text, then what is added.
+"""
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 import orjson
 
-from deployments.jobs.records import Results, Texts
+from deployments.jobs.cells import cell, plain_text
+from deployments.jobs.columns import added_names, added_values
+from deployments.jobs.json_lines import extend
+from deployments.jobs.own_columns import RAW, OwnColumns
+from deployments.jobs.records import Carried, ScoredPart
 
 Format = Literal["csv", "jsonl", "parquet"]
 TYPES: dict[str, str] = {
@@ -15,88 +22,93 @@ TYPES: dict[str, str] = {
     "jsonl": "application/x-ndjson",
     "parquet": "application/vnd.apache.parquet",
 }
-COLUMNS = (
-    "index",
-    "text",
-    "label",
-    "score",
-    "labels",
-    "n_tokens",
-    "truncated",
-    "model_version",
-    "error_code",
-    "error_message",
-)
 # What a spreadsheet takes for the beginning of a formula, or for a field of its own.
 _FORMULA = "=+-@\t\r\n\uff1d\uff0b\uff0d\uff20"
-Parts = Iterator[tuple[Texts, Results]]
+Parts = Iterator[ScoredPart]
 
 
-def write(parts: Parts, kind: Format, *, guarded: bool = False) -> Iterator[bytes]:
-    """The file's bytes, a piece for each part; rows in the order of the texts.
+class ResultFile:
+    """The rows of one job as a file."""
 
-    Args:
-        parts: Texts and results.
-        kind: Of the file.
-        guarded: Whether texts of a CSV that a spreadsheet takes for formulas get an apostrophe.
-    """
-    if kind == "parquet":
-        yield from _parquet(parts)
-    elif kind == "csv":
-        yield _lines([dict(zip(COLUMNS, COLUMNS, strict=True))])
-        for texts, results in parts:
-            rows = _rows(texts, results)
-            yield _lines([_guarded(row) for row in rows] if guarded else rows)
-    else:
-        for texts, results in parts:
-            yield b"".join(orjson.dumps(row) + b"\n" for row in _rows(texts, results))
+    def __init__(
+        self, carried: Carried | None, labels: Sequence[str], *, guarded: bool = False
+    ) -> None:
+        """Reads nothing yet.
+
+        Args:
+            carried: What the rows came with; None of a job of texts.
+            labels: All that the results have scores for.
+            guarded: Whether own texts of a CSV that a spreadsheet takes for formulas get an
+                apostrophe.
+        """
+        self._own = OwnColumns(carried)
+        self._labels = labels
+        self._prefix = carried.prefix if carried else ""
+        self._added = [self._prefix + name for name in added_names(labels)]
+        self._guarded = guarded
+
+    def write(self, parts: Parts, kind: Format) -> Iterator[bytes]:
+        """The file's bytes, a piece for each part; rows in the order of the texts."""
+        if kind == "parquet":
+            yield from self._parquet(parts)
+        elif kind == "csv":
+            yield _csv([self._guard(self._own.names) + self._added])
+            for part in parts:
+                both = zip(self._own.rows(part), self._values(part), strict=True)
+                yield _csv([self._guard(own) + added for own, added in both])
+        else:
+            for part in parts:
+                yield b"".join(line + b"\n" for line in self._jsonl(part))
+
+    def _values(self, part: ScoredPart) -> list[list[Any]]:
+        return [added_values(result, self._labels) for result in part.results]
+
+    def _guard(self, row: Sequence[Any]) -> list[Any]:
+        if not self._guarded:
+            return list(row)
+        return [f"'{v}" if isinstance(v, str) and v[:1] and v[0] in _FORMULA else v for v in row]
+
+    def _jsonl(self, part: ScoredPart) -> Iterator[bytes]:
+        added = [dict(zip(self._added, values, strict=True)) for values in self._values(part)]
+        if (lines := self._own.lines(part)) is not None:
+            for line, more in zip(lines, added, strict=True):
+                yield extend(line, more) or orjson.dumps({RAW: line} | more)
+            return
+        names = self._own.names
+        for own, more in zip(self._own.rows(part), added, strict=True):
+            row = dict(zip(names, own, strict=True)) | more
+            yield orjson.dumps(row, default=plain_text)
+
+    def _parquet(self, parts: Parts) -> Iterator[bytes]:
+        import pyarrow as pa  # noqa: PLC0415  (50 MB of memory that only such files need)
+        import pyarrow.parquet as pq  # noqa: PLC0415
+
+        kinds = dict.fromkeys(added_names(self._labels), pa.string()) | {
+            "index": pa.int64(),
+            "score": pa.float64(),
+            "labels": pa.list_(pa.string()),
+            **{f"score_{label}": pa.float64() for label in self._labels},
+            "n_tokens": pa.int32(),
+            "truncated": pa.bool_(),
+            "model_version": pa.int32(),
+        }
+        own = self._own.schema
+        fields = [*own, *(pa.field(self._prefix + name, kind) for name, kind in kinds.items())]
+        schema = pa.schema(fields, own.metadata)
+        written = _Pieces()
+        with pq.ParquetWriter(pa.PythonFile(written, mode="w"), schema) as writer:
+            for part in parts:
+                columns = list(zip(*self._values(part), strict=True))
+                arrays = [*self._own.table(part).columns, *map(pa.array, columns, kinds.values())]
+                writer.write_table(pa.table(arrays, schema=schema))
+                yield written.take()
+        yield written.take()
 
 
-def _rows(texts: Texts, results: Results) -> list[dict[str, Any]]:
-    rows = []
-    for text, result in zip(texts, results, strict=True):
-        found: dict[str, Any] = {**result, "text": text}
-        found |= found["prediction"] or {}
-        found |= found["error"] or {}
-        rows.append({name: found.get(name) for name in COLUMNS})
-    return rows
-
-
-def _guarded(row: dict[str, Any]) -> dict[str, Any]:
-    text = row["text"]
-    return row | {"text": f"'{text}"} if text and text[0] in _FORMULA else row
-
-
-def _lines(rows: list[dict[str, Any]]) -> bytes:
-    lines = io.StringIO()
-    for row in rows:
-        if isinstance(row["labels"], list):
-            # A label may hold any separator.
-            row["labels"] = orjson.dumps(row["labels"]).decode()
-    csv.DictWriter(lines, COLUMNS).writerows(rows)
+def _csv(rows: list[list[Any]]) -> bytes:
+    lines = io.StringIO(newline="")
+    csv.writer(lines).writerows([[cell(value) for value in row] for row in rows])
     return lines.getvalue().encode("utf-8")
-
-
-def _parquet(parts: Parts) -> Iterator[bytes]:
-    # 50 MB of memory that only such files need.
-    import pyarrow as pa  # noqa: PLC0415
-    import pyarrow.parquet as pq  # noqa: PLC0415
-
-    kinds = dict.fromkeys(COLUMNS, pa.string()) | {
-        "index": pa.int64(),
-        "score": pa.float64(),
-        "labels": pa.list_(pa.string()),
-        "n_tokens": pa.int32(),
-        "truncated": pa.bool_(),
-        "model_version": pa.int32(),
-    }
-    schema = pa.schema(list(kinds.items()))
-    written = _Pieces()
-    with pq.ParquetWriter(pa.PythonFile(written, mode="w"), schema) as writer:
-        for texts, results in parts:
-            writer.write_table(pa.Table.from_pylist(_rows(texts, results), schema))
-            yield written.take()
-    yield written.take()
 
 
 class _Pieces(io.RawIOBase):

@@ -11,9 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Header, Query, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import ValidationError
-from starlette.datastructures import UploadFile
-from starlette.formparsers import MultiPartException
 from starlette.routing import BaseRoute
 
 from configs.schema.app import AppConfig
@@ -21,11 +18,10 @@ from deployments.asgi.error_handlers import add_error_handlers
 from deployments.asgi.json_body import PLAIN_BODY
 from deployments.asgi.operation_ids import operation_id
 from deployments.asgi.schemas import PREFIX
-from deployments.errors import InvalidInput
+from deployments.jobs.forms import UPLOAD, upload_form
 from deployments.jobs.records import OPEN, Job, JobBacklog, JobOptions, JobView, utc
 from deployments.jobs.result_files import TYPES, Format
 from deployments.jobs.schemas import (
-    WEB_ADDRESS,
     JobAccepted,
     JobCancelled,
     JobFigures,
@@ -58,29 +54,6 @@ Guarded = Annotated[
     ),
 ]
 Owner = Annotated[str, Header(alias="X-Actor", max_length=255, include_in_schema=False)]
-_FIELDS = ("priority", "max_batch_size", "timeout_seconds", "webhook_url")
-_UPLOAD: dict[str, Any] = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file"],
-                    "additionalProperties": False,
-                    "properties": {
-                        "file": {"type": "string", "format": "binary"},
-                        "text_column": {"type": "string", "default": "text"},
-                        "priority": {"type": "string", "enum": ["high", "medium", "low"]},
-                        "max_batch_size": {"type": "integer", "minimum": 1, "maximum": 1_000},
-                        "timeout_seconds": {"type": "integer", "minimum": 10, "maximum": 604_800},
-                        "webhook_url": {"type": "string", "maxLength": 2_000, **WEB_ADDRESS},
-                    },
-                }
-            }
-        },
-    }
-}
 _NEW: dict[int | str, dict[str, Any]] = {
     200: {"model": JobAccepted, "description": "Known already."}
 }
@@ -132,7 +105,7 @@ def _add_submitting(api: APIRouter, jobs: "Callable[[], JobQueue]", owned: bool)
         response.status_code = 202 if is_new else 200
         return JobAccepted(**_accepted(view))
 
-    @api.post("/files", status_code=202, responses=_NEW, openapi_extra=_UPLOAD)
+    @api.post("/files", status_code=202, responses=_NEW, openapi_extra=UPLOAD)
     async def upload_job(
         request: Request,
         response: Response,
@@ -140,21 +113,11 @@ def _add_submitting(api: APIRouter, jobs: "Callable[[], JobQueue]", owned: bool)
         x_actor: Owner = "",
     ) -> JobAccepted:
         """Takes a CSV, JSON lines or Parquet file whose texts are classified in the background."""
-        try:
-            form = await request.form(max_files=1, max_fields=8, max_part_size=4_096)
-        except MultiPartException as error:
-            raise InvalidInput(f"the form cannot be read: {error.message}") from error
-        try:
-            file, column = form.get("file"), form.get("text_column", "text")
-            if not isinstance(file, UploadFile) or not isinstance(column, str):
-                raise InvalidInput("the multipart field `file` is required", {"field": "file"})
-            if "\0" in column:
-                raise InvalidInput("text_column has a NUL", {"field": "text_column"})
-            asked = {name: form[name] for name in _FIELDS if name in form}
-            options = _options(_form(asked), x_actor if owned else "", idempotency_key)
-            view, is_new = await jobs().upload(options, file.file, file.filename or "", column)
-        finally:
-            await form.close()
+        async with upload_form(request) as form:
+            options = _options(form.body, x_actor if owned else "", idempotency_key)
+            view, is_new = await jobs().upload(
+                options, form.file, form.filename, form.column, form.prefix
+            )
         response.status_code = 202 if is_new else 200
         return JobAccepted(**_accepted(view))
 
@@ -208,7 +171,7 @@ def _add_showing(api: APIRouter, jobs: "Callable[[], JobQueue]", owned: bool) ->
         guarded: Guarded = False,
         x_actor: Owner = "",
     ) -> StreamingResponse:
-        """All results of a job that has ended, as a file with the texts beside them."""
+        """All results of a job that has ended, as a file: what a row had, then what is added."""
         owner = x_actor if owned else ""
         pieces = await jobs().file(job_id, owner, format, guarded=guarded)
         name = f"attachment; filename={job_id}.{format}"
@@ -243,15 +206,6 @@ def _add_showing(api: APIRouter, jobs: "Callable[[], JobQueue]", owned: bool) ->
             timestamp=datetime.now(UTC),
             service_status="active",
         )
-
-
-def _form(asked: dict[str, Any]) -> JobRequest:
-    """The form's fields, checked as those of a JSON body; all of them came as text."""
-    try:
-        return JobRequest.model_validate({"texts": ["-"], **asked}, strict=False)
-    except ValidationError as error:
-        names = ", ".join(sorted({str(item["loc"][0]) for item in error.errors()}))
-        raise InvalidInput(f"not a possible value: {names}", {"field": names}) from None
 
 
 def _options(body: JobRequest, owner: str, idempotency_key: str | None) -> JobOptions:

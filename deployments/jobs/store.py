@@ -5,29 +5,30 @@ thread.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import islice
+from dataclasses import asdict
 from typing import Any
 
 import orjson
 from sqlalchemy import Connection, Engine, and_, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from deployments.jobs.intake import WITH_ROWS, store_parts
 from deployments.jobs.leases import end_jobs
-from deployments.jobs.records import ENDED, OPEN, Job, JobBacklog, NewJob, Results, Texts
-from deployments.jobs.tables import chunks, jobs
+from deployments.jobs.records import (
+    ENDED,
+    OPEN,
+    Carried,
+    Job,
+    JobBacklog,
+    NewJob,
+    Part,
+    Results,
+    ScoredPart,
+)
+from deployments.jobs.tables import chunks, inputs, jobs, rows
 
-# Chunks written in one transaction while a job is received.
-_CHUNKS_AT_ONCE = 16
 # Of one transaction that gives space back, so that others wait for the lock but briefly.
 _PAGES_AT_ONCE = 4_096
-# A sum over all chunks: not for each transaction.
-_ASK_EVERY_BYTES = 16 << 20
-_STORED_BYTES = select(
-    func.coalesce(
-        func.sum(func.length(chunks.c.texts) + func.coalesce(func.length(chunks.c.results), 0)), 0
-    )
-)
-_OWN_BYTES = _STORED_BYTES.select_from(chunks.join(jobs, chunks.c.job_id == jobs.c.id))
 
 
 class JobStore:
@@ -66,45 +67,38 @@ class JobStore:
         with self._reading() as connection:
             return _job(connection, where)
 
+    def carry(self, job_id: str, carried: Carried) -> None:
+        """Notes what the rows of a job's file have in common, before its parts."""
+        with self._engine.begin() as connection:
+            connection.execute(
+                insert(inputs).values(job_id=job_id, carried=orjson.dumps(asdict(carried)))
+            )
+
+    def carried(self, job_id: str) -> Carried | None:
+        """See ``carry``; None of a job of texts."""
+        query = select(inputs.c.carried).where(inputs.c.job_id == job_id)
+        with self._reading() as connection:
+            found = connection.execute(query).scalar()
+        return None if found is None else Carried(**orjson.loads(found))
+
     def receive(
         self,
         job_id: str,
-        chunk_texts: int,
-        texts: Iterable[str | None],
+        parts: Iterable[Part],
         refuse: Callable[[int, int, int | None], None],
         owner: str = "",
     ) -> int:
-        """Stores a job's texts in several transactions; returns how many there were.
+        """Stores a job's texts and rows in several transactions; returns how many there were.
 
         The job stays ``receiving``: nothing of it is leased before ``start``.
 
         Args:
             job_id: Which.
-            chunk_texts: Texts of one chunk.
-            texts: In order.
+            parts: In order, one for each chunk.
             refuse: Raises when the bytes of the job, of all jobs, or of the caller's are too many.
             owner: The caller, or empty.
         """
-        total = job_bytes = asked_at = stored_bytes = 0
-        own_bytes: int | None = None
-        parts = enumerate(_parts(texts, chunk_texts))
-        while found := list(islice(parts, _CHUNKS_AT_ONCE)):
-            rows = [_chunk_row(job_id, position, part) for position, part in found]
-            total += sum(row["size"] for row in rows)
-            job_bytes += sum(len(row["texts"]) for row in rows)
-            with self._engine.begin() as connection:
-                connection.execute(insert(chunks), rows)
-                if not stored_bytes or job_bytes >= asked_at + _ASK_EVERY_BYTES:
-                    asked_at = job_bytes
-                    stored_bytes = int(connection.execute(_STORED_BYTES).scalar_one())
-                    if owner:
-                        own = _OWN_BYTES.where(jobs.c.owner == owner)
-                        own_bytes = int(connection.execute(own).scalar_one())
-                more = job_bytes - asked_at
-                refuse(
-                    job_bytes, stored_bytes + more, None if own_bytes is None else own_bytes + more
-                )
-        return total
+        return store_parts(self._engine, job_id, parts, refuse, owner)
 
     def start(self, job_id: str, total: int, refuse: Callable[[Sequence[JobBacklog]], None]) -> Job:
         """Makes a received job one that waits.
@@ -171,17 +165,33 @@ class JobStore:
             missing = connection.execute(query).scalar()
         return job.total_texts if missing is None else int(missing) * job.chunk_texts
 
-    def results(self, job: Job, start: int, stop: int) -> Iterator[tuple[Texts, Results]]:
-        """Texts and results of the chunks that hold ``start`` up to ``stop``, one at a time."""
+    def results(self, job: Job, start: int, stop: int) -> Iterator[Results]:
+        """Results of the chunks that hold ``start`` up to ``stop``, one at a time."""
         for position in range(start // job.chunk_texts, -(-stop // job.chunk_texts)):
-            query = select(chunks.c.texts, chunks.c.results).where(
-                chunks.c.job_id == job.id, chunks.c.position == position, chunks.c.state == "done"
-            )
             with self._reading() as connection:
-                row = connection.execute(query).one_or_none()
+                row = connection.execute(_done(job, position, chunks.c.results)).one_or_none()
             if row is None:
                 return
-            yield orjson.loads(row.texts), orjson.loads(row.results)
+            yield orjson.loads(row.results)
+
+    def labels(self, job: Job, stop: int) -> list[str]:
+        """Of all scores that results up to text ``stop`` have; models may have differed."""
+        found: dict[str, None] = {}
+        for results in self.results(job, 0, stop):
+            for result in results:
+                prediction: Any = result["prediction"] or {}
+                found |= dict.fromkeys(prediction.get("scores", ()))
+        return list(found)
+
+    def scored(self, job: Job, stop: int) -> Iterator[ScoredPart]:
+        """The chunks up to text ``stop`` with texts, results and rows, one at a time."""
+        for position in range(-(-stop // job.chunk_texts)):
+            query = _done(job, position, chunks.c.texts, chunks.c.results, rows.c.rows)
+            with self._reading() as connection:
+                row = connection.execute(query.select_from(WITH_ROWS)).one_or_none()
+            if row is None:
+                return
+            yield ScoredPart(orjson.loads(row.texts), orjson.loads(row.results), row.rows or b"")
 
     def due_webhooks(self, now_s: float, at_most: int) -> list[Job]:
         """Ended jobs whose message is due, the longest due first."""
@@ -232,25 +242,10 @@ class JobStore:
         return self._engine.connect().execution_options(reads=True)
 
 
-def _parts(texts: Iterable[str | None], size: int) -> Iterator[list[str | None]]:
-    part: list[str | None] = []
-    for text in texts:
-        part.append(text)
-        if len(part) == size:
-            yield part
-            part = []
-    if part:
-        yield part
-
-
-def _chunk_row(job_id: str, position: int, texts: Texts) -> dict[str, Any]:
-    return {
-        "job_id": job_id,
-        "position": position,
-        "size": len(texts),
-        "state": "pending",
-        "texts": orjson.dumps(texts),
-    }
+def _done(job: Job, position: int, *columns: Any) -> Any:
+    return select(*columns).where(
+        chunks.c.job_id == job.id, chunks.c.position == position, chunks.c.state == "done"
+    )
 
 
 def _job(connection: Connection, where: Any) -> Job | None:

@@ -1,4 +1,4 @@
-"""The two tables of batch jobs. SQLAlchemy Core, no ORM."""
+"""The tables of batch jobs. SQLAlchemy Core, no ORM."""
 
 from sqlalchemy import (
     BigInteger,
@@ -58,4 +58,20 @@ chunks = Table(
     Column("texts", LargeBinary, nullable=False),
     Column("results", LargeBinary),
     Index("sentigraph_job_chunks_state", "job_id", "state", "position"),
+)
+
+# Of jobs that came as files.
+inputs = Table(
+    "sentigraph_job_inputs",
+    metadata,
+    Column("job_id", ForeignKey(jobs.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("carried", LargeBinary, nullable=False),
+)
+
+rows = Table(
+    "sentigraph_job_rows",
+    metadata,
+    Column("job_id", ForeignKey(jobs.c.id, ondelete="CASCADE"), primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("rows", LargeBinary, nullable=False),
 )

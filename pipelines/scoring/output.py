@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import io
 import json
@@ -14,7 +13,8 @@ import orjson
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.scoring.json_lines import extend
+from deployments.jobs.cells import cell, plain_text
+from deployments.jobs.json_lines import extend
 from pipelines.scoring.partitions import Kind
 from pipelines.scoring.rows import RAW
 from pipelines.scoring.storage import Location
@@ -91,7 +91,7 @@ def encode(
             yield csv_header(table.column_names)
         lines = io.StringIO(newline="")
         csv.writer(lines).writerows(
-            [[_cell(value) for value in row.values()] for row in table.to_pylist()]
+            [[cell(value) for value in row.values()] for row in table.to_pylist()]
         )
         yield lines.getvalue().encode("utf-8")
     else:
@@ -155,21 +155,4 @@ def _json_row(row: dict[str, Any], raw: bool) -> bytes:
         added = {name: value for name, value in row.items() if name != RAW}
         if (line := extend(row[RAW], added)) is not None:
             return line
-    return orjson.dumps(row, default=_text)
-
-
-def _cell(value: object) -> object:
-    """A value of a CSV field: numbers and text as they are, what is nested as JSON."""
-    if isinstance(value, dict | list):
-        return orjson.dumps(value, default=_text).decode("utf-8")
-    return _text(value) if isinstance(value, bytes) else value
-
-
-def _text(value: object) -> str:
-    """What neither JSON nor CSV has: bytes as UTF-8 where they are, else in base64."""
-    if not isinstance(value, bytes):
-        return str(value)
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError:
-        return base64.b64encode(value).decode("ascii")
+    return orjson.dumps(row, default=plain_text)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pipelines.scoring.json_lines import parse_object
+from deployments.jobs.cells import fitted, utf8_text
+from deployments.jobs.json_lines import parse_object
 from pipelines.scoring.partitions import Kind, Partition
 from pipelines.scoring.storage import Location
 
@@ -64,22 +65,14 @@ def _csv(content: bytes, header: Sequence[str], column: str) -> Rows:
     at = list(header).index(column)
     columns: list[list[str | None]] = [[] for _ in header]
     texts: list[str | None] = []
-    last = len(header) - 1
     for row in csv.reader(lines):
         # A row of another length is an error; an empty line is such a row. What a longer one has
         # beyond the header stays in its last column.
         texts.append(row[at] if len(row) == len(header) else None)
-        fields = row if len(row) <= len(header) else [*row[:last], _joined(row[last:])]
-        for position, values in enumerate(columns):
-            values.append(fields[position] if position < len(fields) else None)
+        for values, field in zip(columns, fitted(row, len(header)), strict=True):
+            values.append(field)
     arrays = [pa.array([_storable(v) for v in values], pa.string()) for values in columns]
-    return Rows(pa.table(arrays, names=list(header)), [_text(text) for text in texts])
-
-
-def _joined(fields: Sequence[str]) -> str:
-    line = io.StringIO(newline="")
-    csv.writer(line, lineterminator="").writerow(fields)
-    return line.getvalue()
+    return Rows(pa.table(arrays, names=list(header)), [utf8_text(text) for text in texts])
 
 
 def _jsonl(content: bytes, column: str) -> Rows:
@@ -89,7 +82,7 @@ def _jsonl(content: bytes, column: str) -> Rows:
             continue
         text = (parse_object(line) or {}).get(column)
         lines.append(line.decode("utf-8", "replace").rstrip("\r"))
-        texts.append(_text(text) if isinstance(text, str) else None)
+        texts.append(utf8_text(text) if isinstance(text, str) else None)
     return Rows(pa.table({RAW: pa.array(lines, pa.string())}), texts)
 
 
@@ -98,10 +91,3 @@ def _storable(value: str | None) -> str | None:
     if value is None or value.isascii():
         return value
     return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
-def _text(value: str | None) -> str | None:
-    """None for what cannot be UTF-8: lone surrogates, which decoding makes of wrong bytes."""
-    if value is None or value.isascii():
-        return value
-    return None if any("\ud800" <= char <= "\udfff" for char in value) else value

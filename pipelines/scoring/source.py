@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from deployments.jobs.json_lines import taken_names
 from pipelines.errors import ScoreError, refusing
-from pipelines.scoring.json_lines import taken_names
 from pipelines.scoring.parquet_types import unified_schema
 from pipelines.scoring.partitions import (
     BOM,

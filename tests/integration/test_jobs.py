@@ -1,6 +1,7 @@
 """Batch jobs on the real graph: killed in the middle, complete and in order all the same."""
 
 import io
+import json
 import os
 import signal
 import time
@@ -58,9 +59,15 @@ def test_a_job_outlives_its_replica(stack: Stack, client: httpx.Client) -> None:
 
 def test_an_uploaded_file_is_answered_as_over_http(client: httpx.Client) -> None:
     texts = ["what a wonderful day", "an awful mess"]
-    content = "text\n" + "\n".join(texts)
+    content = "id,text\n" + "\n".join(f"00{i},{text}" for i, text in enumerate(texts))
     answer = client.post("/batch/files", files={"file": ("in.csv", content)})
     until_ended(client, answer.json()["job_id"])
     page = client.get(f"/batch/results/{answer.json()['job_id']}").json()
     labels = [item["prediction"]["label"] for item in page["results"]]
     assert labels == [client.post("/predict", json={"text": t}).json()["label"] for t in texts]
+    file = client.get(f"/batch/results/{answer.json()['job_id']}/file").content
+    rows = [json.loads(line) for line in file.splitlines()]
+    assert [row["id"] for row in rows] == ["000", "001"]
+    assert [(row["label"], row[f"score_{row['label']}"]) for row in rows] == [
+        (item["prediction"]["label"], item["prediction"]["score"]) for item in page["results"]
+    ]

@@ -74,20 +74,28 @@ class _Jobs:
         file: str | Path,
         *,
         text_column: str | None = None,
+        prefix: str | None = None,
         priority: Priority | None = None,
         max_batch_size: int | None = None,
         timeout_seconds: int | None = None,
         webhook_url: str | None = None,
         idempotency_key: str | None = None,
     ) -> Call[JobAccepted]:
-        """Has the texts of a CSV, JSON lines or Parquet file classified; see ``submit``."""
+        """Has the texts of a CSV, JSON lines or Parquet file classified; see ``submit``.
+
+        Args:
+            file: Also CSV or JSON lines that end in ``.gz`` or ``.zst``.
+            text_column: Column or field of the text.
+            prefix: Before the names of what is added to its rows in a downloaded file.
+            priority: As the rest, see ``submit``.
+        """
         fields = _options(priority, max_batch_size, timeout_seconds, webhook_url)
         form = {name: str(value) for name, value in fields.items()}
         return Call(
             "POST",
             "/api/v1/batch/files",
             JobAccepted,
-            upload=Upload(Path(file), form | given(text_column=text_column)),
+            upload=Upload(Path(file), form | given(text_column=text_column, prefix=prefix)),
             headers={"Idempotency-Key": idempotency_key},
             keyed=True,
             timeout_s=_FILE_TIMEOUT_S,

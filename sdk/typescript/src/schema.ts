@@ -1101,7 +1101,7 @@ export interface paths {
         };
         /**
          * Job Results File
-         * @description All results of a job that has ended, as a file with the texts beside them.
+         * @description All results of a job that has ended, as a file: what a row had, then what is added.
          */
         get: operations["job_results_file"];
         put?: never;
@@ -6713,6 +6713,11 @@ export interface operations {
                     file: string;
                     /** @default text */
                     text_column?: string;
+                    /**
+                     * @description Before the names of what is added to a row.
+                     * @default
+                     */
+                    prefix?: string;
                     /** @enum {string} */
                     priority?: "high" | "medium" | "low";
                     max_batch_size?: number;

@@ -1,30 +1,32 @@
-"""Texts of uploaded files: a byte order mark is no part of the first row."""
+"""Rows of uploaded files: a byte order mark is no part of the first row."""
 
 import codecs
 import io
-from typing import Literal
 
 import pytest
 
-from deployments.jobs.input_files import read_texts
+from deployments.jobs.input_files import InputFile
+from deployments.jobs.records import Part
+
+
+def texts_of(name: str, content: bytes) -> list[str | None]:
+    given = InputFile(io.BytesIO(content), name, "text", "", 100, 1_000, 1_000)
+    return [text for part in given.read(2) if isinstance(part, Part) for text in part.texts]
 
 
 @pytest.mark.parametrize("mark", [b"", codecs.BOM_UTF8])
 @pytest.mark.parametrize(
-    ("kind", "content"),
+    ("name", "content"),
     [
-        ("csv", b'text,n\r\n"good\r\nday",1\r\nbad,2\r\n'),
-        ("jsonl", b'{"text": "good\\r\\nday"}\r\n\r\n{"text": "bad"}'),
+        ("a.csv", b'text,n\r\n"good\r\nday",1\r\nbad,2\r\n'),
+        ("a.jsonl", b'{"text": "good\\r\\nday"}\r\n\r\n{"text": "bad"}'),
     ],
 )
-def test_a_byte_order_mark_changes_nothing(
-    kind: Literal["csv", "jsonl"], content: bytes, mark: bytes
-) -> None:
-    texts = read_texts(io.BytesIO(mark + content), kind, "text", 100, 1_000)
-    assert list(texts) == ["good\r\nday", "bad"]
+def test_a_byte_order_mark_changes_nothing(name: str, content: bytes, mark: bytes) -> None:
+    assert texts_of(name, mark + content) == ["good\r\nday", "bad"]
 
 
 def test_a_mark_alone_is_no_row() -> None:
-    assert list(read_texts(io.BytesIO(codecs.BOM_UTF8), "jsonl", "text", 100, 1_000)) == []
+    assert texts_of("a.jsonl", codecs.BOM_UTF8) == []
     twice = b'{"text": "a"}\n' + codecs.BOM_UTF8 + b'{"text": "b"}'
-    assert list(read_texts(io.BytesIO(twice), "jsonl", "text", 100, 1_000)) == ["a", None]
+    assert texts_of("a.jsonl", twice) == ["a", None]

@@ -22,6 +22,7 @@ from configs.schema.api_keys import new_key, write_keys
 from deployments.clients.backoff import Backoff
 from deployments.errors import NotReady
 from deployments.jobs.deployment import Jobs
+from deployments.jobs.input_files import text_parts
 from deployments.jobs.records import NewJob
 from deployments.jobs.replica import JobsReplica
 from deployments.payloads import ModelAnswer, TextBatch
@@ -372,7 +373,7 @@ def test_a_key_whose_job_was_never_whole_is_free_again(tmp_path: Path) -> None:
         # What a process leaves that is killed between two transactions.
         new = NewJob("a" * 32, "", "low", 2, 1e12, 0.0, idempotency_key="k", digest="d")
         replica._store.create(new)
-        replica._store.receive(new.id, 2, ["half"], lambda *_: None)
+        replica._store.receive(new.id, text_parts(["half"], 2), lambda *_: None)
         key = {"Idempotency-Key": "k"}
         answer = await client.post("/predict", json={"texts": ["half", "whole"]}, headers=key)
         assert (answer.status_code, answer.json()["total_texts"]) == (202, 2)
@@ -438,7 +439,7 @@ def test_a_file_goes_in_and_comes_out(tmp_path: Path, name: str) -> None:
             out = await client.get(f"/results/{job_id}/file", params={"format": kind})
             assert out.headers["content-disposition"] == f"attachment; filename={job_id}.{kind}"
             rows[kind] = read(kind, out.content)
-            assert [row["text"] or "" for row in rows[kind]][:5] == FILE_TEXTS
+            assert [row.get("text") or "" for row in rows[kind]][:5] == FILE_TEXTS
             assert [row["label"] for row in rows[kind]][:4] == ["POS"] * 4
             assert rows[kind][4]["error_code"] == "E1003"
         if name == "a.jsonl":

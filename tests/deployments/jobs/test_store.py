@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import select, text
 
 from deployments.clients.database import open_database
+from deployments.jobs.input_files import text_parts
 from deployments.jobs.leases import Leases
 from deployments.jobs.records import ChunkLease, Job, NewJob
 from deployments.jobs.scheduler import StrideScheduler
@@ -56,7 +57,7 @@ class Both:
         new = NewJob(job_id, "", "medium", chunk, 1_000.0, 0.0, **more)
         assert self.store.create(new) is not None
         given = [f"{job_id} {i}" for i in range(texts)]
-        total = self.store.receive(job_id, chunk, given, any_bytes)
+        total = self.store.receive(job_id, text_parts(given, chunk), any_bytes)
         return self.store.start(job_id, total, lambda backlog: None)
 
     def lease(self, now_s: float, lease_s: float = 10) -> ChunkLease | None:
@@ -101,9 +102,12 @@ def test_texts_keep_their_order_and_the_last_chunk_ends_the_job(both: Both) -> N
         assert both.complete(lease)
     job = both.job("a")
     assert (job.state, job.done_texts, job.retried_texts) == ("completed", 5, 0)
-    parts = list(both.store.results(job, 0, 5))
-    assert [t for texts, _ in parts for t in texts] == [f"a {i}" for i in range(5)]
-    assert [r["index"] for _, results in parts for r in results] == list(range(5))
+    parts = list(both.store.scored(job, 5))
+    assert [t for part in parts for t in part.texts] == [f"a {i}" for i in range(5)]
+    assert [r["index"] for part in parts for r in part.results] == list(range(5))
+    assert [r for part in both.store.results(job, 0, 5) for r in part] == [
+        r for part in parts for r in part.results
+    ]
 
 
 def test_a_lease_that_ran_out_is_given_away_and_its_holder_is_fenced_off(both: Both) -> None:
@@ -149,7 +153,7 @@ def test_every_text_failed_is_a_failed_job(both: Both) -> None:
 def test_what_is_received_is_not_seen_and_a_key_is_taken_once(both: Both) -> None:
     keyed = {"idempotency_key": "k", "digest": "d"}
     both.store.create(NewJob("a", "ann", "low", 2, 9.0, 0.0, **keyed))
-    both.store.receive("a", 2, ["x"], any_bytes)
+    both.store.receive("a", text_parts(["x"], 2), any_bytes)
     assert both.store.job("a", "ann") is None
     assert both.lease(1.0) is None
     assert both.store.create(NewJob("b", "ann", "low", 2, 9.0, 0.0, **keyed)) is None
@@ -216,7 +220,7 @@ def test_a_deleted_job_gives_its_space_back(tmp_path: Path) -> None:
     both = Both(f"sqlite:///{tmp_path}/jobs.db")
     new = NewJob("big", "", "medium", 10, 1_000.0, 0.0)
     both.store.create(new)
-    both.store.receive("big", 10, ["x" * 10_000] * 1_000, any_bytes)
+    both.store.receive("big", text_parts(["x" * 10_000] * 1_000, 10), any_bytes)
     both.store.start("big", 1_000, lambda backlog: None)
 
     def size() -> int:

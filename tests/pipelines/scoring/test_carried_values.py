@@ -23,11 +23,11 @@ import ray
 import zstandard
 
 from configs.schema.app import ModelConfig
+from deployments.jobs.json_lines import extend, parse_object, taken_names
 from deployments.model.runner import LoadedModel
 from deployments.payloads import FloatArray, IntArray
 from pipelines.errors import ScoreError
 from pipelines.scoring import score
-from pipelines.scoring.json_lines import extend, parse_object, taken_names
 from pipelines.scoring.partitions import Partition
 from pipelines.scoring.scorer import Scorer, Task
 from registry.records import Bundle

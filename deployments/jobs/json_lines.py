@@ -26,7 +26,9 @@ def parse_object(line: bytes | str) -> dict[str, Any] | None:
 def _lenient(line: bytes | str) -> object:
     # orjson refuses numbers beyond a double and escaped lone surrogates, which are JSON.
     try:
-        return json.loads(line, parse_int=float, parse_constant=_refuse)
+        # As text: given bytes, it guesses UTF-16 and takes a byte order mark in the middle.
+        text = line if isinstance(line, str) else line.decode("utf-8")
+        return json.loads(text, parse_int=float, parse_constant=_refuse)
     except (ValueError, RecursionError):
         return None
 

@@ -1,4 +1,7 @@
-"""Ray's dashboard for the verbs: its address and its token."""
+"""The server and Ray's dashboard for the verbs: their addresses, an API key, Ray's token.
+
+Where a `sentigraph serve` runs in the state folder, the addresses are its own.
+"""
 
 import argparse
 import os
@@ -8,15 +11,46 @@ from urllib.parse import urlsplit
 from configs.load import find_home
 from operations.clients.http_client import LOCAL_HOSTS
 from operations.clients.ray_dashboard import RayDashboard
+from operations.clients.server import Server
 from operations.errors import StackError
 from operations.local_stack.ray_auth import chooses_token, read_token
 from operations.local_stack.state_folder import StateFolder
 
+_URL, _DASHBOARD_URL = "http://127.0.0.1:8000", "http://127.0.0.1:8265"
+_SERVER_TIMEOUT_S = 60.0
+
+
+def add_server_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declares the server's address and its key."""
+    parser.add_argument("--url", help=f"server to ask (a running serve's, else {_URL})")
+    parser.add_argument("--key-file", type=Path, help="file that holds an API key")
+    parser.add_argument(
+        "--state-dir", type=Path, help="that the serve has (.sentigraph of this checkout or folder)"
+    )
+
+
+def open_server(args: argparse.Namespace, timeout_s: float = _SERVER_TIMEOUT_S) -> Server:
+    """The server that ``add_server_arguments`` names.
+
+    Raises:
+        StackError: The key's file cannot be read.
+    """
+    if args.url is None:
+        running = _state(args).running()
+        here = running is not None and running.url.startswith("http")
+        args.url = running.url if running and here else _URL
+    return Server(args, timeout_s)
+
+
+def _state(args: argparse.Namespace) -> StateFolder:
+    return StateFolder(args.state_dir or find_home(dict(os.environ)) / ".sentigraph")
+
 
 def add_dashboard_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares where Ray's dashboard is and what opens it."""
+    """Declares where Ray's dashboard is and what opens it, beside ``add_server_arguments``."""
     parser.add_argument(
-        "--dashboard-url", default="http://127.0.0.1:8265", help="of Ray; empty asks none"
+        "--dashboard-url",
+        help=f"of Ray (a running serve's, else {_DASHBOARD_URL}); empty asks none",
     )
     parser.add_argument(
         "--ray-token-file",
@@ -31,13 +65,17 @@ def dashboard_of(args: argparse.Namespace) -> RayDashboard | None:
     Raises:
         StackError: The token's file was named and cannot be read.
     """
-    url: str = args.dashboard_url
+    state = _state(args)
+    running = state.running()
+    url: str | None = args.dashboard_url
+    if url is None:
+        url = (running.dashboard_url if running else "") or _DASHBOARD_URL
     if not url:
         return None
     if args.ray_token_file is not None:
         return RayDashboard(url, read_token({"RAY_AUTH_TOKEN_PATH": str(args.ray_token_file)}))
     environ = dict(os.environ)
-    own = StateFolder(find_home(environ) / ".sentigraph").running_token()
+    own = state.running_token()
     # `sentigraph serve` chooses in the same order. A token of this machine is shown to it alone.
     if own and not chooses_token(environ) and urlsplit(url).hostname in LOCAL_HOSTS:
         environ["RAY_AUTH_TOKEN_PATH"] = str(own)

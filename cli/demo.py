@@ -5,7 +5,7 @@ import json
 import time
 from typing import Any
 
-from operations.clients.server import Server, add_server_arguments
+from cli.connections import add_server_arguments, open_server
 
 SENTENCES = (
     "I absolutely love this phone, the camera is stunning.",
@@ -35,7 +35,7 @@ def main(args: argparse.Namespace) -> int:
     Raises:
         StackError: The server does not answer, or it refuses.
     """
-    server = Server(args, _TIMEOUT_S)
+    server = open_server(args, _TIMEOUT_S)
     answers = []
     for text in SENTENCES:
         started_s = time.perf_counter()

@@ -15,11 +15,11 @@ from typing import Any
 
 import yaml
 
+from cli.connections import add_server_arguments, open_server
 from configs.errors import ConfigError
 from configs.load import load_config
 from configs.schema.app import AppConfig
 from configs.sources.shipped_files import shipped_file
-from operations.clients.server import Server, add_server_arguments
 from operations.doctor import check_machine, check_servers
 from operations.doctor.findings import Finding, fail, ok
 from operations.doctor.machine import engine_providers, these_ports, this_machine
@@ -93,7 +93,7 @@ def _findings(args: argparse.Namespace) -> Iterator[Finding]:
         config = None
     if not problems and config is not None:
         yield ok("configuration", f"{args.config.name}, profile {config.profile}")
-    running, ours = check_servers.check_running(Server(args, _TIMEOUT_S))
+    running, ours = check_servers.check_running(open_server(args, _TIMEOUT_S))
     yield from running
     if config is not None:
         yield from _of_machine(config, document, args, ours=ours)

@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import Any
 
-from operations.clients.server import Server, add_server_arguments
+from cli.connections import add_server_arguments, open_server
 
 _TIMEOUT_S = 65.0
 _CELLS = 12
@@ -31,7 +31,7 @@ def main(args: argparse.Namespace) -> int:
         StackError: The server does not answer, or it refuses.
     """
     asked = {"text": args.text, "method": args.method, "check": args.check}
-    answer = Server(args, _TIMEOUT_S).ask("POST", "/api/v1/monitoring/explain", asked)
+    answer = open_server(args, _TIMEOUT_S).ask("POST", "/api/v1/monitoring/explain", asked)
     print(json.dumps(answer, ensure_ascii=False) if args.json else table(answer))
     return 0
 

@@ -6,7 +6,7 @@ where the server asks for keys.
 
 import argparse
 
-from operations.clients.server import Server, add_server_arguments
+from cli.connections import add_server_arguments, open_server
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def main(args: argparse.Namespace) -> int:
     Raises:
         StackError: The server does not do it.
     """
-    server = Server(args)
+    server = open_server(args)
     digest = args.digest or server.ask("GET", "/api/v1/models/live")["champion"]["digest"]
     flushed = server.ask("DELETE", f"/api/v1/cache/{digest}")
     print(f"{digest[:12]}: {flushed['l1_entries']} in memory, {flushed['l2_entries']} shared")

@@ -33,7 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="another serve_config.yaml",
     )
     parser.add_argument(
-        "--state-dir", type=Path, help="registry, logs and bundles (.sentigraph in the home folder)"
+        "--state-dir",
+        type=Path,
+        help="registry, logs and bundles (.sentigraph of this checkout or folder)",
     )
     parser.add_argument("--num-gpus", type=int, help="GPUs for Ray (default: it counts them)")
     parser.add_argument(

@@ -10,10 +10,14 @@ import json
 import sys
 import time
 
-from cli.connections import add_dashboard_arguments, dashboard_of
-from operations.clients.server import Server, add_server_arguments
+from cli.connections import (
+    add_dashboard_arguments,
+    add_server_arguments,
+    dashboard_of,
+    open_server,
+)
 from operations.status.collector import Json, StatusCollector
-from operations.status.screen import lines, problems
+from operations.status.screen import lines, problems, starting, state
 
 _TIMEOUT_S = 10.0
 _CLEAR = "\033[H\033[2J"
@@ -31,30 +35,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Prints the status, again and again with ``--watch``; 0 when the last one has no problem.
+    """Prints the status, again and again with ``--watch``; 0 when texts are classified and the
+    last look found no problem.
 
     Raises:
         StackError: A key's or token's file cannot be read.
     """
-    server = Server(args, timeout_s=_TIMEOUT_S)
+    server = open_server(args, _TIMEOUT_S)
     collector = StatusCollector(server, dashboard_of(args), args.application)
-    wrong = _show(collector.collect(), args)
+    well = _show(collector.collect(), args)
     try:
         while args.watch:
             time.sleep(max(0.5, args.watch))
-            wrong = _show(collector.collect(), args)
+            well = _show(collector.collect(), args)
     except KeyboardInterrupt:
         pass
-    return int(bool(wrong))
+    return int(not well)
 
 
-def _show(seen: Json, args: argparse.Namespace) -> list[str]:
+def _show(seen: Json, args: argparse.Namespace) -> bool:
     wrong = problems(seen)
+    well = not wrong and not starting(seen)
     if args.json:
-        found = {"healthy": not wrong, "problems": wrong, **seen}
+        found = {"healthy": well, "state": state(seen), "problems": wrong, **seen}
         print(json.dumps(found, ensure_ascii=False), flush=True)
-        return wrong
-    if args.watch and sys.stdout.isatty():
-        print(_CLEAR, end="")
-    print("\n".join(lines(seen, time.time())), flush=True)
-    return wrong
+    else:
+        if args.watch and sys.stdout.isatty():
+            print(_CLEAR, end="")
+        print("\n".join(lines(seen, time.time())), flush=True)
+    return well

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from operations.clients.server import Server, add_server_arguments
+from cli.connections import add_server_arguments, open_server
 from operations.errors import StackError
 
 _BATCH_TEXTS = 200
@@ -30,7 +30,7 @@ def main(args: argparse.Namespace) -> int:
         StackError: The file cannot be read, or the server does not take the texts.
     """
     known = total = 0
-    server = Server(args)
+    server = open_server(args)
     texts = _texts(args.file)
     while batch := list(itertools.islice(texts, _BATCH_TEXTS)):
         results = server.ask("POST", "/api/v1/predict/batch", {"texts": batch})["results"]

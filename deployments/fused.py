@@ -26,6 +26,10 @@ class OwnStages:
         self.queued = model.queued
         self.purge = model.purge
 
+    def silent(self) -> Sequence[str]:
+        """There is no other process."""
+        return ()
+
     def close(self) -> None:
         """There is no connection to end."""
 

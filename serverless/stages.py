@@ -63,6 +63,10 @@ class LocalStages:
         loop = asyncio.get_running_loop()
         return await loop.run_in_executor(self._thread, self._run, batch, queued_s)
 
+    def silent(self) -> Sequence[str]:
+        """There is no other process."""
+        return ()
+
     def close(self) -> None:
         """Ends the engine's thread after the present run."""
         self._thread.shutdown()

@@ -59,6 +59,10 @@ class Stages(Protocol):
         """Forgets withdrawn texts, which ``queued`` counts until then."""
         ...
 
+    def silent(self) -> Sequence[str]:
+        """A sentence for each replica of other processes that does not answer now."""
+        ...
+
     def close(self) -> None:
         """Ends connections, where there are any."""
         ...

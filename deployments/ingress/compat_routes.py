@@ -116,9 +116,10 @@ def compatible_routes(
 
     async def health_details() -> HealthDetails:
         """Each component that predictions need or use."""
-        checks = await _checks(ingress) or {"model": "the model stage does not answer"}
+        checks = await _checks(ingress)
+        found = checks or {"model": "the model stage does not answer"}
         return HealthDetails(
-            status="healthy" if checks.get("model") == "ok" else "unhealthy",
+            status="healthy" if checks else "unhealthy",
             version=release,
             timestamp=datetime.now(UTC),
             dependencies=[
@@ -129,7 +130,7 @@ def compatible_routes(
                         "error": None if said == "ok" else said,
                     },
                 )
-                for name, said in checks.items()
+                for name, said in found.items()
             ],
         )
 

@@ -103,17 +103,17 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
             stages=self.stages,
             is_lost=is_lost,
         )
-        predictor = self._predictor
         self._readiness = Readiness(
             run_texts, self.routes, self._metrics, cache=self._shared, stream=self._stream
         )
-        predict = PredictRoutes(predictor, config.limits)
+        self._readiness.silent = self.stages.silent if self.stages else tuple
+        predict = PredictRoutes(self._predictor, config.limits)
         self._predictions: dict[str, Route] = {PREDICT: predict.one, PREDICT_BATCH: predict.batch}
         self._faults = FaultInjector(self._metrics.injected_faults)
         if config.chaos.enabled:
             self._predictions = self._faults.over(self._predictions)
         self._oip = OpenInference(
-            predictor, self._routes, self.ready, config.limits, config.server.app_name
+            self._predictor, self._routes, self.ready, config.limits, config.server.app_name
         )
         self._grpc: Route = GrpcService(self._oip, self.ready, config.limits).handle
         self._registry = RemoteRegistry(registry)

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -18,6 +18,8 @@ _log = logging.getLogger("ray.serve.sentigraph")
 
 _BUDGET_S = 5.0
 _FRESH_S = 1.0
+# A machine that is merely busy answers within it.
+_CACHE_S = 2.0
 
 
 class Readiness:
@@ -40,6 +42,8 @@ class Readiness:
         self._known: tuple[float, dict[str, str]] | None = None
         # Vault's state, where there is a gate that uses it.
         self.secrets: Callable[[], str | None] = lambda: None
+        # A sentence for each replica of the stages that does not answer now.
+        self.silent: Callable[[], Sequence[str]] = tuple
 
     def forget(self) -> None:
         """The next question is asked anew."""
@@ -69,6 +73,8 @@ class Readiness:
             raise NotReady(f"version {routes.champion.version} gives scores that are no numbers")
         self._metrics.model_loaded.set(1)
         checks = {"model": "ok", "registry": "ok"}
+        if silent := self.silent():
+            checks["model"] = f"degraded: {'; '.join(silent)}; others take its texts"
         if routes.registry_away:
             checks["registry"] = "degraded: MLflow did not answer, last known version is served"
         elif routes.champion.source == "last_known":
@@ -85,7 +91,7 @@ class Readiness:
 
 async def _check_cache(shared: RemoteCache) -> str:
     try:
-        await asyncio.wait_for(shared.get_many([b""]), _FRESH_S)
+        await asyncio.wait_for(shared.get_many([b""]), _CACHE_S)
     except Exception as error:  # noqa: BLE001  (whatever it is, the cache is what is degraded)
         return f"degraded: {type(cause(error)).__name__}, predictions go on without it"
     return "ok"

@@ -64,18 +64,19 @@ class Endpoint:
         """Does not listen yet.
 
         Args:
-            operations: What it answers, by name.
+            operations: What it answers, by name, beside ``ping``.
         """
-        self._operations = operations
+        self._operations = {"ping": _ping, **operations}
         self._key = secrets.token_urlsafe(32)
         self._servers: list[asyncio.Server] = []
         self._peers: set[_Peer] = set()
         self._folder = Path()
 
-    async def open(self, node: str, host: str) -> Address:
+    async def open(self, replica: str, node: str, host: str) -> Address:
         """Begins to listen.
 
         Args:
+            replica: Name of this replica.
             node: This Ray node's id.
             host: The address of this node that others reach.
         """
@@ -89,7 +90,6 @@ class Endpoint:
             await loop.create_server(self._peer, host, 0, ssl=context),
         ]
         port: int = self._servers[1].sockets[0].getsockname()[1]
-        replica = secrets.token_hex(8)
         return Address(replica, node, str(path), host, port, certificate, self._key)
 
     def close(self) -> None:
@@ -150,6 +150,11 @@ class _Peer(Messages):
             answer = {"error": f"{type(error).__name__}: {error}"[:500]}
         if not self.transport.is_closing():
             self.transport.write(message({"id": header.get("id"), **answer}, arrays))
+
+
+async def _ping(header: Header, body: bytes) -> Answer:
+    """Answers; who asks wants to know no more."""
+    return {}, ()
 
 
 def _tls(folder: Path) -> tuple[ssl.SSLContext, str]:

@@ -34,7 +34,7 @@ from deployments.telemetry.figures import figures_of
 from deployments.telemetry.metrics import Metrics
 from deployments.versions import RoutingTable
 
-_STATUS_S = 1.0
+_STATUS_S = 2.0
 _DELTA_S = 10.0
 
 

@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from deployments.telemetry.background import keep_running
 from deployments.transport.connection import Connection
 from deployments.transport.endpoint import Address
+from deployments.transport.wire import Header
 
 _log = logging.getLogger("ray.serve.sentigraph")
 # A replica that is new is found within this time; one that went, at once.
@@ -17,6 +19,8 @@ _LOOK_AGAIN_S = 0.25
 _LOOK_EACH_S = 0.1
 _ANSWER_S = 5.0
 _START_S = 1.0
+# Longer than a machine that is merely busy takes to answer.
+_SILENT_S = 5.0
 
 Discover = Callable[[], Awaitable[Sequence[Address]]]
 
@@ -27,16 +31,30 @@ class Link:
     Attributes:
         connection: To one replica.
         free: Batches that it would take now.
+        unanswered_since_s: When the replica was asked whether it answers, and has not yet;
+            0 where it has.
     """
 
     def __init__(self, connection: Connection, credits_: int) -> None:
         self.connection = connection
         self.free = credits_
+        self.unanswered_since_s = 0.0
 
     @property
     def lost(self) -> bool:
         """Whether the replica is gone."""
         return self.connection.lost
+
+    def check(self) -> None:
+        """Asks the replica whether it answers, unless it still has to."""
+        if not self.unanswered_since_s:
+            self.unanswered_since_s = time.monotonic()
+            self.connection.ask("ping", {}).add_done_callback(self._answered)
+
+    def _answered(self, answer: "asyncio.Future[tuple[Header, bytes]]") -> None:
+        # A lost connection is no silence; its replica is taken out of the links.
+        answer.exception()
+        self.unanswered_since_s = 0.0
 
 
 class Links:
@@ -74,6 +92,16 @@ class Links:
     def all(self) -> list[Link]:
         """Those that stand."""
         return list(self._links.values())
+
+    def silent(self) -> dict[str, float]:
+        """Replicas that do not answer now, and for how many seconds; one that is slow is none."""
+        now_s = time.monotonic()
+        waits = {
+            name: now_s - link.unanswered_since_s
+            for name, link in self._links.items()
+            if link.unanswered_since_s
+        }
+        return {name: wait_s for name, wait_s in waits.items() if wait_s >= _SILENT_S}
 
     async def start(self) -> None:
         """Connects to replicas, if they answer soon, and goes on looking for others."""
@@ -120,6 +148,8 @@ class Links:
 
     async def _keep(self) -> None:
         while True:
+            for link in self.all:
+                link.check()
             well = await self.look() and bool(self._links)
             self._looked.set()
             with contextlib.suppress(TimeoutError):

@@ -123,6 +123,15 @@ class RemoteStages:
         self._models.close()
         self._tokenizers.close()
 
+    def silent(self) -> list[str]:
+        """A sentence for each replica that does not answer now."""
+        links = (("Tokenizer", self._tokenizers), ("Model", self._models))
+        return [
+            f"{deployment} replica {replica} has not answered for {wait_s:.0f} s"
+            for deployment, found in links
+            for replica, wait_s in found.silent().items()
+        ]
+
     def _queued(self, *, bulk: bool) -> int:
         return self._scheduler.queued(bulk=bulk)
 

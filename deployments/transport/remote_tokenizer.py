@@ -41,6 +41,7 @@ class RemoteTokenizer:
         self._handle = handle
         self._links = Links(discover, node, credits_=0)
         self.start, self.close = self._links.start, self._links.close
+        self.silent = self._links.silent
         self._by_socket = metrics.stage_messages.labels("tokenize", "socket")
         self._by_handle = metrics.stage_messages.labels("tokenize", "handle")
         self._retries = metrics.retries

@@ -59,5 +59,6 @@ async def open_stages(
 async def open_endpoint(operations: Mapping[str, Operation]) -> tuple[Endpoint, Address]:
     """The socket of this replica."""
     endpoint = Endpoint(operations)
+    replica = serve.get_replica_context().replica_id.unique_id
     node, host = ray.get_runtime_context().get_node_id(), ray.util.get_node_ip_address()
-    return endpoint, await endpoint.open(node, host)
+    return endpoint, await endpoint.open(replica, node, host)

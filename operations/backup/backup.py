@@ -28,7 +28,7 @@ def add_places(parser: argparse.ArgumentParser) -> None:
     config = shipped_file("serve_config.yaml")
     parser.add_argument("--config", type=Path, default=config, help="another serve_config.yaml")
     parser.add_argument(
-        "--state-dir", type=Path, help="the server's (.sentigraph in the home folder)"
+        "--state-dir", type=Path, help="the server's (.sentigraph of this checkout or folder)"
     )
 
 

@@ -1,7 +1,6 @@
 """Client of a running server: its address, an API key from a file, JSON both ways."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,17 +11,11 @@ from operations.errors import ServerAway, ServerRefused, StackError
 _TIMEOUT_S = 60.0
 
 
-def add_server_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declares the server's address and its key."""
-    parser.add_argument("--url", default="http://127.0.0.1:8000", help="server to ask")
-    parser.add_argument("--key-file", type=Path, help="file that holds an API key")
-
-
 class Server:
     """Asks one server."""
 
     def __init__(self, args: argparse.Namespace, timeout_s: float = _TIMEOUT_S) -> None:
-        """Takes the address of ``add_server_arguments``, and the longest wait for an answer.
+        """Takes ``url`` and ``key_file`` of ``args``, and the longest wait for an answer.
 
         Raises:
             StackError: The key's file cannot be read.

@@ -177,7 +177,7 @@ class Stack:
             self._step("MLflow: up")
 
     def _claim(self) -> str:
-        mark, previous = self._undo.enter_context(self._state.claim(self.url))
+        mark, previous = self._undo.enter_context(self._state.claim(self.url, self.dashboard_url))
         if previous and (left := belonging(previous.mark, set())):
             self._step(f"ending {len(left)} processes that a killed start left behind")
             end_all(previous.mark, [], 0)

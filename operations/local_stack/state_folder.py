@@ -25,11 +25,13 @@ class Running:
         pid: The process that holds the claim.
         url: Where the application answers.
         mark: What its child processes carry.
+        dashboard_url: Where its Ray dashboard answers.
     """
 
     pid: int
     url: str
     mark: str
+    dashboard_url: str = ""
 
 
 class StateFolder:
@@ -42,11 +44,14 @@ class StateFolder:
         self._unfinished = self.path / "unfinished"
 
     @contextmanager
-    def claim(self, url: str, *, whole: bool = True) -> Iterator[tuple[str, Running | None]]:
+    def claim(
+        self, url: str, dashboard_url: str = "", *, whole: bool = True
+    ) -> Iterator[tuple[str, Running | None]]:
         """Holds the folder for this process.
 
         Args:
             url: Where the application will answer.
+            dashboard_url: Where its Ray dashboard will.
             whole: Refuse a folder that a command left half-changed.
 
         Yields:
@@ -75,7 +80,7 @@ class StateFolder:
                 command = self._unfinished.read_text(encoding="utf-8", errors="replace")
                 raise StackError(f"`{command}` was interrupted in {self.path}: run it again")
             previous = self._read()
-            mine = Running(os.getpid(), url, secrets.token_hex(8))
+            mine = Running(os.getpid(), url, secrets.token_hex(8), dashboard_url)
             self._note.write_text(json.dumps(asdict(mine)), encoding="utf-8")
             yield mine.mark, previous
             self._note.unlink(missing_ok=True)
@@ -120,10 +125,15 @@ class StateFolder:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def running(self) -> Running | None:
+        """The process that holds the folder; None where none does."""
+        found = self._read()
+        return found if found and Path(f"/proc/{found.pid}").exists() else None
+
     def running_token(self) -> Path | None:
         """The token's file of the stack that runs here; None where none does."""
         file = self.path / "ray-token"
-        return file if self._note.is_file() and file.is_file() else None
+        return file if self.running() and file.is_file() else None
 
     def _occupied(self) -> str:
         running = self._read()

@@ -3,6 +3,7 @@
 What cannot be asked is None, and ``notes`` says why. The keys:
 
     url, ready     the server, and whether it can classify a text now
+    at             time of the look
     dependencies   state by component, as the server reports it
     application    what runs: deployments with their replicas
     nodes          on which machines
@@ -12,19 +13,18 @@ What cannot be asked is None, and ``notes`` says why. The keys:
     work           requests by class of status, cache, queues, since the replicas started
     streams, jobs  over Kafka and in batches; None where they are off
     mishaps        the last errors and warnings that replicas logged, each once
-    silent         running replicas that do not answer Serve's routers
 """
 
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 from operations.clients.ray_dashboard import Node, RayDashboard, RunningApplication
 from operations.clients.server import Server
 from operations.errors import ServerRefused, StackError
-from operations.status.log_lines import distinct, mishaps_of, silent_replicas
+from operations.status.log_lines import distinct, mishaps_of
 from operations.status.metrics_page import MetricsPage, read_page, samples_of
 
 Json = dict[str, Any]
@@ -63,6 +63,7 @@ class StatusCollector:
         return {
             "url": self._server.url,
             "ready": details.get("status") == "healthy",
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
             "dependencies": {
                 each["component_name"]: each["details"]["error"] or "ok"
                 for each in details.get("dependencies", ())
@@ -74,7 +75,7 @@ class StatusCollector:
             "work": None if page is None else work_of(page, replicas),
             "streams": self._streams() if _runs(application, "Stream") else None,
             "jobs": self._jobs() if _runs(application, "Jobs") else None,
-            **self._logged(application),
+            "mishaps": self._logged(application),
             "notes": list(dict.fromkeys(self._notes)),
         }
 
@@ -187,23 +188,19 @@ class StatusCollector:
         texts = sum(n for name, n in queues.items() if name.endswith("_texts"))
         return {"jobs": queues["total"], "texts": texts}
 
-    def _logged(self, application: RunningApplication | None) -> Json:
+    def _logged(self, application: RunningApplication | None) -> list[Json]:
         dashboard = self._dashboard
         if application is None or dashboard is None:
-            return {"mishaps": [], "silent": []}
+            return []
         logs = [(d, r) for d in application.deployments for r in d.replicas if r.log][:_LOGS]
         with ThreadPoolExecutor(_LOGS_AT_ONCE) as pool:
-            tails = list(pool.map(lambda log: dashboard.log_tail(log[1], _LOG_LINES), logs))
-        found = [
-            mishap
-            for tail, (deployment, replica) in zip(tails, logs, strict=True)
-            for mishap in mishaps_of(tail, deployment, replica.id)
-        ]
-        running = {r.id: d.name for d in application.deployments for r in d.replicas}
-        return {
-            "mishaps": distinct(found)[-_MISHAPS:],
-            "silent": silent_replicas(tails, running, time.time()),
-        }
+            tails = pool.map(lambda log: dashboard.log_tail(log[1], _LOG_LINES), logs)
+            found = [
+                mishap
+                for tail, (deployment, replica) in zip(tails, logs, strict=True)
+                for mishap in mishaps_of(tail, deployment, replica.id)
+            ]
+        return distinct(found)[-_MISHAPS:]
 
 
 def _runs(application: RunningApplication | None, name: str) -> bool:

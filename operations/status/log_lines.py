@@ -1,9 +1,7 @@
-"""What the last lines of the replicas' logs say: errors, and replicas that do not answer. Pure."""
+"""Errors and warnings in the last lines of the replicas' logs. Pure."""
 
 import json
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,10 +9,6 @@ from operations.clients.ray_dashboard import Deployment
 
 Json = dict[str, Any]
 _MESSAGE_CHARS = 160
-_SILENT_S = 30
-_MISSES = 3
-_NO_QUEUE_LENGTH = re.compile(r"Failed to get queue length from Replica\(id='(\w+)'")
-_TIMESTAMP = re.compile(r'"timestamp_ns": ?(\d+)')
 _NUMBERS = re.compile(r"[0-9a-f]*\d[0-9a-f]*", re.IGNORECASE)
 
 
@@ -53,25 +47,3 @@ def distinct(mishaps: list[Json]) -> list[Json]:
         times = found.pop(key, {"times": 0})["times"] + 1
         found[key] = {**mishap, "times": times}
     return list(found.values())
-
-
-def silent_replicas(logs: Iterable[str], running: Mapping[str, str], now_s: float) -> list[Json]:
-    """Running replicas that did not tell Serve's routers their queue length lately.
-
-    Routers log it each time. One miss is a busy machine; ``_MISSES`` within half a minute is a
-    replica that does not answer, long before its health check fails.
-    """
-    misses: Counter[str] = Counter()
-    for log in logs:
-        for line in log.splitlines():
-            missed = _NO_QUEUE_LENGTH.search(line)
-            if missed is None:
-                continue
-            logged = _TIMESTAMP.search(line)
-            if logged and now_s - int(logged[1]) / 1e9 <= _SILENT_S:
-                misses[missed[1]] += 1
-    return [
-        {"deployment": running[replica], "replica": replica, "misses": count}
-        for replica, count in misses.items()
-        if count >= _MISSES and replica in running
-    ]

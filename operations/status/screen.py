@@ -1,14 +1,19 @@
 """The status of ``collector.py`` as sentences: what is wrong, and the screen for a person. Pure."""
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 _WIDTH = 13
+# A replica copies its series to Ray every ten seconds, and Ray passes them on as often.
+_SERIES_S = 30
 Json = Mapping[str, Any]
 
 
 def problems(seen: Json) -> list[str]:
-    """What is wrong, one sentence each; empty when all is well."""
+    """What is wrong, one sentence each; empty when all is well, and while the graph starts."""
+    if starting(seen):
+        return []
     found = [] if seen["ready"] else ["no text can be classified now"]
     found += [f"{name}: {said}" for name, said in seen["dependencies"].items() if said != "ok"]
     if application := seen["application"]:
@@ -17,12 +22,7 @@ def problems(seen: Json) -> list[str]:
             found.append(f"application {application['name']} is {application['status']}{why}")
         for deployment in application["deployments"]:
             found += _of_deployment(deployment, updating(seen))
-    found += [
-        f"{silent['deployment']}: replica {silent['replica']} does not answer "
-        f"({silent['misses']} times in half a minute)"
-        for silent in seen["silent"]
-    ]
-    if seen["versions"]:
+    if seen["versions"] and not _moved_lately(seen):
         found += _of_versions(seen["versions"])
     if seen["streams"] and not seen["streams"]["connected"]:
         found.append("Kafka does not answer every stream replica")
@@ -34,6 +34,26 @@ def problems(seen: Json) -> list[str]:
     return found
 
 
+def starting(seen: Json) -> bool:
+    """Whether the graph comes up for the first time: nothing has answered, died or failed yet."""
+    application = seen["application"]
+    return bool(
+        not seen["ready"]
+        and application
+        and application["status"] == "DEPLOYING"
+        and not any(d["died"] or d["replaced"] for d in application["deployments"])
+        and all(d["status"] in ("", "UPDATING", "HEALTHY") for d in application["deployments"])
+    )
+
+
+def state(seen: Json) -> str:
+    """The first line's word."""
+    if starting(seen):
+        return "starting"
+    word = "NOT HEALTHY" if problems(seen) else "healthy"
+    return f"{word}, updating" if updating(seen) else word
+
+
 def updating(seen: Json) -> bool:
     """Whether a new configuration comes in while texts are classified as before."""
     application = seen["application"]
@@ -42,6 +62,7 @@ def updating(seen: Json) -> bool:
 
 def _of_deployment(deployment: Json, under_way: bool) -> Iterator[str]:
     name, wanted, status = deployment["name"], deployment["wanted"], deployment["status"]
+    under_way = under_way or status == "UPSCALING"
     if _running(deployment) < wanted and not (under_way and _running(deployment)):
         yield f"{name} has {_running(deployment)} of {wanted} replicas"
     if status in ("UNHEALTHY", "DEPLOY_FAILED"):
@@ -52,6 +73,16 @@ def _last_line(message: str) -> str:
     """What Serve says of it: the last line of a traceback is what happened."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     return f": {lines[-1][:300]}" if lines else ""
+
+
+def _moved_lately(seen: Json) -> bool:
+    """Whether the champion was moved so lately that the replicas' series may not show it yet."""
+    change = seen["change"]
+    moved = change and not change["under_way"] and change["at"]
+    if not moved:
+        return False
+    age = datetime.fromisoformat(seen["at"]) - datetime.fromisoformat(moved)
+    return age.total_seconds() < _SERIES_S
 
 
 def _of_versions(versions: Json) -> list[str]:
@@ -74,8 +105,7 @@ def _running(deployment: Json) -> int:
 def lines(seen: Json, now_s: float) -> Iterator[str]:
     """The screen, from what answers to what went wrong."""
     wrong = problems(seen)
-    update = ", updating" if updating(seen) else ""
-    yield f"sentigraph at {seen['url']}: {'healthy' if not wrong else 'NOT HEALTHY'}{update}"
+    yield f"sentigraph at {seen['url']}: {state(seen)}"
     states = ", ".join(f"{name} {said}" for name, said in seen["dependencies"].items())
     mishaps = [
         "{at} {level} {deployment} {replica}: {message}".format(**mishap)

@@ -1,12 +1,18 @@
 """Which of Ray's tokens a verb sends to the dashboard."""
 
 import argparse
+import json
 import os
 from pathlib import Path
 
 import pytest
 
-from cli.connections import add_dashboard_arguments, dashboard_of
+from cli.connections import (
+    add_dashboard_arguments,
+    add_server_arguments,
+    dashboard_of,
+    open_server,
+)
 from operations.local_stack.state_folder import StateFolder
 
 LOCAL, REMOTE = "http://127.0.0.1:8265", "http://ray.example.com:8265"
@@ -26,6 +32,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def sent(url: str, *options: str) -> str | None:
     parser = argparse.ArgumentParser()
+    add_server_arguments(parser)
     add_dashboard_arguments(parser)
     dashboard = dashboard_of(parser.parse_args(["--dashboard-url", url, *options]))
     assert dashboard is not None
@@ -54,3 +61,32 @@ def test_a_file_that_is_named_wins_and_none_at_all_is_allowed(home: Path) -> Non
     (home / ".ray" / "auth_token").unlink()
     assert sent(LOCAL) is None
     assert "RAY_AUTH_TOKEN_PATH" not in os.environ
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_a_stack_with_ports_of_its_own_is_found(home: Path, elsewhere: bool) -> None:
+    folder = home / ("elsewhere" if elsewhere else ".sentigraph")
+    options = ["--state-dir", str(folder)] if elsewhere else []
+
+    def asked(*more: str) -> tuple[str, str]:
+        parser = argparse.ArgumentParser()
+        add_server_arguments(parser)
+        add_dashboard_arguments(parser)
+        args = parser.parse_args([*options, *more])
+        dashboard = dashboard_of(args)
+        assert dashboard is not None
+        return open_server(args).url, dashboard.url
+
+    defaults = ("http://127.0.0.1:8000", LOCAL)
+    assert asked() == defaults
+    state = StateFolder(folder)
+    with state.claim("http://127.0.0.1:8001", "http://127.0.0.1:8266"):
+        token = state.token_file().read_text()
+        assert asked() == ("http://127.0.0.1:8001", "http://127.0.0.1:8266")
+        assert asked("--url", "http://b", "--dashboard-url", "http://c") == ("http://b", "http://c")
+        assert sent(LOCAL, *options) == token
+        note = json.loads((folder / "running.json").read_text())
+        (folder / "running.json").write_text(json.dumps({**note, "pid": 2**31}))
+        assert asked() == defaults
+    with state.claim("sentigraph restore"):
+        assert asked() == defaults

@@ -5,7 +5,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import pytest
 
@@ -18,7 +18,7 @@ from operations.clients.ray_dashboard import (
     RunningApplication,
 )
 from operations.status.collector import Json, work_of
-from operations.status.log_lines import distinct, mishaps_of, silent_replicas
+from operations.status.log_lines import distinct, mishaps_of
 from operations.status.metrics_page import MetricsPage, read_page, samples_of
 from operations.status.screen import lines, problems
 
@@ -43,6 +43,7 @@ def application(status: str, *deployments: Deployment) -> Json:
 INGRESS = deployment("Ingress", replica("i1"), replica("i2"), wanted=2)
 WELL: Json = {
     "url": "http://server",
+    "at": "2026-11-23T12:00:00+00:00",
     "ready": True,
     "dependencies": {"model": "ok", "registry": "ok", "cache": "ok"},
     "application": application("RUNNING", INGRESS),
@@ -62,7 +63,7 @@ WELL: Json = {
         "what": "step 2 of 5, challenger 0.05",
         "version": 4,
         "why": "too few texts",
-        "at": "2026-11-23",
+        "at": "2026-11-23T11:59:50+00:00",
         "actor": "ana",
     },
     "work": {
@@ -88,7 +89,6 @@ WELL: Json = {
     },
     "jobs": {"jobs": 2, "texts": 300},
     "mishaps": [],
-    "silent": [],
     "notes": [],
 }
 
@@ -122,8 +122,8 @@ def test_a_sound_system_has_no_problem() -> None:
             "application sentigraph is DEPLOY_FAILED: ValueError: no such key",
         ),
         (
-            {**WELL, "silent": [{"deployment": "Model", "replica": "m1", "misses": 4}]},
-            "Model: replica m1 does not answer (4 times",
+            changed("dependencies", model="degraded: Model replica m1 has not answered for 7 s"),
+            "model: degraded: Model replica m1 has not answered for 7 s",
         ),
         (
             {
@@ -339,7 +339,9 @@ def test_a_key_is_sent_and_a_missing_file_is_said(
 
 
 def test_a_redeploy_under_way_is_no_problem_and_is_called_so() -> None:
-    coming = deployment("Model", replica("m1"), replica("m2", "STARTING"), wanted=2)
+    coming = replace(
+        deployment("Model", replica("m1"), replica("m2", "STARTING"), wanted=2), replaced=1
+    )
     seen = {**WELL, "application": application("DEPLOYING", INGRESS, coming)}
     assert problems(seen) == []
     assert next(lines(seen, NOW_S)) == "sentigraph at http://server: healthy, updating"
@@ -398,31 +400,61 @@ def test_the_same_error_is_shown_once_with_its_number() -> None:
     assert "other (" not in screen
 
 
-def test_a_replica_that_does_not_answer_routers_is_named() -> None:
-    def missed(name: str, ago_s: float) -> str:
-        at = int((NOW_S - ago_s) * 1e9)
-        return json.dumps(
-            {
-                "message": f"Failed to get queue length from Replica(id='{name}', deployment="
-                f"'Model', app='sentigraph') within 0.1s.",
-                "timestamp_ns": at,
-            }
-        )
+def test_a_graph_that_comes_up_is_starting_and_no_alarm(capsys: pytest.CaptureFixture[str]) -> None:
+    model = deployment("Model", replica("m1", "STARTING"))
+    coming = {
+        **WELL,
+        "ready": False,
+        "dependencies": {"model": "the model stage does not answer"},
+        "application": application("DEPLOYING", INGRESS, model),
+    }
+    assert problems(coming) == []
+    assert next(lines(coming, NOW_S)) == "sentigraph at http://server: starting"
+    for broken in (
+        application("DEPLOYING", INGRESS, replace(model, died=1)),
+        application("DEPLOYING", INGRESS, replace(model, status="DEPLOY_FAILED")),
+        application("DEPLOYING", INGRESS, replace(model, replaced=1)),
+        application("RUNNING", INGRESS, model),
+    ):
+        assert "no text can be classified now" in problems({**coming, "application": broken})
 
-    log = "\n".join(
-        [missed("m1", 5), missed("m1", 9), missed("m2", 5), *[missed("m3", 100)] * 5, "none"]
-    )
-    running = {"m1": "Model", "m2": "Model", "m3": "Model"}
-    found = silent_replicas([log, missed("m1", 1)], running, NOW_S)
-    assert found == [{"deployment": "Model", "replica": "m1", "misses": 3}]
-    assert silent_replicas([log] * 3, {}, NOW_S) == []
+    described = {"replicas": [{"state": "STARTING"}], "status": "UPDATING"}
+    running = {"status": "DEPLOYING", "deployments": {"Model": described}}
+    answers: dict[str, tuple[int, object]] = {
+        "/api/serve/applications/": (200, {"applications": {"sentigraph": running}}),
+        "/nodes": (200, {"data": {"summary": []}}),
+    }
+    with answering(answers) as url:
+        assert main(["status", "--url", url, "--dashboard-url", url, "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert (found["healthy"], found["state"], found["problems"]) == (False, "starting", [])
+
+
+def test_more_replicas_that_come_because_of_load_are_no_alarm() -> None:
+    more = deployment("Model", replica("m1"), wanted=2, status="UPSCALING")
+    assert problems({**WELL, "application": application("RUNNING", INGRESS, more)}) == []
+
+
+def test_series_that_are_older_than_a_promotion_are_no_alarm() -> None:
+    moved = {**WELL["change"], "under_way": False, "what": "promote"}
+    late = {**changed("versions", by_ingress={"i1": 3, "i2": 2}), "change": moved}
+    assert problems(late) == []
+    assert problems({**late, "at": "2026-11-23T12:01:00+00:00"}) == [
+        "i2 serves version 2, and the registry's champion is 3"
+    ]
 
 
 def test_a_look_asks_for_nothing_that_is_off() -> None:
     """Its 404 and 503 would be errors in the figures that it shows."""
     ingress = {"replicas": [], "target_num_replicas": 0}
     running = {"status": "RUNNING", "deployments": {"Ingress": ingress}}
-    entry = {"action": "promote", "version": 3, "reason": "", "at": "2026-01-01", "actor": "ana"}
+    entry = {
+        "action": "promote",
+        "version": 3,
+        "reason": "",
+        "at": "2026-01-01T00:00:00+00:00",
+        "actor": "ana",
+    }
     answers: dict[str, tuple[int, object]] = {
         "/api/serve/applications/": (200, {"applications": {"sentigraph": running}}),
         "/nodes": (200, {"data": {"summary": []}}),

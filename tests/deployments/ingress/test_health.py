@@ -46,3 +46,11 @@ def test_a_version_that_cannot_classify_makes_it_unready(
 ) -> None:
     with pytest.raises(NotReady, match=reason):
         asked(Broken(error))
+
+
+def test_a_replica_that_does_not_answer_is_named_and_the_graph_is_ready() -> None:
+    made = Readiness(Stages().classify, lambda: ROUTES, Metrics(), cache=None, stream=None)
+    made.silent = lambda: ["Model replica m1 has not answered for 7 s"]
+    assert asyncio.run(made.checks())["model"] == (
+        "degraded: Model replica m1 has not answered for 7 s; others take its texts"
+    )

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from deployments.payloads import EncodingBatch, Encodings, ScoreBatch
 from deployments.telemetry.spans import done, new_trace
+from deployments.transport import links as links_module
 from deployments.transport.connection import Connection, ConnectionLost, StageFailed
 from deployments.transport.endpoint import Address, Answer, Endpoint
 from deployments.transport.links import Links
@@ -54,11 +55,16 @@ def in_loop(body: Callable[[], Awaitable[None]]) -> None:
 @asynccontextmanager
 async def listening() -> AsyncIterator[tuple[Endpoint, Address]]:
     endpoint = Endpoint({"echo": echo})
-    address = await endpoint.open("here", "127.0.0.1")
+    address = await endpoint.open("one", "here", "127.0.0.1")
     try:
         yield endpoint, address
     finally:
         endpoint.close()
+        await asyncio.sleep(0.01)
+
+
+async def until(there: Callable[[], object]) -> None:
+    while not there():  # noqa: ASYNC110  (what it waits for tells nobody)
         await asyncio.sleep(0.01)
 
 
@@ -227,8 +233,48 @@ def test_an_unforeseen_failure_to_connect_is_said_once_and_tried_again(
                 await asyncio.wait_for(connected.wait(), 30)
             finally:
                 links.close()
-        said = [record for record in caplog.records if "no connection" in record.getMessage()]
+        # Ray's logger, where it is set up, hands a record to pytest twice.
+        said = {id(one) for one in caplog.records if "no connection" in one.getMessage()}
         assert len(said) == 1
         caplog.clear()
+
+    in_loop(body)
+
+
+def test_a_replica_that_does_not_answer_is_named_until_it_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(links_module, "_LOOK_S", 0.01)
+    monkeypatch.setattr(links_module, "_SILENT_S", 0.05)
+
+    async def body() -> None:
+        awake = asyncio.Event()
+
+        async def ping(header: Header, body: bytes) -> Answer:
+            await awake.wait()
+            return {}, ()
+
+        frozen = Endpoint({"ping": ping})
+        sleeper = await frozen.open("sleeper", "here", "127.0.0.1")
+        async with listening() as (_, address):
+
+            async def discover() -> list[Address]:
+                return [address, sleeper]
+
+            links = Links(discover, "here", credits_=1)
+            try:
+                await links.start()
+                await until(links.silent)
+                assert set(links.silent()) == {"sleeper"}
+                assert links.silent()["sleeper"] >= 0.05
+                awake.set()
+                await until(lambda: not links.silent())
+                awake.clear()
+                await until(links.silent)
+                frozen.close()
+                await until(lambda: not links.silent())
+            finally:
+                links.close()
+                frozen.close()
 
     in_loop(body)

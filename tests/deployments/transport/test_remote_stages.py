@@ -86,12 +86,15 @@ class Graph:
 
     async def add_model(self, replica: Replica) -> Replica:
         endpoint = Endpoint({"score": score(replica.run)})
-        self.models[replica] = endpoint, await endpoint.open("here", "127.0.0.1")
+        self.models[replica] = endpoint, await endpoint.open(f"{id(replica)}", "here", "127.0.0.1")
         return replica
 
     async def add_tokenizer(self, replica: Replica) -> Replica:
         endpoint = Endpoint({"tokenize": tokenize(replica.tokenize, lambda *_: None)})
-        self.tokenizers[replica] = endpoint, await endpoint.open("here", "127.0.0.1")
+        self.tokenizers[replica] = (
+            endpoint,
+            await endpoint.open(f"{id(replica)}", "here", "127.0.0.1"),
+        )
         return replica
 
     def kill(self, replica: Replica) -> None:

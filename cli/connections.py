@@ -42,6 +42,12 @@ def open_server(args: argparse.Namespace, timeout_s: float = _SERVER_TIMEOUT_S) 
     return Server(args, timeout_s)
 
 
+def runs_here(args: argparse.Namespace) -> bool:
+    """Whether the `sentigraph serve` of the state folder is the server that is asked."""
+    running = _state(args).running()
+    return running is not None and running.url == args.url
+
+
 def _state(args: argparse.Namespace) -> StateFolder:
     return StateFolder(args.state_dir or find_home(dict(os.environ)) / ".sentigraph")
 

@@ -15,6 +15,7 @@ from cli.connections import (
     add_server_arguments,
     dashboard_of,
     open_server,
+    runs_here,
 )
 from operations.status.collector import Json, StatusCollector
 from operations.status.screen import lines, problems, starting, state
@@ -42,7 +43,9 @@ def main(args: argparse.Namespace) -> int:
         StackError: A key's or token's file cannot be read.
     """
     server = open_server(args, _TIMEOUT_S)
-    collector = StatusCollector(server, dashboard_of(args), args.application)
+    collector = StatusCollector(
+        server, dashboard_of(args), args.application, ours=lambda: runs_here(args)
+    )
     well = _show(collector.collect(), args)
     try:
         while args.watch:

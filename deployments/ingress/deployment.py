@@ -2,9 +2,8 @@
 
 Predictions are answered in raw ASGI (``predict.py``), the Open Inference Protocol by ``oip/``, all
 else by FastAPI (``routes.py``) or by the deployment that it is mounted from. Around all of them:
-correlation id, metrics, one access line, one error body. Calls to Tokenizer, Cache and Registry go
-through Ray Serve handles, wrapped so that the classes behind them know nothing of Ray; in
-``fused.py`` the Tokenizer is in the same process.
+correlation id, metrics, one access line, one error body. Other deployments are called by classes
+that know nothing of Ray; in ``fused.py`` Tokenizer and Model are in the same process.
 """
 
 import asyncio
@@ -121,8 +120,7 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
         self._kept_feedback = self._insight if config.feedback.enabled else None
         self._watched = watched_parts(config)
         self._replicas = TextReplicas(stream=config.stream.enabled, jobs=config.jobs.enabled)
-        uploads = Uploads()
-        self._mounts = mounted(upstreams, RemoteRoutes, config.limits.max_body_bytes, uploads)
+        self._mounts = mounted(upstreams, RemoteRoutes, config.limits.max_body_bytes, Uploads())
         documented = [route for mount, _ in upstreams.mounts for route in mount.routes(config)]
         self._app = build_app(config, self, documented)
         self._serve: Route = self._route

@@ -3,6 +3,7 @@
 What cannot be asked is None, and ``notes`` says why. The keys:
 
     url, ready     the server, and whether it can classify a text now
+    ours           whether a `sentigraph serve` on this machine runs it
     at             time of the look
     dependencies   state by component, as the server reports it
     application    what runs: deployments with their replicas
@@ -16,6 +17,7 @@ What cannot be asked is None, and ``notes`` says why. The keys:
 """
 
 from collections import Counter
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -45,12 +47,21 @@ class StatusCollector:
         server: The application.
         dashboard: Of its Ray; None where it is not to be asked.
         application: Its name in Ray Serve.
+        ours: Whether a `sentigraph serve` on this machine runs it.
     """
 
-    def __init__(self, server: Server, dashboard: RayDashboard | None, application: str) -> None:
+    def __init__(
+        self,
+        server: Server,
+        dashboard: RayDashboard | None,
+        application: str,
+        *,
+        ours: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._server = server
         self._dashboard = dashboard
         self._application = application
+        self._ours = ours
         self._notes: list[str] = []
 
     def collect(self) -> Json:
@@ -63,6 +74,7 @@ class StatusCollector:
         return {
             "url": self._server.url,
             "ready": details.get("status") == "healthy",
+            "ours": self._ours(),
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
             "dependencies": {
                 each["component_name"]: each["details"]["error"] or "ok"

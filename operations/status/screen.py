@@ -37,9 +37,11 @@ def problems(seen: Json) -> list[str]:
 def starting(seen: Json) -> bool:
     """Whether the graph comes up for the first time: nothing has answered, died or failed yet."""
     application = seen["application"]
+    if application is None:
+        # `sentigraph serve` ends with any of its parts: while it runs and none answers, they come.
+        return bool(seen["ours"] and not seen["ready"] and not seen["dependencies"])
     return bool(
         not seen["ready"]
-        and application
         and application["status"] == "DEPLOYING"
         and not any(d["died"] or d["replaced"] for d in application["deployments"])
         and all(d["status"] in ("", "UPDATING", "HEALTHY") for d in application["deployments"])

@@ -19,6 +19,7 @@ import yaml
 from load import traffic
 from versions import staged, wait_for
 
+from operations.clients.ray_dashboard import RayDashboard
 from operations.local_stack.stack import Stack
 from registry.model_registry import ModelRegistry
 
@@ -114,6 +115,42 @@ def test_the_same_config_again_is_no_downtime(stack: Stack, tmp_path: Path) -> N
         statuses = [code for thread in threads for code in thread.stop()]
     assert set(statuses) == {200}
     assert {r["pid"] for r in inspect(stack)["replicas"]["Ingress"]} == before
+
+
+def replica_ids(stack: Stack) -> dict[str, set[str]]:
+    token = Path(stack.environ["RAY_AUTH_TOKEN_PATH"]).read_text(encoding="utf-8").strip()
+    application = RayDashboard(stack.dashboard_url, token).application("sentigraph")
+    assert application is not None
+    return {
+        d.name: {replica.id for replica in d.replicas if replica.state == "RUNNING"}
+        for d in application.deployments
+    }
+
+
+def test_another_number_of_replicas_replaces_none(
+    stack: Stack, client: httpx.Client, tmp_path: Path
+) -> None:
+    original = deployed_config(stack)
+    before = replica_ids(stack)
+    changed = json.loads(json.dumps(original))
+    counts = {"Model": len(before["Model"]) + 1, "Ingress": len(before["Ingress"]) + 1}
+    changed["applications"][0]["deployments"] = [
+        {"name": name, "num_replicas": count} for name, count in counts.items()
+    ]
+    text = {"text": "The cache keeps this while counts change."}
+    client.post("/predict", json=text).raise_for_status()
+    try:
+        with traffic(stack, clients=2) as threads:
+            deploy(stack, changed, tmp_path)
+            statuses = [code for thread in threads for code in thread.stop()]
+        after = replica_ids(stack)
+    finally:
+        deploy(stack, original, tmp_path)
+    assert set(statuses) == {200}
+    assert {name: len(ids) for name, ids in after.items() if name in counts} == counts
+    assert all(before[name] <= after[name] for name in before)
+    assert all(before[name] == after[name] for name in before.keys() - counts.keys())
+    assert client.post("/predict", json=text).json()["cached"]
 
 
 def test_other_topologies_answer_the_same_and_four_replicas_share_one_gpu(

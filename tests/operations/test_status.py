@@ -45,6 +45,7 @@ WELL: Json = {
     "url": "http://server",
     "at": "2026-11-23T12:00:00+00:00",
     "ready": True,
+    "ours": False,
     "dependencies": {"model": "ok", "registry": "ok", "cache": "ok"},
     "application": application("RUNNING", INGRESS),
     "nodes": [asdict(Node("n1", "10.0.0.1", "vm", True, 2, 0.5, 0.25, 8080))],
@@ -417,6 +418,10 @@ def test_a_graph_that_comes_up_is_starting_and_no_alarm(capsys: pytest.CaptureFi
         application("RUNNING", INGRESS, model),
     ):
         assert "no text can be classified now" in problems({**coming, "application": broken})
+
+    nothing = {**coming, "application": None, "dependencies": {}}
+    assert problems(nothing) == ["no text can be classified now"]
+    assert problems({**nothing, "ours": True}) == []
 
     described = {"replicas": [{"state": "STARTING"}], "status": "UPDATING"}
     running = {"status": "DEPLOYING", "deployments": {"Model": described}}

@@ -8,6 +8,7 @@
 
 # Any image with Python 3.11 and ca-certificates. CUDA and cuDNN come with pip's packages, so a
 # GPU node needs the driver and NVIDIA's container runtime, and the base needs nothing of them.
+# A release names it by digest: docs/guides/images.md.
 ARG BASE=python:3.11.14-slim-bookworm
 
 FROM ${BASE} AS dependencies
@@ -16,15 +17,13 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
 RUN python -m venv /venv
 ENV PATH=/venv/bin:$PATH
 WORKDIR /src
-COPY pyproject.toml constraints.txt ./
-# Only the dependencies, so that a change of our code does not install them again. The extra is for
-# batch jobs in PostgreSQL.
-RUN python -c "import tomllib; p = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*p['dependencies'], *p['optional-dependencies']['postgres'], sep='\n')" \
-      > requirements.txt \
-    && pip install --no-cache-dir --requirement requirements.txt --constraint constraints.txt
+# Only the dependencies, so that a change of our code does not install them again, and no file but
+# those whose SHA-256 stands there. With the extra for batch jobs in PostgreSQL.
+COPY requirements requirements
+RUN pip install --no-cache-dir --require-hashes --requirement requirements/serve.txt
 
 FROM dependencies AS package
-COPY README.md LICENSE ./
+COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY configs configs
 COPY console console
 COPY serverless serverless
@@ -41,21 +40,17 @@ RUN pip install --no-cache-dir --no-deps .
 # onnxruntime-gpu stands in the folder of onnxruntime: both together would be a mixture.
 FROM package AS package-gpu
 RUN pip uninstall --yes onnxruntime \
-    && python -c "import tomllib; o = tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']; print(*o['gpu'], *o['torch'], sep='\n')" \
-      > requirements.txt \
-    && pip install --no-cache-dir --requirement requirements.txt --constraint constraints.txt
+    && pip install --no-cache-dir --no-deps --require-hashes --requirement requirements/gpu.txt
 
 FROM package AS package-train
-RUN pip install --no-cache-dir ".[train,score]" --constraint constraints.txt
+RUN pip install --no-cache-dir --no-deps --require-hashes --requirement requirements/train.txt
 
 FROM ${BASE} AS package-mlflow
 ENV PATH=/venv/bin:$PATH
 RUN python -m venv /venv
 WORKDIR /src
-COPY pyproject.toml constraints.txt ./
-RUN python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['optional-dependencies']['mlflow'], sep='\n')" \
-      > requirements.txt \
-    && pip install --no-cache-dir --requirement requirements.txt --constraint constraints.txt
+COPY requirements requirements
+RUN pip install --no-cache-dir --require-hashes --requirement requirements/mlflow.txt
 
 FROM ${BASE} AS mlflow
 ARG REVISION=unknown

@@ -114,6 +114,10 @@ outages: $(VENV)/.dev ## limits over two ingresses; Redis and Vault lost under l
 bench-cold: $(VENV)/.dev ## cold start and warm swap, rung by rung, beside the PyTorch pipeline (10 minutes)
 	$(BIN)/python -m benchmarks.serving.cold_start
 
+.PHONY: lock
+lock: ## after a change of pyproject.toml or constraints.txt: requirements/, with the digest of every file
+	@PYTHON=$(PYTHON) .ci/lock
+
 .PHONY: soak-client
 soak-client: $(VENV)/.dev ## the Python client through latency, resets, 429, 503 and a dead server (3 minutes)
 	PYTHONPATH=sdk/python $(BIN)/python -m tests.system.client_soak

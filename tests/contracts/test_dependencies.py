@@ -1,6 +1,7 @@
 """Imports are declared, what is installed is pinned, no pin has a known hole. No network."""
 
 import ast
+import re
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -104,3 +105,48 @@ def test_all_that_is_needed_is_pinned_and_installed_as_pinned() -> None:
 def test_no_pin_goes_back_to_a_known_hole(name: str, good: str, advisory: str) -> None:
     assert name in PINS, f"{name} is no dependency any more: drop the line"
     assert Version(PINS[name]) >= Version(good), advisory
+
+
+def locked(file: str) -> dict[str, tuple[str, str]]:
+    """Name to version and what follows it of a file that ``.ci/lock`` made."""
+    text = (ROOT / file).read_text(encoding="utf-8")
+    found = re.findall(r"(?m)^([a-z0-9][\w.-]*)(?:\[.*?\])?==([^ ;\n]+)(.*(?:\n .*)*)", text)
+    return {canonicalize_name(name): (version, rest) for name, version, rest in found}
+
+
+LOCKS = {
+    "requirements/serve.txt": ("postgres",),
+    "requirements/gpu.txt": ("gpu", "torch"),
+    "requirements/train.txt": ("train", "score"),
+    "requirements/mlflow.txt": ("mlflow",),
+    "serverless/requirements.txt": (),
+}
+
+
+@pytest.mark.parametrize("file", LOCKS)
+def test_what_images_install_is_locked_by_digest(file: str) -> None:
+    """After a change of pyproject.toml or constraints.txt: make lock."""
+    entries = locked(file)
+    assert entries
+    for name, (version, rest) in entries.items():
+        assert re.search(r"--hash=sha256:[0-9a-f]{64}", rest), name
+        # Windows' packages, CUDA's and its build of onnxruntime are pinned here alone.
+        assert version == PINS.get(name, version), name
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    texts = list(chain(*(project["optional-dependencies"][each] for each in LOCKS[file])))
+    if file == "requirements/serve.txt":
+        texts += project["dependencies"]
+    there = {**locked("requirements/serve.txt"), **entries}
+    for text in texts:
+        requirement = Requirement(text)
+        version, _ = there[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(version), text
+
+
+def test_images_and_releases_install_by_digest_alone() -> None:
+    for file in ("Dockerfile", ".ci/dist"):
+        script = re.sub(r"\\\n", " ", (ROOT / file).read_text(encoding="utf-8"))
+        for line in script.splitlines():
+            if re.search(r"pip.* install ", line) and "cyclonedx" not in line:
+                ours = re.search(r"--no-deps (\.|dist/)", line)
+                assert ours or "--require-hashes" in line, line

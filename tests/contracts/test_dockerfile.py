@@ -64,6 +64,24 @@ def test_the_base_is_a_build_argument_whose_default_is_pinned() -> None:
     assert f"\nBASE ?= {default.removeprefix('BASE=')}\n" in makefile
 
 
+@pytest.mark.parametrize(
+    ("base", "is_refused"), [("python:3.11", True), (f"python@sha256:{'0' * 64}", False)]
+)
+def test_a_release_names_its_base_by_digest(base: str, is_refused: bool) -> None:
+    environ = {"PATH": "/usr/bin:/bin", "REQUIRE_DIGEST": "1", "ENGINE": "none"}
+    done = subprocess.run(
+        [str(ROOT / ".ci" / "image"), "serve", base],
+        env=environ,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert ("names no digest" in done.stderr) is is_refused
+    release = (ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8")
+    assert 'REQUIRE_DIGEST: "1"' in release
+
+
 def test_all_images_run_as_a_plain_user() -> None:
     for stage in re.split(r"(?m)^FROM ", TEXT):
         # serve and serve-gpu are graph with an environment.

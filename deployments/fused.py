@@ -65,6 +65,7 @@ class FusedIngress(Ingress):
             encode=token_ids,
             gpu_share=gpu_share(config),
             engines=int(share.engines),
+            metrics=self._metrics.engines,
         )
         self._tokenizer = TokenizerReplica(bundles, self._model.run)
         self.stages = self._own = OwnStages(self._tokenizer, self._model)

@@ -111,6 +111,10 @@ class RawSession:
             str(model), options, providers=["CPUExecutionProvider"]
         )
 
+    def gpu_memory(self) -> dict[str, int]:
+        """See ``Engine.gpu_memory``."""
+        return {}
+
     def run(self, input_ids: Any, attention_mask: Any) -> Any:
         """See ``Engine.run``."""
         feed = {"input_ids": input_ids, "attention_mask": attention_mask}

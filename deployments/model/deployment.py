@@ -1,6 +1,7 @@
 """The Model deployment of the split topology: ``replica.py`` on Ray Serve."""
 
 import ray
+from prometheus_client import CollectorRegistry
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
@@ -8,9 +9,11 @@ from configs.schema.app import AppConfig
 from deployments.model.golden_probe import Encode
 from deployments.model.replica import ModelReplica
 from deployments.serve_options import AsyncReplica, by_engine, deployment, engine_counts
+from deployments.telemetry.background import keep_running
+from deployments.telemetry.engine_metrics import EngineMetrics
 from deployments.telemetry.log_context import add_log_fields
 from deployments.transport.endpoint import Address, Endpoint
-from deployments.transport.handles import bundle_cache, load_live
+from deployments.transport.handles import bundle_cache, load_live, ray_gauge
 from deployments.transport.operations import score
 from deployments.transport.stage_handles import open_endpoint
 
@@ -29,6 +32,7 @@ class Model(AsyncReplica, ModelReplica):
             RegistryError: A bundle cannot be fetched or fails its digest check.
         """
         add_log_fields(config.server.service_name, "Model")
+        metrics = EngineMetrics(CollectorRegistry())
         ModelReplica.__init__(
             self,
             bundle_cache(config, registry),
@@ -37,8 +41,10 @@ class Model(AsyncReplica, ModelReplica):
             threads=threads,
             encode=encode,
             gpu_share=gpu_share(config),
+            metrics=metrics,
         )
         await load_live(registry, self.load)
+        self._mirroring = keep_running(metrics.mirror(ray_gauge).run, "copying metrics to Ray")
         self._endpoint, self._address = await open_endpoint({"score": score(self.run)})
 
     async def address(self) -> Address:

@@ -2,14 +2,17 @@
 
 ``replica.py`` calls ``score_each`` for every engine batch. A batch that fails is halved until the
 guilty texts are alone: at most two runs more for each guilty text and halving. An engine that
-fails with a plain text too is broken, and then nothing is halved.
+fails with a plain text too is broken, and then nothing is halved. A batch that is too large for
+the card's memory is halved too, and no text of it is guilty but one that does not fit alone.
 """
 
 import logging
+import sys
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from deployments.model.engines import OutOfMemory
 from deployments.model.runner import LoadedModel
 from deployments.payloads import FloatArray, IntArray
 
@@ -20,7 +23,10 @@ MAX_EXTRA_RUNS = 64
 
 
 def score_each(
-    model: LoadedModel, rows: Sequence[IntArray], is_wanted: Callable[[int], bool]
+    model: LoadedModel,
+    rows: Sequence[IntArray],
+    is_wanted: Callable[[int], bool],
+    too_large: Callable[[int], None] = lambda cells: None,
 ) -> dict[int, FloatArray]:
     """Scores the rows of one batch; in the engine thread.
 
@@ -28,6 +34,7 @@ def score_each(
         model: Runs them.
         rows: Token ids of each text.
         is_wanted: Whether a row still has a caller and time; asked before each run.
+        too_large: Told of each run that did not fit into memory, its rows times padded length.
 
     Returns:
         For each row that was wanted until it ran ``[labels] float32``, NaN where the model has no
@@ -36,7 +43,7 @@ def score_each(
     Raises:
         Exception: What the engine raises for any text.
     """
-    batch = _Batch(model, rows, is_wanted)
+    batch = _Batch(model, rows, is_wanted, too_large)
     # A text without tokens has nothing to compute.
     batch.give_up([i for i, row in enumerate(rows) if not len(row)])
     batch.resolve([i for i, row in enumerate(rows) if len(row)])
@@ -49,12 +56,18 @@ def score_each(
 
 class _Batch:
     def __init__(
-        self, model: LoadedModel, rows: Sequence[IntArray], is_wanted: Callable[[int], bool]
+        self,
+        model: LoadedModel,
+        rows: Sequence[IntArray],
+        is_wanted: Callable[[int], bool],
+        too_large: Callable[[int], None],
     ) -> None:
         self._model = model
         self._rows = rows
         self._is_wanted = is_wanted
+        self._too_large = too_large
         self._runs = 0
+        self._no_room = sys.maxsize
         self.scores: dict[int, FloatArray] = {}
         self.error: Exception | None = None
 
@@ -76,9 +89,11 @@ class _Batch:
         if alone:
             self.give_up(group)
             return False
+        # A group that was too large says nothing of its halves.
+        guilt = fails or not isinstance(self.error, OutOfMemory)
         middle = len(group) // 2
         first_answered = self.resolve(group[:middle])
-        self.resolve(group[middle:], fails=first_answered)
+        self.resolve(group[middle:], fails=first_answered and guilt)
         return False
 
     def _score(self, group: Sequence[int]) -> bool:
@@ -89,9 +104,15 @@ class _Batch:
         if self._runs > MAX_EXTRA_RUNS:
             self.give_up(group)
             return True
-        self._runs += 1
+        rows = [self._rows[i] for i in group]
         try:
-            scores = self._model.score([self._rows[i] for i in group])
+            scores = self._run(rows)
+        except OutOfMemory as error:
+            self.error = error
+            if len(rows) == 1:
+                # The text does not fit, or nothing does.
+                self._model.check()
+            return False
         except Exception as error:  # noqa: BLE001  (whatever it is, others may be without it)
             self.error = error
             if self._runs == 1:
@@ -102,3 +123,15 @@ class _Batch:
             return False
         self.scores |= dict(zip(group, scores, strict=True))
         return True
+
+    def _run(self, rows: Sequence[IntArray]) -> FloatArray:
+        cells = len(rows) * max(map(len, rows))
+        if len(rows) > 1 and cells >= self._no_room:
+            raise OutOfMemory("as many did not fit")
+        self._runs += 1
+        try:
+            return self._model.score(rows)
+        except OutOfMemory:
+            self._no_room = min(self._no_room, cells)
+            self._too_large(cells)
+            raise

@@ -6,11 +6,13 @@ least cost out of all that waits; the event loop only queues texts and hands out
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
+from prometheus_client import CollectorRegistry
 
 from configs.schema.app import BatchingConfig, ModelConfig
 from deployments.autoscaling import Utilisation
@@ -25,7 +27,9 @@ from deployments.model.isolation import score_each
 from deployments.model.runner import LoadedModel, PlannedModel, with_surface
 from deployments.model.scores import Call, engine_answer
 from deployments.payloads import EncodingBatch, Probe, ScoreBatch
+from deployments.telemetry.engine_metrics import EngineMetrics
 
+_log = logging.getLogger("ray.serve")
 # A word, a sentence, a paragraph.
 _WARM_UP_TOKENS = (3, 24, 128)
 
@@ -43,6 +47,7 @@ class ModelReplica:
         gpu_share: float,
         encode: Encode,
         engines: int = 1,
+        metrics: EngineMetrics | None = None,
     ) -> None:
         """Holds no model yet.
 
@@ -54,12 +59,14 @@ class ModelReplica:
             gpu_share: See ``open_engine``.
             encode: Tokenizes golden texts.
             engines: Batches that run at once, on one loaded model; 1 on a GPU.
+            metrics: Of this process; a table that is not exported if not given.
         """
         self._bundles = bundles
         self._config = model
         self._batching = batching
         self._intra_op_threads = threads
         self._gpu_share = gpu_share
+        self._metrics = metrics or EngineMetrics(CollectorRegistry())
         self._models: dict[str, PlannedModel] = {}
         self._loading = asyncio.Lock()
         self._utilisation = Utilisation(time.monotonic(), engines)
@@ -98,6 +105,8 @@ class ModelReplica:
             first = not self._models
             planned = await (self._threads.call(warm_up) if first else asyncio.to_thread(warm_up))
             self._models[digest] = planned
+            self._show_limit()
+            self._metrics.watch(engine.gpu_memory)
 
     async def probe(self, digest: str, texts: Sequence[str]) -> Probe:
         """Scores texts one by one with a model, between the batches of requests."""
@@ -108,6 +117,7 @@ class ModelReplica:
         """Frees a model that gets no requests any more."""
         self._models.pop(digest, None)
         self._golden.forget(digest)
+        self._show_limit()
 
     def holds(self, digest: str) -> bool:
         """Whether a model is loaded, so that its texts can be submitted."""
@@ -216,10 +226,27 @@ class ModelReplica:
             return not texts[row].done and texts[row].deadline_s > time.monotonic()
 
         started_s = time.monotonic()
-        scores = score_each(model.loaded, [text.ids for text in texts], is_wanted)
+        rows = [text.ids for text in texts]
+        scores = score_each(model.loaded, rows, is_wanted, partial(self._shrink, model))
         infer_s = time.monotonic() - started_s
         cost_s = model.cost_s(len(texts), max(len(text.ids) for text in texts))
         return engine_answer(model.loaded.bundle, texts, scores, infer_s, cost_s)
+
+    def _shrink(self, model: PlannedModel, cells: int) -> None:
+        """A batch of so many cells was too large for the card's memory."""
+        model.shrink(cells)
+        self._metrics.out_of_memory.inc()
+        self._show_limit()
+        _log.warning(
+            "model %s: out of GPU memory with %s padded tokens; batches have at most %s now",
+            model.loaded.bundle.digest[:12],
+            cells,
+            model.max_tokens,
+        )
+
+    def _show_limit(self) -> None:
+        limits = [model.max_tokens for model in tuple(self._models.values())]
+        self._metrics.batch_tokens_limit.set(min(limits, default=0))
 
     def _deliver(self, texts: Sequence[EncodedText], answer: ScoreBatch) -> None:
         ran = ~answer.expired

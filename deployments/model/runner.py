@@ -11,7 +11,7 @@ import numpy as np
 from configs.schema.app import BatchingConfig, ModelConfig
 from deployments.batching.cost_surface import CostSurface, host_fingerprint, keep, measure, recall
 from deployments.batching.planner import PlanFacts, PlannedBatch
-from deployments.model.engines import Engine
+from deployments.model.engines import Engine, OutOfMemory
 from deployments.payloads import FloatArray, IntArray
 from registry.bundles.bundle import TOKENIZER_FILE
 from registry.errors import InvalidBundle
@@ -90,6 +90,15 @@ class PlannedModel:
         self._max_tokens = batching.max_batch_tokens
 
     @property
+    def max_tokens(self) -> int:
+        """Rows times padded length that a batch may have by now."""
+        return self._max_tokens
+
+    def shrink(self, cells: int) -> None:
+        """Plans batches of half of so many cells at most from now on: so many did not fit."""
+        self._max_tokens = max(1, min(self._max_tokens, cells // 2))
+
+    @property
     def facts(self) -> PlanFacts:
         """What planning needs to know, wherever it is done."""
         return PlanFacts(self.surface, self._max_texts, self._max_tokens)
@@ -115,6 +124,9 @@ def with_surface(
 
     Costs depend on the model's shape, not on the values of its weights: a retrained version has
     the surface of its predecessor and goes live without a measurement.
+
+    Raises:
+        OutOfMemory: Not even one text of full length fits on the card.
     """
     alone = loaded.runs_alone(batching)
     max_rows = 1 if alone else batching.max_batch_texts
@@ -123,23 +135,36 @@ def with_surface(
         *(loaded.engine.build, threads, max_rows, batching.max_batch_tokens, *_shape(bundle))
     )
     surface = recall(folder, fingerprint)
-    if surface is None:
-        in_this_thread = threads == 1 and loaded.engine.device == "cpu"
+    if surface is not None:
+        return PlannedModel(loaded, surface, batching)
+    in_this_thread = threads == 1 and loaded.engine.device == "cpu"
+    largest, max_cells = 0, batching.max_batch_tokens
 
-        def run(rows: int, tokens: int) -> None:
-            loaded.score([np.full(tokens, bundle.engine.pad_id, dtype=np.int32)] * rows)
+    def run(rows: int, tokens: int) -> None:
+        nonlocal largest
+        largest = rows * tokens
+        loaded.score([np.full(tokens, bundle.engine.pad_id, dtype=np.int32)] * rows)
 
-        surface = measure(
-            run,
-            max_rows=max_rows,
-            max_tokens=bundle.max_tokens,
-            max_cells=batching.max_batch_tokens,
-            budget_s=model.surface_budget_ms / 1_000,
-            # Other work of the machine while replicas start is not this engine's cost.
-            clock=time.thread_time if in_this_thread else time.perf_counter,
-        )
-        keep(folder, fingerprint, surface)
-    return PlannedModel(loaded, surface, batching)
+    while surface is None:
+        try:
+            surface = measure(
+                run,
+                max_rows=max_rows,
+                max_tokens=bundle.max_tokens,
+                max_cells=max_cells,
+                budget_s=model.surface_budget_ms / 1_000,
+                # Other work of the machine while replicas start is not this engine's cost.
+                clock=time.thread_time if in_this_thread else time.perf_counter,
+            )
+        except OutOfMemory:
+            if largest <= bundle.max_tokens:
+                raise
+            max_cells = largest // 2
+    keep(folder, fingerprint, surface)
+    planned = PlannedModel(loaded, surface, batching)
+    if max_cells < batching.max_batch_tokens:
+        planned.shrink(2 * max_cells)
+    return planned
 
 
 def _shape(bundle: Bundle) -> tuple[object, ...]:

@@ -1,8 +1,8 @@
 """Every metric of the serving graph: name, help, labels, buckets.
 
 Those of Kafka and the prediction log are in ``stream_metrics.py``, of batch jobs in
-``job_metrics.py``, of drift in ``insight_metrics.py``, of served and registered versions in
-``version_metrics.py``.
+``job_metrics.py``, of engines in ``engine_metrics.py``, of drift in ``insight_metrics.py``, of
+served and registered versions in ``version_metrics.py``.
 
 The ingress sees the whole request (stage times come back with the answer), so the registry of
 an ingress replica holds them all, and ``/api/v1/metrics`` is the page of the replica that
@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 
+from deployments.telemetry.engine_metrics import EngineMetrics
 from deployments.telemetry.insight_metrics import InsightMetrics
 from deployments.telemetry.job_metrics import JobMetrics
 from deployments.telemetry.metric_table import Family, MetricTable, counter, gauge, histogram
@@ -204,6 +205,7 @@ class Metrics(MetricTable):
         self._registry = CollectorRegistry()
         super().__init__(self._registry)
         self.versions = VersionMetrics(self._registry)
+        self.engines = EngineMetrics(self._registry)
         self.jobs = JobMetrics(self._registry)
         self.insight = InsightMetrics(self._registry)
         self.stream = StreamMetrics(self._registry)
@@ -266,6 +268,6 @@ class Metrics(MetricTable):
 
 def families() -> Iterator[Family]:
     """Every declared family of the graph."""
-    tables = (JobMetrics, InsightMetrics, StreamMetrics, PredictionLogMetrics)
+    tables = (EngineMetrics, JobMetrics, InsightMetrics, StreamMetrics, PredictionLogMetrics)
     for table in (Metrics, VersionMetrics, *tables):
         yield from table.declared.values()

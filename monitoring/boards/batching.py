@@ -1,7 +1,7 @@
 """Does planning by cost pay: batches, padding, and costs against what was predicted."""
 
 from monitoring.panels import Board, Query, lines, number, row
-from monitoring.promql import mean, quantile, rate
+from monitoring.promql import mean, quantile, rate, total
 from monitoring.queries import quantiles, rates
 
 _ROWS = "sentiment_batch_rows"
@@ -119,6 +119,29 @@ BOARD = Board(
                 "Falls while requests rise: texts became shorter, or the cache answers.",
                 Query(rate(_TOKENS), "tokens"),
                 unit="cps",
+            ),
+        ),
+        row(
+            "GPU memory",
+            lines(
+                "Memory of the card",
+                "Of PyTorch engines, all replicas together. Allocated near the limit: the next "
+                "larger batch is halved; give replicas a larger share of the card.",
+                Query(total("sentiment_gpu_memory_bytes", by="kind"), "{{kind}}"),
+                unit="bytes",
+            ),
+            lines(
+                "Batches that did not fit",
+                "Halved and answered all the same; the replica then makes smaller ones until it "
+                "starts anew.",
+                Query(rate("sentiment_engine_out_of_memory_total"), "batches"),
+                unit="cps",
+            ),
+            lines(
+                "Largest batch, padded tokens",
+                "Sum over replicas of the rows times padded length that a batch may have. Falls "
+                "when one did not fit.",
+                Query(total("sentiment_engine_batch_tokens_limit"), "tokens"),
             ),
         ),
     ),

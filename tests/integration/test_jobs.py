@@ -6,10 +6,10 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pyarrow.parquet as pq
+from ended_jobs import until_ended
 
 from operations.local_stack.stack import Stack
 
@@ -25,18 +25,6 @@ def replica_pids(stack: Stack, deployment: str) -> list[int]:
         except OSError:
             continue
     return found
-
-
-def until_ended(client: httpx.Client, job_id: str) -> dict[str, Any]:
-    deadline_s = time.monotonic() + 90
-    while time.monotonic() < deadline_s:
-        answer = client.get(f"/batch/status/{job_id}")
-        # While its replica starts anew, the answer is 503.
-        if answer.status_code == 200 and answer.json()["status"] not in ("pending", "processing"):
-            found: dict[str, Any] = answer.json()
-            return found
-        time.sleep(0.2)
-    raise AssertionError("the job did not end")
 
 
 def test_a_job_outlives_its_replica(stack: Stack, client: httpx.Client) -> None:

@@ -3,6 +3,7 @@
 Only this package imports ``onnxruntime`` or ``torch``; ``model.py`` sees ``Engine``.
 """
 
+from collections.abc import Mapping
 from typing import Literal, Protocol
 
 import numpy as np
@@ -13,6 +14,10 @@ from registry.records import Bundle
 Provider = Literal["auto", "cpu", "cuda"]
 IntBatch = npt.NDArray[np.int64]
 FloatBatch = npt.NDArray[np.float32]
+
+
+class OutOfMemory(Exception):
+    """The card's memory is not enough for a batch; what was taken for it is free again."""
 
 
 class Engine(Protocol):
@@ -31,6 +36,15 @@ class Engine(Protocol):
 
         Returns:
             Logits, ``[batch, labels]`` float32.
+
+        Raises:
+            OutOfMemory: The batch is too large for the card.
+        """
+        ...
+
+    def gpu_memory(self) -> Mapping[str, int]:
+        """Bytes of the card: ``allocated``, ``reserved`` and ``limit``; empty where the runtime
+        does not say.
         """
         ...
 

@@ -5,16 +5,20 @@ The session's options are those that were fastest or lightest when measured
 """
 
 import ctypes
+from collections.abc import Mapping
 
 import numpy as np
 import onnxruntime as ort
 
-from deployments.model.engines import FloatBatch, IntBatch, Provider
+from deployments.model.engines import FloatBatch, IntBatch, OutOfMemory, Provider
 from registry.bundles.bundle import MODEL_FILE
 from registry.records import Bundle
 
 # Its kernel is not vectorised: the addition and the normalisation alone take a third of the time.
 SLOW_ON_CPU = ["SkipLayerNormFusion"]
+
+# The runtime has no class for it: its arena's words, and CUDA's.
+_NO_MEMORY = ("Failed to allocate memory", "out of memory")
 
 Providers = list[str | tuple[str, dict[str, str]]]
 
@@ -62,10 +66,18 @@ class OnnxEngine:
         feed = {"input_ids": input_ids, "attention_mask": attention_mask}
         if "token_type_ids" in self._inputs:
             feed["token_type_ids"] = np.zeros_like(input_ids)
-        logits: FloatBatch = self._session.run(
-            ["logits"], {name: feed[name] for name in self._inputs}, self._run_options
-        )[0]
+        given = {name: feed[name] for name in self._inputs}
+        try:
+            logits: FloatBatch = self._session.run(["logits"], given, self._run_options)[0]
+        except Exception as error:
+            if self.device == "cuda" and any(told in str(error) for told in _NO_MEMORY):
+                raise OutOfMemory(str(error).partition("\n")[0]) from None
+            raise
         return logits
+
+    def gpu_memory(self) -> Mapping[str, int]:
+        """See ``Engine.gpu_memory``; the runtime does not say."""
+        return {}
 
 
 def session_options(threads: int) -> ort.SessionOptions:

@@ -6,11 +6,13 @@ Needs torch and transformers and nothing else of the application, so that
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from transformers import AutoConfig, AutoModelForSequenceClassification
 from transformers.utils import logging
 
-from deployments.model.engines import FloatBatch, IntBatch, Provider
+from deployments.model.engines import FloatBatch, IntBatch, OutOfMemory, Provider
 from deployments.model.engines.cuda_graphs import CudaGraphs
 from deployments.model.engines.layouts import PACKED_ATTENTION, Layout, Packed, Padded
 from registry.records import Bundle
@@ -75,6 +77,27 @@ class TorchEngine:
 
     def run(self, input_ids: IntBatch, attention_mask: IntBatch) -> FloatBatch:
         """See ``Engine.run``. On CUDA the first run of a new shape takes longer."""
+        try:
+            return self._run(input_ids, attention_mask)
+        except torch.OutOfMemoryError as error:
+            told = str(error).partition("\n")[0]
+        # After the block: until then the error's traceback holds the tensors of the run.
+        if self.device == "cuda":
+            torch.cuda.empty_cache()
+        raise OutOfMemory(told)
+
+    def gpu_memory(self) -> Mapping[str, int]:
+        """See ``Engine.gpu_memory``; of all engines of this process."""
+        if self.device != "cuda":
+            return {}
+        _, total = torch.cuda.mem_get_info()
+        return {
+            "allocated": torch.cuda.memory_allocated(),
+            "reserved": torch.cuda.memory_reserved(),
+            "limit": int(total * torch.cuda.get_per_process_memory_fraction()),
+        }
+
+    def _run(self, input_ids: IntBatch, attention_mask: IntBatch) -> FloatBatch:
         rows = len(input_ids)
         with torch.inference_mode():
             if self._graphs is not None:

@@ -6,15 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tokenizers import Tokenizer as RustTokenizer
-from tokenizers.models import WordLevel
 
 from deployments.model.engines import open_engine
-from registry.bundles.bundle import write_bundle
-from registry.records import Bundle, EngineHints
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
+
+from torch_bundle import BERT, PAD_ID, bundle_of  # noqa: E402
 
 from deployments.model.engines.cuda_graphs import CudaGraphs  # noqa: E402
 from deployments.model.engines.layouts import Packed, Padded, Shape, step_up  # noqa: E402
@@ -23,18 +21,6 @@ from deployments.model.engines.torch import TorchEngine  # noqa: E402
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 LENGTHS = (3, 25, 1, 17, 40, 8, 8)
-PAD_ID = 1
-BERT = {
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 64,
-    "vocab_size": 90,
-    "pad_token_id": PAD_ID,
-    "num_labels": 3,
-    # Answers that lie well apart, so that a wrong row shows.
-    "initializer_range": 0.5,
-}
 DISTILBERT = {
     "dim": 32,
     "n_layers": 2,
@@ -55,26 +41,6 @@ CONFIGS: dict[str, Callable[[], Any]] = {
     # Its attention knows relative positions, so it cannot be packed.
     "mpnet": lambda: transformers.MPNetConfig(**BERT),
 }
-
-
-def bundle_of(folder: Path, config: Any, precision: Any = "fp32") -> tuple[Any, Bundle]:
-    torch.manual_seed(0)
-    model = transformers.AutoModelForSequenceClassification.from_config(config).eval()
-    model.save_pretrained(folder / "hf")
-    RustTokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]")).save(str(folder / "tokenizer.json"))
-    bundle = write_bundle(
-        folder / "bundle",
-        name="tiny",
-        labels=("a", "b", "c"),
-        files={
-            "model.safetensors": folder / "hf" / "model.safetensors",
-            "config.json": folder / "hf" / "config.json",
-            "tokenizer.json": folder / "tokenizer.json",
-        },
-        max_tokens=64,
-        engine=EngineHints("torch", precision, ("input_ids", "attention_mask"), PAD_ID),
-    )
-    return model, bundle
 
 
 def batch(lengths: tuple[int, ...] = LENGTHS) -> tuple[Any, Any]:

@@ -13,6 +13,7 @@ RegistryError
 │   ├── EntryTaken 409 E8007
 │   └── StaleRevision 412 E8007
 ├── TooLarge 413 E2008
+├── StoreFull 429 E8007
 ├── UnsupportedFormat 415 E2008
 └── BackendUnavailable 503 E8007
     └── LedgerDamaged 503 E8007
@@ -84,6 +85,10 @@ class StaleRevision(Conflict, status=412):
 
 class TooLarge(RegistryError, status=413, code="E2008"):
     """An upload, or what it unpacks to, is over its limit."""
+
+
+class StoreFull(RegistryError, status=429):
+    """The space for models' files is used up, ``registry.max_stored_bytes``; delete some first."""
 
 
 class UnsupportedFormat(RegistryError, status=415, code="E2008"):

@@ -56,6 +56,12 @@ class PredictionLogConfig(Section):
         le=1 << 44,
         description="Write-ahead files in `buffer_dir` while `uri` does not take them; beyond it rows are dropped and counted.",
     )
+    max_stored_bytes: int = Field(
+        68_719_476_736,
+        ge=65_536,
+        le=1 << 50,
+        description="Files below `uri` where that is a folder; beyond it rows wait in `buffer_dir` until older files are gone, and are dropped and counted when that is full too.",
+    )
     compression: Literal["none", "snappy", "gzip", "lz4", "zstd"] = Field(
         "snappy", description="Of the Parquet columns."
     )

@@ -1,6 +1,8 @@
 """Settings of where models are kept and how a version goes live. Part of ``schema.py``."""
 
-from pydantic import Field, SecretStr
+from typing import Self
+
+from pydantic import Field, SecretStr, model_validator
 
 from configs.schema.section import Section
 
@@ -44,12 +46,27 @@ class RegistryConfig(Section):
         le=1 << 40,
         description="Bytes of one uploaded model file or archive, packed and unpacked; a larger one is refused with 413.",
     )
+    max_stored_bytes: int = Field(
+        68_719_476_736,
+        ge=1_024,
+        le=1 << 50,
+        description="Bytes of all files of models in a local `artifact_root`; an upload that would exceed it is refused with 429 E8007. `bundle_cache_dir` and archives for download are copies of what is there, so each node's are bounded by it too.",
+    )
     watch_interval_ms: int = Field(
         500,
         ge=50,
         le=60_000,
         description="Pause between two looks at MLflow; a moved alias is noticed after this time at the latest.",
     )
+
+    @model_validator(mode="after")
+    def _one_upload_fits(self) -> Self:
+        if self.max_artifact_bytes > self.max_stored_bytes:
+            raise ValueError(
+                f"registry.max_artifact_bytes={self.max_artifact_bytes} is above "
+                f"registry.max_stored_bytes={self.max_stored_bytes}"
+            )
+        return self
 
 
 class RolloutConfig(Section):

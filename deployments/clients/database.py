@@ -17,6 +17,9 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from configs.errors import ConfigError
 
 _WAIT_S = 30
+# Of one transaction that gives space back, so that others wait for the lock but briefly; fewer than
+# the second are kept for later rows.
+_PAGES_AT_ONCE, _FEW_PAGES = 4_096, 64
 _JOURNAL_BYTES = 64 << 20
 
 
@@ -72,6 +75,24 @@ def open_database(uri: str, tables: MetaData, login: DatabaseLogin | None = None
         event.listen(engine, "begin", _begin_sqlite)
     tables.create_all(engine)
     return engine
+
+
+def give_space_back(engine: Engine) -> None:
+    """Shrinks SQLite's file by the pages that nothing uses any more; others do it alone."""
+    if engine.dialect.name != "sqlite":
+        return
+    with engine.connect().execution_options(reads=True) as connection:
+        before, free = 0, int(connection.exec_driver_sql("PRAGMA freelist_count").scalar_one())
+    if free < _FEW_PAGES:
+        return
+    while free and free != before:  # it stays where a file was made without this
+        with engine.begin() as connection:
+            cursor = connection.connection.cursor()
+            # A step of the statement frees a page; it has no rows, but fetching runs them all.
+            cursor.execute(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})")
+            cursor.fetchall()
+            cursor.execute("PRAGMA freelist_count")
+            before, free = free, cursor.fetchall()[0][0]
 
 
 def _options(uri: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import orjson
 from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from deployments.clients.database import give_space_back
 from deployments.inference.signals import Histograms, add, empty, seen
 from deployments.insight.tables import blocks, deltas, events, watched
 from deployments.insight.watched import DAY_S, Event, HeldLevel, Watched, new_watched
@@ -152,6 +153,7 @@ class InsightStore:
             connection.execute(delete(events).where(events.c.at_s < now_s - _KEPT_S))
             gone = watched.c.block_s > 0, watched.c.block_s < now_s - _KEPT_S
             connection.execute(delete(watched).where(*gone))
+        give_space_back(self._engine)
 
     def _open_digests(self) -> list[str]:
         with self._reading() as connection:

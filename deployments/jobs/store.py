@@ -12,6 +12,7 @@ import orjson
 from sqlalchemy import Connection, Engine, and_, delete, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
+from deployments.clients.database import give_space_back
 from deployments.jobs.intake import WITH_ROWS, store_parts
 from deployments.jobs.leases import end_jobs
 from deployments.jobs.records import (
@@ -26,9 +27,6 @@ from deployments.jobs.records import (
     ScoredPart,
 )
 from deployments.jobs.tables import chunks, inputs, jobs, rows
-
-# Of one transaction that gives space back, so that others wait for the lock but briefly.
-_PAGES_AT_ONCE = 4_096
 
 
 class JobStore:
@@ -222,21 +220,9 @@ class JobStore:
         )
         with self._engine.begin() as connection:
             deleted = connection.execute(delete(jobs).where(gone)).rowcount
-        if deleted and self._engine.dialect.name == "sqlite":
-            self._give_space_back()
+        if deleted:
+            give_space_back(self._engine)
         return deleted
-
-    def _give_space_back(self) -> None:
-        """Shrinks SQLite's file by the pages that nothing uses any more."""
-        before, free = -1, 1
-        while free and free != before:  # it stays where a file was made without this
-            with self._engine.begin() as connection:
-                cursor = connection.connection.cursor()
-                # A step of the statement frees a page; it has no rows, but fetching runs them all.
-                cursor.execute(f"PRAGMA incremental_vacuum({_PAGES_AT_ONCE})")
-                cursor.fetchall()
-                cursor.execute("PRAGMA freelist_count")
-                before, free = free, cursor.fetchall()[0][0]
 
     def _reading(self) -> Connection:
         return self._engine.connect().execution_options(reads=True)

@@ -4,7 +4,9 @@ A file is named after the write-ahead file that it is made of: made twice, it is
 file, so a crash between writing and removing repeats no row.
 """
 
+import errno
 import io
+import time
 from pathlib import PurePosixPath
 
 import pyarrow as pa
@@ -16,6 +18,7 @@ from pyarrow import fs
 from configs.schema.prediction_log import PredictionLogConfig
 
 _TEXT = pa.string()
+_LOOK_S = 300.0
 _LINES = pa.schema(
     [
         ("timestamp_us", pa.int64()),
@@ -58,15 +61,20 @@ class ParquetStore:
         self._compression = None if config.compression == "none" else config.compression
         self._by_hour = config.partition_by == "hour"
         self._place: tuple[fs.FileSystem, str] | None = None
+        self._most_bytes = config.max_stored_bytes
+        # Of a folder, looked at again now and then: others write there, and people delete.
+        self._stored_bytes = 0
+        self._look_s = 0.0
 
     def write(self, name: str, lines: bytes) -> list[str]:
         """Writes rows; returns the paths of the files.
 
         Raises:
-            OSError: The store does not answer or refuses; try again later.
+            OSError: The store does not answer, refuses, or has all bytes that it may; try later.
         """
         if not lines:
             return []
+        self._check_room()
         read = pyarrow.json.ReadOptions(use_threads=False, block_size=max(len(lines), 1 << 20))
         parse = pyarrow.json.ParseOptions(
             explicit_schema=_LINES, unexpected_field_behavior="ignore"
@@ -80,14 +88,26 @@ class ParquetStore:
             for folder in pc.unique(folders).to_pylist()
         ]
 
+    def _check_room(self) -> None:
+        if self._place is None:
+            self._place = _place(self._uri)
+        system, root = self._place
+        if not isinstance(system, fs.LocalFileSystem):
+            return
+        if time.monotonic() >= self._look_s or self._stored_bytes >= self._most_bytes:
+            selector = fs.FileSelector(root, allow_not_found=True, recursive=True)
+            self._stored_bytes = sum(found.size or 0 for found in system.get_file_info(selector))
+            self._look_s = time.monotonic() + _LOOK_S
+        if self._stored_bytes >= self._most_bytes:
+            raise OSError(errno.ENOSPC, "prediction_log.max_stored_bytes is reached")
+
     def _folders(self, times: pa.ChunkedArray, models: pa.ChunkedArray) -> pa.ChunkedArray:
         layout = "date=%Y-%m-%d/hour=%H" if self._by_hour else "date=%Y-%m-%d"
         # Arrow's %S would add fractions; dates and hours have none.
         return pc.binary_join_element_wise(pc.strftime(times, layout), models, "/model=")
 
     def _write_file(self, name: str, table: pa.Table) -> str:
-        if self._place is None:
-            self._place = _place(self._uri)
+        assert self._place is not None
         system, root = self._place
         path = f"{root}/{name}"
         system.create_dir(str(PurePosixPath(path).parent), recursive=True)
@@ -99,6 +119,7 @@ class ParquetStore:
         folder, _, last = path.rpartition("/")
         unfinished = f"{folder}/_{last}"
         pq.write_table(table, unfinished, filesystem=system, compression=self._compression)
+        self._stored_bytes += system.get_file_info(unfinished).size or 0
         system.move(unfinished, path)
         return path
 

@@ -32,6 +32,7 @@ def build_registry_app(config: AppConfig, registry: ModelRegistry, changes: Chan
         registry.lifecycle,
         Path(config.registry.bundle_cache_dir),
         config.registry.max_artifact_bytes,
+        config.registry.max_stored_bytes,
     )
     app = FastAPI(
         openapi_url=None,

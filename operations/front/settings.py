@@ -17,6 +17,9 @@ FRONT = {
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",
     # An ingress replica that hangs gets no more requests after two checks; Ray's default is 5 s.
     "RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER": "2s",
+    # Of each log of each process, and as many as 3 earlier ones; Ray's defaults are 512 MB and 5.
+    "RAY_ROTATION_MAX_BYTES": "16777216",
+    "RAY_ROTATION_BACKUP_COUNT": "3",
     # A client that neither sends nor reads; Ray's default is an hour.
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",
 }

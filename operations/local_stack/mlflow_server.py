@@ -41,6 +41,8 @@ def mlflow_server(
     program = "operations.local_stack.mlflow_program"
     command = [sys.executable, "-m", program, "--host", "127.0.0.1"]
     command += ["--port", str(port), "--workers", "1"]
+    # Its log is not rotated: a line for each request would let anybody fill the disk.
+    command += ["--uvicorn-opts", "--no-access-log"]
     command += ["--backend-store-uri", config.registry.tracking_uri]
     command += ["--artifacts-destination", config.registry.artifact_root]
     login, secrets = login_options(state) if config.access.required else ([], {})

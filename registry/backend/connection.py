@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from registry.backend.sqlite_setup import locked, prepare_sqlite, sqlite_file, sqlite_uri
 from registry.backend.sqlite_upgrade import upgrade_sqlite
@@ -104,6 +105,12 @@ class Connection:
         """The experiment that holds our LoggedModels."""
         self.client()
         return self._experiment_id
+
+    @property
+    def local_artifacts(self) -> Path | None:
+        """The folder of all files; None where a server or a bucket keeps them."""
+        is_here = not self.uri.startswith("http") and self._artifact_root.startswith("file:")
+        return Path(unquote(urlsplit(self._artifact_root).path)) if is_here else None
 
     def artifacts(self, name: str, version: int) -> Any:
         """MLflow's repository of a version's files."""

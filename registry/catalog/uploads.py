@@ -7,8 +7,10 @@ before anything is stored, so of two uploads at once one wins, and later changes
 
 import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -29,6 +31,7 @@ from registry.errors import (
     InvalidBundle,
     InvalidValue,
     ModelNotFound,
+    StoreFull,
     TooLarge,
 )
 from registry.lifecycle.state import DRAFT
@@ -61,16 +64,23 @@ class Uploads:
         lifecycle: The stages, which decide whether files may still change.
         cache_dir: Folder of this machine for downloads.
         max_bytes: Largest upload, and largest content of an archive.
+        max_stored_bytes: All files of models together, where this machine keeps them; None: any.
     """
 
     def __init__(
-        self, store: RegistryStore, lifecycle: Lifecycle, cache_dir: Path, max_bytes: int
+        self,
+        store: RegistryStore,
+        lifecycle: Lifecycle,
+        cache_dir: Path,
+        max_bytes: int,
+        max_stored_bytes: int | None = None,
     ) -> None:
         self._store = store
         self._mlflow = store.mlflow
         self._lifecycle = lifecycle
         self._cache = cache_dir
         self._max_bytes = max_bytes
+        self._max_stored_bytes = max_stored_bytes
 
     def put(self, version: ModelVersion, kind: str, file: Path, *, actor: str) -> ModelVersion:
         """Stores an uploaded file as the version's files.
@@ -85,6 +95,7 @@ class Uploads:
             UnsupportedFormat: A pickle, or an unknown format.
             InvalidBundle: The content is not of that format, or the archive is hostile.
             TooLarge: It is, or unpacks to, more than ``max_bytes``.
+            StoreFull: It does not fit beside the files of all models.
             AlreadyExists: The version has files already; they never change.
         """
         check_format(kind)
@@ -105,6 +116,7 @@ class Uploads:
             else:
                 (folder / STORED[kind]).hardlink_to(file)
                 digest, bundle = file_sha256(file), None
+            self._check_room(folder)
             retried(lambda: self._claim(version, digest, actor))
             client = self._mlflow.client()
             with self._mlflow.translated(f"files of version {version.version}"):
@@ -230,6 +242,17 @@ class Uploads:
         entry = Entry("upload_artifact", actor, "", version.version, digest=digest)
         self._store.ledger.append(version.name, entry, after=state.seq)
 
+    def _check_room(self, folder: Path) -> None:
+        stored = self._mlflow.local_artifacts
+        if self._max_stored_bytes is None or stored is None:
+            return
+        most = self._max_stored_bytes
+        if (used := _bytes_of(stored)) + _bytes_of(folder) > most:
+            raise StoreFull(
+                f"the files of all models take {used} of the {most} bytes that they may, and this "
+                "upload does not fit: delete drafts' files or models first"
+            )
+
     def _require_files(self, version: ModelVersion) -> None:
         if not version.digest:
             raise ModelNotFound(f"version {version.version} has no stored files")
@@ -242,6 +265,16 @@ def file_sha256(path: Path) -> str:
         while chunk := stream.read(_CHUNK_BYTES):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def _bytes_of(folder: Path) -> int:
+    """Of all files below; those that go meanwhile count nothing."""
+    total = 0
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            with suppress(OSError):
+                total += Path(parent, name).lstat().st_size
+    return total
 
 
 def _opened(folder: Path) -> Bundle:

@@ -35,6 +35,8 @@ ELSEWHERE = {
     "batching.bulk_ratio": "tests/deployments/batching/test_scheduler.py",
     "model.surface_budget_ms": "tests/deployments/model/test_runner.py",
     "batching.reproducible_scores": "tests/deployments/model/test_replica.py",
+    "registry.max_stored_bytes": "tests/deployments/rollout/test_registry_routes.py",
+    "prediction_log.max_stored_bytes": "tests/deployments/prediction_log/test_prediction_log.py",
     "registry.max_artifact_bytes": "tests/deployments/rollout/conftest.py",
     "registry.watch_interval_ms": "tests/deployments/rollout/test_deployment.py",
     "rollout.ack_timeout_ms": "tests/deployments/rollout/test_controller.py",

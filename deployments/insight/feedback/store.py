@@ -15,10 +15,14 @@ import orjson
 from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
+from deployments.clients.database import give_space_back
+from deployments.errors import InvalidInput
 from deployments.insight.feedback.labels import DerivedLabel, FeedbackEvent, derive
 from deployments.insight.feedback.tables import drawn, events, labels, versions
 from deployments.versions import ServedVersion
 
+# Of one answer: nobody fills the disk by changing their mind.
+MOST_EVENTS = 100
 _EVENT = [events.c[field.name] for field in fields(FeedbackEvent)]
 
 
@@ -64,7 +68,11 @@ class FeedbackStore:
     def add(
         self, event: FeedbackEvent, predicted: str, answered_s: float
     ) -> tuple[DerivedLabel, bool]:
-        """Keeps an event; what holds now, and whether the event was new."""
+        """Keeps an event; what holds now, and whether the event was new.
+
+        Raises:
+            InvalidInput: The answer has as many as it may.
+        """
         of_answer = events.c.prediction_id == event.prediction_id
         with self._engine.begin() as connection:
             # One writer at a time derives the labels of a version.
@@ -75,6 +83,8 @@ class FeedbackStore:
             is_known = any(event.event_id == other.event_id for other in before)
             if is_known or (event.source != "import" and _said_last(event, before)):
                 return derive(before), False
+            if len(before) >= MOST_EVENTS:
+                raise InvalidInput(f"this answer was judged {MOST_EVENTS} times, which is enough")
             connection.execute(insert(events).values(**asdict(event)))
             label = derive([*before, event])
             row = asdict(label) | {"trusted": int(label.trusted)}
@@ -166,6 +176,7 @@ class FeedbackStore:
             connection.execute(delete(events).where(events.c.prediction_id.in_(gone)))
             connection.execute(delete(labels).where(labels.c.answered_s < before_s))
             connection.execute(delete(drawn).where(drawn.c.answered_s < before_s))
+        give_space_back(self._engine)
 
     def _reading(self) -> Connection:
         return self._engine.connect().execution_options(reads=True)

@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
+from deployments.clients.database import give_space_back
 from deployments.insight.tables import metadata
 from deployments.telemetry.figures import Figures
 
@@ -114,6 +115,7 @@ class KpiStore:
             done = rows.c.figures == _NOTHING, rows.c.at_s < now_s - 4 * _SETTLED_S
             connection.execute(delete(rows).where(*done))
             connection.execute(delete(rows).where(rows.c.at_s < now_s - _HOURS_KEPT_S))
+        give_space_back(self._engine)
 
     def _into(self, connection: Connection, kind: str, *which: object, keep_keys: bool) -> None:
         found = connection.execute(

@@ -8,6 +8,8 @@
 - {name: RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S, value: "1"}
 - {name: RAY_SERVE_HAPROXY_HEALTH_CHECK_INTER, value: 2s}
 - {name: RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S, value: "60"}
+- {name: RAY_ROTATION_MAX_BYTES, value: "16777216"}
+- {name: RAY_ROTATION_BACKUP_COUNT, value: "3"}
 - {name: RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT, value: {{ .Values.ports.replicasHttp.from | quote }}}
 - {name: RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT, value: {{ .Values.ports.replicasHttp.to | quote }}}
 - {name: RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT, value: {{ .Values.ports.replicasGrpc.from | quote }}}

@@ -113,6 +113,17 @@ def test_an_answer_is_judged_by_any_replica_after_any_restart(uri: str) -> None:
         desk.reviews(number, "sad")
 
 
+def test_an_answer_takes_so_many_judgements(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("deployments.insight.feedback.store.MOST_EVENTS", 3)
+    number = desk.answer()
+    for label in ("POS", "NEG", "POS"):
+        desk.now_s += 1
+        desk.says(number, label)
+    with pytest.raises(InvalidInput, match="judged 3 times"):
+        desk.says(number, "NEG")
+    assert desk.says(number, "POS").again is True
+
+
 def test_age_limits_feedback_and_old_rows_go(desk: Desk) -> None:
     number = desk.answer(drawn="random")
     desk.now_s += 89 * DAY_S

@@ -32,6 +32,25 @@ DIGEST = "ab" * 32
 BLOCK_S = 10.0
 
 
+def test_what_is_deleted_gives_its_space_back(tmp_path: Path) -> None:
+    engine = open_database(f"sqlite:///{tmp_path}/insight.db", metadata)
+    with engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE big (content BLOB)")
+        connection.exec_driver_sql("INSERT INTO big VALUES (zeroblob(8000000))")
+
+    def size() -> int:
+        with engine.connect().execution_options(reads=True) as connection:
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
+            return int(pages) * int(connection.exec_driver_sql("PRAGMA page_size").scalar_one())
+
+    assert size() > 8_000_000
+    with engine.begin() as connection:
+        connection.exec_driver_sql("DELETE FROM big")
+    InsightStore(engine).clean(1e9)
+    assert size() < 1_000_000
+    engine.dispose()
+
+
 class Watch:
     """A monitor whose clock the test moves; ``again`` opens the same database anew."""
 

@@ -194,6 +194,20 @@ def test_what_is_not_delivered_at_the_end_is_left_to_the_next_start(tmp_path: Pa
     after.close()
 
 
+def test_a_full_folder_is_waited_for(tmp_path: Path) -> None:
+    config = PredictionLogConfig(uri=str(tmp_path / "lake"), max_stored_bytes=65_536)
+    line = RowWriter(config, "1", "local").line(answered("a"))
+    (old := tmp_path / "lake" / "old.parquet").parent.mkdir()
+    store = ParquetStore(config)
+    store.write("first", line)
+    old.write_bytes(b"x" * 70_000)
+    ParquetStore(config.model_copy(update={"max_stored_bytes": 1 << 20})).write("second", line)
+    with pytest.raises(OSError, match="max_stored_bytes"):
+        ParquetStore(config).write("third", line)
+    old.unlink()
+    assert store.write("third", line)
+
+
 def test_a_full_queue_drops_and_counts_and_never_waits(tmp_path: Path) -> None:
     log, metrics = open_test_log(tmp_path, Away(), max_queued_rows=5)
     log.close()  # nobody empties the queue now

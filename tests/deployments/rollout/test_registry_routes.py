@@ -91,6 +91,20 @@ def test_models_are_found_by_text_and_by_tags_together(api: Api, model: str) -> 
     assert api("GET", "", params={"limit": 0}).status_code == 422
 
 
+def test_a_full_store_takes_no_upload(
+    api: Api, model: str, config: AppConfig, registry: ModelRegistry, tmp_path: Path
+) -> None:
+    limits = config.registry.model_copy(update={"max_stored_bytes": 2_000_000})
+    full = Api(config.model_copy(update={"registry": limits}), registry, ChangeFeed())
+    version(api, model)
+    content = bundle_zip(tmp_path, bytes(range(256)) * 8_000)
+    refused = upload(full, model, content)
+    assert (refused.status_code, refused.json()["error_code"]) == (429, "E8007")
+    assert "of the 2000000 bytes" in refused.json()["error_message"]
+    # Nothing of it was recorded: once there is room, the same is taken.
+    assert upload(api, model, content).status_code == 200
+
+
 def test_a_bundle_goes_up_and_comes_down_unchanged(api: Api, model: str, tmp_path: Path) -> None:
     made = version(api, model)
     content = bundle_zip(tmp_path, bytes(range(256)) * 8_000)

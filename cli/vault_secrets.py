@@ -87,7 +87,7 @@ def main(args: argparse.Namespace) -> int:
             print(f"{name:<24} {'in Vault' if name in there else '-'}{unread}")
     elif args.action == "keys":
         for kept in read_keys(vault.read([_KEYS]).get(_KEYS, "")):
-            ends = f"ends {kept.expires_at:%Y-%m-%d %H:%M} UTC" if kept.expires_at else "no end"
+            ends = f"ends {kept.expires_at:%Y-%m-%dT%H:%MZ}" if kept.expires_at else "no end"
             print(f"{kept.id:<20} {','.join(kept.roles):<40} {ends}")
     elif args.action == "migrate":
         _migrate(vault, config, dry_run=args.dry_run)

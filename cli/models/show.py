@@ -24,6 +24,14 @@ from registry.catalog.evaluations import logged_model_id
 from registry.catalog.metadata import label_of, metadata_of
 from registry.model_registry import ModelRegistry
 
+_TIMES = {
+    "at_s": "at",
+    "since_s": "since",
+    "created_s": "created_at",
+    "updated_s": "updated_at",
+    "measured_s": "measured_at",
+}
+
 
 def list_models(registry: ModelRegistry, args: argparse.Namespace) -> int:
     """All models and who holds which alias."""
@@ -174,10 +182,22 @@ def audit_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
 def show(args: argparse.Namespace, found: Any, rows: Sequence[Sequence[str]]) -> int:
     """Prints a table, or the same facts as JSON; returns the exit status."""
     if args.json:
-        print(json.dumps(found, ensure_ascii=False))
-        return 0
-    print(as_table(rows))
+        print(json.dumps(_with_times(found), ensure_ascii=False))
+    elif len(rows) > 1:
+        print(as_table(rows))
+    else:
+        print("nothing", file=sys.stderr)
     return 0
+
+
+def _with_times(found: Any) -> Any:
+    """The same facts with ISO times, under REST's names, where records have Unix seconds."""
+    if isinstance(found, dict):
+        return {
+            _TIMES.get(name, name): when(value) if name in _TIMES else _with_times(value)
+            for name, value in found.items()
+        }
+    return [_with_times(one) for one in found] if isinstance(found, list | tuple) else found
 
 
 def as_table(rows: Sequence[Sequence[str]]) -> str:
@@ -190,8 +210,8 @@ def as_table(rows: Sequence[Sequence[str]]) -> str:
 
 
 def when(seconds: float) -> str:
-    """Unix seconds as a short UTC time."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(seconds))
+    """Unix seconds as an ISO 8601 time, UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def _moment(text: str) -> float:

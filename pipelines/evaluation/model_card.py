@@ -66,7 +66,8 @@ texts; FP32 differs from torch by at most $difference in a logit. $company
 $probe
 ## Calibration
 
-The temperature is fitted on validation by likelihood (Guo et al., ICML 2017) and divides the
+The temperature is fitted on validation by likelihood (Guo et al., ICML 2017, smoothed as in
+Platt, 1999) and divides the
 logits. ECE has 15 equal-width bins of confidence; NLL is in nats; the Brier score is summed over
 classes.
 

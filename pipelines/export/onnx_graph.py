@@ -44,6 +44,8 @@ def export_fp32(model: Classifier, path: Path, *, max_tokens: int) -> None:
         0: torch.export.Dim("batch", min=1, max=MAX_BATCH),
         1: torch.export.Dim("length", min=2, max=max_tokens),
     }
+    # It says of each operator of torchvision that it is not installed; none is used.
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     # The exporter reports its stages on stdout, which belongs to results.
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")

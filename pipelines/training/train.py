@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
@@ -71,6 +72,8 @@ def main(args: argparse.Namespace) -> int:
     torch.manual_seed(recipe.seed)
     # The library prints which weights of a head are new, a table on every start.
     transformers.utils.logging.set_verbosity_error()
+    if not sys.stderr.isatty():
+        transformers.utils.logging.disable_progress_bar()
     facts: dict[str, str] = {}
     if args.source:
         registry = ModelRegistry(args.tracking_uri, args.artifact_root)

@@ -17,7 +17,7 @@ def own_description(text: str) -> str:
 
 def with_summary(text: str, event: Event) -> str:
     """A description that ends with a summary of ``event``; the part that a person wrote stays."""
-    when = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(event.at_s))
+    when = time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime(event.at_s))
     summary = f"{event.action} by {_plain(event.actor)}, {when} (audit entry {event.seq})"
     if event.reason:
         summary += f": {_plain(event.reason)}"

@@ -78,6 +78,7 @@ def test_a_model_from_import_to_rollback(
     assert run(place, "list") == 0
     assert capsys.readouterr().out.splitlines()[1].split()[:2] == ["mood", "1"]
     assert told("audit", "mood", "--limit", "1")[0]["action"] == "rollback"
+    assert told("audit", "mood", "--limit", "1")[0]["at"].endswith("Z")
     assert told("audit", "mood", "--at", "2099-01-01")["version"] == 1
     assert run(place, "audit", "mood", "--at", "yesterday") == 1
     assert run(place, "audit", "nobody") == 1

@@ -218,6 +218,13 @@ def test_errors_are_read_from_a_json_log() -> None:
         [
             "Traceback (most recent call last):",
             json.dumps({"levelname": "INFO", "message": "fine", "timestamp_ns": 10**18}),
+            json.dumps(
+                {
+                    "levelname": "WARNING",
+                    "message": "Failed to get queue length from Replica(id='m1') within 0.1s.",
+                    "timestamp_ns": 10**18,
+                }
+            ),
             json.dumps({"levelname": "ERROR", "message": "it\nbroke", "timestamp_ns": 10**18}),
             "[1, 2]",
         ]

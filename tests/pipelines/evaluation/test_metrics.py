@@ -56,8 +56,14 @@ def test_macro_f1_nll_and_brier() -> None:
 
 def test_temperature_brings_confidence_to_accuracy() -> None:
     # Three in four right at logit gap 4: honest is a gap of ln 3, so T = 4 / ln 3.
-    logits = np.array([[0.0, 4.0]] * 4)
-    truth = np.array([1, 1, 1, 0])
+    logits = np.array([[0.0, 4.0]] * 4_000)
+    truth = np.array([1, 1, 1, 0] * 1_000)
     temperature = fit_temperature(logits, truth)
     assert temperature == pytest.approx(4 / math.log(3), rel=1e-3)
     assert softmax(logits, temperature)[0, 1] == pytest.approx(0.75, abs=1e-3)
+
+
+def test_a_few_texts_that_are_all_right_do_not_make_scores_certain() -> None:
+    logits = np.array([[0.0, 4.0]] * 20)
+    temperature = fit_temperature(logits, np.ones(20, dtype=np.int64))
+    assert softmax(logits, temperature)[0, 1] == pytest.approx(21 / 22, abs=1e-3)

@@ -27,7 +27,7 @@ BLOCK = re.compile(
 )
 # What others make; their own documents say how they are called.
 FOREIGN = {
-    *("cd", "cp", "docker", "export", "gcloud", "grafana", "helm", "kubectl", "pip"),
+    *(".", "cd", "cp", "docker", "export", "gcloud", "grafana", "helm", "kubectl", "pip"),
     *("prometheus", "ray", "sam", "serve", "terraform"),
 }
 OPENAPI = json.loads((ROOT / "docs" / "openapi.json").read_text(encoding="utf-8"))

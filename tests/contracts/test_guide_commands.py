@@ -23,7 +23,7 @@ from cli.__main__ import VERBS, _parser
 ROOT = Path(__file__).parents[2]
 GUIDES = [ROOT / "README.md", *sorted((ROOT / "docs" / "guides").rglob("*.md"))]
 BLOCK = re.compile(
-    r"^(?:<!-- (run by|as in|not run): (.*?) -->\n)?```(?:sh|bash)\n(.*?)^```", re.M | re.S
+    r"^(?:<!-- (run by|as in|not run): (.*?) -->\n)?```(sh|bash|python)\n(.*?)^```", re.M | re.S
 )
 # What others make; their own documents say how they are called.
 FOREIGN = {
@@ -36,8 +36,10 @@ OPENAPI = json.loads((ROOT / "docs" / "openapi.json").read_text(encoding="utf-8"
 def blocks() -> Iterator[Any]:
     for guide in GUIDES:
         for found in BLOCK.finditer(guide.read_text(encoding="utf-8")):
-            name = f"{guide.relative_to(ROOT)}: {found[3].splitlines()[0][:40]}"
-            yield pytest.param(found[1], found[2], found[3], id=name)
+            name = f"{guide.relative_to(ROOT)}: {found[4].splitlines()[0][:40]}"
+            # Python code has no commands.
+            block = "" if found[3] == "python" else found[4]
+            yield pytest.param(found[1], found[2], block, id=name)
 
 
 @pytest.mark.parametrize(("kind", "said", "block"), list(blocks()))

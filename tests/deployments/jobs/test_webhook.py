@@ -25,6 +25,8 @@ from deployments.jobs.replica import JobsReplica
 from deployments.jobs.webhook import Webhook, WebhookFailed
 from deployments.jobs.webhook_delivery import WebhookDelivery
 
+ROOT = Path(__file__).parents[3]
+
 SECRET = "a-secret-of-the-tests"
 QUICK = {"look_every_s": 0.02, "backoff": Backoff(0, 0)}
 
@@ -124,6 +126,17 @@ def test_a_message_is_signed_and_a_redirect_is_a_failure() -> None:
         headers, body = server.got[1]
     digest = hmac.new(SECRET.encode(), b"1700000000." + body, hashlib.sha256).hexdigest()
     assert headers["X-Sentigraph-Signature"] == f"t=1700000000,v1={digest}"
+    guide = (ROOT / "docs" / "guides" / "bulk.md").read_text(encoding="utf-8")
+    checks: dict[str, Any] = {}
+    exec(guide.partition("```python\n")[2].partition("```")[0], checks)
+    signature = headers["X-Sentigraph-Signature"]
+    for told, secret, now_s, ours in (
+        (body, SECRET.encode(), 1_700_000_100, True),
+        (body + b" ", SECRET.encode(), 1_700_000_100, False),
+        (body, b"another", 1_700_000_100, False),
+        (body, SECRET.encode(), 1_700_001_000, False),
+    ):
+        assert checks["is_ours"](signature, told, secret, now_s) is ours
 
 
 def test_nobody_there_and_nobody_answering_fail_in_time() -> None:

@@ -25,6 +25,8 @@ from deployments.prediction_log.write_ahead import Segment, orphans
 from deployments.predictions import Outcome, Prediction
 from deployments.telemetry.metrics import Metrics
 
+ROOT = Path(__file__).parents[3]
+
 WRITER = Path(__file__).with_name("log_writer.py")
 NOON_NS = 1_795_435_200_123_456_000  # 2026-11-23 12:00:00.123456 UTC
 OUTCOME = Outcome(
@@ -81,7 +83,9 @@ def table(folder: Path) -> pa.Table:
     return ds.dataset(folder / "lake", format="parquet", partitioning="hive").to_table()
 
 
-def test_rows_are_read_back_with_the_stable_schema(tmp_path: Path) -> None:
+def test_rows_are_read_back_with_the_stable_schema(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     log, metrics = open_test_log(tmp_path)
     day_ns = 86_400 * 10**9
     log.add(answered("a", "first"))
@@ -97,6 +101,14 @@ def test_rows_are_read_back_with_the_stable_schema(tmp_path: Path) -> None:
     assert first["timestamp"].isoformat() == "2026-11-23T12:00:00.123456+00:00"
     assert (first["date"], first["model"]) == ("2026-11-23", "m")
     assert by_id["b"]["date"] == "2026-11-24"
+    (tmp_path / "predictions").symlink_to(tmp_path / "lake")
+    monkeypatch.chdir(tmp_path)
+    guide = (ROOT / "docs" / "guides" / "prediction-log.md").read_text(encoding="utf-8")
+    code = guide.partition("```python\n")[2].partition("```")[0].replace("NEGATIVE", "POS")
+    found: dict[str, Any] = {}
+    exec(code, found)
+    chosen = [row["prediction_id"] for row in found["rows"].to_pylist()]
+    assert sorted(chosen) == [name for name, row in by_id.items() if row["label"] == "POS"]
     assert dict(zip(first["labels"], first["scores"], strict=True)) == {"NEG": 0.25, "POS": 0.75}
     assert (first["label"], first["score"], first["inference_time_ms"]) == ("POS", 0.75, 4.0)
     assert (first["model_version"], first["app_version"], first["environment"]) == (

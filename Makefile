@@ -69,6 +69,12 @@ docs: $(VENV)/.dev ## write the generated documents and dashboards after a chang
 	$(BIN)/python -m monitoring.reference > docs/metrics.md
 	$(BIN)/python -m monitoring.dashboards
 	$(BIN)/sentigraph openapi > docs/openapi.json
+	$(BIN)/python -m cli.reference cli > docs/cli.md
+	$(BIN)/python -m cli.reference api > docs/api.md
+
+.PHONY: site
+site: $(VENV)/.dev ## the documentation as a site in build/site, every link in it followed
+	@PYTHON=$(PYTHON) .ci/site
 
 proto: $(VENV)/.dev ## compile the gRPC messages after a change of the .proto
 	$(BIN)/python -m grpc_tools.protoc -Ideployments/oip \

@@ -98,10 +98,22 @@ def _parser(name: str | None) -> argparse.ArgumentParser:
     for verb, (place, summary) in VERBS.items():
         subparser = verbs.add_parser(verb, help=summary, description=summary)
         if verb == name:
-            module = importlib.import_module(place)
-            module.add_arguments(subparser)
-            subparser.set_defaults(run=module.main)
+            _declare(subparser, place)
     return parser
+
+
+def verb_parser(verb: str) -> argparse.ArgumentParser:
+    """The parser of one verb."""
+    place, summary = VERBS[verb]
+    parser = argparse.ArgumentParser(prog=f"sentigraph {verb}", description=summary)
+    _declare(parser, place)
+    return parser
+
+
+def _declare(parser: argparse.ArgumentParser, place: str) -> None:
+    module = importlib.import_module(place)
+    module.add_arguments(parser)
+    parser.set_defaults(run=module.main)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 _SPAN = re.compile(r"\S+")
-_SENTENCE_END = re.compile(r"[.!?\u2026\u3002\uff01\uff1f]+[\"'\u201d\u2019)\]]*$")
+# The look back keeps it linear: else each mark of a long row would be tried as its first.
+_SENTENCE_END = re.compile(
+    r"(?<![.!?\u2026\u3002\uff01\uff1f])[.!?\u2026\u3002\uff01\uff1f]+[\"'\u201d\u2019)\]]*$"
+)
 # Characters of one group in a script without spaces.
 _GROUP = 4
 _UNSPACED = (

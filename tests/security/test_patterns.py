@@ -1,0 +1,68 @@
+"""Every regular expression of the server is linear in the text: four times as long, five as slow.
+
+Found by importing all modules, so a new one is measured too.
+"""
+
+import importlib
+import pkgutil
+import re
+import time
+from collections.abc import Iterator
+
+import pytest
+
+import configs
+import deployments
+import operations.front
+import registry
+
+# What makes backtracking expensive: runs of one class, and runs with a separator.
+PIECES = ("a", "1", "a.", "a-", "-", ".", "@", "a@", "www.", "http://", "/", "%", " ", "\t\n", "é")
+SHORT, LONG = 2_000, 8_000
+# Asked with ``match`` alone, at one place of a text.
+AT_A_PLACE = {"deployments.prediction_log.rows._DOMAIN"}
+QUICK_S = 0.0005
+
+
+def patterns() -> Iterator[tuple[str, re.Pattern[str]]]:
+    seen = set[str]()
+    for package in (configs, deployments, registry, operations.front):
+        for found in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            module = importlib.import_module(found.name)
+            for name, value in vars(module).items():
+                is_text = isinstance(value, re.Pattern) and isinstance(value.pattern, str)
+                if is_text and value.pattern not in seen:
+                    seen.add(value.pattern)
+                    yield f"{found.name}.{name}", value
+
+
+PATTERNS = dict(patterns())
+
+
+def least_s(name: str, text: str, times: int = 3) -> float:
+    pattern, least = PATTERNS[name], 10.0
+    for _ in range(times):
+        began_s = time.thread_time()
+        (pattern.match if name in AT_A_PLACE else pattern.search)(text)
+        pattern.fullmatch(text)
+        least = min(least, time.thread_time() - began_s)
+    return least
+
+
+def test_they_are_found() -> None:
+    assert len(PATTERNS) > 20
+    assert any(name.startswith("deployments.prediction_log") for name in PATTERNS)
+
+
+@pytest.mark.parametrize("name", PATTERNS)
+def test_a_pattern_is_linear(name: str) -> None:
+    slow = []
+    for piece in PIECES:
+        for end in ("", "\x00"):
+            short, long = (piece * (size // len(piece)) + end for size in (SHORT, LONG))
+            if least_s(name, long, 1) < QUICK_S:
+                continue
+            long_s = least_s(name, long)
+            if long_s > 5 * max(least_s(name, short), QUICK_S / 4):
+                slow.append(f"{piece!r} {end!r}: {long_s:.4f} s")
+    assert not slow

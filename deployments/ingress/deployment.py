@@ -32,7 +32,6 @@ from deployments.ingress.chaos import FaultInjector, Given
 from deployments.ingress.fast_path import FastPath
 from deployments.ingress.fast_protocol import open_fast_path
 from deployments.ingress.health import Readiness, watched_parts
-from deployments.ingress.malloc import map_large_pieces, trim_for_ever, trimmer
 from deployments.ingress.mounts import Upstreams, mounted
 from deployments.ingress.predict import PredictRoutes
 from deployments.ingress.routes import PREDICT, PREDICT_BATCH, build_app
@@ -43,6 +42,7 @@ from deployments.payloads import Correction, FeedbackResult, RunTexts, StreamSta
 from deployments.serve_options import AsyncReplica, EngineShare, deployment, engine_share
 from deployments.telemetry.background import keep_running
 from deployments.telemetry.log_context import REQUEST, add_log_fields
+from deployments.telemetry.malloc import give_memory_back, map_large_pieces
 from deployments.telemetry.metrics import Metrics
 from deployments.text_replica import TextReplica
 from deployments.transport.handles import (
@@ -137,7 +137,7 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
             self._fast = open_fast_path(run, tuple(self._predictions), config)
         self._beside = [
             keep_running(self._metrics.mirror(ray_gauge).run, "copying metrics to Ray"),
-            keep_running(partial(trim_for_ever, trimmer()), "giving memory back"),
+            give_memory_back(),
         ]
         self._metrics.model_loaded.set(1)
         self._metrics.versions.serve(self._routes.table)

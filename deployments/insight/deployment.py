@@ -12,6 +12,7 @@ from deployments.insight.replica import InsightReplica
 from deployments.serve_options import AsyncReplica, deployment
 from deployments.telemetry.background import keep_running
 from deployments.telemetry.log_context import add_log_fields
+from deployments.telemetry.malloc import give_memory_back, map_large_pieces
 from deployments.telemetry.metrics import Metrics
 from deployments.transport.handles import ray_gauge, remote_tokenizer
 from deployments.versions import CurrentRoutes
@@ -26,6 +27,7 @@ class Insight(AsyncReplica, InsightReplica):
         self, config: AppConfig, registry: DeploymentHandle, tokenizer: DeploymentHandle | None
     ) -> None:
         """Opens the database and starts to work; without ``tokenizer`` the ingresses tokenize."""
+        map_large_pieces()
         add_log_fields(config.server.service_name, "Insight")
         metrics = Metrics()
         routes = CurrentRoutes(await registry.routes.remote())
@@ -45,6 +47,7 @@ class Insight(AsyncReplica, InsightReplica):
             self, config, metrics, routes, login=login, reviewed=reviewed, run_texts=run_texts
         )
         self._mirroring = keep_running(metrics.mirror(ray_gauge).run, "copying metrics to Ray")
+        self._trimming = give_memory_back()
         self.start()
         self._stopped = False
 
@@ -58,6 +61,7 @@ class Insight(AsyncReplica, InsightReplica):
             return None
         self._stopped = True
         self._mirroring.cancel()
+        self._trimming.cancel()
         return self.stop()
 
 

@@ -13,6 +13,7 @@ from deployments.jobs.replica import JobsReplica
 from deployments.serve_options import AsyncReplica, EngineShare, deployment, engine_share
 from deployments.telemetry.background import keep_running
 from deployments.telemetry.log_context import add_log_fields
+from deployments.telemetry.malloc import give_memory_back, map_large_pieces
 from deployments.telemetry.metrics import Metrics
 from deployments.transport.handles import (
     is_lost,
@@ -40,6 +41,7 @@ class Jobs(AsyncReplica, JobsReplica):
         insight: DeploymentHandle | None = None,
     ) -> None:
         """Opens the database and starts to work; without ``tokenizer`` the ingresses tokenize."""
+        map_large_pieces()
         add_log_fields(config.server.service_name, "Jobs")
         metrics = Metrics()
         if tokenizer is not None:
@@ -66,6 +68,7 @@ class Jobs(AsyncReplica, JobsReplica):
         self.open_jobs(config, login=login)
         mirror = self._metrics.mirror(ray_gauge)
         self._mirroring = keep_running(mirror.run, "copying metrics to Ray")
+        self._trimming = give_memory_back()
         self.start()
         self._stopped = False
 
@@ -79,6 +82,7 @@ class Jobs(AsyncReplica, JobsReplica):
             return None
         self._stopped = True
         self._mirroring.cancel()
+        self._trimming.cancel()
         if self._stages is not None:
             self._stages.close()
         return self.stop()

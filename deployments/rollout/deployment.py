@@ -31,6 +31,7 @@ from deployments.rollout.release_driver import Observers, ReleaseDriver
 from deployments.serve_options import deployment
 from deployments.telemetry.background import keep_running
 from deployments.telemetry.log_context import add_log_fields
+from deployments.telemetry.malloc import give_memory_back
 from deployments.telemetry.ray_export import MakeGauge, RayMetricsExporter
 from deployments.telemetry.version_metrics import VersionMetrics
 from deployments.transport.handles import ReplicaSet, TextReplicas, ray_gauge
@@ -136,6 +137,8 @@ class Registry:
     def _run(self) -> None:
         """Starts the background tasks that do not run."""
         self._changed.attach()
+        if "trim" not in self._tasks:
+            self._tasks["trim"] = give_memory_back()
         for name, work in (("reconcile", self._reconcile), ("export", self._exporter.run)):
             task = self._tasks.get(name)
             if task is None or task.done():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from deployments.ingress.malloc import resident_bytes, trim_for_ever, trimmer
+from deployments.telemetry.malloc import resident_bytes, trim_for_ever, trimmer
 
 _PIECES, _BYTES = 2_000, 50_000
 
@@ -41,7 +41,7 @@ def test_holes_between_what_stays_are_given_back() -> None:
 # In a process of its own: what is set stays set.
 _MAPPED = """
 import ctypes
-from deployments.ingress.malloc import map_large_pieces
+from deployments.telemetry.malloc import map_large_pieces
 class Facts(ctypes.Structure):
     _fields_ = [(str(i), ctypes.c_size_t) for i in range(10)]  # the fourth: mapped pieces
 libc = ctypes.CDLL(None)

@@ -10,7 +10,10 @@ import asyncio
 import ctypes
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+
+from deployments.telemetry.background import keep_running
 
 _EVERY_S = 10.0
 # A trim walks all heaps and holds their locks meanwhile: some 10 ms, more where cores are busy.
@@ -46,6 +49,11 @@ def resident_bytes() -> int:
     """Memory of this process that is in RAM."""
     pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+
+def give_memory_back() -> asyncio.Task[None]:
+    """``trim_for_ever`` as a task that goes on until it is cancelled."""
+    return keep_running(partial(trim_for_ever, trimmer()), "giving memory back")
 
 
 async def trim_for_ever(

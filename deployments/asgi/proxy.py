@@ -7,6 +7,7 @@ few parts under way, so a model of any size takes a few megabytes of memory on e
 """
 
 import asyncio
+import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from deployments.asgi.exchange import ClientGone, Exchange
 from deployments.asgi.upload import PART_BYTES, Upload, Uploads, too_large
 from deployments.telemetry.log_context import REQUEST
 
+_log = logging.getLogger("ray.serve")
 _PARTS_UNDER_WAY = 2
 _IDLE_S = 120.0
 
@@ -175,9 +177,23 @@ class ProxyServer:
             async with asyncio.timeout(_IDLE_S):
                 return await body.get()
 
+        send, complete = _sender(parts.put), False
+
+        async def sending(message: Message) -> None:
+            nonlocal complete
+            await send(message)
+            is_body = message["type"] == "http.response.body"
+            complete = complete or (is_body and not message.get("more_body", False))
+
         async def run() -> None:
             try:
-                await self._app(_scope(call), receive, _sender(parts.put))
+                await self._app(_scope(call), receive, sending)
+            except Exception:
+                # The caller has the whole answer: to break it now would break the next one on the
+                # same connection.
+                if not complete:
+                    raise
+                _log.exception("a request failed past its answer")
             finally:
                 await parts.put(None)
 

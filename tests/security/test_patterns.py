@@ -18,7 +18,7 @@ import registry
 
 # What makes backtracking expensive: runs of one class, and runs with a separator.
 PIECES = ("a", "1", "a.", "a-", "-", ".", "@", "a@", "www.", "http://", "/", "%", " ", "\t\n", "é")
-SHORT, LONG = 2_000, 8_000
+SHORT, LONG = 1_500, 6_000
 # Asked with ``match`` alone, at one place of a text.
 AT_A_PLACE = {"deployments.prediction_log.rows._DOMAIN"}
 QUICK_S = 0.0005
@@ -39,7 +39,7 @@ def patterns() -> Iterator[tuple[str, re.Pattern[str]]]:
 PATTERNS = dict(patterns())
 
 
-def least_s(name: str, text: str, times: int = 3) -> float:
+def least_s(name: str, text: str, times: int) -> float:
     pattern, least = PATTERNS[name], 10.0
     for _ in range(times):
         began_s = time.thread_time()
@@ -47,6 +47,11 @@ def least_s(name: str, text: str, times: int = 3) -> float:
         pattern.fullmatch(text)
         least = min(least, time.thread_time() - began_s)
     return least
+
+
+def is_linear(name: str, short: str, long: str, times: int) -> bool:
+    long_s = least_s(name, long, times)
+    return long_s < QUICK_S or long_s <= 5 * least_s(name, short, times)
 
 
 def test_they_are_found() -> None:
@@ -60,9 +65,7 @@ def test_a_pattern_is_linear(name: str) -> None:
     for piece in PIECES:
         for end in ("", "\x00"):
             short, long = (piece * (size // len(piece)) + end for size in (SHORT, LONG))
-            if least_s(name, long, 1) < QUICK_S:
+            if is_linear(name, short, long, 1) or is_linear(name, short, long, 5):
                 continue
-            long_s = least_s(name, long)
-            if long_s > 5 * max(least_s(name, short), QUICK_S / 4):
-                slow.append(f"{piece!r} {end!r}: {long_s:.4f} s")
+            slow.append(f"{piece!r} {end!r}")
     assert not slow

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import sys
 import time
 from dataclasses import asdict
 
 from tqdm import tqdm
 
 from cli.models.show import show
+from pipelines.progress import EVERY_S, say
 from pipelines.tracking import add_tracking_arguments
 from registry.errors import IllegalTransition
 from registry.model_registry import ModelRegistry
@@ -60,9 +62,14 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _follow(registry: ModelRegistry, args: argparse.Namespace, start: Event) -> int:
-    """Waits for the end, with a bar of steps; 0 when the version is in production."""
+    """Waits for the end; 0 when the version is in production.
+
+    A terminal gets a bar of steps; a log file a line at each step, and now and then between.
+    """
     steps = len(start.after["release"]["steps"])
-    with tqdm(total=steps, unit="step", desc=f"version {start.version}") as bar:
+    plain = not sys.stderr.isatty()
+    step, shown_s = -1, 0.0
+    with tqdm(total=steps, unit="step", desc=f"version {start.version}", disable=plain) as bar:
         while True:
             release, _, policy = registry.releases.status(args.name)
             if release is None or release.id != start.seq or release.held:
@@ -70,7 +77,11 @@ def _follow(registry: ModelRegistry, args: argparse.Namespace, start: Event) -> 
             progress = registry.releases.progress(args.name).at(release)
             verdict = decide(progress, policy, release.steps, time.time() - release.since_s)
             bar.update(release.step - bar.n)
-            bar.set_postfix_str(f"{release.slot} {release.weight:g}: {verdict.reason}")
+            doing = f"{release.slot} {release.weight:g}: {verdict.reason}"
+            bar.set_postfix_str(doing)
+            if plain and (release.step > step or time.monotonic() - shown_s >= EVERY_S):
+                step, shown_s = release.step, time.monotonic()
+                say(f"version {start.version}, step {step + 1} of {steps}, {doing}")
             time.sleep(_POLL_S)
         events = registry.ledger.events(args.name)
         last = next(e for e in reversed(events) if e.version == start.version and e.after)

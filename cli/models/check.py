@@ -33,7 +33,9 @@ def verify_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
     for name in names:
         registry.catalog.model(name)
         found.append(_checked(name, "audit chain", partial(registry.ledger.events, name)))
-        for version in tqdm(registry.store.list_versions(name), desc=name, leave=False):
+        for version in tqdm(
+            registry.store.list_versions(name), desc=name, leave=False, disable=None
+        ):
             if not version.digest:
                 continue
             with tempfile.TemporaryDirectory(prefix="sentigraph-verify-") as scratch:

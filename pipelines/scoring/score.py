@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -25,6 +26,7 @@ from configs.cpu_cores import available_cores
 from configs.load import load_config
 from configs.schema.app import AppConfig
 from pipelines.errors import ScoreError, refusing
+from pipelines.progress import EVERY_S, say
 from pipelines.scoring.output import Columns, merge
 from pipelines.scoring.partitions import SUFFIXES, Kind, Partition, cut
 from pipelines.scoring.plan import Plan, check_same, file_facts, finished, is_kept, keep, recall
@@ -200,13 +202,15 @@ def _run(
     bundle: Bundle,
     args: argparse.Namespace,
 ) -> None:
-    """Scores what is not finished; the bar counts rows, those of an earlier run included."""
+    """Scores what is not finished; progress counts rows, those of an earlier run included."""
     left = [part for part in parts if part.number not in finished]
     if not left:
         return
     total = sum(part.rows for part in parts)
-    before = total - sum(part.rows for part in left)
-    with _cluster(args.address), tqdm(total=total, initial=before, unit=" rows") as bar:
+    done = total - sum(part.rows for part in left)
+    plain, shown_s = not sys.stderr.isatty(), time.monotonic()
+    bar = tqdm(total=total, initial=done, unit=" rows", disable=plain)
+    with _cluster(args.address), bar:
         files = {name: ray.put((bundle.directory / name).read_bytes()) for name in _names(bundle)}
         actors = args.actors or max(1, int(ray.cluster_resources().get("CPU", 1)))
         context = DataContext.get_current()
@@ -224,6 +228,10 @@ def _run(
         )
         for row in scored.iter_rows():
             bar.update(int(row["rows"]))
+            done += int(row["rows"])
+            if plain and (done == total or time.monotonic() - shown_s >= EVERY_S):
+                shown_s = time.monotonic()
+                say(f"{done} of {total} rows")
 
 
 def _names(bundle: Bundle) -> list[str]:

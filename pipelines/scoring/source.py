@@ -77,7 +77,9 @@ def open_source(uri: str, column: str) -> Source:
         )
     if column not in header:
         shown = ", ".join(header[:20])
-        raise ScoreError(f"{uri} has no column {column!r}; --text-column is one of: {shown}")
+        other = len(header) == 1 and any(mark in header[0] for mark in ";\t|")
+        why = "; columns are separated by commas here" if other else ""
+        raise ScoreError(f"{uri} has no column {column!r}; --text-column is one of: {shown}{why}")
     if kind == "parquet":
         return Source(place, files, kind, unified_schema(place, files))
     return Source(place, files, kind, pa.schema([(name, pa.string()) for name in header]))

@@ -85,4 +85,6 @@ def test_followed_to_its_end(
     playing.start()
     assert run(registry, tmp_path, "2") == status
     playing.join()
-    assert ("automatic release" if good else "too slow") in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert ("automatic release" if good else "too slow") in told.out
+    assert "\r" not in told.err, "a bar in a log file"

@@ -70,9 +70,10 @@ Kind = type[RequestError] | type[RegistryError]
 
 
 def sent() -> list[Kind]:
-    """Every error that a request can end with; neither the two roots nor the families."""
+    """Every error that a request to the graph can end with; neither the roots nor the families."""
     families: tuple[Kind, ...] = (*RequestError.__subclasses__(), RegistryError)
-    return [kind for family in families for kind in _below(family)]
+    kinds = (kind for family in families for kind in _below(family))
+    return [kind for kind in kinds if kind.__module__.startswith(("deployments.", "registry."))]
 
 
 def _below(kind: Kind) -> Iterator[Kind]:

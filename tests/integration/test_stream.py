@@ -1,11 +1,8 @@
 """Kafka end to end: real broker, real graph, a stream replica and a model replica killed."""
 
-import gc
 import json
 import signal
 import time
-import warnings
-from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -16,15 +13,10 @@ from benchmarks.harness.servers import KafkaServer
 from benchmarks.harness.stream_messages import is_right, messages
 from operations.local_stack.stack import Stack
 
-# kafka-python leaves sockets to the garbage collector whose connection was refused or lost.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-
-
-@pytest.fixture(autouse=True)
-def sockets_of_kafka_python() -> Iterator[None]:
-    yield
-    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
-        gc.collect()
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+    pytest.mark.usefixtures("sockets_of_kafka_python"),
+]
 
 
 def test_texts_over_kafka_survive_the_loss_of_replicas(

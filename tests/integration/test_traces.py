@@ -1,10 +1,7 @@
 """Traces and logs of the running graph: HTTP, gRPC and Kafka in, real OTLP and files out."""
 
-import gc
 import json
 import time
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -17,18 +14,14 @@ from kafka import KafkaConsumer, KafkaProducer
 from benchmarks.harness.servers import KafkaServer
 from operations.local_stack.stack import Stack
 
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+    pytest.mark.usefixtures("sockets_of_kafka_python"),
+]
 SPAN = "00f067aa0ba902b7"
 TEXT = "A quizzical sentence that nobody else sends about marzipan."
 BELOW_HOP = {"batch", "infer"}
 BELOW_REQUEST = {"tokenize", "hop"}
-
-
-@pytest.fixture(autouse=True)
-def sockets_of_kafka_python() -> Iterator[None]:
-    yield
-    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
-        gc.collect()
 
 
 def caller(number: int) -> dict[str, str]:

@@ -27,7 +27,7 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 
 def shared(port: int, **parts: Any) -> SharedSlots:
     access = {"required": True, "api_key": "chosen-key-1", "rate_store": "redis"}
-    redis = {"host": "127.0.0.1", "port": port}
+    redis = {"host": "127.0.0.1", "port": port, "timeout_ms": 10_000}
     given: dict[str, Any] = {"cache": {"l2": "none"}, "redis": redis, **parts}
     given["access"] = {**access, "rate_timeout_ms": 5_000, **parts.get("access", {})}
     config = AppConfig.model_validate(given)

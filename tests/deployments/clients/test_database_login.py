@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from front import LocalHandle, Stages
+from front import LocalHandle, Stages, no_stages
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
@@ -82,8 +82,10 @@ async def stopped(jobs: Any) -> None:
 
 
 def test_a_password_that_vault_changes_is_used_without_a_restart_and_by_a_new_replica(
-    bao: Bao, postgres: Postgres
+    bao: Bao, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("deployments.jobs.deployment.open_stages", no_stages)
+
     async def body() -> None:
         given = {"enabled": True, "database": postgres.uri("one")}
         config = AppConfig.model_validate(

@@ -1,9 +1,6 @@
 """A canary on Kafka's messages is judged by what the stream answered. A real broker, no Ray."""
 
 import asyncio
-import gc
-import warnings
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,16 +24,10 @@ from registry.records import EngineHints
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+    pytest.mark.usefixtures("sockets_of_kafka_python"),
 ]
 NAME = "m"
 CANDIDATE = replace(LIVE, version=2, digest="cd" * 32)
-
-
-@pytest.fixture(autouse=True)
-def sockets_of_kafka_python() -> Iterator[None]:
-    yield
-    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
-        gc.collect()
 
 
 class Canary(Stages):

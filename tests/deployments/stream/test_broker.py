@@ -4,14 +4,12 @@ What that broker cannot show is listed in ``benchmarks/harness/servers.py``.
 """
 
 import asyncio
-import gc
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -27,19 +25,12 @@ from cli.__main__ import main as sentigraph
 from deployments.stream.client_patches import SaslLogin
 from deployments.stream.producer import Producer
 
-# kafka-python leaves sockets to the garbage collector whose connection was refused or lost.
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+    pytest.mark.usefixtures("sockets_of_kafka_python"),
 ]
 MEMBER = Path(__file__).parents[1] / "stream_member.py"
-
-
-@pytest.fixture(autouse=True)
-def sockets_of_kafka_python() -> Iterator[None]:
-    yield
-    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
-        gc.collect()
 
 
 @pytest.fixture

@@ -1,10 +1,8 @@
 """Kafka's password, kept in a real OpenBao and changed while messages flow."""
 
 import asyncio
-import gc
 import threading
 import time
-import warnings
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,19 +26,12 @@ from deployments.stream.client_patches import SaslLogin, make
 from deployments.stream.deployment import Stream
 from tests.system.openbao import Bao
 
-# kafka-python leaves sockets to the garbage collector whose connection was refused or lost.
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"),
+    pytest.mark.usefixtures("sockets_of_kafka_python"),
 ]
 NAME = "stream.password"
-
-
-@pytest.fixture(autouse=True)
-def sockets_of_kafka_python() -> Iterator[None]:
-    yield
-    with warnings.catch_warnings(action="ignore", category=ResourceWarning):
-        gc.collect()
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from ended_jobs import until_ended
 from ingresses import clients
-from test_jobs import until_ended
 
 from cli.__main__ import main
 from operations.local_stack.stack import Stack

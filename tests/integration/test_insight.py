@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
-from test_jobs import replica_pids, until_ended
+from ended_jobs import until_ended
+from test_jobs import replica_pids
 
 from operations.local_stack.stack import Stack
 

@@ -14,7 +14,7 @@ import httpx
 import numpy as np
 import onnx
 import pytest
-from test_jobs import until_ended
+from ended_jobs import until_ended
 from versions import ANA, BUNDLE, staged, wait_for
 
 from operations.local_stack.stack import Stack

@@ -12,8 +12,9 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 from front import LIVE
+from head_models import KINDS, TEXTS, bundle_of, expected, version_of
 from kafka.errors import KafkaTimeoutError, MessageSizeTooLargeError
-from poison_model import GOOD, POISON, PoisonStages
+from poison_model import GOOD, NO_ROW, POISON, PoisonStages
 
 from configs.schema.app import AppConfig, LimitsConfig
 from configs.schema.stream import StreamConfig
@@ -42,6 +43,7 @@ class World:
 
     def __init__(self, config: StreamConfig = FAST) -> None:
         self.config = config
+        self.live = LIVE
         self.poison = {"poison"}
         self.model_up = True
         self.full_for = 0
@@ -61,7 +63,7 @@ class World:
             self.config,
             Predictor(
                 cast("Classifier", self),
-                CurrentRoutes(RoutingTable(1, LIVE)),
+                CurrentRoutes(RoutingTable(1, self.live)),
                 self.observer,
                 LimitsConfig(),
                 self.metrics,
@@ -301,15 +303,12 @@ def test_a_dead_letter_ends_its_trace_as_a_failure() -> None:
     assert dict(letter.headers)["traceparent"] == SAMPLED
 
 
-@pytest.mark.parametrize("poison", POISON)
-def test_a_batch_of_messages_with_one_poison_through_the_real_stages(
-    tmp_path: Path, poison: str
-) -> None:
-    texts = [*GOOD[:6], poison, *GOOD[6:]]
+def through_real_stages(stages: PoisonStages, *texts: str, model: ServedVersion = LIVE) -> World:
+    """What becomes of a batch of messages; only the broker is none."""
 
     async def body() -> World:
-        world = World()
-        stages, config = PoisonStages(tmp_path), AppConfig.model_validate({"cache": {"l2": "none"}})
+        world, config = World(), AppConfig.model_validate({"cache": {"l2": "none"}})
+        world.live = model
         world.classify = Classifier(  # type: ignore[method-assign]
             config, stages.classify, None, world.metrics, hops_in_flight=2, engines=1
         ).classify
@@ -318,7 +317,36 @@ def test_a_batch_of_messages_with_one_poison_through_the_real_stages(
         assert await pump.drain(10)
         return world
 
-    world = asyncio.run(body())
+    return asyncio.run(body())
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_results_say_what_the_scores_of_each_kind_of_head_mean(tmp_path: Path, name: str) -> None:
+    bundle = bundle_of(name, tmp_path)
+    stages = PoisonStages(tmp_path, bundle)
+    world = through_real_stages(stages, *TEXTS, NO_ROW, model=version_of(bundle))
+    results = [json.loads(r.value) for r in world.written if r.topic == "sentiment_responses"]
+    found = {result["id"]: result for result in results}
+    assert len(found) == len(TEXTS)
+    for i, text in enumerate(TEXTS):
+        result, scores = found[f"m{i}"], expected(bundle, text)
+        assert result["scores"] == pytest.approx(scores, abs=2e-6)
+        assert (
+            result["score"] == result["scores"][result["label"]] == max(result["scores"].values())
+        )
+        if bundle.head.task == "multi_label":
+            limits = dict(zip(bundle.labels, bundle.head.thresholds, strict=True))
+            assert result["labels"] == [each for each in scores if scores[each] >= limits[each]]
+        else:
+            assert result.get("labels") is None
+    assert world.topics().count("sentiment_requests_dlq") == 1
+
+
+@pytest.mark.parametrize("poison", POISON)
+def test_a_batch_of_messages_with_one_poison_through_the_real_stages(
+    tmp_path: Path, poison: str
+) -> None:
+    world = through_real_stages(PoisonStages(tmp_path), *GOOD[:6], poison, *GOOD[6:])
     (letter,) = [r for r in world.written if r.topic == "sentiment_requests_dlq"]
     assert json.loads(letter.value)["error"]["error_code"] == "E2002"
     assert letter.key == b"k"

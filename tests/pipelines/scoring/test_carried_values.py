@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 import ray
 import zstandard
+from head_models import KINDS, TEXTS, bundle_of, expected
 
 from configs.schema.app import ModelConfig
 from deployments.jobs.json_lines import extend, parse_object, taken_names
@@ -360,6 +361,42 @@ def test_a_folder_of_no_rows_is_a_table_too(tmp_path: Path, run: Run) -> None:
     (tmp_path / "in.csv").write_text("id,text\n")
     assert run(tmp_path / "in.csv", tmp_path / "out/", "--format", "parquet")["rows"] == 0
     assert pq.read_table(tmp_path / "out").column_names[:3] == ["id", "text", "label"]
+
+
+# Kinds of heads.
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("target", ["out.parquet", "out.jsonl", "out.csv"])
+def test_every_kind_of_head_is_scored_as_over_http(
+    tmp_path: Path, run: Run, name: str, target: str
+) -> None:
+    bundle = bundle_of(name, tmp_path / "model")
+    rows = [json.dumps({"id": i, "text": text}) for i, text in enumerate(TEXTS)]
+    (tmp_path / "in.jsonl").write_text("\n".join(rows))
+    out = tmp_path / target
+    summary = run(tmp_path / "in.jsonl", out, "--bundle", bundle.directory)
+    assert (summary["task"], summary["labels"]) == (bundle.head.task, list(bundle.labels))
+    found: list[dict[str, Any]]
+    if target.endswith("parquet"):
+        found = pq.read_table(out).to_pylist()
+    elif target.endswith("csv"):
+        found = list(csv.DictReader(io.StringIO(out.read_text())))
+    else:
+        found = [json.loads(line) for line in out.read_text().splitlines()]
+        assert [row["id"] for row in found] == list(range(len(TEXTS)))
+    for row, text in zip(found, TEXTS, strict=True):
+        scores = expected(bundle, text)
+        assert {each: float(row[f"score_{each}"]) for each in scores} == pytest.approx(
+            scores, abs=2e-6, rel=1e-6
+        )
+        assert row["label"] == max(scores, key=scores.__getitem__)
+        if bundle.head.task == "multi_label":
+            limits = dict(zip(bundle.labels, bundle.head.thresholds, strict=True))
+            labels = json.loads(row["labels"]) if target.endswith("csv") else row["labels"]
+            assert labels == [each for each in scores if scores[each] >= limits[each]]
+        else:
+            assert "labels" not in row
 
 
 # Rows that fail.

@@ -45,6 +45,10 @@ VERBS: Mapping[str, tuple[str, str]] = {
         "pipelines.evaluation.evaluate",
         "measure on the test split, write the bundle and its card",
     ),
+    "calibrate": (
+        "pipelines.evaluation.calibrate",
+        "fit a finished bundle's temperatures on labelled texts",
+    ),
     "register": ("pipelines.register", "put a bundle into the registry"),
     "models": ("cli.models", "the registry: list, show, promote, shadow, canary, roll back, audit"),
     "release": (

@@ -30,11 +30,14 @@ class Head:
         activation: From outputs to scores. A ``single_label`` model with ``sigmoid`` has one
             output and two labels: its score is the second label's, the rest the first one's.
         thresholds: Of a ``multi_label`` model: for each label the score from which it applies.
+        temperatures: Of a calibrated ``multi_label`` model: for each label what its output is
+            divided by before the activation; empty where the bundle's one temperature holds.
     """
 
     task: Task = "single_label"
     activation: Activation = "softmax"
     thresholds: tuple[float, ...] = ()
+    temperatures: tuple[float, ...] = ()
 
     def outputs(self, labels: int) -> int:
         """Columns of the model's output for so many labels."""

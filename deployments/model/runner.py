@@ -182,7 +182,8 @@ def scores_of(logits: FloatArray, head: Head, temperature: float = 1.0) -> Float
 
     A row whose logits are not all finite is NaN.
     """
-    scaled = logits / np.float32(temperature)
+    divisor: FloatArray = np.array(head.temperatures or temperature, dtype=np.float32)
+    scaled: FloatArray = logits / divisor
     finite = np.isfinite(scaled).all(axis=1)
     if not finite.all():
         scaled[~finite] = 0

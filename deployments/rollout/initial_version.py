@@ -121,7 +121,8 @@ class InitialVersion:
             remembered = json.loads(self._file.read_text(encoding="utf-8"))
             remembered["labels"] = tuple(remembered["labels"])
             if (head := remembered.get("head")) is not None:
-                remembered["head"] = Head(**head | {"thresholds": tuple(head["thresholds"])})
+                tuples = {k: tuple(v) for k, v in head.items() if isinstance(v, list)}
+                remembered["head"] = Head(**head | tuples)
             return ServedVersion(**remembered)
         except FileNotFoundError:
             return None

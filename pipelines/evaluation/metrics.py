@@ -53,6 +53,31 @@ def expected_calibration_error(
     return float(gap)
 
 
+def binary_calibration_error(
+    probabilities: FloatArray, truth: npt.NDArray[np.bool_], bins: int = CALIBRATION_BINS
+) -> float:
+    """Returns the mean gap of probability and frequency of one label over equal-width bins of its
+    probability, weighted by their texts, in [0, 1].
+
+    Args:
+        probabilities: [texts] that the label applies.
+        truth: [texts] whether it does.
+        bins: Number of bins over [0, 1].
+    """
+    bin_of = np.clip(np.ceil(probabilities * bins).astype(int) - 1, 0, bins - 1)
+    gap = 0.0
+    for index in np.unique(bin_of):
+        inside = bin_of == index
+        gap += inside.mean() * abs(truth[inside].mean() - probabilities[inside].mean())
+    return float(gap)
+
+
+def binary_log_likelihood(probabilities: FloatArray, truth: npt.NDArray[np.bool_]) -> float:
+    """Returns the mean negative log probability of what is so, in nats; any shape."""
+    chosen = np.where(truth, probabilities, 1 - probabilities)
+    return float(-np.log(np.clip(chosen, 1e-12, None)).mean())
+
+
 def negative_log_likelihood(probabilities: FloatArray, truth: ClassArray) -> float:
     """Returns the mean negative log probability of the true class, in nats."""
     chosen = probabilities[np.arange(len(truth)), truth]

@@ -156,7 +156,7 @@ def open_bundle(directory: Path) -> Bundle:
         provenance=manifest.provenance,
         files={name: (entry.sha256, entry.bytes) for name, entry in manifest.files.items()},
         truncation_side=manifest.truncation_side,
-        head=Head(manifest.head.task, manifest.head.activation, manifest.head.thresholds),
+        head=Head(**manifest.head.model_dump()),
     )
 
 
@@ -164,7 +164,11 @@ def _stated(head: Head) -> dict[str, object]:
     """Nothing for the usual head: such a bundle keeps its digest, and older servers read it."""
     if head == Head():
         return {}
-    return {"head": {**asdict(head), "thresholds": list(head.thresholds)}}
+    stated = {**asdict(head), "thresholds": list(head.thresholds)}
+    if head.temperatures:
+        return {"head": {**stated, "temperatures": list(head.temperatures)}}
+    stated.pop("temperatures")
+    return {"head": stated}
 
 
 def manifest_digest(manifest: Mapping[str, object]) -> str:

@@ -36,6 +36,7 @@ class _Head(BaseModel):
     task: Task
     activation: Activation
     thresholds: tuple[Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)], ...] = ()
+    temperatures: tuple[Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)], ...] = ()
 
 
 class BundleManifest(BaseModel):
@@ -70,6 +71,15 @@ def head_problem(manifest: BundleManifest) -> str:
     most = 2 if head.activation == "sigmoid" else labels
     if head.task == "single_label" and not 2 <= labels <= most:
         return f"{labels} labels do not fit a single_label model with {head.activation}"
-    if head.activation == "none" and manifest.temperature != 1:
+    return _temperature_problem(manifest, wanted)
+
+
+def _temperature_problem(manifest: BundleManifest, wanted: int) -> str:
+    given = len(manifest.head.temperatures)
+    if given not in (0, wanted):
+        return f"{manifest.head.task} has no or {wanted} temperatures of labels, not {given}"
+    if given and manifest.temperature != 1:
+        return "a temperature for each label leaves the bundle's own at 1"
+    if manifest.head.activation == "none" and manifest.temperature != 1:
         return "values that are no probabilities have no temperature"
     return ""

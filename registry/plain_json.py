@@ -10,10 +10,11 @@ MAX_DEPTH = 32
 _LARGEST_INT = 2**63 - 1
 
 
-def json_problem(value: object) -> str:
+def json_problem(value: object, *, nul: bool = True) -> str:
     """Why a value is no plain JSON; empty when it is.
 
-    Numbers are finite, integers fit 64 bits, text can be encoded, nothing is nested deeper than 32.
+    Numbers are finite, integers fit 64 bits, text can be encoded, nothing is nested deeper than 32;
+    where ``nul`` is False no text has a NUL, which PostgreSQL does not keep.
     """
     level: list[object] = [value]
     for _ in range(MAX_DEPTH + 1):
@@ -23,7 +24,7 @@ def json_problem(value: object) -> str:
                 inner += [*item.keys(), *item.values()]
             elif isinstance(item, list | tuple):
                 inner += item
-            elif problem := _scalar_problem(item):
+            elif problem := _scalar_problem(item, nul):
                 return problem
         if not inner:
             return ""
@@ -31,8 +32,10 @@ def json_problem(value: object) -> str:
     return f"values are nested deeper than {MAX_DEPTH} levels"
 
 
-def _scalar_problem(value: object) -> str:
+def _scalar_problem(value: object, nul: bool) -> str:
     if isinstance(value, str):
+        if not nul and "\0" in value:
+            return "text has a NUL"
         try:
             value.encode()
         except UnicodeEncodeError:
@@ -46,7 +49,7 @@ def _scalar_problem(value: object) -> str:
 
 
 def _checked(value: dict[str, Any]) -> dict[str, Any]:
-    if problem := json_problem(value):
+    if problem := json_problem(value, nul=False):
         raise ValueError(problem)
     return value
 

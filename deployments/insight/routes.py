@@ -15,6 +15,7 @@ from starlette.routing import BaseRoute
 
 from configs.schema.app import AppConfig
 from deployments.asgi.error_handlers import add_error_handlers
+from deployments.asgi.json_body import PLAIN_BODY
 from deployments.asgi.operation_ids import operation_id
 from deployments.asgi.schemas import PREFIX
 from deployments.insight.explanations.routes import add_explanation_routes
@@ -88,7 +89,9 @@ def build_insight_app(parts: Parts) -> FastAPI:
         openapi_url=None,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         generate_unique_id_function=operation_id,
+        dependencies=[PLAIN_BODY],
     )
     api = APIRouter(prefix=DRIFT, tags=["monitoring"])
     _add_reading(api, parts.monitor, parts.champion)

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from front import with_front
+from insight_front import drift_config, with_insight
 from jobs_front import jobs_config, with_jobs
 
 from configs.schema.app import AppConfig
@@ -78,6 +79,26 @@ def test_no_job_takes_it_either(tmp_path: Path, bad: str) -> None:
     with_jobs(jobs_config(tmp_path), body)
 
 
+def test_no_route_of_what_is_watched_takes_it(tmp_path: Path) -> None:
+    routes: dict[str, dict[str, Any]] = {
+        "/monitoring/labels": {"prediction_id": "x" * 36, "label": "POS", "comment": "BAD"},
+        "/monitoring/labels/import": {"label_studio": [{"meta": "BAD"}]},
+        "/monitoring/explain": {"text": "BAD"},
+        "/monitoring/drift/reset": {"reason": "BAD"},
+    }
+
+    async def body(client: httpx.AsyncClient, *_: Any) -> None:
+        headers = {"content-type": "application/json"}
+        for name, bad in {**BAD, "NUL": r'"a\u0000"'}.items():
+            for path, fields in routes.items():
+                if (name, path) != ("NUL", "/monitoring/explain"):
+                    check(await client.post(path, content=sent(fields, bad), headers=headers))
+
+    enabled = {"enabled": True}
+    config = drift_config(tmp_path, feedback=enabled, explanations=enabled)
+    with_insight(config, body)
+
+
 @pytest.mark.parametrize("text", ["emoji \\ud83d\\ude00", "\\u0000", "\\uffff", "🙂", "1e999"])
 def test_what_only_looks_like_it_is_taken(tmp_path: Path, text: str) -> None:
     async def body(client: httpx.AsyncClient, _: JobsReplica) -> None:
@@ -85,5 +106,13 @@ def test_what_only_looks_like_it_is_taken(tmp_path: Path, text: str) -> None:
         headers = {"content-type": "application/json"}
         answer = await client.post("/predict", content=content, headers=headers)
         assert answer.status_code == 202, answer.text
+
+    with_jobs(jobs_config(tmp_path), body)
+
+
+@pytest.mark.parametrize("path", ["/status/%00", "/results/a%00b", "/results/%00/file"])
+def test_no_job_is_asked_for_by_a_name_with_a_nul(tmp_path: Path, path: str) -> None:
+    async def body(client: httpx.AsyncClient, _: JobsReplica) -> None:
+        check(await client.get(path))
 
     with_jobs(jobs_config(tmp_path), body)

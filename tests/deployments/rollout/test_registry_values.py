@@ -22,6 +22,7 @@ BAD = {
     "surrogate in a key": r'{"\ud83d": 1}',
     "nested": NESTED,
     "integer": "123456789012345678901234567890",
+    "nul": r'"a\u0000"',
 }
 FIGURES = {"evaluation_name": "e", "dataset_name": "gold", "metrics": {"accuracy": 0.9}}
 
@@ -94,6 +95,12 @@ def test_a_broken_record_hides_no_list_and_can_be_deleted(
     assert [m.metric for m in measured] == ["f1"]
     assert registry.ledger.events(model)[-1].action == "delete_evaluation"
     assert api("DELETE", f"/{model}/versions/1").status_code == 204
+
+
+@pytest.mark.parametrize("path", ["/a%00b", "/search?text=a%00b", "/{}/versions/%00"])
+def test_nothing_is_asked_for_by_a_name_with_a_nul(api: Api, model: str, path: str) -> None:
+    answer = api("GET", path.format(model))
+    assert (answer.status_code, answer.json()["error_code"]) == (422, "E1001")
 
 
 @pytest.mark.parametrize("number", [2**31, 2**63 - 1, 2**63, 10**99])

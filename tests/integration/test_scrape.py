@@ -25,13 +25,14 @@ from operations.local_stack.ray_auth import read_token
 from operations.local_stack.stack import Stack
 from tests.system.prometheus import PROGRAM, Prometheus
 
-# Of parts that this stack does not have: keys, Vault, a prediction log, webhooks, a shadow.
+# Of parts that this stack does not have: keys, Vault, a prediction log, webhooks, a shadow, a card.
 # And of losses, which other tests bring about: a message tried again, a replica that ended.
 OF_OTHER_PARTS = {
     "kafka_messages_failed_total",
     "ray_serve_health_check_failures_total",
     "ray_serve_replica_shutdown_duration_ms_count",
     "sentiment_access_refusals_total",
+    "sentiment_gpu_memory_bytes",
     "sentiment_vault_up",
     "sentiment_vault_reads_total",
     "sentiment_vault_rotations_total",

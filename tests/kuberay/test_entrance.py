@@ -55,6 +55,11 @@ def test_every_public_route_and_grpc_are_reachable_both_ways(
     assert f"/{GRPC}" in paths(staging)
 
 
+def test_no_request_takes_for_ever(production: list[Document]) -> None:
+    rules = find(production, "HTTPRoute")["spec"]["rules"]
+    assert {rule["timeouts"]["request"] for rule in rules} == {"600s"}
+
+
 def test_the_registry_is_public_only_where_asked_for() -> None:
     for environment in ("staging", "production"):
         values = merged(values_of(environment), {"routes": {"registry": True}})

@@ -119,7 +119,10 @@ class VaultConfig(Section):
         "", description="PEM file of the authorities to trust; empty means the system's."
     )
     timeout_ms: int = Field(
-        3_000, ge=1, le=60_000, description="Longest wait for an answer; then the call fails."
+        3_000,
+        ge=1,
+        le=60_000,
+        description="Longest time of a whole request; then it fails, and the last values stay.",
     )
     refresh_ms: int = Field(
         15_000,

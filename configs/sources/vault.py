@@ -1,8 +1,8 @@
 """Vault or OpenBao as a source of secrets: log in, read, write, stay logged in.
 
-Blocking calls, each bounded in time; ``deployments/clients/vault.py`` makes them in a thread. A
-secret is the field ``value`` below its name; ``secret_names`` lists those that are read. The
-only module that knows hvac.
+Blocking calls, each request bounded in time as a whole (``http_deadline.py``);
+``deployments/clients/vault.py`` makes them in a thread. A secret is the field ``value`` below its
+name; ``secret_names`` lists those that are read. The only module that knows hvac.
 """
 
 import time
@@ -13,15 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import hvac
+import requests
 from hvac.exceptions import Forbidden, InvalidPath, VaultError
-from requests.exceptions import RequestException
 
 from configs.errors import SecretsError
 from configs.schema.app import AppConfig
 from configs.schema.dependencies import VaultConfig
 from configs.schema.fields import settings
+from configs.sources.http_deadline import DeadlineAdapter
 
 _FIELD = "value"
+# A standby sends to the active node; each step has the timeout anew.
+_MAX_REDIRECTS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +74,16 @@ class VaultSecrets:
     def __init__(self, config: VaultConfig, clock: Callable[[], float] = time.monotonic) -> None:
         self._config = config
         self._clock = clock
+        session = requests.Session()
+        session.verify = config.ca_file or True
+        session.max_redirects = _MAX_REDIRECTS
+        for scheme in ("http://", "https://"):
+            session.mount(scheme, DeadlineAdapter())
         self._client = hvac.Client(
             url=config.address,
             namespace=config.namespace or None,
             timeout=config.timeout_ms / 1_000,
-            verify=config.ca_file or True,
+            session=session,
         )
         # A stray VAULT_TOKEN in the environment or ~/.vault-token is not our login.
         self._client.token = None
@@ -237,6 +245,6 @@ class VaultSecrets:
 def _converted() -> Iterator[None]:
     try:
         yield
-    except (VaultError, RequestException, OSError) as error:
+    except (VaultError, requests.RequestException, OSError) as error:
         # By kind only: messages of the libraries repeat requests.
         raise SecretsError(f"Vault: {type(error).__name__}") from None

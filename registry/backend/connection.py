@@ -14,14 +14,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
+from configs.sources.http_deadline import DeadlineAdapter
 from registry.backend.sqlite_setup import locked, prepare_sqlite, sqlite_file, sqlite_uri
 from registry.backend.sqlite_upgrade import upgrade_sqlite
 from registry.errors import AlreadyExists, BackendUnavailable, InvalidValue, ModelNotFound
 
 EXPERIMENT = "sentigraph"
 
-# Guards MLflow's own process-wide tracking URI.
-_PROCESS_ADDRESS = threading.Lock()
+# Guards MLflow's own process-wide state: tracking URI, adapters.
+_PROCESS_STATE = threading.Lock()
 
 # MLflow reads these from the environment when it is imported or called. Without the
 # retry settings a server that is down blocks each call for four minutes.
@@ -34,7 +35,11 @@ _ENVIRONMENT = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    # Of a whole request, by ``http_deadline.py``; MLflow alone would bound each read.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    # Else the server says how long a call sleeps, and how many more it makes.
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
+    "MLFLOW_ALLOW_HTTP_REDIRECTS": "false",
 }
 
 
@@ -76,6 +81,8 @@ class Connection:
                     os.environ.setdefault(key, value)
                 import mlflow  # noqa: PLC0415  (the settings above must come first)
                 import sqlalchemy.exc  # noqa: PLC0415
+
+                _bound_requests()
 
                 self._failures = (
                     mlflow.exceptions.MlflowException,
@@ -145,7 +152,7 @@ class Connection:
         """Makes ours the address at which MLflow itself looks up ``models:/…`` sources."""
         import mlflow  # noqa: PLC0415
 
-        with _PROCESS_ADDRESS:
+        with _PROCESS_STATE:
             mlflow.set_tracking_uri(self.uri)
             yield
 
@@ -237,7 +244,7 @@ class Connection:
                 raise AlreadyExists(f"{what} exists already in the registry") from error
             if code == "INVALID_PARAMETER_VALUE":
                 raise InvalidValue(f"{what}: {_first_line(text)}") from error
-            if "failed with exception" in text:
+            if "failed with exception" in text or "failed with timeout" in text:
                 raise BackendUnavailable(
                     f"the MLflow server {self.uri} does not answer: start it, or correct "
                     f"registry.tracking_uri"
@@ -270,6 +277,18 @@ class Connection:
         known = {script.name.partition("_")[0] for script in scripts.glob("*.py")}
         head = utils._get_latest_schema_revision()
         upgrade_sqlite(file, head=head, known=known, upgrade=upgrade)
+
+
+def _bound_requests() -> None:
+    """Has MLflow make its sessions with adapters of ours; once in a process."""
+    from mlflow.utils import request_utils  # noqa: PLC0415
+
+    with _PROCESS_STATE:
+        theirs = request_utils.TCPKeepAliveHTTPAdapter
+        if not issubclass(theirs, DeadlineAdapter):
+            ours = type("DeadlineMlflowAdapter", (DeadlineAdapter, theirs), {})
+            request_utils.TCPKeepAliveHTTPAdapter = ours
+            request_utils._cached_get_request_session.cache_clear()
 
 
 def _first_line(text: str) -> str:

@@ -26,12 +26,14 @@ class Fault:
         cut_share: Of pieces after which the connection is reset.
         reset: Every connection, old and new.
         holds: Nothing goes through, nothing is closed.
+        drip_s: After each byte of an answer; 0 passes it on as it comes.
     """
 
     delay_s: float = 0.0
     cut_share: float = 0.0
     reset: bool = False
     holds: bool = False
+    drip_s: float = 0.0
 
 
 class TcpProxy:
@@ -101,7 +103,8 @@ class TcpProxy:
         both = {writer, far_writer}
         self._open |= both
         try:
-            await asyncio.gather(self._copy(reader, far_writer), self._copy(far_reader, writer))
+            asked = self._copy(reader, far_writer, drips=False)
+            await asyncio.gather(asked, self._copy(far_reader, writer, drips=True))
         except OSError:
             _reset(writer)
         finally:
@@ -109,7 +112,9 @@ class TcpProxy:
             for one in both:
                 one.transport.abort()
 
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _copy(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, drips: bool
+    ) -> None:
         while data := await reader.read(_CHUNK):
             if self._fault.delay_s:
                 await asyncio.sleep(self._fault.delay_s)
@@ -117,10 +122,21 @@ class TcpProxy:
                 raise ConnectionResetError
             while self._fault.holds:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
+            if drips and self._fault.drip_s:
+                data = await self._drip(data, writer)
             writer.write(data)
             await writer.drain()
         with contextlib.suppress(OSError):
             writer.write_eof()
+
+    async def _drip(self, data: bytes, writer: asyncio.StreamWriter) -> bytes:
+        """Sends a byte at a time as long as the fault lasts; the rest."""
+        while data and self._fault.drip_s:
+            writer.write(data[:1])
+            await writer.drain()
+            await asyncio.sleep(self._fault.drip_s)
+            data = data[1:]
+        return data
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

@@ -27,6 +27,7 @@ from configs.sources.vault import VaultSecrets, secret_names
 from deployments.clients.redis import RedisCredentials
 from deployments.clients.vault import SecretWatch
 from operations.local_stack.ports import free_port
+from tests.system.chaos_proxy import Fault, TcpProxy
 from tests.system.openbao import Bao
 
 PREDICT = "/api/v1/predict"
@@ -329,3 +330,32 @@ def test_a_slow_vault_costs_no_more_than_the_time_limit(bao: Bao) -> None:
         assert time.monotonic() - started < 2
     finally:
         bao.signal(signal.SIGCONT)
+
+
+def test_a_vault_that_drips_is_told_within_the_time_limit_and_used_again_after_it(bao: Bao) -> None:
+    """A byte comes every 20 ms: no read is late, the whole answer would take 20 s."""
+
+    async def body() -> None:
+        login = RedisCredentials(RedisConfig(password=SecretStr("configured")))
+        address = f"http://127.0.0.1:{proxy.port}"
+        config = VaultConfig(**bao.settings(address=address, timeout_ms=500, refresh_ms=100))
+        watch = SecretWatch(config, {}, login=login)
+        bao.put(PASSWORD, "one")
+        await watch.start()
+        assert login.get_credentials() == ("one",)
+        with proxy.fault(Fault(drip_s=0.02)):
+            began_s = time.monotonic()
+            await until(lambda: watch.state.startswith("degraded: Vault does not answer"))
+            assert 0.4 < time.monotonic() - began_s < 3
+            for _ in range(3):
+                assert await asyncio.wait_for(asyncio.to_thread(lambda: "done"), 1) == "done"
+                await asyncio.sleep(0.3)
+            assert watch.state.startswith("degraded")
+            assert login.get_credentials() == ("one",)
+        bao.put(PASSWORD, "two")
+        await until(lambda: login.get_credentials() == ("two",))
+        assert watch.state == "ok"
+        watch.stop()
+
+    with TcpProxy(bao.port) as proxy:
+        run(body)

@@ -2,19 +2,17 @@
 
 import asyncio
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pytest
 from gauges import Gauges
+from no_fleet import NoFleet, NoObservers
 
 from configs.schema.app import AppConfig, ModelConfig
 from configs.schema.registry import RegistryConfig
 from deployments.bundles import CHUNK_BYTES, BundleCache
-from deployments.payloads import Counts, FeedbackResult, Probe
 from deployments.rollout.deployment import Registry
-from deployments.versions import RoutingTable, ServedVersion
+from deployments.versions import ServedVersion
 from registry.bundles.bundle import open_bundle, write_bundle
 from registry.errors import BackendUnavailable, IntegrityError, ModelNotFound
 from registry.lifecycle.alias_watcher import Aliases
@@ -28,41 +26,6 @@ REGISTERED = "sentiment_registry_version"
 
 def labels(role: str) -> frozenset[tuple[str, str]]:
     return frozenset({("name", "sentiment"), ("role", role)})
-
-
-class NoFleet:
-    """A graph whose replicas hold whatever they are told to."""
-
-    def __init__(self) -> None:
-        self.loaded: list[str] = []
-        self.tables: list[RoutingTable] = []
-        self.routed = asyncio.Event()
-
-    async def load(self, digest: str) -> None:
-        if digest not in self.loaded:
-            self.loaded.append(digest)
-
-    async def probe(self, digest: str, texts: Sequence[str]) -> list[Probe]:
-        scores = np.tile(np.array([0.25, 0.75], dtype=np.float32), (len(texts), 1))
-        return [Probe(scores, 0.001)]
-
-    async def route(self, routes: RoutingTable) -> list[int]:
-        self.tables.append(routes)
-        self.routed.set()
-        return [routes.epoch]
-
-    async def unload(self, digest: str) -> None:
-        self.loaded.remove(digest)
-
-
-class NoObservers:
-    """Nobody asks anything."""
-
-    async def observed(self, digest: str) -> list[Counts]:
-        return []
-
-    async def judge(self, prediction_id: str, label: str) -> list[FeedbackResult | None]:
-        return [None]
 
 
 def champion(registry: Registry) -> ServedVersion:

@@ -45,6 +45,7 @@ RequestError
 """
 
 from collections.abc import Mapping
+from typing import Self
 
 
 def cause(error: BaseException) -> BaseException:
@@ -137,6 +138,12 @@ class UnknownPrediction(NotFound):
 
 class MethodNotAllowed(ClientError, status=405, code="E1001"):
     """The route exists, the method does not. ``context["allow"]`` lists what does."""
+
+    @classmethod
+    def of(cls, method: str, allow: str) -> Self:
+        """The refusal of ``method`` where ``allow`` lists what the route takes."""
+        said = f"{method} is not allowed here" + (f"; use {allow}" if allow else "")
+        return cls(said, {"allow": allow})
 
     def headers(self) -> dict[str, str]:
         """``Allow``, as RFC 9110 wants."""

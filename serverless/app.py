@@ -143,9 +143,7 @@ class LiteApp:
         exchange.endpoint = path
         allowed = "POST" if path in posts else "GET"
         if exchange.method != allowed:
-            raise MethodNotAllowed(
-                f"{exchange.method} is not allowed here; use {allowed}", {"allow": allowed}
-            )
+            raise MethodNotAllowed.of(exchange.method, allowed)
         if path in posts:
             await posts[path](exchange)
             return

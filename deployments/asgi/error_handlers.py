@@ -108,7 +108,7 @@ def _from_http(error: HTTPException, request: Request) -> RequestError:
         return NotFound("no such route; see the OpenAPI document for those that exist")
     if error.status_code == 405:
         allow = ", ".join(sorted(_allowed(request)))
-        return MethodNotAllowed(f"{request.method} is not allowed here", {"allow": allow})
+        return MethodNotAllowed.of(request.method, allow)
     if 400 <= error.status_code < 500:
         # Bytes that are no UTF-8, a form that is none.
         return MalformedBody("the body cannot be read as what its Content-Type says")

@@ -270,7 +270,7 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
             return
         exchange.endpoint = exchange.path
         if exchange.method != "POST":
-            raise MethodNotAllowed(f"{exchange.method} is not allowed here", {"allow": "POST"})
+            raise MethodNotAllowed.of(exchange.method, "POST")
         self._metrics.predict_requests.labels(exchange.way).inc()
         await predict(exchange)
 

@@ -195,6 +195,4 @@ def metadata(model: ServedVersion) -> dict[str, object]:
 
 def _allow(exchange: Exchange, method: str) -> None:
     if exchange.method != method:
-        raise MethodNotAllowed(
-            f"{exchange.method} is not allowed here; use {method}", {"allow": method}
-        )
+        raise MethodNotAllowed.of(exchange.method, method)

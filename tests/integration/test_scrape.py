@@ -25,14 +25,18 @@ from operations.local_stack.ray_auth import read_token
 from operations.local_stack.stack import Stack
 from tests.system.prometheus import PROGRAM, Prometheus
 
-# Of parts that this stack does not have: keys, Vault, a prediction log, webhooks, a shadow, a card.
+# Of parts that this stack does not have: keys, Vault, a prediction log, webhooks, a shadow, a card,
+# feedback, Ray's autoscaler.
 # And of losses, which other tests bring about: a message tried again, a replica that ended.
 OF_OTHER_PARTS = {
     "kafka_messages_failed_total",
+    "ray_cluster_active_nodes",
     "ray_serve_health_check_failures_total",
     "ray_serve_replica_shutdown_duration_ms_count",
     "sentiment_access_refusals_total",
     "sentiment_gpu_memory_bytes",
+    "sentiment_label_queue",
+    "sentiment_live_accuracy",
     "sentiment_vault_up",
     "sentiment_vault_reads_total",
     "sentiment_vault_rotations_total",
@@ -63,7 +67,7 @@ def prometheus(
         assert client.post("/predict", json={"text": "traced"}, headers=sampled).status_code == 200
         assert client.post("/batch/predict", json=texts).status_code == 202
         produce(kafka.address, list(messages([text], 20, 5, prefix="scraped")))
-        ends_s = time.monotonic() + 60
+        ends_s = time.monotonic() + 180
         while missing := asked_for() - OF_OTHER_PARTS - server.names():
             assert time.monotonic() < ends_s, sorted(missing)
             time.sleep(1)

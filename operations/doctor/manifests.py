@@ -7,10 +7,12 @@ Takes what ``helm template`` renders (a RayService or RayCluster) and what ``kub
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from configs.sources.secret_files import SECRETS_VARIABLE
 from operations.doctor.findings import Finding, fail, ok, warn
 from operations.lint import PAIR
 
 _SETTINGS = ("RAY_", "MLOPS_", "OMP_", "SENTIGRAPH_", "PROFILE")
+_HIDDEN = "from a secret"
 _CONTAINERS = ("ray-head", "ray-worker")
 # KubeRay gives these to each pod, and they are rightly different.
 _OF_THE_POD = (
@@ -29,7 +31,7 @@ _OF_THE_POD = (
 
 
 def environments(documents: Iterable[object]) -> dict[str, dict[str, str]]:
-    """Pod or group → its Ray container's plain settings."""
+    """Pod or group → its Ray container's settings: variables, and files of mounted secrets."""
     found: dict[str, dict[str, str]] = {}
     for document in documents:
         if not isinstance(document, Mapping):
@@ -99,9 +101,23 @@ def _groups(name: str, cluster: Mapping[str, Any]) -> dict[str, dict[str, str]]:
 def _settings(pod: Mapping[str, Any]) -> dict[str, str] | None:
     for container in pod.get("containers", ()):
         if container["name"] in _CONTAINERS:
-            return {
-                item["name"]: str(item.get("value", "from a secret"))
+            found = {
+                item["name"]: str(item.get("value", _HIDDEN))
                 for item in container.get("env") or ()
                 if item["name"].startswith(_SETTINGS) and item["name"] not in _OF_THE_POD
             }
+            return found | dict.fromkeys(_files(pod, container, found), _HIDDEN)
     return None
+
+
+def _files(
+    pod: Mapping[str, Any], container: Mapping[str, Any], variables: Mapping[str, str]
+) -> Iterator[str]:
+    """Settings that are files of a mounted secret, where the application looks for them."""
+    secrets = {
+        each["name"]: each["secret"] for each in pod.get("volumes") or () if "secret" in each
+    }
+    for mount in container.get("volumeMounts") or ():
+        if mount["mountPath"] == variables.get(SECRETS_VARIABLE):
+            items = secrets.get(mount["name"], {}).get("items") or ()
+            yield from (item["path"] for item in items if item["path"].startswith(_SETTINGS))

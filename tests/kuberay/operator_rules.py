@@ -44,6 +44,18 @@ def variables(group: Document) -> dict[str, str]:
     return {item["name"]: item.get("value", "") for item in container(group)["env"]}
 
 
+def secret_files(group: Document) -> dict[str, tuple[str, str]]:
+    """File → secret and key, in the folder where a group's Ray container looks for settings."""
+    folder = variables(group).get("SENTIGRAPH_SECRETS_DIR")
+    mounted = {m["name"] for m in container(group)["volumeMounts"] if m["mountPath"] == folder}
+    return {
+        item["path"]: (volume["secret"]["secretName"], item["key"])
+        for volume in group["template"]["spec"]["volumes"]
+        if volume["name"] in mounted
+        for item in volume["secret"]["items"]
+    }
+
+
 def serve_config(documents: list[Document]) -> Document:
     """What ``serveConfigV2`` holds."""
     config: Document = yaml.safe_load(ray_service(documents)["spec"]["serveConfigV2"])

@@ -3,7 +3,14 @@
 from collections.abc import Iterator
 
 from manifests import Document
-from operator_rules import container, groups, ray_service, serve_config
+from operator_rules import (
+    container,
+    groups,
+    ray_service,
+    secret_files,
+    serve_config,
+    variables,
+)
 
 JOBS_DATABASE = "MLOPS_JOBS__DATABASE"
 WEBHOOK_HOSTS = "MLOPS_JOBS__WEBHOOK__HOSTS"
@@ -84,7 +91,7 @@ def open_ports(documents: list[Document], group: Document, way: str, peer: str) 
 
 
 def _names(group: Document) -> set[str]:
-    return {item["name"] for item in container(group)["env"]}
+    return variables(group).keys() | secret_files(group).keys()
 
 
 def _claims(group: Document) -> Iterator[tuple[str, str]]:

@@ -97,8 +97,11 @@ def _probes(name: str, item: Document) -> Iterator[str]:
 def _secrets(name: str, env: list[Document]) -> Iterator[str]:
     for item in env:
         value = item.get("value", "")
-        if SECRET_NAME.search(item["name"]) and value and not value.startswith("sqlite:"):
+        secret = SECRET_NAME.search(item["name"]) and not item["name"].endswith("_DIR")
+        if secret and value and not value.startswith("sqlite:"):
             yield f"{name}: {item['name']} is written out"
+        if item["name"].startswith("MLOPS_") and "secretKeyRef" in item.get("valueFrom", {}):
+            yield f"{name}: {item['name']} is in every process's environment"
         if re.search(r"://[^/\s]*:[^/\s]*@", value):
             yield f"{name}: {item['name']} holds a password"
 

@@ -15,7 +15,7 @@ from manifests import (
     schema_problems,
     values_of,
 )
-from operator_rules import ray_service, serve_config
+from operator_rules import ray_service, secret_files, serve_config
 from rules import RULES
 
 pytestmark = pytest.mark.slow
@@ -96,9 +96,10 @@ def test_what_a_shared_cluster_must_have(name: str) -> None:
     # The profile shares predictions in Redis: its address, its password, the way to it.
     assert args["redis"]["host"] in cluster["gcsFaultToleranceOptions"]["redisAddress"]
     for group in cluster["workerGroupSpecs"]:
-        [container] = group["template"]["spec"]["containers"]
-        [password] = [e for e in container["env"] if e["name"] == "MLOPS_REDIS__PASSWORD"]
-        assert password["valueFrom"]["secretKeyRef"]["key"] == "redis-password"
+        assert secret_files(group)["MLOPS_REDIS__PASSWORD"] == (
+            "sentigraph-secrets",
+            "redis-password",
+        )
     policies = [d for d in documents if d["kind"] == "NetworkPolicy"]
     [serving] = [p for p in policies if p["metadata"]["name"].endswith("-serving")]
     assert 6379 in {port["port"] for rule in serving["spec"]["egress"] for port in rule["ports"]}

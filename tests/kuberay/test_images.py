@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from manifests import CHART, ENVIRONMENTS, ROOT, Document, merged, render, values_of
-from operator_rules import container, groups, serve_config
+from operator_rules import container, groups, secret_files, serve_config
 
 DOCKERFILE = re.sub(r"\\\n", " ", (ROOT / "Dockerfile").read_text(encoding="utf-8"))
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -53,17 +53,12 @@ def replaces_onnxruntime(target: str) -> bool:
 def needed(documents: list[Document]) -> set[str]:
     """The extras that the settings of an environment need."""
     args = serve_config(documents)["applications"][0]["args"]
-    variables = {item["name"] for group in groups(documents).values() for item in env(group)}
+    files = {name for group in groups(documents).values() for name in secret_files(group)}
     found = set()
     if args.get("model", {}).get("provider") == "cuda":
         found |= {"gpu", "torch"}
-    if "MLOPS_JOBS__DATABASE" in variables:
+    if "MLOPS_JOBS__DATABASE" in files:
         found.add("postgres")
-    return found
-
-
-def env(group: Document) -> list[Document]:
-    found: list[Document] = container(group)["env"]
     return found
 
 

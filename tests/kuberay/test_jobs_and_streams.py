@@ -2,14 +2,18 @@
 
 from collections.abc import Callable
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import helm_python as helm
 import pytest
 import yaml
 from manifests import Document, merged, render, values_of
-from operator_rules import container, groups, ray_service, serve_config
+from operator_rules import groups, ray_service, secret_files, serve_config, variables
 from rules import all_problems
+
+from configs.load import load_config
+from configs.schema.api_keys import new_key, write_keys
 
 pytestmark = pytest.mark.slow
 
@@ -64,8 +68,10 @@ def jobs_pod(documents: list[Document]) -> Document:
 
 def without(variable: str, group: str) -> Change:
     def apply(documents: list[Document]) -> None:
-        first = container(groups(documents)[group])
-        first["env"] = [item for item in first["env"] if item["name"] != variable]
+        for volume in groups(documents)[group]["template"]["spec"]["volumes"]:
+            if volume["name"] == "secrets":
+                items = volume["secret"]["items"]
+                volume["secret"]["items"] = [item for item in items if item["path"] != variable]
 
     return apply
 
@@ -130,9 +136,10 @@ def test_a_mistake_with_what_is_outside_is_found(what: str, database: list[Docum
 
 def test_secrets_are_named_and_never_written(database: list[Document]) -> None:
     for group in groups(database).values():
-        env = {item["name"]: item for item in container(group)["env"]}
+        files = secret_files(group)
         for name in ("MLOPS_JOBS__DATABASE", "MLOPS_STREAM__PASSWORD"):
-            assert env[name]["valueFrom"]["secretKeyRef"]["name"] == "sentigraph-secrets"
+            assert files[name][0] == "sentigraph-secrets"
+        assert not files.keys() & variables(group).keys()
     external = next(d for d in database if d["kind"] == "ExternalSecret")
     assert {item["secretKey"] for item in external["spec"]["data"]} == {
         "redis-password",
@@ -142,6 +149,28 @@ def test_secrets_are_named_and_never_written(database: list[Document]) -> None:
         "jobs-database",
         "jobs-webhook-secret",
     }
+
+
+def test_secrets_are_read_as_kubernetes_mounts_them(
+    database: list[Document], tmp_path: Path
+) -> None:
+    """A file is a link into a folder that is exchanged as a whole."""
+    texts = {
+        "MLOPS_ACCESS__API_KEYS": write_keys([new_key("shop", ["predict"])[1]]),
+        "MLOPS_JOBS__DATABASE": "postgresql://jobs:of-jobs@db:5432/jobs",
+    }
+    (tmp_path / "..v1").mkdir()
+    (tmp_path / "..data").symlink_to("..v1")
+    names = secret_files(groups(database)["gpu"])
+    for name in names:
+        (tmp_path / "..v1" / name).write_text(texts.get(name, "s3cret"))
+        (tmp_path / name).symlink_to(f"..data/{name}")
+    args = serve_config(database)["applications"][0]["args"]
+    config = load_config(args, environ={"SENTIGRAPH_SECRETS_DIR": str(tmp_path)}, home=tmp_path)
+    assert texts.keys() <= names.keys()
+    assert config.jobs.database.get_secret_value() == texts["MLOPS_JOBS__DATABASE"]
+    assert config.stream.password.get_secret_value() == "s3cret"
+    assert config.redis.password.get_secret_value() == "s3cret"
 
 
 # What → (environment, values over its own, what Helm says).

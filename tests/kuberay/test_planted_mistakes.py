@@ -171,6 +171,15 @@ IN_MANIFESTS: dict[str, tuple[Change, str]] = {
         "from a secret",
     ),
     "secret in the environment": (variable("OTLP_API_KEY", "abc"), "is written out"),
+    "secret of ours as a variable": (
+        lambda d: container(groups(d)["gpu"])["env"].append(
+            {
+                "name": "MLOPS_REDIS__PASSWORD",
+                "valueFrom": {"secretKeyRef": {"name": "s", "key": "redis-password"}},
+            }
+        ),
+        "in every process's environment",
+    ),
     "secret among the manifests": (
         lambda d: d.append(
             {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": {}}

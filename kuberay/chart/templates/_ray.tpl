@@ -48,11 +48,9 @@
 - name: {{ $name }}
   value: {{ $value | quote }}
 {{- end }}
-{{- $secret := .Values.secrets.name }}
-{{- range $name, $key := .Values.secrets.settings }}
-- name: {{ $name }}
-  valueFrom:
-    secretKeyRef: {name: {{ $secret }}, key: {{ $key }}}
+{{- if .Values.secrets.settings }}
+# Files, not variables: every process of Ray would have those, and what it starts.
+- {name: SENTIGRAPH_SECRETS_DIR, value: /etc/sentigraph/secrets}
 {{- end }}
 {{- end -}}
 
@@ -170,6 +168,9 @@ spec:
         {{- if $root.Values.redis.caCertificate }}
         - {name: redis-ca, mountPath: /etc/sentigraph/redis, readOnly: true}
         {{- end }}
+        {{- if $root.Values.secrets.settings }}
+        - {name: secrets, mountPath: /etc/sentigraph/secrets, readOnly: true}
+        {{- end }}
         {{- with .size.claim }}
         - {name: jobs, mountPath: /app/jobs}
         {{- end }}
@@ -202,6 +203,17 @@ spec:
     {{- if $root.Values.redis.caCertificate }}
     - name: redis-ca
       configMap: {name: {{ include "sentigraph.name" $root }}-redis-ca}
+    {{- end }}
+    {{- if $root.Values.secrets.settings }}
+    - name: secrets
+      secret:
+        secretName: {{ $root.Values.secrets.name }}
+        # Read by the group of fsGroup.
+        defaultMode: 0440
+        items:
+          {{- range $name, $key := $root.Values.secrets.settings }}
+          - {key: {{ $key }}, path: {{ $name }}}
+          {{- end }}
     {{- end }}
     {{- with .size.claim }}
     - name: jobs

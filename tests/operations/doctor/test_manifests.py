@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -44,6 +45,19 @@ def test_environments_are_read_from_a_rendered_chart() -> None:
         "spec": {"rayClusterConfig": cluster},
     }
     assert set(environments([None, service])) == {"sentigraph/head", "sentigraph/gpu"}
+
+
+def test_files_of_a_mounted_secret_are_settings_as_well() -> None:
+    found = {}
+    for place in ("/secrets", "/elsewhere"):
+        one = pod("head-x", "ray-head", SENTIGRAPH_SECRETS_DIR="/secrets")
+        spec: dict[str, Any] = one["spec"]  # type: ignore[assignment]
+        items = [{"key": "api-keys", "path": "MLOPS_ACCESS__API_KEYS"}]
+        spec["volumes"] = [{"name": "s", "secret": {"secretName": "s", "items": items}}]
+        spec["containers"][1]["volumeMounts"] = [{"name": "s", "mountPath": place}]
+        found[place] = environments([one])["head-x"]
+    assert found["/secrets"]["MLOPS_ACCESS__API_KEYS"] == "from a secret"
+    assert "MLOPS_ACCESS__API_KEYS" not in found["/elsewhere"]
 
 
 def doctor(file: Path) -> tuple[int, list[dict[str, str]]]:

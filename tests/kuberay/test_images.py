@@ -41,9 +41,18 @@ def environment_of(target: str) -> str:
 
 
 def extras(target: str) -> set[str]:
-    text = environment_of(target)
-    named = re.findall(r"'?optional-dependencies'?\]\['([\w-]+)'\]|\bo\['([\w-]+)'\]", text)
-    return {name for pair in named for name in pair if name}
+    """The extras whose packages are all in the files of hashes that the target installs."""
+    files = re.findall(r"--requirement requirements/(\w+)\.txt", environment_of(target))
+    pinned = {
+        name
+        for file in files
+        for name in re.findall(r"(?m)^([\w-]+)==", (ROOT / f"requirements/{file}.txt").read_text())
+    }
+    return {
+        extra
+        for extra, wanted in PROJECT["project"]["optional-dependencies"].items()
+        if {re.split(r"[^\w-]", each)[0] for each in wanted} <= pinned
+    }
 
 
 def replaces_onnxruntime(target: str) -> bool:

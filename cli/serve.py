@@ -90,6 +90,8 @@ def addresses(stack: Stack) -> str:
     body = shlex.quote(f'{{"text": "{_TEXT}"}}')
     token = stack.environ.get("RAY_AUTH_TOKEN_PATH")
     server = stack.config.server
+    header = "-H 'content-type: application/json'"
+    header += " -H 'X-API-Key: …'" if stack.config.access.required else ""
     first = f"Open {stack.url}/console in a browser, or:" if server.console_enabled else "Try it:"
     return "\n".join(
         [
@@ -103,7 +105,7 @@ def addresses(stack: Stack) -> str:
             *([f"                 it asks for the token in {token}"] if token else []),
             "",
             f"  {first}",
-            f"  curl -s {stack.url}/api/v1/predict -H 'content-type: application/json' -d {body}",
+            f"  curl -s {stack.url}/api/v1/predict {header} -d {body}",
             "",
             "  Ctrl-C stops everything.",
         ]

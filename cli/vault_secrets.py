@@ -21,7 +21,7 @@ from datetime import timedelta
 from getpass import getpass
 from typing import get_args
 
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 from configs.errors import ConfigError
 from configs.load import load_config
@@ -48,6 +48,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     new = actions.add_parser("new", help="make an API key and show it once")
     new.add_argument("id")
     new.add_argument("--role", action="append", choices=get_args(Role), required=True)
+    new.add_argument("--requests-per-s", type=float, help="most requests in a second (any)")
+    new.add_argument("--max-concurrent", type=int, help="most requests at once (any)")
+    new.add_argument("--expires-at", metavar="TIME", help="such as 2027-01-31T00:00Z (never)")
     rotate = actions.add_parser("rotate", help="make a new key; the old one ends after the overlap")
     rotate.add_argument("id")
     rotate.add_argument("--overlap-s", type=float, default=86_400.0, help="86,400 is a day")
@@ -71,13 +74,8 @@ def main(args: argparse.Namespace) -> int:
         if args.action != "new" or not all(p.startswith(NO_WAY_IN) for p in error.problems):
             raise
         config = AppConfig()
-    if args.action == "new" and not config.vault.enabled:
-        key, kept = new_key(args.id, args.role)
-        print(key)
-        print(f"MLOPS_ACCESS__API_KEYS entry: {json.dumps(kept.model_dump(mode='json'))}")
-        return 0
     if not config.vault.enabled:
-        raise ConfigError("vault.enabled=False: set MLOPS_VAULT_ENABLED and MLOPS_VAULT_ADDR")
+        return _without_vault(config, args)
     vault = VaultSecrets(config.vault)
     actions = {"new": _new, "rotate": _rotate, "revoke": _revoke, "set": _set, "get": _get}
     if args.action == "list":
@@ -96,8 +94,35 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
-def _new(vault: VaultSecrets, args: argparse.Namespace) -> None:
+def _without_vault(config: AppConfig, args: argparse.Namespace) -> int:
+    if args.action == "new":
+        key, kept = _made(args)
+        print(key)
+        print(f"MLOPS_ACCESS__API_KEYS entry: {json.dumps(kept.model_dump(mode='json'))}")
+    elif args.action == "migrate" and args.dry_run:
+        print("vault.enabled is false; what Vault would get:", file=sys.stderr)
+        _migrate(None, config)
+    else:
+        raise ConfigError("vault.enabled=False: set MLOPS_VAULT_ENABLED and MLOPS_VAULT_ADDR")
+    return 0
+
+
+def _made(args: argparse.Namespace) -> tuple[str, ApiKey]:
     key, kept = new_key(args.id, args.role)
+    limits = {
+        "requests_per_s": args.requests_per_s,
+        "max_concurrent": args.max_concurrent,
+        "expires_at": args.expires_at,
+    }
+    try:
+        return key, ApiKey.model_validate(kept.model_dump() | limits)
+    except ValidationError as error:
+        said = (f"--{problem['loc'][0]}: {problem['msg']}" for problem in error.errors())
+        raise ConfigError("\n".join(said).replace("_", "-")) from None
+
+
+def _new(vault: VaultSecrets, args: argparse.Namespace) -> None:
+    key, kept = _made(args)
 
     def add(document: str) -> str:
         keys = read_keys(document)
@@ -151,16 +176,17 @@ def _get(vault: VaultSecrets, args: argparse.Namespace) -> None:
     print(found.value if args.show else f"version {found.version}, written {found.written_at}")
 
 
-def _migrate(vault: VaultSecrets, config: AppConfig, *, dry_run: bool) -> None:
-    there = vault.read(secret_names())
+def _migrate(vault: VaultSecrets | None, config: AppConfig, *, dry_run: bool = True) -> None:
+    """Moves secrets; without ``vault`` it only says which."""
+    there = vault.read(secret_names()) if vault is not None else {}
     for name in secret_names():
         value = _value(config, name)
         if value == _value(AppConfig(), name) or value.startswith("sqlite"):
             continue  # unset, or the address of a file: nothing to hide
         variable = settings(AppConfig)[name].variable
-        if name not in there and dry_run:
+        if name not in there and (dry_run or vault is None):
             print(f"{name}: would be moved from {variable}")
-        elif name not in there:
+        elif name not in there and vault is not None:
             vault.change(name, value.__add__)
             print(f"{name}: moved; unset {variable}")
         else:

@@ -181,3 +181,29 @@ def test_the_texts_of_a_file_are_sent_in_batches(
         thread.join()
         server.server_close()
     assert main(["warm", str(plain), "--url", url]) == 1
+
+
+def test_a_new_key_carries_its_limits_and_a_dry_run_needs_no_vault(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limits = [
+        "--requests-per-s",
+        "20",
+        "--max-concurrent",
+        "8",
+        "--expires-at",
+        "2027-01-31T00:00Z",
+    ]
+    assert main(["secrets", "new", "shop", "--role", "predict", *limits]) == 0
+    entry = json.loads(capsys.readouterr().out.partition("entry: ")[2])
+    assert (entry["requests_per_s"], entry["max_concurrent"]) == (20.0, 8)
+    assert entry["expires_at"] == "2027-01-31T00:00:00Z"
+    assert main(["secrets", "new", "shop", "--role", "predict", "--max-concurrent", "0"]) == 1
+    assert "--max-concurrent: Input should be greater" in capsys.readouterr().err
+    monkeypatch.setenv("MLOPS_REDIS__PASSWORD", "hidden-password")
+    assert main(["secrets", "migrate", "--dry-run"]) == 0
+    said = capsys.readouterr()
+    assert said.out == "redis.password: would be moved from MLOPS_REDIS__PASSWORD\n"
+    assert "hidden-password" not in said.err
+    assert main(["secrets", "migrate"]) == 1
+    assert "MLOPS_VAULT_ENABLED" in capsys.readouterr().err

@@ -36,7 +36,7 @@ def open_server(args: argparse.Namespace, timeout_s: float = _SERVER_TIMEOUT_S) 
         StackError: The key's file cannot be read.
     """
     if args.url is None:
-        running = _state(args).running()
+        running = state_folder(args).running()
         here = running is not None and running.url.startswith("http")
         args.url = running.url if running and here else _URL
     return Server(args, timeout_s)
@@ -44,11 +44,12 @@ def open_server(args: argparse.Namespace, timeout_s: float = _SERVER_TIMEOUT_S) 
 
 def runs_here(args: argparse.Namespace) -> bool:
     """Whether the `sentigraph serve` of the state folder is the server that is asked."""
-    running = _state(args).running()
+    running = state_folder(args).running()
     return running is not None and running.url == args.url
 
 
-def _state(args: argparse.Namespace) -> StateFolder:
+def state_folder(args: argparse.Namespace) -> StateFolder:
+    """Of the options, else of the home folder."""
     return StateFolder(args.state_dir or find_home(dict(os.environ)) / ".sentigraph")
 
 
@@ -71,7 +72,7 @@ def dashboard_of(args: argparse.Namespace) -> RayDashboard | None:
     Raises:
         StackError: The token's file was named and cannot be read.
     """
-    state = _state(args)
+    state = state_folder(args)
     running = state.running()
     url: str | None = args.dashboard_url
     if url is None:

@@ -7,15 +7,17 @@ not work.
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
-from cli.connections import add_server_arguments, open_server
+from cli.connections import add_server_arguments, open_server, runs_here, state_folder
 from configs.errors import ConfigError
 from configs.load import load_config
 from configs.schema.app import AppConfig
@@ -27,6 +29,7 @@ from operations.doctor.manifests import check_environments, environments, serve_
 from operations.doctor.production import check_manifests, check_production
 from operations.errors import OperationError
 from operations.lint import BUILDER, lint
+from operations.local_stack.serve_config import state_environment
 from registry.backend.sqlite_setup import sqlite_file
 
 _TIMEOUT_S = 10.0
@@ -41,9 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=shipped_file("serve_config.yaml"),
         help="another serve_config.yaml",
     )
-    parser.add_argument("--mlflow-port", type=int, default=5000, help="of the MLflow UI (5000)")
-    parser.add_argument("--dashboard-port", type=int, default=8265, help="of Ray's (8265)")
-    parser.add_argument("--metrics-port", type=int, default=8080, help="of Ray's metrics (8080)")
+    parser.add_argument(
+        "--mlflow-port", type=int, help="of the MLflow UI (a running serve's, else 5000)"
+    )
+    parser.add_argument(
+        "--dashboard-port", type=int, help="of Ray's (a running serve's, else 8265)"
+    )
+    parser.add_argument("--metrics-port", type=int, help="of Ray's metrics (8080)")
     parser.add_argument(
         "--manifests",
         type=Path,
@@ -86,7 +93,9 @@ def _findings(args: argparse.Namespace) -> Iterator[Finding]:
         yield fail("configuration", said, "correct the file; `sentigraph lint` checks it alone")
     document = yaml.safe_load(text) if not problems else {}
     try:
-        config = load_config(_arguments(document))
+        config = load_config(
+            _arguments(document), environ=state_environment(os.environ, args.state_dir)
+        )
     except ConfigError as error:
         for sentence in error.problems:
             yield fail("configuration", sentence, "docs/settings.md lists settings and limits")
@@ -127,10 +136,15 @@ def _of_machine(
 ) -> Iterator[Finding]:
     bundle, size = check_servers.check_bundle(config.registry.bundled_model_dir)
     yield bundle
-    machine = this_machine(_folders(config), shipped_file("constraints.txt"))
+    state = str(state_folder(args).path)
+    machine = this_machine(
+        dict.fromkeys([state, *_folders(config)]), shipped_file("constraints.txt")
+    )
+    here = runs_here(args)
+    wanted = _own_ports(args) if here else _ports(config, document, args)
     yield from check_machine.check_cores(config, machine)
     yield from check_machine.check_gpus(config, machine, size)
-    yield from check_machine.check_ports(these_ports(_ports(config, document, args), ours=ours))
+    yield from check_machine.check_ports(these_ports(wanted, ours=ours or here))
     yield from check_machine.check_space(machine)
     yield from check_machine.check_open_files(machine)
     yield from check_machine.check_versions(machine)
@@ -161,8 +175,29 @@ def _ports(
     if grpc.get("grpc_servicer_functions"):
         wanted["gRPC"] = int(grpc.get("port", 9000))
     if not config.registry.tracking_uri.startswith("http"):
-        wanted["MLflow"] = args.mlflow_port
-    return wanted | {"dashboard": args.dashboard_port, "metrics": args.metrics_port}
+        wanted["MLflow"] = args.mlflow_port or 5000
+    wanted |= {"dashboard": args.dashboard_port or 8265, "metrics": args.metrics_port or 8080}
+    return wanted
+
+
+def _own_ports(args: argparse.Namespace) -> dict[str, int]:
+    """The ports of the `sentigraph serve` of the state folder, which has one of its own for
+    Ray's metrics.
+    """
+    state = state_folder(args)
+    running = state.running()
+    document = yaml.safe_load(_read(state.serve_config)) if state.serve_config.is_file() else {}
+    grpc = (document.get("grpc_options") or {}).get("port")
+    addresses = {
+        "HTTP": running.url if running else "",
+        "MLflow": running.mlflow_url if running else "",
+        "dashboard": running.dashboard_url if running else "",
+    }
+    ports = {name: urlsplit(url).port for name, url in addresses.items()}
+    ports |= {"gRPC": grpc, "metrics": args.metrics_port}
+    chosen = {"MLflow": args.mlflow_port, "dashboard": args.dashboard_port}
+    ports |= {name: port for name, port in chosen.items() if port}
+    return {name: port for name, port in ports.items() if port}
 
 
 def _folders(config: AppConfig) -> list[str]:

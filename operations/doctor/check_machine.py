@@ -113,6 +113,10 @@ def check_space(machine: Machine) -> Iterator[Finding]:
     for folder, free in machine.free_bytes.items():
         said = f"{folder}: {free / _GIB:.1f} GiB free"
         advice = "free some, or set the folder to another disk"
+        if folder in machine.read_only:
+            said = f"{said}, and nothing can be written there"
+            yield fail("disk", said, "let this user write there, or set another folder")
+            continue
         yield graded("disk", said, advice, fails=free < _NO_SPACE, warns=free < _LITTLE_SPACE)
 
 

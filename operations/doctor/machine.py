@@ -1,10 +1,12 @@
 """Facts of this machine: cores, GPUs, ports, space, packages. ``check_machine.py`` judges them."""
 
+import os
 import platform
 import re
 import resource
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -40,6 +42,7 @@ class Machine:
         packages: Installed version by normalised name, of those that are pinned.
         pinned: Version by normalised name in constraints.txt; empty where there is no such file.
         free_bytes: Free space by the folder that needs it.
+        read_only: Those of the folders in which nothing can be written.
     """
 
     cores: float
@@ -49,6 +52,7 @@ class Machine:
     packages: Mapping[str, str]
     pinned: Mapping[str, str]
     free_bytes: Mapping[str, int]
+    read_only: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,7 @@ def this_machine(folders: Iterable[str], constraints: Path) -> Machine:
         folders: What needs space. For one that does not exist yet, its parent is measured.
         constraints: The file with the pinned packages.
     """
+    places = {folder: _existing(Path(folder)) for folder in folders}
     pinned = pins(constraints.read_text(encoding="utf-8")) if constraints.is_file() else {}
     return Machine(
         cores=available_cores(),
@@ -81,7 +86,8 @@ def this_machine(folders: Iterable[str], constraints: Path) -> Machine:
         python=platform.python_version(),
         packages=_installed(pinned),
         pinned=pinned,
-        free_bytes={folder: _free(Path(folder)) for folder in folders},
+        free_bytes={folder: shutil.disk_usage(at).free for folder, at in places.items()},
+        read_only=frozenset(folder for folder, at in places.items() if not _writable(at)),
     )
 
 
@@ -151,6 +157,15 @@ def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def _free(folder: Path) -> int:
-    existing = next(path for path in (folder, *folder.parents) if path.is_dir())
-    return shutil.disk_usage(existing).free
+def _existing(folder: Path) -> Path:
+    return next(path for path in (folder, *folder.parents) if os.path.exists(path))  # noqa: PTH110 - False where it may not be looked at
+
+
+def _writable(folder: Path) -> bool:
+    # A file is made and forgotten: permissions alone do not say what a mount or a quota refuses.
+    try:
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"x")
+    except OSError:
+        return False
+    return True

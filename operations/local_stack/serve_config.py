@@ -12,6 +12,24 @@ from configs.schema.app import AppConfig
 from operations.errors import StackError
 
 
+def state_environment(environ: Mapping[str, str], state_dir: Path | None) -> dict[str, str]:
+    """The environment with which registry, jobs and drift are kept in the state folder.
+
+    Args:
+        environ: Environment to start from.
+        state_dir: The folder; None leaves the configured places.
+    """
+    ours = dict(environ)
+    if state_dir is not None:
+        state = state_dir.absolute()
+        ours["MLOPS_REGISTRY__TRACKING_URI"] = f"sqlite:///{state / 'mlflow.db'}"
+        ours["MLOPS_REGISTRY__ARTIFACT_ROOT"] = str(state / "artifacts")
+        ours["MLOPS_REGISTRY__BUNDLE_CACHE_DIR"] = str(state / "bundles")
+        ours.setdefault("MLOPS_JOBS__DATABASE", f"sqlite:///{state / 'jobs.db'}")
+        ours.setdefault("MLOPS_DRIFT__DATABASE", f"sqlite:///{state / 'insight.db'}")
+    return ours
+
+
 class ServeConfig:
     """The file's content.
 
@@ -54,14 +72,7 @@ class ServeConfig:
         Raises:
             StackError: The configuration is refused.
         """
-        ours = dict(environ)
-        if state_dir is not None:
-            state = state_dir.absolute()
-            ours["MLOPS_REGISTRY__TRACKING_URI"] = f"sqlite:///{state / 'mlflow.db'}"
-            ours["MLOPS_REGISTRY__ARTIFACT_ROOT"] = str(state / "artifacts")
-            ours["MLOPS_REGISTRY__BUNDLE_CACHE_DIR"] = str(state / "bundles")
-            ours.setdefault("MLOPS_JOBS__DATABASE", f"sqlite:///{state / 'jobs.db'}")
-            ours.setdefault("MLOPS_DRIFT__DATABASE", f"sqlite:///{state / 'insight.db'}")
+        ours = state_environment(environ, state_dir)
         try:
             return ours, load_config(self._args, environ=ours, home=home)
         except ConfigError as error:

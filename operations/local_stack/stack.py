@@ -177,7 +177,10 @@ class Stack:
             self._step("MLflow: up")
 
     def _claim(self) -> str:
-        mark, previous = self._undo.enter_context(self._state.claim(self.url, self.dashboard_url))
+        mlflow_url = self.mlflow_url if self._own_mlflow else ""
+        mark, previous = self._undo.enter_context(
+            self._state.claim(self.url, self.dashboard_url, mlflow_url)
+        )
         if previous and (left := belonging(previous.mark, set())):
             self._step(f"ending {len(left)} processes that a killed start left behind")
             end_all(previous.mark, [], 0)
@@ -200,7 +203,7 @@ class Stack:
     def _start_ray(self, mark: str) -> RayDashboard:
         ports = free_block()
         self._serve.set_ports(http=self._port, grpc=self._grpc_port)
-        self._serve.write(self._state.path / "serve_config.yaml")
+        self._serve.write(self._state.serve_config)
         environ = {
             **serve_defaults(available_cores()),
             **auth_environment(self._config_environ, self._state),

@@ -26,12 +26,14 @@ class Running:
         url: Where the application answers.
         mark: What its child processes carry.
         dashboard_url: Where its Ray dashboard answers.
+        mlflow_url: Where its MLflow server answers; empty where it starts none.
     """
 
     pid: int
     url: str
     mark: str
     dashboard_url: str = ""
+    mlflow_url: str = ""
 
 
 class StateFolder:
@@ -40,18 +42,20 @@ class StateFolder:
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         self.logs = self.path / "logs"
+        self.serve_config = self.path / "serve_config.yaml"
         self._note = self.path / "running.json"
         self._unfinished = self.path / "unfinished"
 
     @contextmanager
     def claim(
-        self, url: str, dashboard_url: str = "", *, whole: bool = True
+        self, url: str, dashboard_url: str = "", mlflow_url: str = "", *, whole: bool = True
     ) -> Iterator[tuple[str, Running | None]]:
         """Holds the folder for this process.
 
         Args:
             url: Where the application will answer.
             dashboard_url: Where its Ray dashboard will.
+            mlflow_url: Where its MLflow server will.
             whole: Refuse a folder that a command left half-changed.
 
         Yields:
@@ -80,7 +84,7 @@ class StateFolder:
                 command = self._unfinished.read_text(encoding="utf-8", errors="replace")
                 raise StackError(f"`{command}` was interrupted in {self.path}: run it again")
             previous = self._read()
-            mine = Running(os.getpid(), url, secrets.token_hex(8), dashboard_url)
+            mine = Running(os.getpid(), url, secrets.token_hex(8), dashboard_url, mlflow_url)
             self._note.write_text(json.dumps(asdict(mine)), encoding="utf-8")
             yield mine.mark, previous
             self._note.unlink(missing_ok=True)

@@ -65,11 +65,13 @@ EDGES = {
 }
 # Besides the one reader: MLflow takes some of its settings from the environment alone, so the
 # connection sets them before the import; a launcher hands its children an environment; Ray's
-# token is where Ray itself looks for it; a backup finds what the launcher would start.
+# token is where Ray itself looks for it; a backup and the
+# doctor find what the launcher would start.
 ENVIRONMENT = (
     "operations/backup/places.py",
     "configs/load.py",
     "registry/backend/connection.py",
+    "cli/doctor.py",
     "cli/serve.py",
     "operations/local_stack/mlflow_program.py",
     "cli/connections.py",

@@ -15,6 +15,10 @@ class ConnectionLost(Exception):
     """The replica is gone, and the answer with it."""
 
 
+class NotSent(ConnectionLost):
+    """The connection has ended before the message: no replica has seen it."""
+
+
 class StageFailed(Exception):
     """The replica answered with an error."""
 
@@ -27,7 +31,12 @@ class Connection(Messages):
         self._on_lost = on_lost
         self._numbers = itertools.count()
         self._asked: dict[int, asyncio.Future[tuple[Header, bytes]]] = {}
-        self.lost = False
+        self._lost = False
+
+    @property
+    def lost(self) -> bool:
+        """Whether it has ended; its transport knows that before it says so."""
+        return self._lost or self.transport.is_closing()
 
     @classmethod
     async def open(cls, address: Address, node: str, on_lost: Callable[[], None]) -> "Connection":
@@ -61,11 +70,14 @@ class Connection(Messages):
     def ask(
         self, do: str, header: Header, arrays: Sequence[Array] = ()
     ) -> "asyncio.Future[tuple[Header, bytes]]":
-        """Sends a message; its answer's header and arrays, or ``ConnectionLost``."""
+        """Sends a message; its answer's header and arrays, or ``ConnectionLost``.
+
+        ``NotSent`` where it has ended already.
+        """
         number = next(self._numbers)
         answer: asyncio.Future[tuple[Header, bytes]] = asyncio.get_running_loop().create_future()
-        if self.lost or self.transport.is_closing():
-            answer.set_exception(ConnectionLost("the connection to a replica has ended"))
+        if self.lost:
+            answer.set_exception(NotSent("the connection to a replica has ended"))
             return answer
         self._asked[number] = answer
         self.transport.write(message({"id": number, "do": do, **header}, arrays))
@@ -83,7 +95,7 @@ class Connection(Messages):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """See ``asyncio.Protocol``."""
-        self.lost = True
+        self._lost = True
         asked, self._asked = self._asked, {}
         for answer in asked.values():
             if not answer.done():

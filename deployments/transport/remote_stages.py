@@ -21,7 +21,7 @@ from deployments.batching.scheduler import Expired, Scheduler
 from deployments.clients.backoff import Backoff
 from deployments.payloads import Contexts, EncodingBatch, Encodings, ScoreBatch
 from deployments.telemetry.metrics import Metrics
-from deployments.transport.connection import ConnectionLost
+from deployments.transport.connection import ConnectionLost, NotSent
 from deployments.transport.engine_batches import hops_of, payload, with_hops
 from deployments.transport.links import Discover, Link, Links
 from deployments.transport.remote_tokenizer import RemoteTokenizer, TokenizerHandle
@@ -248,7 +248,7 @@ class RemoteStages:
                     await asyncio.sleep(
                         self._backoff.pause_s(max(text.tries for text in texts) + 1)
                     )
-                self._again(texts, error)
+                self._again(texts, error, tried=not isinstance(error, NotSent))
             else:
                 fail(texts, error)
 
@@ -269,8 +269,8 @@ class RemoteStages:
             self._allowed -= 1
             self._again(texts, TimeoutError("no replica answers"))
 
-    def _again(self, texts: Sequence[EncodedText], error: Exception) -> None:
-        """Sends texts that are not done to another replica."""
+    def _again(self, texts: Sequence[EncodedText], error: Exception, *, tried: bool = True) -> None:
+        """Sends texts that are not done to another replica; ``tried`` says that one had them."""
         left = [text for text in texts if not text.done]
         lost = [text for text in left if text.tries >= _MAX_TRIES]
         if lost:
@@ -280,6 +280,6 @@ class RemoteStages:
         if again:
             self._retries.inc()
             for text in again:
-                text.tries += 1
+                text.tries += tried
                 text.started_s = None
             self._scheduler.submit(again)

@@ -141,6 +141,7 @@ class Graph:
             calls=2,
         )
         await stages.start()
+        self.stages = stages
         classifier = Classifier(
             config, never, None, metrics, hops_in_flight=1, engines=2, stages=stages
         )
@@ -259,6 +260,40 @@ def test_replicas_that_die_under_load_lose_nothing() -> None:
             assert caller._metrics.retries._value.get() >= 1
             # Each is counted once, wherever it was computed.
             assert caller._metrics.inference_seconds._sum.get() == pytest.approx(0.3, abs=0.01)
+
+    in_graph(body)
+
+
+class Closing:
+    """A transport that has met an error and has not yet called ``connection_lost``."""
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+
+    def is_closing(self) -> bool:
+        return True
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+def test_a_connection_that_is_closing_uses_up_no_try() -> None:
+    async def body(graph: Graph) -> None:
+        for _ in range(2):
+            await graph.add_model(Replica())
+        await graph.add_tokenizer(Replica())
+        async with graph.caller() as caller:
+            connections = [link.connection for link in graph.stages._models.all]
+            assert len(connections) == 2
+            for connection in connections:
+                connection.transport = Closing(connection.transport)  # type: ignore[assignment]
+            texts = texts_of(40)
+            asked = asyncio.create_task(caller.classify(MODEL, texts, soon()))
+            await asyncio.sleep(0.05)
+            assert not asked.done()
+            for connection in connections:
+                connection.close()
+            check(texts, await asked)
 
     in_graph(body)
 

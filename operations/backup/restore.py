@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from deployments.stream.dead_letter_topic import TopicUnavailable, set_redriven_to
-from operations.backup.archive import BackupUnusable, unpack
+from operations.backup.archive import BackupUnusable, Manifest, unpack
 from operations.backup.backup import add_places, described
 from operations.backup.check import check, move_artifacts
 from operations.backup.places import ARTIFACTS, REGISTRY, Places, find_places
@@ -49,10 +49,14 @@ def main(args: argparse.Namespace) -> int:
         BackupUnusable: It is no whole backup, or something in it is damaged.
         OperationError: A server runs here, or the disk does not take it.
     """
-    places = find_places(args.config, args.state_dir)
     backup = args.file.absolute()
     if args.sha256 and args.sha256 != _sha256(backup):
         raise BackupUnusable(f"{backup} is not the file with sha256 {args.sha256}")
+    if args.check:
+        with tempfile.TemporaryDirectory(prefix=_UNPACKED) as found:
+            _, wrong = _unpacked(backup, Path(found))
+        return int(bool(wrong))
+    places = find_places(args.config, args.state_dir)
     state = StateFolder(places.state)
     with state.claim("sentigraph restore", whole=False) as (_, previous):
         if previous and belonging(previous.mark, set()):
@@ -61,22 +65,14 @@ def main(args: argparse.Namespace) -> int:
             shutil.rmtree(left, ignore_errors=True)
         with tempfile.TemporaryDirectory(dir=places.state, prefix=_UNPACKED) as found:
             folder = Path(found)
-            manifest = unpack(backup, folder)
-            _place_artifacts(folder, manifest.artifact_uri, folder / ARTIFACTS)
-            kept, wrong = check(folder)
-            if wrong and not (args.damaged or args.check):
-                raise BackupUnusable(f"{backup}: {'; '.join(wrong)} (--damaged restores it)")
-            print("\n".join(described(kept, manifest)))
-            for one in wrong:
-                print(f"damaged: {one}", file=sys.stderr)
-            if args.check:
-                return int(bool(wrong))
+            manifest, _ = _unpacked(backup, folder, refuses=not args.damaged)
             if places.artifacts is not None:
                 _place_artifacts(folder, (folder / ARTIFACTS).as_uri(), places.artifacts)
             stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
             with state.changing(f"sentigraph restore {args.file}"):
-                _exchange(folder, places, f".before-restore-{stamp}")
-    print(f"restored from {manifest.made_at}; what was here has names with before-restore-{stamp}")
+                replaced = _exchange(folder, places, f".before-restore-{stamp}")
+    before = f"; what was here has names with before-restore-{stamp}" if replaced else ""
+    print(f"restored from {manifest.made_at}{before}")
     if args.dead_letters and manifest.dead_letters:
         try:
             set_redriven_to(
@@ -89,13 +85,35 @@ def main(args: argparse.Namespace) -> int:
     return 0
 
 
+def _unpacked(backup: Path, folder: Path, *, refuses: bool = False) -> tuple[Manifest, list[str]]:
+    """Unpacks into ``folder`` and says what is there; returns what is damaged as well.
+
+    Raises:
+        BackupUnusable: It is no whole backup; or something is damaged and ``refuses``.
+    """
+    manifest = unpack(backup, folder)
+    _place_artifacts(folder, manifest.artifact_uri, folder / ARTIFACTS)
+    kept, wrong = check(folder)
+    if wrong and refuses:
+        raise BackupUnusable(f"{backup}: {'; '.join(wrong)} (--damaged restores it)")
+    print("\n".join(described(kept, manifest)))
+    for one in wrong:
+        print(f"damaged: {one}", file=sys.stderr)
+    return manifest, wrong
+
+
 def _place_artifacts(folder: Path, before: str, after: Path) -> None:
     if (folder / REGISTRY).is_file():
         move_artifacts(folder / REGISTRY, before, after.as_uri())
 
 
-def _exchange(folder: Path, places: Places, suffix: str) -> None:
-    """Gives every part its name; what was there keeps its content under another."""
+def _exchange(folder: Path, places: Places, suffix: str) -> bool:
+    """Gives every part its name; what was there keeps its content under another.
+
+    Returns:
+        Whether something was there.
+    """
+    replaced = False
     parts = dict(places.databases)
     if places.artifacts is not None:
         parts[ARTIFACTS] = places.artifacts
@@ -113,11 +131,13 @@ def _exchange(folder: Path, places: Places, suffix: str) -> None:
                 old = place.with_name(place.name + ending)
                 if old.exists():
                     old.rename(old.with_name(old.name + suffix))
+                    replaced = True
             new.rename(place)
         except OSError as error:
             raise OperationError(
                 f"{place} cannot be restored: {error.strerror or error}"
             ) from error
+    return replaced
 
 
 def _copy(source: Path, target: Path) -> None:

@@ -170,7 +170,13 @@ def test_nothing_is_restored_under_a_running_server(kept, tmp_path, capsys):
     state = StateFolder(tmp_path / "state")
     with state.claim("http://127.0.0.1:1"):
         assert restore(kept, state.path) == 1
-    assert "already running" in capsys.readouterr().err
+        assert "already running" in capsys.readouterr().err
+        assert restore(kept, state.path, "--check") == 0
+        assert "model tiny: " in capsys.readouterr().out
+    assert not (state.path / "mlflow.db").exists()
+    for time, was_there in enumerate((False, True), 1):
+        assert restore(kept, state.path) == 0
+        assert ("what was here" in capsys.readouterr().out) is was_there, f"restore {time}"
 
 
 def test_a_restore_that_was_interrupted_is_ended_by_the_next(kept, tmp_path, monkeypatch):

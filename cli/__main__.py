@@ -2,13 +2,15 @@
 
 A verb's module is imported when that verb is asked for, so `--help` and small verbs start at once.
 Results go to stdout, progress and messages to stderr. Exit status: 0 done, 1 refused, 2 wrong
-usage.
+usage, 141 what reads stdout has closed it.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import os
+import select
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -19,6 +21,8 @@ from pipelines.errors import PipelineError
 from registry.errors import RegistryError
 
 DONE, REFUSED = 0, 1
+# As a shell tells of a program that SIGPIPE ended.
+_CLOSED = 141
 
 
 # Verb → its module, which has ``add_arguments(parser)`` and ``main(args)``, and a summary.
@@ -72,7 +76,34 @@ VERBS: Mapping[str, tuple[str, str]] = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one verb and returns the exit status."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        try:
+            return _run(list(sys.argv[1:] if argv is None else argv))
+        finally:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        if not _stdout_is_closed():
+            raise
+        return _CLOSED
+
+
+def _stdout_is_closed() -> bool:
+    """Whether `| head` has had enough; what is left to be written is then forgotten."""
+    try:
+        stdout = sys.stdout.fileno()
+    except OSError:
+        return False  # no file: a test's
+    ends = select.poll()
+    ends.register(stdout, 0)
+    if not ends.poll(0):
+        return False
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stdout)
+    os.close(nowhere)
+    return True
+
+
+def _run(arguments: Sequence[str]) -> int:
     name = next((argument for argument in arguments if not argument.startswith("-")), None)
     try:
         args = _parser(name).parse_args(arguments)

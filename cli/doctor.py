@@ -19,7 +19,7 @@ import yaml
 
 from cli.connections import add_server_arguments, open_server, runs_here, state_folder
 from configs.errors import ConfigError
-from configs.load import load_config
+from configs.load import DOTENV, find_home, in_dotenv, load_config
 from configs.schema.app import AppConfig
 from configs.sources.shipped_files import shipped_file
 from operations.doctor import check_machine, check_servers
@@ -28,7 +28,7 @@ from operations.doctor.machine import engine_providers, these_ports, this_machin
 from operations.doctor.manifests import check_environments, environments, serve_configs
 from operations.doctor.production import check_manifests, check_production
 from operations.errors import OperationError
-from operations.lint import BUILDER, lint
+from operations.lint import BUILDER, described, lint
 from operations.local_stack.serve_config import state_environment
 from registry.backend.sqlite_setup import sqlite_file
 
@@ -88,19 +88,24 @@ def main(args: argparse.Namespace) -> int:
 def _findings(args: argparse.Namespace) -> Iterator[Finding]:
     text = _read(args.config)
     problems = lint(text, args.config.resolve().parent)
-    for problem in problems:
-        said = f"{args.config}:{problem.line}: {problem.path} {problem.message}"
-        yield fail("configuration", said, "correct the file; `sentigraph lint` checks it alone")
-    document = yaml.safe_load(text) if not problems else {}
+    in_file = [problem for problem in problems if problem.path != DOTENV]
+    for problem in in_file:
+        advice = "correct the file; `sentigraph lint` checks it alone"
+        yield fail("configuration", described(problem, args.config), advice)
+    document = yaml.safe_load(text) if not in_file else {}
     try:
         config = load_config(
             _arguments(document), environ=state_environment(os.environ, args.state_dir)
         )
     except ConfigError as error:
-        for sentence in error.problems:
-            yield fail("configuration", sentence, "docs/settings.md lists settings and limits")
+        for sentence in dict.fromkeys(error.problems):
+            where = (
+                f"{find_home(os.environ) / DOTENV}" if in_dotenv(sentence) else "the environment"
+            )
+            advice = f"correct {where}; docs/settings.md lists settings and limits"
+            yield fail("configuration", sentence, advice)
         config = None
-    if not problems and config is not None:
+    if not in_file and config is not None:
         yield ok("configuration", f"{args.config.name}, profile {config.profile}")
     running, ours = check_servers.check_running(open_server(args, _TIMEOUT_S))
     yield from running

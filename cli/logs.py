@@ -33,7 +33,7 @@ def main(args: argparse.Namespace) -> int:
     try:
         for line in files.follow() if args.follow else files.read():
             print(line, flush=True)
-    except (KeyboardInterrupt, BrokenPipeError):
+    except KeyboardInterrupt:
         sys.stderr.close()  # or Python complains about the closed pipe
     finally:
         files.close()

@@ -29,7 +29,10 @@ from configs.sources.secret_files import read_secret_files
 from configs.sources.shipped_files import checkout
 
 HOME_VARIABLE = "SENTIGRAPH_HOME"
+DOTENV = ".env"
 PROFILES = Path(__file__).parent / "profiles"
+
+_IN_DOTENV = f" in {DOTENV}"
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +62,7 @@ def load_config(
     environ = os.environ if environ is None else environ
     home = find_home(environ) if home is None else home.resolve()
     environment = read_variables({**read_secret_files(environ), **environ}, AppConfig)
-    dotenv = read_variables(_dotenv(home / ".env"), AppConfig, place=" in .env")
+    dotenv = read_variables(_dotenv(home / DOTENV), AppConfig, place=_IN_DOTENV)
     args = read_mapping(overrides or {}, "args")
     chosen = _choose_profile([environment, dotenv, args])
     layers = [_profile_layer(str(chosen.value)), args, dotenv, environment]
@@ -72,6 +75,11 @@ def load_config(
     if without_effect := dotenv.without_effect + environment.without_effect:
         _log.warning("settings that have no effect in this release: %s", ", ".join(without_effect))
     return absolute_paths(config, home)
+
+
+def in_dotenv(problem: str) -> bool:
+    """Whether a line of a ``ConfigError`` blames a value of ``.env``."""
+    return _IN_DOTENV in problem
 
 
 def find_home(environ: Mapping[str, str] | None = None) -> Path:

@@ -16,7 +16,7 @@ from pathlib import Path
 import yaml
 
 from configs.errors import ConfigError
-from configs.load import load_config
+from configs.load import DOTENV, in_dotenv, load_config
 from configs.messages import did_you_mean
 from configs.schema.app import AppConfig
 from configs.schema.conflicts import NO_WAY_IN
@@ -65,10 +65,17 @@ def main(args: argparse.Namespace) -> int:
         print(json.dumps([asdict(problem) for problem in problems], indent=2))
     else:
         for problem in problems:
-            print(f"{path}:{problem.line}: {problem.path} {problem.message}")
+            print(described(problem, path))
         if not problems:
             print(f"{path}: no problems")
     return 1 if problems else 0
+
+
+def described(problem: Problem, file: Path) -> str:
+    """The problem after the file that it is in: ``file``, or the ``.env`` of its folder."""
+    if problem.path == DOTENV:
+        return f"{file.parent / DOTENV}: {problem.message}"
+    return f"{file}:{problem.line}: {problem.path} {problem.message}"
 
 
 def lint(text: str, home: Path) -> list[Problem]:
@@ -152,12 +159,16 @@ def _check_arguments(
         try:
             config = _configured(args, home)
         except ConfigError as error:
-            for sentence in error.problems:
-                setting = sentence.split("=")[0].split(" ")[0].rstrip(":")
-                line = line_of(node, f"{path}.args.{setting}")
-                yield Problem(line, f"{path}.args", f"is refused: {sentence}")
+            yield from (_refused(node, sentence, f"{path}.args") for sentence in error.problems)
         else:
             yield from _check_overrides(node, application, config, path)
+
+
+def _refused(node: yaml.Node, sentence: str, path: str) -> Problem:
+    if in_dotenv(sentence):
+        return Problem(1, DOTENV, sentence)
+    setting = sentence.partition("=")[0].partition(" ")[0].rstrip(":")
+    return Problem(line_of(node, f"{path}.{setting}"), path, f"is refused: {sentence}")
 
 
 def _configured(args: Mapping[str, object], home: Path) -> AppConfig:

@@ -173,7 +173,7 @@ def audit_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
     newest = events[::-1][: args.limit]
     rows = [["entry", "when", "what", "version", "who", "why"]]
     rows += [
-        [str(e.seq), when(e.at_s), e.action, str(e.version or ""), e.actor, e.reason[:60]]
+        [str(e.seq), when(e.at_s), e.action, str(e.version or ""), e.actor, e.reason]
         for e in newest
     ]
     return show(args, [asdict(event) for event in newest], rows)

@@ -23,6 +23,7 @@ from registry.errors import RegistryError
 DONE, REFUSED = 0, 1
 # As a shell tells of a program that SIGPIPE ended.
 _CLOSED = 141
+_INTERRUPTED = 130
 
 
 # Verb → its module, which has ``add_arguments(parser)`` and ``main(args)``, and a summary.
@@ -85,6 +86,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not _stdout_is_closed():
             raise
         return _CLOSED
+    except KeyboardInterrupt:
+        print("sentigraph: interrupted; what was finished until then stays", file=sys.stderr)
+        return _INTERRUPTED
 
 
 def _stdout_is_closed() -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.__main__ import main
 from cli.connections import (
     add_dashboard_arguments,
     add_server_arguments,
@@ -90,3 +91,14 @@ def test_a_stack_with_ports_of_its_own_is_found(home: Path, elsewhere: bool) -> 
         assert asked() == defaults
     with state.claim("sentigraph restore"):
         assert asked() == defaults
+
+
+def test_ctrl_c_ends_any_verb_with_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("cli.openapi.main", interrupted)
+    assert main(["openapi"]) == 130
+    assert "interrupted" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.asgi.schemas import ErrorBody
-from deployments.errors import NotFound, NotReady
+from deployments.errors import FeatureOff, NotReady
 from deployments.payloads import StreamStatus
 from deployments.versions import BACKENDS
 from registry.records import Activation, Task
@@ -162,15 +162,14 @@ def compatible_routes(
         """What comes and goes over Kafka."""
         replicas = await ingress.streams()
         if replicas is None:
-            raise NotFound("streams are off: set stream.enabled")
+            raise FeatureOff("streams are off on this server; stream.enabled switches them on")
         return _figures(replicas)
 
     for start in ("", prefix):
         api.add_api_route(f"{start}/health", health, include_in_schema=bool(start))
         api.add_api_route(f"{start}/ready", ready, responses=unready, include_in_schema=bool(start))
     api.add_api_route(f"{prefix}/health/details", health_details)
-    off: dict[int | str, dict[str, Any]] = {404: {"model": ErrorBody}, **unready}
-    api.add_api_route(f"{prefix}/kafka-metrics", kafka_metrics, responses=off)
+    api.add_api_route(f"{prefix}/kafka-metrics", kafka_metrics, responses=unready)
     api.add_api_route(f"{prefix}/kafka/metrics", kafka_metrics, include_in_schema=False)
     api.add_api_route(f"{prefix}/model-info", model_info)
     api.add_api_route(f"{prefix}/model/info", model_info, include_in_schema=False)

@@ -60,3 +60,12 @@ def test_a_broken_model_is_seen_and_hides_nothing_else() -> None:
         assert model["details"]["status"] == "unhealthy"
 
     with_front(CONFIG, body, stages=Broken())
+
+
+def test_figures_of_streams_that_are_off_say_so() -> None:
+    async def body(client: httpx.AsyncClient) -> None:
+        for path in ("kafka-metrics", "kafka/metrics"):
+            answer = await client.get(f"/api/v1/{path}")
+            assert (answer.status_code, answer.json()["error_code"]) == (503, "E4006")
+
+    with_front(CONFIG, body)

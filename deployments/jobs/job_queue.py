@@ -18,6 +18,7 @@ from sqlalchemy.exc import TimeoutError as NoConnection
 from configs.schema.app import AppConfig
 from deployments.errors import EmptyBatch, InvalidInput, NotReady
 from deployments.jobs.capacity import check_bytes, check_capacity
+from deployments.jobs.database_faults import away
 from deployments.jobs.errors import JobNotCancellable, JobNotFound, JobRefused, ResultsNotReady
 from deployments.jobs.input_files import InputFile, at_most, kind_of, text_parts
 from deployments.jobs.records import (
@@ -190,7 +191,7 @@ class JobQueue:
         try:
             return await asyncio.to_thread(call, *given, **named)
         except (OperationalError, InterfaceError, NoConnection) as error:
-            raise NotReady("the jobs' database does not answer; try again soon") from error
+            raise away(error) from error
 
     async def _take(
         self, options: JobOptions, digest: str, given: Iterable[Carried | Part]

@@ -16,6 +16,7 @@ from configs.schema.app import AppConfig
 from deployments.asgi.proxy import Call, Part, ProxyServer
 from deployments.clients.database import DatabaseLogin, open_database
 from deployments.errors import NotReady
+from deployments.jobs.database_faults import fault
 from deployments.jobs.job_queue import JobQueue
 from deployments.jobs.leases import Leases
 from deployments.jobs.records import PRIORITIES
@@ -108,7 +109,7 @@ class JobsReplica(TextReplica):
                     cleaned_s = time.monotonic()
                     await self._clean()
             except SQLAlchemyError as error:
-                _log.warning("the jobs' database does not answer: %s", type(error).__name__)
+                _log.warning("the jobs' database does not answer: %s", fault(error))
             await asyncio.sleep(min(_TICK_S, self._config.cleanup_interval_s))
 
     async def _show_queue(self) -> None:

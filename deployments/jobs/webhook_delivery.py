@@ -15,6 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from configs.schema.jobs import WebhookConfig
 from deployments.clients.backoff import Backoff
+from deployments.jobs.database_faults import fault
 from deployments.jobs.records import Job, utc
 from deployments.jobs.store import JobStore
 from deployments.jobs.webhook import Webhook, WebhookFailed
@@ -67,7 +68,7 @@ class WebhookDelivery:
                         self._store.due_webhooks, time.time(), _DUE_AT_MOST
                     )
                 except SQLAlchemyError as error:
-                    _log.warning("the jobs' database does not answer: %s", type(error).__name__)
+                    _log.warning("the jobs' database does not answer: %s", fault(error))
                     due = []
                 for job in due:
                     self._start(job)

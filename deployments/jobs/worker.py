@@ -24,6 +24,7 @@ from deployments.errors import (
     TextFailed,
     TextTooLong,
 )
+from deployments.jobs.database_faults import fault
 from deployments.jobs.leases import Leases
 from deployments.jobs.records import ChunkLease, Results
 from deployments.jobs.scheduler import StrideScheduler, Throughput
@@ -115,7 +116,7 @@ class Worker:
                 self._config.lease_s,
             )
         except SQLAlchemyError as error:
-            _log.warning("the jobs' database does not answer: %s", type(error).__name__)
+            _log.warning("the jobs' database does not answer: %s", fault(error))
             return False
         if lease is None:
             return False
@@ -150,7 +151,7 @@ class Worker:
             try:
                 await asyncio.to_thread(self._leases.renew, list(self._held.values()), until_s)
             except SQLAlchemyError as error:
-                _log.warning("leases could not be renewed: %s", type(error).__name__)
+                _log.warning("leases could not be renewed: %s", fault(error))
 
     async def _answer(self, lease: ChunkLease) -> None:
         started_s = self._clock()
@@ -174,7 +175,7 @@ class Worker:
             try:
                 return await asyncio.to_thread(self._leases.complete, lease, results, ended_s)
             except SQLAlchemyError as error:
-                _log.warning("results could not be stored: %s", type(error).__name__)
+                _log.warning("results could not be stored: %s", fault(error))
                 await self._sleep(_STORE_BACKOFF.pause_s(tries))
         return await asyncio.to_thread(self._leases.complete, lease, results, ended_s)
 

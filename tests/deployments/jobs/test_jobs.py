@@ -4,6 +4,8 @@ import asyncio
 import csv
 import io
 import json
+import random
+import sqlite3
 from collections.abc import AsyncIterator
 from datetime import datetime
 from functools import partial
@@ -16,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 from front import LocalHandle, Stages, with_front
 from jobs_front import jobs_config, jobs_front, make_replica, until, until_ended, with_jobs
+from sqlalchemy import Pool, event
 from sqlalchemy.exc import OperationalError
 
 from configs.schema.api_keys import new_key, write_keys
@@ -99,6 +102,23 @@ def test_unknown_jobs_and_wrong_bodies(tmp_path: Path) -> None:
 
     settings = {"max_texts": 5, "default_timeout_s": 15, "max_timeout_s": 20}
     with_jobs(jobs_config(tmp_path, jobs=settings), body)
+
+
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
+    def grow_no_more(connection: sqlite3.Connection, *_: object) -> None:
+        connection.execute("PRAGMA max_page_count = 1")
+
+    async def body(client: httpx.AsyncClient, _: JobsReplica) -> None:
+        await submit(client, ["a"])
+        event.listen(Pool, "checkout", grow_no_more)
+        try:
+            full = await client.post("/predict", json={"texts": [random.randbytes(50_000).hex()]})
+        finally:
+            event.remove(Pool, "checkout", grow_no_more)
+        assert code(full) == (503, "E2001")
+        assert full.json()["error_message"] == "the disk of the jobs' database is full"
+
+    with_jobs(jobs_config(tmp_path, limits={"max_text_chars": 200_000}), body)
 
 
 def test_jobs_that_are_off_say_so(tmp_path: Path) -> None:

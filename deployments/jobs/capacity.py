@@ -1,12 +1,13 @@
 """Whether there is room for one more job beside the open ones. Pure."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 
 from configs.schema.jobs import JobsConfig
 from deployments.errors import BatchTooLarge, Overloaded
-from deployments.jobs.records import PRIORITIES, JobBacklog, Priority
+from deployments.jobs.records import PRIORITIES, JobBacklog, NewJob, Priority
 
-_RETRY_AFTER_S = 30
+_RETRY_AFTER_S, _MOST_RETRY_AFTER_S = 30, 3_600
 
 
 def check_capacity(
@@ -58,15 +59,23 @@ def _check_room(
 
 
 def check_bytes(
-    config: JobsConfig, job_bytes: int, stored_bytes: int, own_bytes: int | None = None
+    job_bytes: int,
+    stored_bytes: int,
+    own_bytes: int | None = None,
+    *,
+    config: JobsConfig,
+    first_end_s: Callable[[str], float | None],
+    new: NewJob,
 ) -> None:
     """Refuses texts that take too much space.
 
     Args:
-        config: How many bytes a job may have, all of them, and those of one caller.
         job_bytes: The job's, so far.
         stored_bytes: Those of all jobs, this one included.
         own_bytes: Those of the caller's jobs; None where callers are not known.
+        config: How many bytes a job may have, all of them, and those of one caller.
+        first_end_s: See ``JobStore.first_end_s``; asked where there is no space.
+        new: The job.
 
     Raises:
         BatchTooLarge: The job has more than one may have.
@@ -78,14 +87,23 @@ def check_bytes(
             {"max_job_bytes": config.max_job_bytes},
         )
     if stored_bytes > config.max_stored_bytes:
-        raise _full("the space for jobs is used up")
+        raise _full("the space for jobs is used up", _free_in_s(config, first_end_s(""), new))
     share = max(config.max_job_bytes, config.max_stored_bytes * config.max_caller_share)
     if own_bytes is not None and own_bytes > share:
-        raise _full("this caller's part of the space for jobs is used up")
+        free_in_s = _free_in_s(config, first_end_s(new.owner), new)
+        raise _full("this caller's part of the space for jobs is used up", free_in_s)
 
 
-def _full(why: str) -> Overloaded:
+def _free_in_s(config: JobsConfig, first_end_s: float | None, new: NewJob) -> int:
+    """When the next job that has ended is deleted; bounded, and a guess where none has ended."""
+    if first_end_s is None:
+        return _RETRY_AFTER_S
+    gone_s = first_end_s + config.result_ttl_s + config.cleanup_interval_s
+    return min(max(1, math.ceil(gone_s - new.created_s)), _MOST_RETRY_AFTER_S)
+
+
+def _full(why: str, retry_after_s: int = _RETRY_AFTER_S) -> Overloaded:
     return Overloaded(
-        f"{why} and one more does not fit; try again in {_RETRY_AFTER_S} s",
-        {"retry_after_s": _RETRY_AFTER_S},
+        f"{why} and one more does not fit; try again in {retry_after_s} s",
+        {"retry_after_s": retry_after_s},
     )

@@ -261,7 +261,10 @@ class JobQueue:
 
     def _receive(self, new: NewJob, given: Iterable[Carried | Part]) -> Job:
         parts = self._noting(new.id, at_most(given, self._config.max_texts))
-        total = self._store.receive(new.id, parts, partial(check_bytes, self._config), new.owner)
+        refuse = partial(
+            check_bytes, config=self._config, first_end_s=self._store.first_end_s, new=new
+        )
+        total = self._store.receive(new.id, parts, refuse, new.owner)
         if not total:
             raise EmptyBatch("there is not one text; send at least one", {"field": "texts"})
         return self._store.start(

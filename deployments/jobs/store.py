@@ -191,6 +191,15 @@ class JobStore:
                 return
             yield ScoredPart(orjson.loads(row.texts), orjson.loads(row.results), row.rows or b"")
 
+    def first_end_s(self, owner: str) -> float | None:
+        """When the first job ended that is still here; of one caller, or of all where empty."""
+        query = select(func.min(jobs.c.ended_s))
+        if owner:
+            query = query.where(jobs.c.owner == owner)
+        with self._reading() as connection:
+            first_s: float | None = connection.execute(query).scalar()
+        return first_s
+
     def due_webhooks(self, now_s: float, at_most: int) -> list[Job]:
         """Ended jobs whose message is due, the longest due first."""
         query = (

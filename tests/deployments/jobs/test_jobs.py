@@ -632,6 +632,19 @@ def test_the_bytes_of_all_jobs_are_bounded(tmp_path: Path) -> None:
     with_jobs(jobs_config(tmp_path, jobs={**settings, **ends}), body, Stages(delay_s=30))
 
 
+def test_space_that_is_used_up_is_free_when_a_result_has_had_its_time(tmp_path: Path) -> None:
+    async def body(client: httpx.AsyncClient, _: JobsReplica) -> None:
+        await until_ended(client, (await submit(client, ["x" * 600]))["job_id"])
+        full = await client.post("/predict", json={"texts": ["y" * 600]})
+        assert code(full) == (429, "E4005")
+        assert 500 < int(full.headers["retry-after"]) <= 601
+        assert f"try again in {full.headers['retry-after']} s" in full.json()["error_message"]
+
+    settings = {"max_job_bytes": 1_024, "max_stored_bytes": 1_024}
+    ends = {"cleanup_interval_s": 1, "result_ttl_s": 600}
+    with_jobs(jobs_config(tmp_path, jobs={**settings, **ends}), body)
+
+
 def test_callers_see_their_own_jobs(tmp_path: Path) -> None:
     keys = {who: new_key(who, ["predict"]) for who in ("ann", "bob")}
     access = {"required": True, "api_keys": write_keys([kept for _, kept in keys.values()])}

@@ -98,6 +98,7 @@ def _findings(args: argparse.Namespace) -> Iterator[Finding]:
             _arguments(document), environ=state_environment(os.environ, args.state_dir)
         )
     except ConfigError as error:
+        dotenv = find_home(os.environ) / DOTENV
         for sentence in dict.fromkeys(error.problems):
             where = (
                 f"{find_home(os.environ) / DOTENV}" if in_dotenv(sentence) else "the environment"

@@ -58,7 +58,7 @@ def test_a_fault_in_dotenv_is_said_once_and_blamed_on_it(
     for name, where in {
         "MLOPS_JOBS__MAX_JOBBS": f"correct {dotenv};",
         "MLOPS_LIMITS__MAX_BATCH_TEXTS=-1": f"correct {dotenv};",
-        "MLOPS_JOBS__MAX_STORED_BYTES=many": "correct the environment;",
+        "MLOPS_JOBS__MAX_STORED_BYTES=many": f"correct the environment or {dotenv};",
     }.items():
         assert advised[name].startswith(where), found
     assert main(["lint", str(config)]) == 1

@@ -100,9 +100,7 @@ def _findings(args: argparse.Namespace) -> Iterator[Finding]:
     except ConfigError as error:
         dotenv = find_home(os.environ) / DOTENV
         for sentence in dict.fromkeys(error.problems):
-            where = (
-                f"{find_home(os.environ) / DOTENV}" if in_dotenv(sentence) else "the environment"
-            )
+            where = f"{dotenv}" if in_dotenv(sentence) else f"the environment or {dotenv}"
             advice = f"correct {where}; docs/settings.md lists settings and limits"
             yield fail("configuration", sentence, advice)
         config = None

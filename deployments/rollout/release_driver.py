@@ -9,6 +9,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
@@ -92,7 +93,9 @@ class ReleaseDriver:
         slot: TrafficSlot | None = getattr(routes, release.slot) if release is not None else None
         if release is None or slot is None or slot.model.version != release.version:
             return
-        progress = self._progress.at(release)
+        # With the progress, so that whoever shows the release knows what it waits for.
+        proof = _ACCURACY_PROOF if self._reviewed else None
+        progress = replace(self._progress.at(release), proof=proof)
         for counts in await self._observers.observed(slot.model.digest):
             progress = progress.plus(release.slot, _tallies(counts))
         changed, self._progress = progress != self._progress, progress
@@ -134,8 +137,6 @@ class ReleaseDriver:
     async def _look(self) -> None:
         found = await asyncio.to_thread(self._releases.status, self._name)
         release, problem, policy = found
-        if policy.accuracy_proof is None and self._reviewed:
-            policy = policy.model_copy(update={"accuracy_proof": _ACCURACY_PROOF})
         self._policy = policy
         if release is not None and problem:
             await asyncio.to_thread(self._releases.abort, self._name, actor=ACTOR, reason=problem)

@@ -33,12 +33,14 @@ class ReleaseProgress:
         step: In which step the tests were made.
         tests: Test to its counts since the step began.
         accuracy: Counts of judged answers since the release began.
+        proof: ``accuracy_proof`` of a policy that leaves it open, by the server that counts.
     """
 
     release: int
     step: int
     tests: Mapping[str, PairedCount] = field(default_factory=dict)
     accuracy: PairedCount = field(default_factory=PairedCount)
+    proof: float | None = None
 
     def plus(self, slot: str, added: Mapping[str, PairedCount]) -> "ReleaseProgress":
         """With further counts by ``slot.test``; those of another slot are late and dropped."""
@@ -55,21 +57,24 @@ class ReleaseProgress:
     def at(self, release: Release) -> "ReleaseProgress":
         """The progress in the release's present step; a new step begins its tests anew."""
         if self.release != release.id:
-            return ReleaseProgress(release.id, release.step)
+            return ReleaseProgress(release.id, release.step, proof=self.proof)
         return self if self.step == release.step else replace(self, step=release.step, tests={})
 
     def text(self) -> str:
         """As text, for a tag."""
         tests = {name: _as_list(counts) for name, counts in self.tests.items()}
-        return json.dumps([self.release, self.step, tests, _as_list(self.accuracy)])
+        counts = [self.release, self.step, tests, _as_list(self.accuracy)]
+        return json.dumps(counts if self.proof is None else [*counts, self.proof])
 
 
 def parse_progress(text: str) -> ReleaseProgress:
     """The progress of ``ReleaseProgress.text``; empty when the text is something else."""
     try:
-        number, step, tests, accuracy = json.loads(text)
+        number, step, tests, accuracy, *proof = json.loads(text)
         by_test = {str(name): PairedCount(*map(int, counts)) for name, counts in tests.items()}
-        return ReleaseProgress(int(number), int(step), by_test, PairedCount(*map(int, accuracy)))
+        counts = PairedCount(*map(int, accuracy))
+        known = float(proof[0]) if proof else None
+        return ReleaseProgress(int(number), int(step), by_test, counts, known)
     except (ValueError, TypeError, AttributeError):
         return ReleaseProgress(0, 0)
 
@@ -117,6 +122,8 @@ def decide(
         steps: ``Release.steps``.
         in_step_s: Seconds since the step began, or was resumed.
     """
+    if policy.accuracy_proof is None:
+        policy = policy.model_copy(update={"accuracy_proof": progress.proof})
     alarm = math.log(count_tests(steps) / policy.false_alarm_rate)
     proof = math.log(1 / policy.miss_rate)
     checks, beyond, open_tests = [], [], []

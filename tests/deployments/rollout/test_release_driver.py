@@ -17,6 +17,7 @@ from registry.errors import BackendUnavailable
 from registry.model_registry import ModelRegistry
 from registry.policy import MetricRule, Policy, ReleasePolicy
 from registry.records import EngineHints
+from registry.releases.decision import decide
 from registry.releases.sequential_test import PairedCount
 
 pytestmark = pytest.mark.slow
@@ -108,6 +109,22 @@ def test_a_good_candidate_is_released_and_a_bad_one_rolled_back(registry: ModelR
         last = registry.ledger.events(NAME)[-1]
         assert (last.action, last.version, last.actor) == ("release_rollback", 2, "release")
         assert "agreement 0.8000 of 1000" in last.reason
+
+    run(body)
+
+
+def test_whoever_shows_a_release_knows_that_accuracy_has_to_be_proven(
+    registry: ModelRegistry,
+) -> None:
+    async def body() -> None:
+        driver = ReleaseDriver(NAME, "champion", registry, Observers(WELL), reviewed=True)
+        registry.releases.start(NAME, 2, actor="ana")
+        await driver.tick(routes(registry))
+        release, _, rules = registry.releases.status(NAME)
+        assert release is not None
+        shown = decide(registry.releases.progress(NAME), rules, release.steps, 100)
+        assert (shown.action, release.step) == ("wait", 0)
+        assert shown.reason == "not yet proven: accuracy within 0.03"
 
     run(body)
 

@@ -125,6 +125,13 @@ def test_counts_of_another_step_do_not_count_but_accuracy_does() -> None:
     assert parse_progress(progress.text()) == progress
 
 
+def test_what_the_server_wants_proven_travels_with_the_progress() -> None:
+    wanted = ReleaseProgress(7, 0, GOOD, proof=0.03)
+    assert parse_progress(wanted.text()) == wanted
+    assert decide(wanted, ReleasePolicy(), STEPS, 100).action == "wait"
+    assert decide(wanted, ReleasePolicy(accuracy_proof=0), STEPS, 100).action == "go_on"
+
+
 @pytest.mark.parametrize("text", ["", "x", "[]", "[1,2,3,4]", '[1,0,{"a":[1]},["x"]]', "{}"])
 def test_a_tag_that_somebody_wrote_over_is_nothing_seen(text: str) -> None:
     assert parse_progress(text) == ReleaseProgress(0, 0)

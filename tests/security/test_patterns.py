@@ -19,6 +19,7 @@ import registry
 # What makes backtracking expensive: runs of one class, and runs with a separator.
 PIECES = ("a", "1", "a.", "a-", "-", ".", "@", "a@", "www.", "http://", "/", "%", " ", "\t\n", "é")
 SHORT, LONG = 1_500, 6_000
+# Four times the text: linear work is 4 times, quadratic 16; a busy machine is between.
 # Asked with ``match`` alone, at one place of a text.
 AT_A_PLACE = {"deployments.prediction_log.rows._DOMAIN"}
 QUICK_S = 0.0005
@@ -51,7 +52,7 @@ def least_s(name: str, text: str, times: int) -> float:
 
 def is_linear(name: str, short: str, long: str, times: int) -> bool:
     long_s = least_s(name, long, times)
-    return long_s < QUICK_S or long_s <= 5 * least_s(name, short, times)
+    return long_s < QUICK_S or long_s <= 10 * least_s(name, short, times)
 
 
 def test_they_are_found() -> None:
@@ -65,7 +66,7 @@ def test_a_pattern_is_linear(name: str) -> None:
     for piece in PIECES:
         for end in ("", "\x00"):
             short, long = (piece * (size // len(piece)) + end for size in (SHORT, LONG))
-            if is_linear(name, short, long, 1) or is_linear(name, short, long, 5):
+            if is_linear(name, short, long, 1) or is_linear(name, short, long, 9):
                 continue
             slow.append(f"{piece!r} {end!r}")
     assert not slow

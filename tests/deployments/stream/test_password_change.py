@@ -70,7 +70,7 @@ def send(front: SaslFront, sent: list[Sent]) -> None:
             producer.send(config.requests_topic, message.value)
 
 
-async def until(is_so: Callable[[], bool], wait_s: float = 30) -> None:
+async def until(is_so: Callable[[], bool], wait_s: float = 90) -> None:
     deadline_s = time.monotonic() + wait_s
     while not is_so():
         assert time.monotonic() < deadline_s, "waited in vain"
@@ -160,4 +160,4 @@ def test_the_deployment_asks_vault(bao: Bao, monkeypatch: pytest.MonkeyPatch) ->
         assert stopping is not None
         await stopping
 
-    asyncio.run(asyncio.wait_for(body(), 30))
+    asyncio.run(asyncio.wait_for(body(), 180))

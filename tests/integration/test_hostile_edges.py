@@ -102,11 +102,15 @@ def test_slow_uploads_hold_no_request_of_the_jobs_deployment(
 
 
 def test_a_replicas_own_ports_answer_nobody_but_haproxy(stack: Stack) -> None:
-    low, high = (
-        int(stack.environ[f"RAY_SERVE_DIRECT_INGRESS_{end}_HTTP_PORT"]) for end in ("MIN", "MAX")
-    )
+    def ports(protocol: str) -> range:
+        low, high = (
+            int(stack.environ[f"RAY_SERVE_DIRECT_INGRESS_{end}_{protocol}_PORT"])
+            for end in ("MIN", "MAX")
+        )
+        return range(low, high + 1)
+
     asked = []
-    for port in range(low, high + 1):
+    for port in ports("HTTP"):
         try:
             answer = httpx.post(f"http://127.0.0.1:{port}/api/v1/predict", json={"text": "a"})
         except httpx.TransportError:
@@ -114,9 +118,9 @@ def test_a_replicas_own_ports_answer_nobody_but_haproxy(stack: Stack) -> None:
         asked.append(answer.status_code)
     assert asked
     assert set(asked) == {403}
-    low = int(stack.environ["RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT"])
     codes = []
-    for port in range(low, low + 3):
+    # Replicas that took the place of others have later ports.
+    for port in ports("GRPC"):
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
             call = channel.unary_unary(f"/{SERVICE}/ModelInfer")
             request = ModelInferRequest(model_name="sentiment").SerializeToString()

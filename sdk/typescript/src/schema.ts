@@ -5124,17 +5124,6 @@ export interface operations {
                 };
             };
             401: components["responses"]["401"];
-            /** @description Not Found */
-            404: {
-                headers: {
-                    "X-Correlation-ID": components["headers"]["X-Correlation-ID"];
-                    "X-Inference-Time-Ms": components["headers"]["X-Inference-Time-Ms"];
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
             /** @description Service Unavailable */
             503: {
                 headers: {

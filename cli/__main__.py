@@ -2,7 +2,7 @@
 
 A verb's module is imported when that verb is asked for, so `--help` and small verbs start at once.
 Results go to stdout, progress and messages to stderr. Exit status: 0 done, 1 refused, 2 wrong
-usage, 141 what reads stdout has closed it.
+usage, 130 interrupted, 141 what reads stdout has closed it.
 """
 
 from __future__ import annotations

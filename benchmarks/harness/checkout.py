@@ -1,11 +1,10 @@
 """The server of another checkout of this repository, beside the present one's."""
 
 import os
-import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import httpx
 import yaml
 
 from benchmarks.harness.output import say
+from operations.local_stack.ports import free_port
 from operations.local_stack.processes import MARK
 
 _START_S = 300.0
@@ -50,7 +50,7 @@ def other_checkout(checkout: Path, folder: Path, topology: str) -> Iterator[Serv
     content["applications"][0]["args"]["topology"] = topology
     config, output = folder / "other.yaml", folder / "other.log"
     config.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
-    port, grpc, mlflow, dashboard = _free_ports(4)
+    port, grpc, mlflow, dashboard = (str(free_port()) for _ in range(4))
     package = "cli" if (checkout / "cli").is_dir() else "pipelines"
     command = [str(checkout / ".venv" / "bin" / "python"), "-m", package, "serve"]
     command += ["--config", str(config), "--state-dir", str(folder / "other"), "--port", port]
@@ -67,14 +67,6 @@ def other_checkout(checkout: Path, folder: Path, topology: str) -> Iterator[Serv
         finally:
             process.terminate()
             process.wait(_STOP_S)
-
-
-def _free_ports(count: int) -> list[str]:
-    with ExitStack() as held:
-        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [str(each.getsockname()[1]) for each in sockets]
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes], output: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +25,10 @@ from pipelines.data.labelled_texts import (
 from pipelines.errors import DatasetError
 from pipelines.evaluation.head_truth import classes_of, sets_of
 from pipelines.evaluation.metrics import binary_calibration_error, expected_calibration_error
+from pipelines.evaluation.report import Calibration
 from pipelines.evaluation.temperature import fit_label_temperature, fit_temperature
 from pipelines.export.serving_scores import ServedModel
-from registry.bundles.bundle import open_bundle, write_bundle
+from registry.bundles.bundle import open_bundle, rewrite_bundle
 from registry.records import Bundle, Head
 
 Truth = npt.NDArray[np.int64] | npt.NDArray[np.bool_]
@@ -58,18 +59,8 @@ def main(args: argparse.Namespace) -> int:
     data, truth = _labelled(bundle, args)
     logits = ServedModel(bundle, threads=args.threads).logits(data.texts)
     temperature, head = fitted(bundle, logits, truth)
-    made = write_bundle(
-        args.out,
-        name=bundle.name,
-        labels=bundle.labels,
-        files={name: bundle.directory / name for name in bundle.files},
-        max_tokens=bundle.max_tokens,
-        truncation_side=bundle.truncation_side,
-        temperature=temperature,
-        head=head,
-        engine=bundle.engine,
-        metrics=bundle.metrics,
-        provenance=bundle.provenance,
+    made = rewrite_bundle(
+        bundle, args.out, temperature=temperature, head=head, metrics=still_true(bundle)
     )
     before, after = (
         _error(scores_of(logits, one.head, one.temperature), truth, one.head)
@@ -104,6 +95,18 @@ def fitted(bundle: Bundle, logits: npt.NDArray[np.float32], truth: Truth) -> tup
     if head.activation == "sigmoid":
         return fit_label_temperature(logits[:, 0], truth == 1), head
     return fit_temperature(logits, truth.astype(np.int64)), head
+
+
+def still_true(bundle: Bundle) -> dict[str, float]:
+    """Returns the bundle's figures that another temperature leaves as they are.
+
+    Labels stay with softmax, so those of scores go and those of labels stay. A sigmoid decides
+    by thresholds, which scores may pass: there all go.
+    """
+    if bundle.head.activation != "softmax":
+        return {}
+    of_scores = {field.name for field in fields(Calibration)}
+    return {name: value for name, value in bundle.metrics.items() if name not in of_scores}
 
 
 def _labelled(bundle: Bundle, args: argparse.Namespace) -> tuple[LabelledTexts, Truth]:

@@ -39,7 +39,7 @@ from pipelines.export.parity import softmax
 from pipelines.export.serving_scores import ServedModel
 from pipelines.progress import say
 from pipelines.tracking import add_tracking_arguments, open_run
-from registry.bundles.bundle import open_bundle, write_bundle
+from registry.bundles.bundle import open_bundle, rewrite_bundle
 from registry.errors import ModelNotFound
 from registry.model_registry import ModelRegistry
 from registry.records import Bundle
@@ -205,19 +205,8 @@ def publish(
 ) -> Bundle:
     """Writes the bundle again with the fitted temperature and its figures."""
     temperature = 1.0 if report.calibration is None else report.calibration.temperature
-    return write_bundle(
-        out,
-        name=bundle.name,
-        labels=bundle.labels,
-        files={name: bundle.directory / name for name in bundle.files},
-        max_tokens=bundle.max_tokens,
-        truncation_side=bundle.truncation_side,
-        temperature=temperature,
-        head=bundle.head,
-        engine=bundle.engine,
-        metrics={**flat_metrics(report), "int8_agreement": conversion["int8_agreement"]},
-        provenance=bundle.provenance,
-    )
+    metrics = {**flat_metrics(report), "int8_agreement": conversion["int8_agreement"]}
+    return rewrite_bundle(bundle, out, temperature=temperature, metrics=metrics)
 
 
 def _text(path: Path) -> str:

@@ -113,6 +113,34 @@ def write_bundle(
     return open_bundle(directory)
 
 
+def rewrite_bundle(
+    bundle: Bundle,
+    directory: Path,
+    *,
+    temperature: float,
+    head: Head | None = None,
+    metrics: Mapping[str, float],
+) -> Bundle:
+    """Writes a bundle with the same files, another temperature or head, and figures of those.
+
+    Raises:
+        InvalidBundle: See ``write_bundle``.
+    """
+    return write_bundle(
+        directory,
+        name=bundle.name,
+        labels=bundle.labels,
+        files={name: bundle.directory / name for name in bundle.files},
+        max_tokens=bundle.max_tokens,
+        truncation_side=bundle.truncation_side,
+        temperature=temperature,
+        head=head or bundle.head,
+        engine=bundle.engine,
+        metrics=metrics,
+        provenance=bundle.provenance,
+    )
+
+
 def open_bundle(directory: Path) -> Bundle:
     """Reads ``bundle.json`` and checks the sha256 of every file in it.
 

@@ -12,7 +12,7 @@ from cli.__main__ import main
 from pipelines.data.table import read_table
 from pipelines.evaluation.evaluate import measure_bundle
 from registry.backend.store import RegistryStore
-from registry.bundles.bundle import open_bundle, write_bundle
+from registry.bundles.bundle import open_bundle, rewrite_bundle, write_bundle
 from registry.records import Bundle
 
 pytestmark = [
@@ -45,18 +45,6 @@ def chain(sentence_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Chai
     options += ["--tracking-uri", made.uri, "--artifact-root", str(folder / "artifacts")]
     assert main(["pipeline", "--quick", *options]) == 0
     return made
-
-
-def again(bundle: Bundle, folder: Path, temperature: float) -> Bundle:
-    return write_bundle(
-        folder,
-        name=bundle.name,
-        labels=bundle.labels,
-        files={name: bundle.directory / name for name in bundle.files},
-        max_tokens=bundle.max_tokens,
-        temperature=temperature,
-        engine=bundle.engine,
-    )
 
 
 def test_the_bundle_carries_its_origin_and_figures(chain: Chain) -> None:
@@ -100,7 +88,8 @@ def test_the_bundle_is_registered_once_and_runs_are_tracked(chain: Chain) -> Non
 def test_evaluation_uses_the_bundles_temperature(chain: Chain, tmp_path: Path) -> None:
     table = read_table(chain.work / "data")
     honest = measure_bundle("a", chain.bundle, table, 1)
-    vague = measure_bundle("b", again(chain.bundle, tmp_path / "vague", 15.0), table, 1)
+    other = rewrite_bundle(chain.bundle, tmp_path / "vague", temperature=15.0, metrics={})
+    vague = measure_bundle("b", other, table, 1)
     assert honest.calibration is not None
     assert vague.calibration is not None
     assert honest.calibration.temperature == chain.bundle.temperature

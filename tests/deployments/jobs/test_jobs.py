@@ -16,7 +16,7 @@ import httpx
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from front import LocalHandle, Stages, with_front
+from front import LocalHandle, Stages, no_stages, with_front
 from jobs_front import jobs_config, jobs_front, make_replica, until, until_ended, with_jobs
 from sqlalchemy import Pool, event
 from sqlalchemy.exc import OperationalError
@@ -694,9 +694,6 @@ def test_one_caller_cannot_take_all_the_room(
 def test_the_deployment_ends_its_work_when_serve_stops_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def no_stages(*_: object) -> None:
-        return None
-
     async def body() -> None:
         replica = Jobs.__new__(Jobs)
         assert replica.__del__() is None  # one that was never made

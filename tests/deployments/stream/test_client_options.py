@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from front import ROUTES, LocalHandle, Stages
+from front import ROUTES, LocalHandle, Stages, no_stages
 from kafka import KafkaConsumer, KafkaProducer
 from pydantic import ValidationError
 
@@ -179,9 +179,6 @@ async def make(config: AppConfig) -> Stream:
 
 
 def test_a_replica_without_a_broker_lives_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def no_stages(*_: object) -> None:
-        """There is no Serve here that knows where replicas are."""
-
     monkeypatch.setattr("deployments.stream.deployment.open_stages", no_stages)
 
     async def body() -> None:

@@ -15,7 +15,7 @@ from deployments.tokenizer.replica import token_ids
 from pipelines.evaluation.head_figures import of_labels, of_values
 from pipelines.evaluation.metrics import binary_calibration_error
 from pipelines.evaluation.temperature import fit_label_temperature
-from registry.bundles.bundle import open_bundle, write_bundle
+from registry.bundles.bundle import open_bundle, rewrite_bundle, write_bundle
 from registry.errors import InvalidBundle
 from registry.model_registry import ModelRegistry
 from registry.records import Bundle, Head
@@ -53,7 +53,10 @@ def test_the_gap_of_a_labels_probability_and_frequency_by_hand() -> None:
 def test_a_calibrated_bundle_serves_what_was_fitted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    bundle = bundle_of(name, tmp_path)
+    figures = {"macro_accuracy": 0.9, "ece": 0.03, "temperature": 0.7}
+    bundle = rewrite_bundle(
+        bundle_of(name, tmp_path), tmp_path / "measured", temperature=1.0, metrics=figures
+    )
     several = bundle.head.task == "multi_label"
     rows = []
     for at, text in enumerate(TEXTS * 2):
@@ -73,6 +76,8 @@ def test_a_calibrated_bundle_serves_what_was_fitted(
         assert (made.temperature, made.head.thresholds) == (1.0, bundle.head.thresholds)
     else:
         assert facts["temperature"] == made.temperature != 1
+    # Figures of the temperature before would be wrong of this one.
+    assert made.metrics == ({"macro_accuracy": 0.9} if name == "softmax" else {})
     moved = 0.0
     for text in TEXTS:
         before, after = served(bundle, text), served(made, text)

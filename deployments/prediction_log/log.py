@@ -7,6 +7,7 @@
 rows are dropped and counted: answers come before their record (ADR 0015).
 """
 
+import contextlib
 import logging
 import threading
 import time
@@ -135,8 +136,7 @@ class PredictionLog:
         next_adoption_s = 0.0
         while True:
             if time.monotonic() >= next_adoption_s:
-                for orphan in orphans(self._folder):
-                    self._write(orphan)
+                self._adopt()
                 next_adoption_s = time.monotonic() + _ADOPT_S
             try:
                 segment = self._closed.get(timeout=_ADOPT_S)
@@ -146,12 +146,20 @@ class PredictionLog:
                 return
             self._write(segment)
 
+    def _adopt(self) -> None:
+        try:
+            for orphan in orphans(self._folder):
+                self._write(orphan)
+        except OSError as error:
+            self._failures.inc()
+            _log.warning("predictions of other replicas wait: %s", type(error).__name__)
+
     def _write(self, segment: Segment) -> None:
         """Tries until the file is stored; when the replica ends, the next one stores it."""
         while True:
             try:
                 self._store.write(segment.name, segment.read())
-            except (OSError, ValueError) as error:  # Arrow's errors are among the latter
+            except Exception as error:  # noqa: BLE001  (else the thread would end in silence)
                 self._failures.inc()
                 _log.warning("predictions wait for their store: %s", type(error).__name__)
                 if self._ending.wait(self._retry_s):
@@ -159,6 +167,7 @@ class PredictionLog:
                     return
             else:
                 self._stored.inc(segment.rows)
-                segment.remove()
-                self._buffer_bytes.set(size_bytes(self._folder))
+                with contextlib.suppress(OSError):
+                    segment.remove()
+                    self._buffer_bytes.set(size_bytes(self._folder))
                 return

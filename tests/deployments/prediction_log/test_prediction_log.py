@@ -47,7 +47,8 @@ class Away(ParquetStore):
     def write(self, name: str, lines: bytes) -> list[str]:
         self.tries += 1
         if not self.back:
-            raise pa.ArrowInvalid("no such scheme") if self.tries == 1 else ConnectionError("away")
+            kinds = (pa.ArrowInvalid("no such scheme"), TypeError("not foreseen"))
+            raise kinds[self.tries - 1] if self.tries <= 2 else ConnectionError("away")
         self.files[name] = lines
         return [name]
 

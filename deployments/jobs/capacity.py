@@ -1,11 +1,11 @@
 """Whether there is room for one more job beside the open ones. Pure."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from configs.schema.jobs import JobsConfig
 from deployments.errors import BatchTooLarge, Overloaded
-from deployments.jobs.records import PRIORITIES, JobBacklog, NewJob, Priority
+from deployments.jobs.records import PRIORITIES, JobBacklog, Priority
 
 _RETRY_AFTER_S, _MOST_RETRY_AFTER_S = 30, 3_600
 
@@ -58,28 +58,38 @@ def _check_room(
         raise _full(f"{left} texts{whose} are waiting")
 
 
+class SpaceUsedUp(Exception):
+    """A job's bytes do not fit: in all of the space, or in its caller's part of it.
+
+    Attributes:
+        owner: That caller; empty where it is all of the space.
+    """
+
+    def __init__(self, owner: str) -> None:
+        super().__init__(owner)
+        self.owner = owner
+
+
 def check_bytes(
     job_bytes: int,
     stored_bytes: int,
     own_bytes: int | None = None,
     *,
     config: JobsConfig,
-    first_end_s: Callable[[str], float | None],
-    new: NewJob,
+    owner: str,
 ) -> None:
-    """Refuses texts that take too much space.
+    """Refuses texts that take too much space. Asks nothing: it is called in a transaction.
 
     Args:
         job_bytes: The job's, so far.
         stored_bytes: Those of all jobs, this one included.
         own_bytes: Those of the caller's jobs; None where callers are not known.
         config: How many bytes a job may have, all of them, and those of one caller.
-        first_end_s: See ``JobStore.first_end_s``; asked where there is no space.
-        new: The job.
+        owner: The caller, or empty.
 
     Raises:
         BatchTooLarge: The job has more than one may have.
-        Overloaded: All jobs together have, or all of the caller's.
+        SpaceUsedUp: All jobs together have, or all of the caller's.
     """
     if job_bytes > config.max_job_bytes:
         raise BatchTooLarge(
@@ -87,19 +97,27 @@ def check_bytes(
             {"max_job_bytes": config.max_job_bytes},
         )
     if stored_bytes > config.max_stored_bytes:
-        raise _full("the space for jobs is used up", _free_in_s(config, first_end_s(""), new))
+        raise SpaceUsedUp("")
     share = max(config.max_job_bytes, config.max_stored_bytes * config.max_caller_share)
     if own_bytes is not None and own_bytes > share:
-        free_in_s = _free_in_s(config, first_end_s(new.owner), new)
-        raise _full("this caller's part of the space for jobs is used up", free_in_s)
+        raise SpaceUsedUp(owner)
 
 
-def _free_in_s(config: JobsConfig, first_end_s: float | None, new: NewJob) -> int:
-    """When the next job that has ended is deleted; bounded, and a guess where none has ended."""
+def no_space(config: JobsConfig, owner: str, first_end_s: float | None, now_s: float) -> Overloaded:
+    """The refusal: it says when the next job that has ended is deleted.
+
+    Args:
+        config: How long results are kept.
+        owner: See ``SpaceUsedUp``.
+        first_end_s: See ``JobStore.first_end_s``; None makes the time a guess.
+        now_s: Unix time.
+    """
+    part = "this caller's part of " if owner else ""
+    why = f"{part}the space for jobs is used up"
     if first_end_s is None:
-        return _RETRY_AFTER_S
+        return _full(why)
     gone_s = first_end_s + config.result_ttl_s + config.cleanup_interval_s
-    return min(max(1, math.ceil(gone_s - new.created_s)), _MOST_RETRY_AFTER_S)
+    return _full(why, min(max(1, math.ceil(gone_s - now_s)), _MOST_RETRY_AFTER_S))
 
 
 def _full(why: str, retry_after_s: int = _RETRY_AFTER_S) -> Overloaded:

@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as NoConnection
 
 from configs.schema.app import AppConfig
 from deployments.errors import EmptyBatch, InvalidInput, NotReady
-from deployments.jobs.capacity import check_bytes, check_capacity
+from deployments.jobs.capacity import SpaceUsedUp, check_bytes, check_capacity, no_space
 from deployments.jobs.database_faults import away
 from deployments.jobs.errors import JobNotCancellable, JobNotFound, JobRefused, ResultsNotReady
 from deployments.jobs.input_files import InputFile, at_most, kind_of, text_parts
@@ -68,7 +68,7 @@ class JobQueue:
         Raises:
             RequestError: It is not taken.
         """
-        digest = hashlib.sha256(orjson.dumps([_asked(options), list(texts)])).hexdigest()
+        digest = hashlib.sha256(orjson.dumps([options.asked, list(texts)])).hexdigest()
         # A text that is too long fails alone, when its chunk runs; no more of it is kept than that
         # takes.
         cut = (text[: self._max_chars + 1] for text in texts)
@@ -84,7 +84,7 @@ class JobQueue:
         """
         kind = kind_of(filename)
         found = await asyncio.to_thread(_digest, file)
-        found.update(orjson.dumps([_asked(options), kind, column, prefix]))
+        found.update(orjson.dumps([options.asked, kind, column, prefix]))
         file.seek(0)
         given = InputFile(
             file,
@@ -261,10 +261,13 @@ class JobQueue:
 
     def _receive(self, new: NewJob, given: Iterable[Carried | Part]) -> Job:
         parts = self._noting(new.id, at_most(given, self._config.max_texts))
-        refuse = partial(
-            check_bytes, config=self._config, first_end_s=self._store.first_end_s, new=new
-        )
-        total = self._store.receive(new.id, parts, refuse, new.owner)
+        refuse = partial(check_bytes, config=self._config, owner=new.owner)
+        try:
+            total = self._store.receive(new.id, parts, refuse, new.owner)
+        except SpaceUsedUp as full:
+            # After its transaction: another connection would wait for that one.
+            first_end_s = self._store.first_end_s(full.owner)
+            raise no_space(self._config, full.owner, first_end_s, new.created_s) from None
         if not total:
             raise EmptyBatch("there is not one text; send at least one", {"field": "texts"})
         return self._store.start(
@@ -286,10 +289,6 @@ class JobQueue:
             found += results
         skipped = start % job.chunk_texts
         return found[skipped : skipped + stop - start]
-
-
-def _asked(options: JobOptions) -> list[object]:
-    return [options.priority, options.max_batch_size, options.timeout_seconds, options.webhook_url]
 
 
 def _digest(file: BinaryIO) -> "hashlib._Hash":

@@ -209,6 +209,11 @@ class JobOptions:
     webhook_url: str
     idempotency_key: str | None
 
+    @property
+    def asked(self) -> list[object]:
+        """What tells jobs of the same texts apart."""
+        return [self.priority, self.max_batch_size, self.timeout_seconds, self.webhook_url]
+
 
 @dataclass(frozen=True, slots=True)
 class JobView:

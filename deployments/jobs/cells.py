@@ -8,13 +8,13 @@ from collections.abc import Sequence
 import orjson
 
 
-def fitted(row: Sequence[str], columns: int) -> list[str | None]:
+def fitted(row: Sequence[str], columns: int, separator: str) -> list[str | None]:
     """A row's fields for so many columns: missing ones are None, and what a longer row has
-    beyond the header stays in its last column, as CSV.
+    beyond the header stays in its last column, as CSV of the same separator.
     """
     if len(row) > columns:
         line = io.StringIO(newline="")
-        csv.writer(line, lineterminator="").writerow(row[columns - 1 :])
+        csv.writer(line, delimiter=separator, lineterminator="").writerow(row[columns - 1 :])
         return [*row[: columns - 1], line.getvalue()]
     return [*row, *[None] * (columns - len(row))]
 

@@ -5,7 +5,6 @@ from typing import Any, BinaryIO
 
 from deployments.jobs.errors import JobRefused
 
-COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 _BLOCK_BYTES = 1 << 16
 
 

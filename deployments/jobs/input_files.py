@@ -17,20 +17,18 @@ import orjson
 from deployments.errors import BatchTooLarge
 from deployments.jobs.cells import fitted, utf8_text
 from deployments.jobs.columns import taken_names
-from deployments.jobs.compressed import COMPRESSIONS, Unpacked
+from deployments.jobs.compressed import Unpacked
+from deployments.jobs.csv_header import read_header, separators_of
 from deployments.jobs.errors import JobRefused
+from deployments.jobs.file_kind import KINDS, compression_of, kind_of
 from deployments.jobs.json_lines import parse_object
 from deployments.jobs.parquet_input import read_parquet
 from deployments.jobs.records import Carried, Kind, Part
 
-_SUFFIXES: dict[str, Kind] = {
-    ".csv": "csv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".parquet": "parquet",
-}
 # A line may be a text that is too long, and fields beside it.
 _LINE_CHARS_PER_TEXT_CHAR = 16
+# Names of columns in a message.
+_SHOWN = 10
 _Row = tuple[object, object]
 
 
@@ -65,7 +63,7 @@ class InputFile:
                 would be added.
             BatchTooLarge: A chunk is larger than one may be.
         """
-        kind, compression = kind_of(self.name)
+        kind, compression = known_kind(self.name), compression_of(self.name)
         file = self.file
         if compression is not None:
             file = io.BufferedReader(Unpacked(file, compression, self.max_bytes))
@@ -100,14 +98,14 @@ class InputFile:
         lines = io.TextIOWrapper(file, encoding="utf-8-sig", newline="")
         csv.field_size_limit(max(131_072, self.max_chars * _LINE_CHARS_PER_TEXT_CHAR))
         try:
-            rows = csv.reader(lines, strict=True)
-            header = next(rows, [])
+            found, rest = read_header(iter(lines), separators_of(self.name), self.column)
+            header, separator = found.names, found.separator
             self._check(header)
-            yield Carried("csv", self.prefix, header)
+            yield Carried("csv", self.prefix, header, separator=separator)
             at = header.index(self.column)
             texts = (
-                (row[at] if len(row) == len(header) else None, fitted(row, len(header)))
-                for row in rows
+                (row[at] if len(row) == len(header) else None, fitted(row, len(header), separator))
+                for row in csv.reader(rest, delimiter=separator, strict=True)
                 if row
             )
             yield from _chunks(self._cut(texts), chunk_texts)
@@ -119,6 +117,7 @@ class InputFile:
     def _jsonl(self, file: BinaryIO) -> Iterator[_Row]:
         most = max(131_072, self.max_chars * _LINE_CHARS_PER_TEXT_CHAR)
         number = 0
+        fields: dict[str, None] | None = {}
         while line := file.readline(most + 1):
             number += 1
             if len(line) > most:
@@ -130,8 +129,15 @@ class InputFile:
             row = parse_object(line) or {}
             if taken := taken_names(row, self.prefix):
                 raise _taken(taken, f"line {number} has")
+            if self.column in row:
+                fields = None
+            elif fields is not None and len(fields) < _SHOWN:
+                fields |= dict.fromkeys(row)
             text = row.get(self.column)
             yield from self._cut([(text, line.decode("utf-8", "replace").rstrip("\r\n"))])
+        if fields:
+            # No row has it: a name that was not given, rather than rows without a text.
+            raise self._no_column(list(fields))
 
     def _cut(self, rows: Iterable[_Row]) -> Iterator[_Row]:
         for text, row in rows:
@@ -144,32 +150,28 @@ class InputFile:
                 {"field": "file"},
             )
         if self.column not in header:
-            raise JobRefused(
-                f"no column {self.column[:50]!r}; there is: {_shown(header)}",
-                {"field": "text_column"},
-            )
+            raise self._no_column(header)
         if taken := taken_names(header, self.prefix):
             raise _taken(taken, "the file has")
 
+    def _no_column(self, names: Sequence[str]) -> JobRefused:
+        return JobRefused(
+            f"no column {self.column[:50]!r}; there is: {_shown(names)}; `text_column` names the "
+            "column of the texts",
+            {"field": "text_column"},
+        )
 
-def kind_of(filename: str) -> tuple[Kind, str | None]:
-    """What a file is and how it is compressed, by the end of its name.
+
+def known_kind(filename: str) -> Kind:
+    """What a file is, by the end of its name.
 
     Raises:
-        JobRefused: Another one.
+        JobRefused: None that can be read.
     """
-    name = filename.lower()
-    compression = next((c for end, c in COMPRESSIONS.items() if name.endswith(end)), None)
-    if compression is not None:
-        name = name.rpartition(".")[0]
-    kind = next((kind for end, kind in _SUFFIXES.items() if name.endswith(end)), None)
-    if kind is None or (kind == "parquet" and compression):
-        raise JobRefused(
-            f"the file's name must end in {', '.join(_SUFFIXES)} "
-            f"(CSV and JSON lines also {' or '.join(COMPRESSIONS)})",
-            {"field": "file"},
-        )
-    return kind, compression
+    kind = kind_of(filename)
+    if kind is None:
+        raise JobRefused(f"the file's name must end in {KINDS}", {"field": "file"})
+    return kind
 
 
 def text_parts(texts: Iterable[str], chunk_texts: int) -> Iterator[Part]:
@@ -208,7 +210,7 @@ def _chunks(rows: Iterable[_Row], size: int) -> Iterator[Part]:
 
 
 def _shown(names: Sequence[str]) -> str:
-    return ", ".join(name[:50] for name in names[:10])
+    return ", ".join(name[:50] for name in names[:_SHOWN])
 
 
 def _taken(names: Sequence[str], where: str) -> JobRefused:

@@ -20,7 +20,8 @@ from deployments.errors import EmptyBatch, InvalidInput, NotReady
 from deployments.jobs.capacity import SpaceUsedUp, check_bytes, check_capacity, no_space
 from deployments.jobs.database_faults import away
 from deployments.jobs.errors import JobNotCancellable, JobNotFound, JobRefused, ResultsNotReady
-from deployments.jobs.input_files import InputFile, at_most, kind_of, text_parts
+from deployments.jobs.file_kind import compression_of
+from deployments.jobs.input_files import InputFile, at_most, known_kind, text_parts
 from deployments.jobs.records import (
     ENDED,
     Carried,
@@ -82,7 +83,7 @@ class JobQueue:
         Raises:
             RequestError: It is not taken.
         """
-        kind = kind_of(filename)
+        kind = known_kind(filename), compression_of(filename)
         found = await asyncio.to_thread(_digest, file)
         found.update(orjson.dumps([options.asked, kind, column, prefix]))
         file.seek(0)

@@ -39,12 +39,14 @@ class Carried:
         prefix: Before the names of what is added to a row.
         columns: Names in order; none of JSON lines.
         schema: Of Parquet, Arrow's message of it in base64; else empty.
+        separator: Between columns of CSV.
     """
 
     kind: Kind
     prefix: str
     columns: Sequence[str] = ()
     schema: str = ""
+    separator: str = ","
 
 
 @dataclass(frozen=True, slots=True)

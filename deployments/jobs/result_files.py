@@ -46,16 +46,20 @@ class ResultFile:
         self._prefix = carried.prefix if carried else ""
         self._added = [self._prefix + name for name in added_names(labels)]
         self._guarded = guarded
+        self._separator = carried.separator if carried else ","
 
     def write(self, parts: Parts, kind: Format) -> Iterator[bytes]:
-        """The file's bytes, a piece for each part; rows in the order of the texts."""
+        """The file's bytes, a piece for each part; rows in the order of the texts.
+
+        CSV has the separator of the uploaded CSV, or commas.
+        """
         if kind == "parquet":
             yield from self._parquet(parts)
         elif kind == "csv":
-            yield _csv([self._guard(self._own.names) + self._added])
+            yield self._csv([self._guard(self._own.names) + self._added])
             for part in parts:
                 both = zip(self._own.rows(part), self._values(part), strict=True)
-                yield _csv([self._guard(own) + added for own, added in both])
+                yield self._csv([self._guard(own) + added for own, added in both])
         else:
             for part in parts:
                 yield b"".join(line + b"\n" for line in self._jsonl(part))
@@ -67,6 +71,12 @@ class ResultFile:
         if not self._guarded:
             return list(row)
         return [f"'{v}" if isinstance(v, str) and v[:1] and v[0] in _FORMULA else v for v in row]
+
+    def _csv(self, rows: list[list[Any]]) -> bytes:
+        lines = io.StringIO(newline="")
+        writer = csv.writer(lines, delimiter=self._separator)
+        writer.writerows([[cell(value) for value in row] for row in rows])
+        return lines.getvalue().encode("utf-8")
 
     def _jsonl(self, part: ScoredPart) -> Iterator[bytes]:
         added = [dict(zip(self._added, values, strict=True)) for values in self._values(part)]
@@ -103,12 +113,6 @@ class ResultFile:
                 writer.write_table(pa.table(arrays, schema=schema))
                 yield written.take()
         yield written.take()
-
-
-def _csv(rows: list[list[Any]]) -> bytes:
-    lines = io.StringIO(newline="")
-    csv.writer(lines).writerows([[cell(value) for value in row] for row in rows])
-    return lines.getvalue().encode("utf-8")
 
 
 class _Pieces(io.RawIOBase):

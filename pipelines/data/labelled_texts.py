@@ -18,10 +18,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from deployments.jobs.csv_header import read_header, separators_of
+from deployments.jobs.file_kind import KINDS, compression_of, kind_of
 from pipelines.errors import DatasetError
 
-SEPARATORS = {".csv": ",;\t|", ".tsv": "\t", ".txt": "\t,;|"}
-KINDS = "CSV (.csv, .tsv, .txt), JSON lines (.jsonl) or Parquet (.parquet), the first two also .gz"
 _SHOWN = 20
 
 
@@ -133,7 +133,20 @@ def add_column_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--map", default="", metavar="A=B,…", help="the file's labels as the model calls them"
     )
-    parser.add_argument("--separator", help="of CSV columns (default: found)")
+    add_separator_argument(parser)
+
+
+def add_separator_argument(parser: argparse.ArgumentParser) -> None:
+    """Declares what is between the columns of a CSV file."""
+    parser.add_argument("--separator", type=_separator, help="of CSV columns (default: found)")
+
+
+def _separator(given: str) -> str:
+    # Shells hand a tab on as it is typed.
+    character = {"\\t": "\t", "tab": "\t"}.get(given, given)
+    if len(character) != 1 or character in '"\r\n':
+        raise argparse.ArgumentTypeError(f"{given!r} is not one character; a tab is '\\t'")
+    return character
 
 
 def columns_of(args: argparse.Namespace) -> Columns:
@@ -151,17 +164,17 @@ def as_text(value: object) -> str:
 
 
 def _read(path: Path, columns: Columns) -> list[Mapping[str, Any]]:
-    kind = Path(path.name.removesuffix(".gz")).suffix.lower()
+    kind = kind_of(path.name)
     reader: Callable[[Path], list[Mapping[str, Any]]]
-    if kind in SEPARATORS:
-        separators = columns.separator or SEPARATORS[kind]
+    if kind == "csv":
+        separators = columns.separator or separators_of(path.name)
         reader = lambda path: _read_csv(path, separators, columns.text)  # noqa: E731
-    elif kind == ".jsonl":
+    elif kind == "jsonl":
         reader = _read_jsonl
-    elif kind == ".parquet":
+    elif kind == "parquet":
         reader = _read_parquet
     else:
-        raise DatasetError(f"{path}: not {KINDS}")
+        raise DatasetError(f"{path}: not a file that ends in {KINDS}")
     try:
         return reader(path)
     except UnicodeDecodeError as error:
@@ -174,32 +187,26 @@ def _read(path: Path, columns: Columns) -> list[Mapping[str, Any]]:
 
 
 def _content(path: Path) -> str:
-    with pa.input_stream(path, compression="gzip" if path.suffix == ".gz" else None) as stream:
+    with pa.input_stream(path, compression=compression_of(path.name)) as stream:
         return bytes(stream.read()).decode("utf-8-sig")
 
 
 def _read_csv(path: Path, separators: str, text_column: str) -> list[Mapping[str, Any]]:
     content = _content(path)
     csv.field_size_limit(max(csv.field_size_limit(), len(content)))
-    headers = {
-        separator: next(csv.reader(io.StringIO(content, newline=""), delimiter=separator), [])
-        for separator in separators
-    }
-    fitting = [separator for separator, header in headers.items() if text_column in header]
-    separator = fitting[0] if fitting else max(headers, key=lambda one: len(headers[one]))
-    header = [name.strip() for name in headers[separator]]
+    found, rest = read_header(iter(io.StringIO(content, newline="")), separators, text_column)
+    header, separator = found.names, found.separator
     if twice := sorted({name for name in header if header.count(name) > 1}):
         raise DatasetError(f"{path}: more than one column named {_listed(twice)}; rename them")
-    reader = csv.reader(io.StringIO(content, newline=""), delimiter=separator)
-    next(reader, None)
+    reader = csv.reader(rest, delimiter=separator)
     rows: list[Mapping[str, Any]] = []
     for fields in reader:
         if not fields:
             continue
         if len(fields) != len(header):
             raise DatasetError(
-                f"{path}: line {reader.line_num} has {len(fields)} columns, the header "
-                f"{len(header)} (separator {separator!r})"
+                f"{path}: line {found.lines + reader.line_num} has {len(fields)} columns, "
+                f"the header {len(header)} (separator {separator!r})"
             )
         rows.append(dict(zip(header, fields, strict=True)))
     return rows

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from deployments.jobs.cells import cell, plain_text
 from deployments.jobs.json_lines import extend
-from pipelines.scoring.partitions import Kind
+from deployments.jobs.records import Kind
 from pipelines.scoring.rows import RAW
 from pipelines.scoring.storage import Location
 from registry.records import Head
@@ -45,9 +45,9 @@ class Columns:
         """Arrow types by name without the prefix, in order."""
         return {
             "label": pa.string(),
-            "score": pa.float32(),
+            "score": pa.float64(),
             **({"labels": pa.list_(pa.string())} if self.head.task == "multi_label" else {}),
-            **{f"score_{label}": pa.float32() for label in self.labels},
+            **{f"score_{label}": pa.float64() for label in self.labels},
             "n_tokens": pa.int32(),
             "truncated": pa.bool_(),
             "error_code": pa.string(),
@@ -77,8 +77,11 @@ def encode(
     facts: Mapping[str, object],
     *,
     heads: bool,
+    separator: str = ",",
 ) -> Iterator[bytes]:
-    """The bytes of a part; of CSV with its header where ``heads`` says so."""
+    """The bytes of a part; of CSV with its header where ``heads`` says so, columns separated by
+    ``separator``.
+    """
     table = carried
     for name in predicted.column_names:
         table = table.append_column(name, predicted.column(name))
@@ -88,9 +91,9 @@ def encode(
         yield sink.getvalue()
     elif kind == "csv":
         if heads:
-            yield csv_header(table.column_names)
+            yield csv_header(table.column_names, separator)
         lines = io.StringIO(newline="")
-        csv.writer(lines).writerows(
+        csv.writer(lines, delimiter=separator).writerows(
             [[cell(value) for value in row.values()] for row in table.to_pylist()]
         )
         yield lines.getvalue().encode("utf-8")
@@ -99,10 +102,10 @@ def encode(
         yield b"".join(_json_row(row, raw) + b"\n" for row in table.to_pylist())
 
 
-def csv_header(names: Sequence[str]) -> bytes:
+def csv_header(names: Sequence[str], separator: str) -> bytes:
     """The first line."""
     lines = io.StringIO(newline="")
-    csv.writer(lines).writerow(names)
+    csv.writer(lines, delimiter=separator).writerow(names)
     return lines.getvalue().encode("utf-8")
 
 
@@ -112,12 +115,15 @@ def merge(
     kind: Kind,
     schema: pa.Schema,
     facts: Mapping[str, object],
+    *,
+    separator: str = ",",
 ) -> None:
     """Puts parts, or none, together in their order; ``target`` appears when it is complete."""
     if kind == "parquet":
         _merge_parquet(parts, target, schema.with_metadata(_metadata(schema, facts)))
     else:
-        target.write(_pieces(parts, csv_header(schema.names) if kind == "csv" else b""))
+        header = csv_header(schema.names, separator) if kind == "csv" else b""
+        target.write(_pieces(parts, header))
 
 
 def _pieces(parts: Iterable[Location], header: bytes) -> Iterator[bytes]:

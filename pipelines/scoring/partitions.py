@@ -11,22 +11,17 @@ import csv
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 
+from deployments.jobs.csv_header import CsvHeader, read_header
+from deployments.jobs.file_kind import compression_of
+from deployments.jobs.records import Kind
 from pipelines.errors import ScoreError
 from pipelines.scoring.storage import FileInfo, Location
 
-Kind = Literal["csv", "jsonl", "parquet"]
-SUFFIXES: dict[str, Kind] = {
-    ".csv": "csv",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".parquet": "parquet",
-}
-COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 BOM = b"\xef\xbb\xbf"
 _BLOCK_BYTES = 4 << 20
 _NEWLINE, _QUOTE = 10, 34
@@ -55,53 +50,59 @@ class Partition:
     group: int = 0
 
 
-def kind_of(path: str) -> Kind | None:
-    """What a file is by its suffix; None when it is none of those that can be read."""
-    name = path.lower()
-    if compression_of(path):
-        name = name.rpartition(".")[0]
-    kind = next((k for suffix, k in SUFFIXES.items() if name.endswith(suffix)), None)
-    return None if kind == "parquet" and compression_of(path) else kind
-
-
-def compression_of(path: str) -> str | None:
-    """How a file is compressed by its suffix; None when it is not."""
-    return next((c for suffix, c in COMPRESSIONS.items() if path.lower().endswith(suffix)), None)
-
-
-def header_of(place: Location, file: FileInfo, kind: Kind) -> list[str]:
-    """Column names of a file; JSON lines have none that are sure.
+def csv_header_of(place: Location, file: FileInfo, separators: str, column: str) -> CsvHeader:
+    """The column names of a CSV file, and which of the separators it has.
 
     Raises:
         ScoreError: It has none that can be read.
     """
     try:
-        if kind == "parquet":
-            with place.fs.open_input_file(file.path) as stream:
-                return list(pq.ParquetFile(stream).schema_arrow.names)
-        if kind == "csv":
-            compression = compression_of(file.path)
-            with place.fs.open_input_stream(file.path, compression=compression) as stream:
-                return _first_row(bytes(stream.read(_MAX_HEADER_BYTES)))[0]
-    except (OSError, UnicodeDecodeError, csv.Error, ValueError) as error:
-        raise ScoreError(f"{file.path} cannot be read as {kind}: {error}") from error
-    return []
+        compression = compression_of(file.path)
+        with place.fs.open_input_stream(file.path, compression=compression) as stream:
+            return _first_row(bytes(stream.read(_MAX_HEADER_BYTES)), separators, column)[0]
+    except UnicodeError as error:
+        raise ScoreError(
+            f"{file.path}: the names of its columns are not UTF-8; save it as UTF-8"
+        ) from error
+    except (OSError, csv.Error, ValueError) as error:
+        raise ScoreError(f"{file.path} cannot be read as csv: {error}") from error
+
+
+def parquet_header_of(place: Location, file: FileInfo) -> list[str]:
+    """The column names of a Parquet file.
+
+    Raises:
+        ScoreError: It cannot be read.
+    """
+    try:
+        with place.fs.open_input_file(file.path) as stream:
+            return list(pq.ParquetFile(stream).schema_arrow.names)
+    except (OSError, ValueError) as error:
+        raise ScoreError(f"{file.path} cannot be read as parquet: {error}") from error
 
 
 def cut(
-    place: Location, files: Sequence[FileInfo], kind: Kind, part_rows: int
+    place: Location,
+    files: Sequence[FileInfo],
+    kind: Kind,
+    part_rows: int,
+    separator: str = ",",
 ) -> Iterator[Partition]:
-    """All parts of all files, in order.
+    """All parts of all files, in order; `separator` is that of CSV columns.
 
     Raises:
         ScoreError: A file cannot be read, or its quotes do not match.
     """
     number = 0
     for file in files:
-        found = _parquet_cuts if kind == "parquet" else _line_cuts
         try:
             with place.fs.open_input_file(file.path) as stream:
-                for rows, start, stop, group in found(stream, file, kind, part_rows):
+                found = (
+                    _parquet_cuts(stream, part_rows)
+                    if kind == "parquet"
+                    else _line_cuts(stream, file, kind, part_rows, separator)
+                )
+                for rows, start, stop, group in found:
                     yield Partition(number, file.path, rows, start, stop, group)
                     number += 1
         except (OSError, ValueError, csv.Error) as error:
@@ -111,7 +112,7 @@ def cut(
 Cut = tuple[int, int, int, int]
 
 
-def _parquet_cuts(stream: Any, file: FileInfo, kind: Kind, part_rows: int) -> Iterator[Cut]:
+def _parquet_cuts(stream: Any, part_rows: int) -> Iterator[Cut]:
     metadata = pq.ParquetFile(stream).metadata
     for group in range(metadata.num_row_groups):
         rows = metadata.row_group(group).num_rows
@@ -120,9 +121,12 @@ def _parquet_cuts(stream: Any, file: FileInfo, kind: Kind, part_rows: int) -> It
             yield stop - start, start, stop, group
 
 
-def _line_cuts(stream: Any, file: FileInfo, kind: Kind, part_rows: int) -> Iterator[Cut]:
+def _line_cuts(
+    stream: Any, file: FileInfo, kind: Kind, part_rows: int, separator: str
+) -> Iterator[Cut]:
     if kind == "csv":
-        begin = _first_row(bytes(stream.read_at(min(file.size, _MAX_HEADER_BYTES), 0)))[1]
+        head = bytes(stream.read_at(min(file.size, _MAX_HEADER_BYTES), 0))
+        begin = _first_row(head, separator, "")[1]
     else:
         begin = len(BOM) if stream.read_at(min(file.size, len(BOM)), 0) == BOM else 0
     at, start, rows, quoted = begin, begin, 0, 0
@@ -150,15 +154,15 @@ def _line_cuts(stream: Any, file: FileInfo, kind: Kind, part_rows: int) -> Itera
         yield rows + (last != b"\n"), start, file.size, 0
 
 
-def _first_row(head: bytes) -> tuple[list[str], int]:
-    """A CSV file's header, and where its rows begin."""
+def _first_row(head: bytes, separators: str, column: str) -> tuple[CsvHeader, int]:
+    """A CSV file's header, and the byte where its rows begin."""
     mark = len(BOM) if head.startswith(BOM) else 0
-    lines = io.StringIO(head[mark:].decode("utf-8", "surrogateescape"), newline="")
-    reader = csv.reader(lines, strict=True)
-    header = next(reader, None)
-    if header is None:
+    text = head[mark:].decode("utf-8", "surrogateescape")
+    header, _ = read_header(io.StringIO(text, newline=""), separators, column)
+    if not header.names:
         raise ValueError("there is no header")
+    "".join(header.names).encode("utf-8")
     # Rows were split at line breaks that we count again, in bytes.
-    text = io.StringIO(lines.getvalue(), newline="")
-    used = "".join(next(text) for _ in range(reader.line_num))
+    lines = io.StringIO(text, newline="")
+    used = "".join(next(lines) for _ in range(header.lines))
     return header, mark + len(used.encode("utf-8", "surrogateescape"))

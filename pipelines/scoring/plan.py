@@ -26,6 +26,7 @@ class Plan:
         source: The input as it was named.
         files: Its files: path, bytes, time of change.
         column: The text's.
+        separator: Between columns of CSV.
         part_rows: Rows of a part.
         written: Kind of output.
         prefix: Before added columns.
@@ -40,6 +41,7 @@ class Plan:
     source: str
     files: tuple[tuple[str, int, int], ...]
     column: str
+    separator: str
     part_rows: int
     written: str
     prefix: str

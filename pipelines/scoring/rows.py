@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 
 from deployments.jobs.cells import fitted, utf8_text
 from deployments.jobs.json_lines import parse_object
-from pipelines.scoring.partitions import Kind, Partition
+from deployments.jobs.records import Kind
+from pipelines.scoring.partitions import Partition
 from pipelines.scoring.storage import Location
 
 RAW = "row"
@@ -32,14 +33,22 @@ class Rows:
     texts: list[str | None]
 
 
-def read_rows(place: Location, part: Partition, kind: Kind, schema: pa.Schema, column: str) -> Rows:
-    """Reads one part; what it carries has the given schema."""
+def read_rows(
+    place: Location,
+    part: Partition,
+    kind: Kind,
+    schema: pa.Schema,
+    column: str,
+    *,
+    separator: str = ",",
+) -> Rows:
+    """Reads one part; what it carries has the given schema. `separator` is that of CSV columns."""
     with place.fs.open_input_file(part.path) as stream:
         if kind == "parquet":
             return _parquet(pq.ParquetFile(stream), part, schema, column)
         content = bytes(stream.read_at(part.stop - part.start, part.start))
     if kind == "csv":
-        return _csv(content, schema.names, column)
+        return _csv(content, schema.names, column, separator)
     return _jsonl(content, column)
 
 
@@ -59,17 +68,17 @@ def _parquet(file: pq.ParquetFile, part: Partition, schema: pa.Schema, column: s
     return Rows(table, [value if isinstance(value, str) else None for value in values])
 
 
-def _csv(content: bytes, header: Sequence[str], column: str) -> Rows:
+def _csv(content: bytes, header: Sequence[str], column: str, separator: str) -> Rows:
     lines = io.StringIO(content.decode("utf-8", "surrogateescape"), newline="")
     csv.field_size_limit(max(csv.field_size_limit(), len(content)))
     at = list(header).index(column)
     columns: list[list[str | None]] = [[] for _ in header]
     texts: list[str | None] = []
-    for row in csv.reader(lines):
+    for row in csv.reader(lines, delimiter=separator):
         # A row of another length is an error; an empty line is such a row. What a longer one has
         # beyond the header stays in its last column.
         texts.append(row[at] if len(row) == len(header) else None)
-        for values, field in zip(columns, fitted(row, len(header)), strict=True):
+        for values, field in zip(columns, fitted(row, len(header), separator), strict=True):
             values.append(field)
     arrays = [pa.array([_storable(v) for v in values], pa.string()) for values in columns]
     return Rows(pa.table(arrays, names=list(header)), [utf8_text(text) for text in texts])

@@ -25,10 +25,13 @@ from tqdm import tqdm
 from configs.cpu_cores import available_cores
 from configs.load import load_config
 from configs.schema.app import AppConfig
+from deployments.jobs.file_kind import SUFFIXES
+from deployments.jobs.records import Kind
+from pipelines.data.labelled_texts import add_separator_argument
 from pipelines.errors import ScoreError, refusing
 from pipelines.progress import EVERY_S, say
 from pipelines.scoring.output import Columns, merge
-from pipelines.scoring.partitions import SUFFIXES, Kind, Partition, cut
+from pipelines.scoring.partitions import Partition, cut
 from pipelines.scoring.plan import Plan, check_same, file_facts, finished, is_kept, keep, recall
 from pipelines.scoring.scorer import Scorer, Task, part_name
 from pipelines.scoring.source import (
@@ -38,6 +41,7 @@ from pipelines.scoring.source import (
     open_target,
     remove_unpacked,
     unpack,
+    written_separator,
 )
 from pipelines.scoring.storage import Location
 from registry.bundles.bundle import open_bundle
@@ -63,6 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", metavar="IN", help=f"file ({suffixes}) or folder, path or URI")
     parser.add_argument("target", metavar="OUT", help="file, or folder for the parts, path or URI")
     parser.add_argument("--text-column", default="text", help="column or field of the text")
+    add_separator_argument(parser)
     parser.add_argument("--model", help="alias or version; the served alias when not given")
     parser.add_argument("--bundle", type=Path, help="folder of a bundle, instead of the registry")
     parser.add_argument("--actors", type=int, help="engines; one for each CPU when not given")
@@ -81,8 +86,9 @@ def main(args: argparse.Namespace) -> int:
     """
     started_s = time.monotonic()
     config = load_config({})
-    source = open_source(args.source, args.text_column)
+    source = open_source(args.source, args.text_column, args.separator)
     target, written, is_folder = open_target(args.target, args.format, source.kind)
+    separator = written_separator(source, target)
     parts_place = target if is_folder else target.beside(".parts")
     kept = None if args.restart else recall(parts_place)
     if kept is None:
@@ -103,7 +109,9 @@ def main(args: argparse.Namespace) -> int:
             "task": model.bundle.head.task,
         }
         unpacked = unpack(source, parts_place)
-        parts = list(cut(unpacked.place, unpacked.files, source.kind, args.part_rows))
+        parts = list(
+            cut(unpacked.place, unpacked.files, source.kind, args.part_rows, source.separator)
+        )
         task = Task(
             source=unpacked.place.uri,
             kind=source.kind,
@@ -117,6 +125,8 @@ def main(args: argparse.Namespace) -> int:
             max_text_chars=config.limits.max_text_chars,
             batching=config.batching,
             model=config.model,
+            separator=source.separator,
+            written_separator=separator,
         )
         before = finished(parts_place)
         with refusing(ScoreError, "scoring stopped", "the same command goes on where it was"):
@@ -133,15 +143,18 @@ def main(args: argparse.Namespace) -> int:
         "rows_scored_by_an_earlier_run": sum(rows for _, rows, _ in before.values()),
         "seconds": round(time.monotonic() - started_s, 1),
     }
+    if written == "csv":
+        summary["separator"] = separator
     schema = columns.schema(source.schema)
     places = [parts_place.below(name) for name, *_ in ordered]
     with refusing(ScoreError, f"{target.uri} cannot be written"):
         if not is_folder:
-            merge(places, target, written, schema, facts)
+            merge(places, target, written, schema, facts, separator=separator)
             parts_place.remove()
         elif not places:
             # A folder without rows is still a table of its columns.
-            merge([], target.below(part_name(0, 0, 0, written)), written, schema, facts)
+            empty = target.below(part_name(0, 0, 0, written))
+            merge([], empty, written, schema, facts, separator=separator)
     if is_folder:
         remove_unpacked(source, unpacked)
     meta = target.below("_meta.json") if is_folder else target.beside(".meta.json")
@@ -183,6 +196,7 @@ def _plan(
         source=args.source,
         files=file_facts(source.files),
         column=args.text_column,
+        separator=source.separator,
         part_rows=args.part_rows,
         written=written,
         prefix=args.prefix,

@@ -20,13 +20,14 @@ import ray
 from configs.schema.app import BatchingConfig, ModelConfig
 from deployments.errors import InferenceFailed, InvalidInput, RequestError
 from deployments.inference.validation import checked_text
+from deployments.jobs.records import Kind
 from deployments.model.engines import open_engine
 from deployments.model.runner import LoadedModel, with_surface
 from deployments.payloads import IntArray
 from deployments.predictions import applying, error_body, rounded_scores
 from deployments.tokenizer.replica import LoadedTokenizer
 from pipelines.scoring.output import Columns, encode
-from pipelines.scoring.partitions import Kind, Partition
+from pipelines.scoring.partitions import Partition
 from pipelines.scoring.rows import read_rows
 from pipelines.scoring.storage import Location
 from registry.bundles.node_cache import fetch_bundle
@@ -45,10 +46,12 @@ class Task:
     Attributes:
         source: URI of the input.
         kind: Of its files.
+        separator: Between its columns, of CSV.
         schema: What a row carries.
         column: The text's.
         parts: URI of the folder of scored parts.
         written: Kind of those.
+        written_separator: Between their columns, of CSV.
         heads: Whether each CSV part gets a header of its own.
         prefix: Before the names of added columns.
         facts: For the output's metadata.
@@ -69,6 +72,8 @@ class Task:
     max_text_chars: int
     batching: BatchingConfig
     model: ModelConfig
+    separator: str = ","
+    written_separator: str = ","
 
 
 def part_name(number: int, rows: int, failed: int, kind: Kind) -> str:
@@ -117,12 +122,21 @@ class Scorer:
 
     def _score_part(self, part: Partition) -> int:
         task = self._task
-        rows = read_rows(self._source, part, task.kind, task.schema, task.column)
+        rows = read_rows(
+            self._source, part, task.kind, task.schema, task.column, separator=task.separator
+        )
         predictions = self.score(rows.texts)
         failed = sum("error_code" in prediction for prediction in predictions)
         name = part_name(part.number, len(predictions), failed, task.written)
         table = self._columns.table(predictions)
-        pieces = encode(rows.carried, table, task.written, task.facts, heads=task.heads)
+        pieces = encode(
+            rows.carried,
+            table,
+            task.written,
+            task.facts,
+            heads=task.heads,
+            separator=task.written_separator,
+        )
         self._target.below(name).write(pieces)
         return part.rows
 

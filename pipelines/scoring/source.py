@@ -2,27 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
 
-from deployments.jobs.json_lines import taken_names
+from deployments.jobs.csv_header import separators_of
+from deployments.jobs.file_kind import KINDS, SUFFIXES, compression_of, kind_of, suffix_of
+from deployments.jobs.json_lines import parse_object, taken_names
+from deployments.jobs.records import Kind
 from pipelines.errors import ScoreError, refusing
 from pipelines.scoring.parquet_types import unified_schema
-from pipelines.scoring.partitions import (
-    BOM,
-    SUFFIXES,
-    Kind,
-    compression_of,
-    header_of,
-    kind_of,
-)
+from pipelines.scoring.partitions import BOM, csv_header_of, parquet_header_of
 from pipelines.scoring.rows import RAW
 from pipelines.scoring.storage import FileInfo, Location
 
 _BLOCK_BYTES = 4 << 20
+# Names of columns in a message.
+_SHOWN = 20
+# `.txt` says nothing of what is in it.
+_WRITTEN = [suffix for suffix in SUFFIXES if suffix != ".txt"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +35,14 @@ class Source:
         kind: Of all of them.
         schema: Columns of a row as it is carried: those of CSV are texts, JSON has one of whole
             lines.
+        separator: Between columns of CSV.
     """
 
     place: Location
     files: list[FileInfo]
     kind: Kind
     schema: pa.Schema
+    separator: str = ","
 
     @property
     def header(self) -> list[str]:
@@ -48,8 +50,8 @@ class Source:
         return [] if self.kind == "jsonl" else list(self.schema.names)
 
 
-def open_source(uri: str, column: str) -> Source:
-    """Looks at the input's files and their columns.
+def open_source(uri: str, column: str, separator: str | None = None) -> Source:
+    """Looks at the input's files and their columns; a separator that is not given is found.
 
     Raises:
         ScoreError: They are of several kinds, differ in their columns, name one twice, or have none
@@ -59,30 +61,64 @@ def open_source(uri: str, column: str) -> Source:
     files = place.files()
     kinds = {kind_of(file.path) for file in files}
     if len(kinds) != 1 or None in kinds:
-        raise ScoreError(
-            f"{uri} must be files of one kind, ending in {', '.join(SUFFIXES)} (CSV and JSON lines "
-            "also .gz or .zst)"
-        )
+        raise ScoreError(f"{uri} must be files of one kind, ending in {KINDS}")
     (kind,) = kinds
     assert kind is not None
-    headers = [header_of(place, file, kind) for file in files]
-    if any(header != headers[0] for header in headers):
-        raise ScoreError(f"the files of {uri} do not have the same columns")
     if kind == "jsonl":
-        return Source(place, files, kind, pa.schema([(RAW, pa.string())]))
+        source = Source(place, files, kind, pa.schema([(RAW, pa.string())]))
+        _check_field(source, column)
+        return source
+    if kind == "csv":
+        found = csv_header_of(place, files[0], separator or separators_of(files[0].path), column)
+        separator = found.separator
+        headers = [csv_header_of(place, file, separator, column).names for file in files]
+    else:
+        headers = [parquet_header_of(place, file) for file in files]
     header = headers[0]
+    for file, other in zip(files, headers, strict=True):
+        if other != header:
+            raise ScoreError(
+                f"the files of {uri} do not have the same columns: {files[0].path} has "
+                f"{_listed(header)}; {file.path} has {_listed(other)}"
+            )
     if twice := sorted({name for name in header if header.count(name) > 1}):
         raise ScoreError(
             f"{uri} has more than one column named {', '.join(map(repr, twice))}; rename them"
         )
     if column not in header:
-        shown = ", ".join(header[:20])
-        other = len(header) == 1 and any(mark in header[0] for mark in ";\t|")
-        why = "; columns are separated by commas here" if other else ""
-        raise ScoreError(f"{uri} has no column {column!r}; --text-column is one of: {shown}{why}")
+        raise _no_column(uri, column, header)
     if kind == "parquet":
         return Source(place, files, kind, unified_schema(place, files))
-    return Source(place, files, kind, pa.schema([(name, pa.string()) for name in header]))
+    schema = pa.schema([(name, pa.string()) for name in header])
+    return Source(place, files, kind, schema, separator or ",")
+
+
+def _check_field(source: Source, column: str) -> None:
+    """Refuses JSON lines none of which has the field of the text; one line that has it is enough.
+
+    Raises:
+        ScoreError: None has.
+    """
+    names: dict[str, None] = {}
+    for file in source.files:
+        with refusing(ScoreError, f"{file.path} cannot be read as jsonl"):
+            for line in _lines(source.place, file):
+                row = parse_object(line) or {}
+                if column in row:
+                    return
+                if len(names) < _SHOWN:
+                    names |= dict.fromkeys(row)
+    if names:
+        raise _no_column(source.place.uri, column, list(names))
+
+
+def _no_column(uri: str, column: str, names: Sequence[str]) -> ScoreError:
+    return ScoreError(f"{uri} has no column {column!r}; --text-column is one of: {_listed(names)}")
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
 
 
 def open_target(uri: str, given: Kind | None, source: Kind) -> tuple[Location, Kind, bool]:
@@ -94,14 +130,19 @@ def open_target(uri: str, given: Kind | None, source: Kind) -> tuple[Location, K
     place = Location(uri)
     if compression_of(place.path):
         raise ScoreError(f"{uri}: OUT is not compressed; Parquet is by itself")
-    kind = kind_of(place.path)
+    kind = kind_of(place.path) if suffix_of(place.path) in _WRITTEN else None
     if kind is not None:
         if given not in (None, kind):
             raise ScoreError(f"--format {given} is not what {uri} says")
         return place, kind, False
     if Path(place.path).suffix and not uri.endswith("/"):
-        raise ScoreError(f"{uri} must end in {', '.join(SUFFIXES)}, or be a folder")
+        raise ScoreError(f"{uri} must end in {', '.join(_WRITTEN)}, or be a folder")
     return place, given or source, True
+
+
+def written_separator(source: Source, target: Location) -> str:
+    """Between columns of CSV that is written: tabs in ``.tsv``, else the input's, else commas."""
+    return "\t" if suffix_of(target.path) == ".tsv" else source.separator
 
 
 def check_columns(source: Source, written: Kind, names: Collection[str]) -> None:

@@ -101,7 +101,7 @@ export function Jobs() {
         <button class="main" disabled=${busy || !text.trim()}>Start</button>
         <label class="inline">Priority <select value=${priority} onChange=${(e) => setPriority(e.target.value)}>${["low", "medium", "high"].map((name) => html`<option key=${name}>${name}</option>`)}</select></label>
         <label class="inline">Column of the texts <input class="small" value=${column} onInput=${(e) => setColumn(e.target.value)} /></label>
-        <label class="inline">File <input type="file" accept=".csv,.jsonl,.ndjson,.parquet,.gz,.zst" onChange=${(e) => { upload(e.target.files[0]); e.target.value = ""; }} /></label>
+        <label class="inline">File <input type="file" accept=".csv,.tsv,.txt,.jsonl,.ndjson,.parquet,.gz,.zst" onChange=${(e) => { upload(e.target.files[0]); e.target.value = ""; }} /></label>
       </div>
     </form>
     <${Problem} error=${error} />

@@ -496,7 +496,7 @@ def read(kind: str, content: bytes) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("name", "content", "status"),
     [
-        ("a.txt", b"text\nx", 422),
+        ("a.doc", b"text\nx", 422),
         ("a.csv", b"other\nx", 422),
         ("a.csv", b'text\n"never closed', 422),
         ("a.csv", b"text\n\xff\xfe", 422),

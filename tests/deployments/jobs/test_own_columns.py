@@ -95,6 +95,31 @@ def test_fields_of_csv_stay_the_text_that_they_were(tmp_path: Path) -> None:
     scored(tmp_path, "a.csv", lines.getvalue().encode(), check, text_column="body")
 
 
+@pytest.mark.parametrize(
+    ("name", "separator"), [("a.csv", ";"), ("a.csv", "\t"), ("a.csv", "|"), ("a.tsv", "\t")]
+)
+def test_csv_of_any_separator_keeps_it(tmp_path: Path, name: str, separator: str) -> None:
+    rows = [["id", "body"], ["1", f"good{separator} day"], ["2", "a,b"]]
+    lines = io.StringIO(newline="")
+    csv.writer(lines, delimiter=separator).writerows([*rows, ["3", "long", "y", "z,"]])
+
+    def check(files: dict[str, bytes]) -> None:
+        text = io.StringIO(files["csv"].decode(), newline="")
+        header, *found = list(csv.reader(text, delimiter=separator))
+        assert header == rows[0] + ADDED
+        longer = f"long{separator}y{separator}z,"
+        assert [row[:2] for row in found] == [*rows[1:], ["3", longer]]
+        assert [bool(row[header.index("label")]) for row in found] == [True, True, False]
+        assert table_of(files).column("body").to_pylist()[0] == rows[1][1]
+        # Digits of a score are those of an answer over HTTP.
+        for row in found[:2]:
+            for at in (header.index("score"), header.index("score_POS")):
+                assert Decimal(row[at]) == round(Decimal(row[at]), 6)
+
+    content = "\ufeff" + lines.getvalue()
+    scored(tmp_path, name, content.encode(), check, text_column="body")
+
+
 def test_lines_of_json_are_copied_digits_and_all(tmp_path: Path) -> None:
     lines = [
         '{"text": "one", "id": 123456789012345678901234567890, "rate": 0.10000000000000000555}',
@@ -211,6 +236,8 @@ def test_an_own_name_is_kept_where_a_prefix_gives_the_added_ones_others(tmp_path
             "more than one column named text",
         ),
         ("a.csv", b"a,b\n1,2", {"text_column": "c"}, "there is: a, b"),
+        ("a.csv", b"a;b\n1;2", {}, "there is: a, b"),
+        ("a.jsonl", b'{"a": "x"}\n{"b": 1}', {}, "there is: a, b; `text_column` names"),
         ("a.parquet", parquet(pa.table({"a": [1]})), {}, "there is: a"),
         ("a.csv.gz", b"text\nx", {}, "no whole gzip"),
         (

@@ -1,5 +1,6 @@
 """Files as people have them, and what is said of those that do not fit."""
 
+import argparse
 import gzip
 import json
 from pathlib import Path
@@ -7,8 +8,15 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import zstandard
 
-from pipelines.data.labelled_texts import Columns, parse_names, read_labelled_texts
+from pipelines.data.labelled_texts import (
+    Columns,
+    add_column_arguments,
+    columns_of,
+    parse_names,
+    read_labelled_texts,
+)
 from pipelines.errors import DatasetError
 
 WANTED = [("good; really", "1"), ("a\nline", "0")]
@@ -28,16 +36,29 @@ def _read(path: Path, columns: Columns | None = None) -> list[tuple[str, str]]:
         ("tabs.csv", 'label\ttext\n1\tgood; really\n0\t"a\nline"\n'),
         ("a.tsv", 'label\ttext\n1\tgood; really\n0\t"a\nline"\n'),
         ("bars.txt", 'label|text\n1|good; really\n0|"a\nline"\n'),
+        ("spaces.csv", 'label , text\n1,"good; really"\n0,"a\nline"\n'),
+        ("blank.csv", '\n\nlabel,text\n1,"good; really"\n0,"a\nline"\n'),
         ("crlf.csv", 'text,label\r\n"good; really",1\r\n"a\nline",0\r\n'),
+        ("a.ndjson", '{"text":"good; really","label":1}\n{"text":"a\\nline","label":0}\n'),
         ("a.jsonl", '{"text":"good; really","label":1}\n\n{"text":"a\\nline","label":0.0}\n'),
     ],
 )
 def test_any_separator_and_a_byte_order_mark(tmp_path: Path, name: str, content: str) -> None:
     (tmp_path / name).write_bytes(content.encode())
     assert _read(tmp_path / name) == WANTED
-    packed = tmp_path / f"{name}.gz"
-    packed.write_bytes(gzip.compress(content.encode()))
-    assert _read(packed) == WANTED
+    for ending, pack in ((".gz", gzip.compress), (".zst", zstandard.compress)):
+        packed = tmp_path / f"{name}{ending}"
+        packed.write_bytes(pack(content.encode()))
+        assert _read(packed) == WANTED
+
+
+@pytest.mark.parametrize(("typed", "read"), [(";", ";"), ("\\t", "\t"), ("tab", "\t")])
+def test_a_separator_is_given_as_it_is_typed(typed: str, read: str) -> None:
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    add_column_arguments(parser)
+    assert columns_of(parser.parse_args(["--separator", typed])).separator == read
+    with pytest.raises(argparse.ArgumentError, match="not one character"):
+        parser.parse_args(["--separator", ",;"])
 
 
 def test_parquet_and_jsonl_of_several_files_keep_their_own_columns(tmp_path: Path) -> None:
@@ -74,7 +95,7 @@ def test_columns_and_labels_by_other_names(tmp_path: Path) -> None:
         ("a.jsonl", b'{"text":"a","label":"b"}\n{"text"\n', "line 2 is no JSON"),
         ("a.jsonl", b"[1]\n", "line 1 is no JSON object"),
         ("a.parquet", b"text", "cannot be read"),
-        ("a.xlsx", b"PK", "not CSV"),
+        ("a.xlsx", b"PK", "not a file that ends in .csv, .tsv"),
     ],
 )
 def test_what_does_not_fit_is_named(

@@ -124,7 +124,7 @@ def test_unusable_files_are_refused_with_the_reason(
 
 
 def test_an_unknown_suffix_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"not CSV \(.csv"):
+    with pytest.raises(DatasetError, match=r"not a file that ends in \.csv"):
         read_files([tmp_path / "file.xlsx"])
 
 

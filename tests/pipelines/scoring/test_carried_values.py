@@ -357,6 +357,68 @@ def test_no_rows_make_an_empty_table(tmp_path: Path, run: Run, source: str, targ
         assert (tmp_path / target).read_bytes() == b""
 
 
+# CSV as people have it.
+
+
+@pytest.mark.parametrize(
+    ("name", "separator"),
+    [("in.csv", ","), ("in.csv", ";"), ("in.csv", "\t"), ("in.csv", "|"), ("in.tsv", "\t")],
+)
+def test_csv_of_any_separator_keeps_it(tmp_path: Path, run: Run, name: str, separator: str) -> None:
+    rows = [["id", "body"], ["1", f"a good{separator} day"], ["2", "bad,\nbad"]]
+    lines = io.StringIO(newline="")
+    csv.writer(lines, delimiter=separator).writerows([*rows, ["3", "long", "y", "z"]])
+    (tmp_path / name).write_text("\ufeff" + lines.getvalue(), newline="")
+    for target, written in [("out.csv", separator), ("out.tsv", "\t"), ("out/", separator)]:
+        # Parts of one row: each begins and ends where a row does.
+        more = ("--text-column", "body", "--part-rows", 1)
+        assert run(tmp_path / name, f"{tmp_path}/{target}", *more)["separator"] == written
+        out = tmp_path / target
+        files = sorted(out.glob("part-*")) if out.is_dir() else [out]
+        found = []
+        for file in files:
+            text = io.StringIO(file.read_text(), newline="")
+            found += list(csv.DictReader(text, delimiter=written))
+        assert [(row["id"], row["body"]) for row in found] == [
+            *map(tuple, rows[1:]),
+            ("3", f"long{separator}y{separator}z"),
+        ]
+        assert [row["label"] for row in found] == ["POSITIVE", "NEGATIVE", ""]
+
+
+@pytest.mark.parametrize("target", ["out.csv", "out.jsonl", "out.parquet"])
+def test_scores_have_the_digits_of_an_answer_over_http(
+    tmp_path: Path, run: Run, target: str
+) -> None:
+    (tmp_path / "in.csv").write_text("text\nwhat a day\nnever again\n")
+    run(tmp_path / "in.csv", tmp_path / target)
+    if target == "out.csv":
+        rows = list(csv.DictReader(io.StringIO((tmp_path / target).read_text())))
+    elif target == "out.jsonl":
+        rows = [json.loads(line) for line in (tmp_path / target).read_text().splitlines()]
+    else:
+        rows = pq.read_table(tmp_path / target).to_pylist()
+    for row in rows:
+        for name in ("score", "score_NEGATIVE", "score_POSITIVE"):
+            assert Decimal(str(row[name])) == round(Decimal(str(row[name])), 6)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("in.csv", b"a;b\n1;2\n", "--text-column is one of: a, b"),
+        ("in.jsonl", b'{"a": "x"}\n[]\n{"b": 1}', "--text-column is one of: a, b"),
+        ("in.csv", b"\xff\xfea\0,\0", "not UTF-8; save it as UTF-8"),
+    ],
+)
+def test_a_column_that_is_not_there_is_told_with_those_that_are(
+    tmp_path: Path, run: Run, name: str, content: bytes, told: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ScoreError, match=told):
+        run(tmp_path / name, tmp_path / "out.csv")
+
+
 def test_a_folder_of_no_rows_is_a_table_too(tmp_path: Path, run: Run) -> None:
     (tmp_path / "in.csv").write_text("id,text\n")
     assert run(tmp_path / "in.csv", tmp_path / "out/", "--format", "parquet")["rows"] == 0

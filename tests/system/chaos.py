@@ -1,10 +1,11 @@
 """``make chaos``: every process of a private stack is killed, and stopped for 20 s, under load.
 
-Three suites: the processes of each topology, and ``dependencies``, where Redis, the broker and
-MLflow are slowed, reset, held and killed, the disk is full and memory ends, each while an alias is
-moved and a job and messages are worked off. Each fault's row goes to ``results/chaos.json`` as soon
-as it is known: what clients saw, beside what they may see. Only processes that this run started are
-signalled; all is on the loopback. Exit status 1 when a limit is broken.
+Three suites: the processes of each topology, and ``dependencies``, where Redis, the broker, MLflow
+and Vault are slowed, reset, held and killed, the disk is full, memory ends and the clock jumps:
+each while an alias is moved, and again during a release, while a job, a file and messages are
+worked off. Each fault's row goes to ``results/chaos.json`` as soon as it is known: what clients
+saw, beside what they may see. Only processes that this run started are signalled; all is on the
+loopback. Exit status 1 when a limit is broken.
 """
 
 import argparse
@@ -18,11 +19,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from benchmarks.harness.machine import ROOT
-from benchmarks.harness.models import register_variant
+from benchmarks.harness.models import ACTOR, NAME, register_variant
 from benchmarks.harness.output import RESULTS, run_facts, say
 from benchmarks.harness.stack import private_stack, registry_of, serve_config
 from deployments.model.engines import open_engine
@@ -46,7 +48,7 @@ from tests.system.chaos_faults import (
 from tests.system.chaos_load import OpenLoad, Seen, Sent, seen
 from tests.system.chaos_outages import Outage, Setup, outages, private_setup
 from tests.system.chaos_planted import PLANTS, planted
-from tests.system.chaos_work import Work
+from tests.system.chaos_work import BY, POLICY, Work
 
 RESULT = RESULTS / "chaos.json"
 _BEFORE_S, _AFTER_KILL_S, _AFTER_STOP_S = 4.0, 22.0, 8.0
@@ -165,31 +167,34 @@ async def during(it: Setup, outage: Outage, work: Work, rate: float, first: int)
 
 
 def run_outages(rate: float, only: str, keep: Keep) -> None:
-    """Every outage, with work under way."""
+    """Every outage with work under way: while an alias is moved, and during a release."""
     with private_setup() as it:
         restored(it.stack)
         registry = registry_of(it.stack)
+        registry.catalog.update_model(NAME, actor=ACTOR, policy=POLICY)
         # Other digests with the same scores, to four decimals.
         versions = [1, register_variant(registry, it.home, temperature=1.00001)]
-        for number, outage in enumerate(outages()):
-            if not re.search(only, outage.name):
+        for number, (outage, by) in enumerate(product(outages(), BY)):
+            name = f"{outage.name}, {by}"
+            if not re.search(only, name):
                 continue
-            if outage.needs_disk and not it.disk:
-                say(f"{outage.name}: left out, this user cannot mount a disk")
+            if not outage.can(it):
+                say(f"{name}: left out, this machine does not allow it")
                 continue
-            versions.reverse()
-            work = Work(it.stack, f"127.0.0.1:{it.to_kafka.port}", f"w{number}", versions[0])
+            if registry.lifecycle.state(NAME).champion == versions[0]:
+                versions.reverse()
+            work = Work(it.stack, f"127.0.0.1:{it.to_kafka.port}", f"w{number}", versions[0], by)
             sent = asyncio.run(during(it, outage, work, rate, 10_000_000 + number * 100_000))
             found = seen(sent, expected(sent))
             lost = work.end()
             keep(
                 {
-                    "fault": outage.name,
+                    "fault": name,
                     **asdict(found),
                     "limits": asdict(outage.limits),
                     "why": outage.why,
                     "whole_again_s": restored(it.stack),
-                    "work": lost or "all there, once and right; the alias moved",
+                    "work": lost or f"all there, once and right; {work.outcome()}",
                     "broken": broken(outage.limits, found, rate, 1) + lost,
                 }
             )

@@ -1,7 +1,7 @@
-"""What fails beside the stack's own processes: its dependencies, its disk, its memory.
+"""What fails beside the stack's own processes: its dependencies, its disk, its memory, its clock.
 
-Redis, the broker and MLflow are behind a proxy each, so that their answers come late, are lost,
-reset or held. The state folder is on a disk of its own where this user may mount one.
+Redis, the broker, MLflow and Vault are behind a proxy each, so that their answers come late, are
+lost, reset or held. The state folder is on a disk of its own where this user may mount one.
 """
 
 import os
@@ -24,9 +24,12 @@ from benchmarks.harness.models import BUNDLED
 from benchmarks.harness.servers import KafkaServer, RedisServer
 from benchmarks.harness.stack import private_stack, serve_config
 from operations.local_stack.stack import Stack
+from tests.system.chaos_clock import JumpingClock
 from tests.system.chaos_faults import Limits, replica, signalled
 from tests.system.chaos_proxy import Fault, TcpProxy
+from tests.system.openbao import Bao
 
+_PASSWORD = "a-password-that-vault-has"
 _DISK_MB = 1_500
 _PARTITIONS = 4
 
@@ -41,6 +44,9 @@ class Setup:
         to_redis: Proxy.
         to_kafka: Proxy; clients of this run come through it too.
         to_mlflow: Proxy.
+        vault: Has the cache's password; behind ``to_vault``.
+        to_vault: Proxy.
+        clock: Of all processes of the stack.
         home: Of the state folder.
         disk: Whether ``home`` is a disk of its own.
     """
@@ -50,6 +56,9 @@ class Setup:
     to_redis: TcpProxy
     to_kafka: TcpProxy
     to_mlflow: TcpProxy
+    vault: Bao
+    to_vault: TcpProxy
+    clock: JumpingClock
     home: Path
     disk: bool
 
@@ -63,14 +72,14 @@ class Outage:
         fault: The context.
         limits: Broken ones fail the run.
         why: What the limits rest on.
-        needs_disk: Only where the state folder has a disk of its own.
+        can: Whether this machine allows it; where not, it is left out and said.
     """
 
     name: str
     fault: Callable[[Setup], AbstractContextManager[object]]
     limits: Limits
     why: str
-    needs_disk: bool = False
+    can: Callable[[Setup], bool] = lambda _: True
 
 
 @contextmanager
@@ -82,7 +91,11 @@ def setup(folder: Path) -> Iterator[Setup]:
         disk = _mounted(home)
         if disk:
             ends.callback(_unmount, home)
-        redis = ends.enter_context(RedisServer(folder))
+        clock = JumpingClock(folder)
+        vault = ends.enter_context(Bao(folder))
+        to_vault = ends.enter_context(TcpProxy(vault.port))
+        vault.put("redis.password", _PASSWORD)
+        redis = ends.enter_context(RedisServer(folder, password=_PASSWORD))
         to_redis = ends.enter_context(TcpProxy(redis.port))
         to_kafka = ends.enter_context(TcpProxy())
         kafka = ends.enter_context(KafkaServer(folder, behind=to_kafka.port))
@@ -96,6 +109,11 @@ def setup(folder: Path) -> Iterator[Setup]:
         args = {
             "topology": "split",
             "redis": {"host": "127.0.0.1", "port": to_redis.port},
+            "vault": {
+                "enabled": True,
+                "address": f"http://127.0.0.1:{to_vault.port}",
+                "refresh_ms": 1_000,
+            },
             "cache": {"l2": "redis"},
             "jobs": {"enabled": True, "lease_s": 5},
             "stream": {"enabled": True, "bootstrap_servers": [f"127.0.0.1:{to_kafka.port}"]},
@@ -104,10 +122,12 @@ def setup(folder: Path) -> Iterator[Setup]:
             "SENTIGRAPH_HOME": str(home),
             "MLOPS_REGISTRY__TRACKING_URI": f"http://127.0.0.1:{to_mlflow.port}",
             "MLOPS_REGISTRY__BUNDLED_MODEL_DIR": str(BUNDLED),
+            "MLOPS_VAULT_TOKEN": vault.token(),
+            **clock.environ,
         }
         config = serve_config(folder, args)
         stack = ends.enter_context(private_stack(None, config, **environ))
-        yield Setup(stack, redis, to_redis, to_kafka, to_mlflow, home, disk)
+        yield Setup(stack, redis, to_redis, to_kafka, to_mlflow, vault, to_vault, clock, home, disk)
 
 
 def _mounted(folder: Path) -> bool:
@@ -127,6 +147,14 @@ def redis_is_killed(it: Setup) -> Iterator[None]:
     it.redis.stop()
     yield
     it.redis.start()
+
+
+@contextmanager
+def vault_is_sealed(it: Setup) -> Iterator[None]:
+    """It answers, with nothing but that."""
+    it.vault.root.sys.seal()
+    yield
+    it.vault.unseal()
 
 
 @contextmanager
@@ -209,9 +237,26 @@ def outages() -> list[Outage]:
                 _NOTHING,
                 "no prediction needs it; the alias moves afterwards",
             ),
+            Outage(
+                f"Vault {kind}",
+                lambda it, fault=fault: it.to_vault.fault(fault),  # type: ignore[misc]
+                _NOTHING,
+                "the last secrets stay",
+            ),
         ]
+    found += [
+        Outage(
+            f"clock jumps by {hours:+d} h",
+            lambda it, hours=hours: it.clock.jumped(hours * 3_600),  # type: ignore[misc]
+            _NOTHING,
+            "deadlines are of the monotonic clock",
+            can=lambda it: bool(it.clock.environ),
+        )
+        for hours in (1, -1)
+    ]
     return [
         *found,
+        Outage("Vault sealed", vault_is_sealed, _NOTHING, "the last secrets stay"),
         Outage("Redis SIGKILL", redis_is_killed, _SLOW, "the cache is empty afterwards"),
         Outage("jobs database locked", jobs_database_is_locked, _NOTHING, "jobs wait"),
         Outage("Jobs SIGKILL", killed("Jobs"), _NOTHING, "its leases end, and are taken again"),
@@ -221,7 +266,7 @@ def outages() -> list[Outage]:
             disk_is_full,
             _NOTHING,
             "predictions write nothing that they wait for",
-            needs_disk=True,
+            can=lambda it: it.disk,
         ),
         Outage(
             "Model without memory",

@@ -1,6 +1,10 @@
 """The arithmetic of ``make chaos``: what clients saw, and which limits that breaks."""
 
 import asyncio
+import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +13,7 @@ import pytest
 from operations.local_stack import stack
 from operations.local_stack.ports import free_port
 from tests.system.chaos import broken, merged, table
+from tests.system.chaos_clock import JumpingClock
 from tests.system.chaos_faults import Limits, experiments
 from tests.system.chaos_load import OpenLoad, Sent, seen
 from tests.system.chaos_outages import outages
@@ -93,6 +98,7 @@ def test_lost_doubled_and_wrong_results_of_a_job_are_said() -> None:
 
     assert result_mistakes([row(i) for i in range(5)], 5) == []
     assert result_mistakes([row(0), row(2)], 3) == ["the job lost 1 of 3 results"]
+    assert result_mistakes([row(0)], 2, "file") == ["the file lost 1 of 2 results"]
     assert result_mistakes([row(0), row(0)], 1) == ["the job doubled 1 results"]
     assert "labels" in result_mistakes([row(0, "NEGATIVE")], 1)[0]
     assert "labels" in result_mistakes([{"index": 0, "prediction": None}], 1)[0]
@@ -102,6 +108,24 @@ def test_every_outage_has_a_name_of_its_own() -> None:
     names = [one.name for one in outages()]
     assert len(set(names)) == len(names)
     assert {"Redis 2 s late", "broker reset", "state disk full", "Jobs SIGKILL"} <= set(names)
+    assert {"Vault held", "Vault sealed", "clock jumps by -1 h"} <= set(names)
+
+
+def test_python_s_clock_jumps_and_its_waits_do_not(tmp_path: Path) -> None:
+    clock = JumpingClock(tmp_path)
+    code = "import time; input(); print(time.time(), time.monotonic()); time.sleep(0.01)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**os.environ, **clock.environ},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with clock.jumped(-3_600):
+        printed, _ = process.communicate("\n", timeout=60)
+    wall_s, monotonic_s = map(float, printed.split())
+    assert wall_s - time.time() == pytest.approx(-3_600, abs=60)
+    assert monotonic_s - time.monotonic() == pytest.approx(0, abs=60)
 
 
 def test_planted_regressions_change_what_haproxy_is_started_with(tmp_path: Path) -> None:

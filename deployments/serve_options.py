@@ -10,6 +10,11 @@ from configs.cpu_cores import available_cores, share_cores
 from configs.schema.app import AppConfig
 from configs.schema.replicas import AutoscalingConfig, ReplicaConfig
 
+# How long a stage that a new configuration has no more waits for ingresses that still need it:
+# their successors load models first. Others leave as soon as their callers know another replica.
+LEAVE_S = 90.0
+STOP_S = LEAVE_S + 10
+
 
 class AsyncReplica:
     """A replica whose ``setup`` awaits: other deployments, Vault, a bundle."""

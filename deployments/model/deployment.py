@@ -1,5 +1,7 @@
 """The Model deployment of the split topology: ``replica.py`` on Ray Serve."""
 
+from collections.abc import Coroutine
+
 import ray
 from prometheus_client import CollectorRegistry
 from ray.serve import Application
@@ -8,7 +10,14 @@ from ray.serve.handle import DeploymentHandle
 from configs.schema.app import AppConfig
 from deployments.model.golden_probe import Encode
 from deployments.model.replica import ModelReplica
-from deployments.serve_options import AsyncReplica, by_engine, deployment, engine_counts
+from deployments.serve_options import (
+    LEAVE_S,
+    STOP_S,
+    AsyncReplica,
+    by_engine,
+    deployment,
+    engine_counts,
+)
 from deployments.telemetry.background import keep_running
 from deployments.telemetry.engine_metrics import EngineMetrics
 from deployments.telemetry.log_context import add_log_fields
@@ -51,10 +60,10 @@ class Model(AsyncReplica, ModelReplica):
         """Where this replica's socket is, for those that may call it."""
         return self._address
 
-    def __del__(self) -> None:
-        """Serve calls this when it stops the replica; callers then ask another one."""
-        if self._endpoint is not None:
-            self._endpoint.close()
+    def __del__(self) -> Coroutine[None, None, None] | None:
+        """Serve awaits what this returns when it stops the replica; Python gets nothing."""
+        endpoint, self._endpoint = self._endpoint, None
+        return endpoint.leave(LEAVE_S) if endpoint is not None else None
 
 
 def gpu_share(config: AppConfig) -> float:
@@ -67,6 +76,11 @@ def bind(config: AppConfig, registry: Application, encode: Encode) -> Applicatio
     models, threads = engine_counts(config)
     scaling = config.autoscaling
     model = deployment(
-        Model, config.replicas.model, replicas=models, scaling=scaling, policy=by_engine(scaling)
+        Model,
+        config.replicas.model,
+        replicas=models,
+        scaling=scaling,
+        policy=by_engine(scaling),
+        stop_s=STOP_S,
     )
     return model.bind(config, threads, registry, encode)

@@ -1,13 +1,14 @@
 """The Tokenizer deployment of the split topology: ``replica.py`` on Ray Serve."""
 
 import time
+from collections.abc import Coroutine
 
 from ray.serve import Application
 from ray.serve.handle import DeploymentHandle
 
 from configs.schema.app import AppConfig
 from deployments.autoscaling import Utilisation
-from deployments.serve_options import AsyncReplica, by_engine, deployment
+from deployments.serve_options import LEAVE_S, STOP_S, AsyncReplica, by_engine, deployment
 from deployments.telemetry.log_context import add_log_fields
 from deployments.tokenizer.replica import TokenizerReplica
 from deployments.transport.endpoint import Address, Endpoint
@@ -47,15 +48,15 @@ class Tokenizer(AsyncReplica, TokenizerReplica):
     def _busy(self, texts: int, seconds: float) -> None:
         self._utilisation.add(texts, seconds, seconds)
 
-    def __del__(self) -> None:
-        """Serve calls this when it stops the replica; callers then ask another one."""
-        if self._endpoint is not None:
-            self._endpoint.close()
+    def __del__(self) -> Coroutine[None, None, None] | None:
+        """Serve awaits what this returns when it stops the replica; Python gets nothing."""
+        endpoint, self._endpoint = self._endpoint, None
+        return endpoint.leave(LEAVE_S) if endpoint is not None else None
 
 
 def bind(config: AppConfig, registry: Application, model: Application) -> Application:
     """The deployment, calling ``model``."""
     size, scaling = config.replicas.tokenizer, config.autoscaling
-    return deployment(Tokenizer, size, scaling=scaling, policy=by_engine(scaling)).bind(
-        config, registry, model
-    )
+    policy = by_engine(scaling)
+    tokenizer = deployment(Tokenizer, size, scaling=scaling, policy=policy, stop_s=STOP_S)
+    return tokenizer.bind(config, registry, model)

@@ -27,6 +27,7 @@ from deployments.transport.wire import Array, BadMessage, Header, Messages, mess
 _log = logging.getLogger("ray.serve")
 _NAME = "sentigraph replica"
 _MOST_KEY_BYTES = 256
+_LEAVE_S = 0.1
 _LIFE = datetime.timedelta(days=3_650)
 
 Answer = tuple[Header, Sequence[Array]]
@@ -91,6 +92,21 @@ class Endpoint:
         ]
         port: int = self._servers[1].sockets[0].getsockname()[1]
         return Address(replica, node, str(path), host, port, certificate, self._key)
+
+    async def leave(self, within_s: float) -> None:
+        """Answers until no caller is left, at most ``within_s``; then closes.
+
+        A caller leaves once it knows another replica (``Links.look``) or ends itself. Without
+        that wait the last replicas of a stage that a new configuration has no more would go
+        before the ingresses that still send them texts.
+        """
+        try:
+            async with asyncio.timeout(within_s):
+                while self._peers:  # noqa: ASYNC110  (it ends, and nothing else waits)
+                    await asyncio.sleep(_LEAVE_S)
+        except TimeoutError:
+            _log.warning("this replica stops, and callers of it know no other one")
+        self.close()
 
     def close(self) -> None:
         """Ends all connections; their callers ask another replica."""

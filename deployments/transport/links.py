@@ -117,13 +117,21 @@ class Links:
             link.connection.close()
 
     async def look(self) -> bool:
-        """Asks once for replicas and connects to new ones; whether all of that went well."""
+        """Asks once for replicas and connects to new ones; whether all of that went well.
+
+        Replicas that are being stopped are no longer found. They go on answering, and are left
+        once there is another one.
+        """
         try:
             addresses = await asyncio.wait_for(self._discover(), _ANSWER_S)
         except Exception:  # noqa: BLE001  (one that dies or hangs answers this for all)
             return False
         new = [address for address in addresses if address.replica not in self._links]
         found = await asyncio.gather(*map(self._connect, new))
+        running = {address.replica for address in addresses}
+        if running & self._links.keys():
+            for name in self._links.keys() - running:
+                self._links[name].connection.close()
         return all(found)
 
     async def _connect(self, address: Address) -> bool:

@@ -1,6 +1,7 @@
 """Two model and two tokenizer replicas behind real sockets, and callers that share them."""
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -17,6 +18,7 @@ from deployments.inference.classifier import Classifier
 from deployments.payloads import EncodingBatch, Encodings, ModelAnswer, ScoreBatch, TextBatch
 from deployments.predictions import Outcome
 from deployments.telemetry.metrics import Metrics
+from deployments.transport import links as links_module
 from deployments.transport.endpoint import Address, Endpoint
 from deployments.transport.operations import score, tokenize
 from deployments.transport.remote_stages import RemoteStages
@@ -101,6 +103,13 @@ class Graph:
         for replicas in (self.models, self.tokenizers):
             if replica in replicas:
                 replicas.pop(replica)[0].close()
+
+    def stop(self, replica: Replica) -> "asyncio.Task[None]":
+        """As Serve does it: nobody finds it any more, and it ends when it is done."""
+        for replicas in (self.models, self.tokenizers):
+            if replica in replicas:
+                return asyncio.create_task(replicas.pop(replica)[0].leave(60))
+        raise AssertionError("no such replica")
 
     async def run(self, batch: EncodingBatch) -> ScoreBatch:
         if self.losses:
@@ -260,6 +269,58 @@ def test_replicas_that_die_under_load_lose_nothing() -> None:
             assert caller._metrics.retries._value.get() >= 1
             # Each is counted once, wherever it was computed.
             assert caller._metrics.inference_seconds._sum.get() == pytest.approx(0.3, abs=0.01)
+
+    in_graph(body)
+
+
+def test_a_stage_that_is_given_up_answers_until_its_last_caller_has_gone() -> None:
+    async def body(graph: Graph) -> None:
+        replicas = [await graph.add_model(Replica()), await graph.add_tokenizer(Replica())]
+        async with graph.caller() as caller:
+            check(texts_of(10), await caller.classify(MODEL, texts_of(10), soon()))
+            leaving = [graph.stop(replica) for replica in replicas]
+            for first in range(10, 60, 10):
+                texts = texts_of(10, first)
+                check(texts, await caller.classify(MODEL, texts, soon()))
+                await asyncio.sleep(0.05)
+            assert not any(task.done() for task in leaving)
+            assert roads(caller)["score", "handle"] == roads(caller)["tokenize", "handle"] == 0
+        await asyncio.wait_for(asyncio.gather(*leaving), 10)
+
+    in_graph(body)
+
+
+def test_a_replica_that_is_replaced_is_left_for_its_successor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(links_module, "_LOOK_S", 0.02)
+
+    async def body(graph: Graph) -> None:
+        first = [await graph.add_model(Replica()), await graph.add_tokenizer(Replica())]
+        async with graph.caller() as caller:
+            check(texts_of(10), await caller.classify(MODEL, texts_of(10), soon()))
+            second = [await graph.add_model(Replica()), await graph.add_tokenizer(Replica())]
+            leaving = [graph.stop(replica) for replica in first]
+            await asyncio.wait_for(asyncio.gather(*leaving), 10)
+            check(texts_of(10, 10), await caller.classify(MODEL, texts_of(10, 10), soon()))
+            assert second[0].batches
+            assert second[1].encoded
+            assert roads(caller)["score", "handle"] == roads(caller)["tokenize", "handle"] == 0
+
+    in_graph(body)
+
+
+def test_a_stage_whose_callers_stay_ends_after_its_time(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(logging.getLogger("ray.serve"), "propagate", True)
+
+    async def body(graph: Graph) -> None:
+        replica = await graph.add_model(Replica())
+        async with graph.caller():
+            endpoint, _ = graph.models.pop(replica)
+            await asyncio.wait_for(endpoint.leave(0.05), 10)
+        assert "callers of it know no other one" in caplog.text
 
     in_graph(body)
 

@@ -6,6 +6,7 @@ It does without Ray itself: importing that takes a second and could attach to a 
 import contextlib
 import json
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from operations.clients.http_client import open_client
 from operations.errors import ServerAway, ServerRefused, StackError
 
 _DEPLOY_TIMEOUT_S = 120.0
+_AGAIN_S = (2.0, 5.0)
 _READ_TIMEOUT_S = 10.0
 _CONTROLLER_LINES = 1_000
 _REPLICA_ID = re.compile(r"Replica\(id='(\w+)'")
@@ -153,13 +155,22 @@ class RayDashboard:
     def deploy(self, config: Mapping[str, object]) -> None:
         """Hands over the content of serve_config.yaml; returns before anything runs.
 
+        Tried again where Serve itself could not start: it replaces a proxy of its own that took
+        too long on a busy machine, and then fails whoever waited for it.
+
         Raises:
             StackError: Ray Serve refuses it.
         """
-        try:
-            self._call("PUT", _APPLICATIONS, config, _DEPLOY_TIMEOUT_S)
-        except ServerAway as error:
-            raise StackError(f"Ray Serve did not take the configuration: {error}") from error
+        for pause_s in (*_AGAIN_S, None):
+            try:
+                self._call("PUT", _APPLICATIONS, config, _DEPLOY_TIMEOUT_S)
+            except ServerAway as error:
+                if pause_s is None:
+                    said = f"Ray Serve did not take the configuration: {error}"
+                    raise StackError(said) from error
+                time.sleep(pause_s)
+            else:
+                return
 
     def drain(self, timeout_s: float) -> None:
         """Ends the applications once the requests that they work on are answered."""

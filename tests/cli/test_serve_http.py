@@ -9,6 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from cli import demo
+from operations.clients import ray_dashboard
 from operations.clients.http_client import answers
 from operations.clients.ray_dashboard import RayDashboard
 from operations.errors import ServerAway, StackError
@@ -49,6 +50,7 @@ class FakeServer(HTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.url = f"http://127.0.0.1:{self.server_port}"
         self.asked: list[tuple[str, str, object, str | None]] = []
+        self.next_statuses: list[int] = []
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -60,7 +62,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.server.asked.append((self.command, self.path, body, self.headers.get("Authorization")))
         text = self.server.body
         payload = (text if isinstance(text, str) else json.dumps(text)).encode()
-        self.send_response(self.server.status)
+        statuses = self.server.next_statuses
+        self.send_response(statuses.pop(0) if statuses else self.server.status)
         self.send_header("Content-Length", str(len(payload)))
         self.end_headers()
         self.wfile.write(payload)
@@ -93,7 +96,7 @@ def test_progress_counts_replicas_and_names_problems(server):
     assert server.asked[-1][3] is None
 
 
-def test_a_configuration_is_put_and_a_refusal_told(server):
+def test_a_configuration_is_put_and_a_refusal_told(server, monkeypatch):
     dashboard = RayDashboard(server.url, "")
     server.body = ""
     dashboard.deploy({"applications": []})
@@ -103,8 +106,16 @@ def test_a_configuration_is_put_and_a_refusal_told(server):
     with pytest.raises(StackError, match="Ray Serve refuses the configuration: 1 validation"):
         dashboard.deploy({})
     server.status, server.body = 500, "Traceback\nRuntimeError: controller died"
+    monkeypatch.setattr(ray_dashboard, "_AGAIN_S", (0.01, 0.01))
     with pytest.raises(StackError, match=r"did not take the configuration: .*RuntimeError: contr"):
         dashboard.deploy({})
+
+
+def test_serve_that_could_not_start_at_first_is_asked_again(server, monkeypatch):
+    monkeypatch.setattr(ray_dashboard, "_AGAIN_S", (0.01, 0.01))
+    server.next_statuses = [500, 503]
+    RayDashboard(server.url, "").deploy({})
+    assert [asked[0] for asked in server.asked] == ["PUT"] * 3
 
 
 def test_a_wrong_token_is_told_at_once(server):

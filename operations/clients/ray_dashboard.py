@@ -155,22 +155,19 @@ class RayDashboard:
     def deploy(self, config: Mapping[str, object]) -> None:
         """Hands over the content of serve_config.yaml; returns before anything runs.
 
-        Tried again where Serve itself could not start: it replaces a proxy of its own that took
-        too long on a busy machine, and then fails whoever waited for it.
+        Tried again where Serve could not start: it replaces a proxy that a busy machine made late.
 
         Raises:
             StackError: Ray Serve refuses it.
         """
-        for pause_s in (*_AGAIN_S, None):
+        for pause_s in (*_AGAIN_S, 0.0):
             try:
                 self._call("PUT", _APPLICATIONS, config, _DEPLOY_TIMEOUT_S)
-            except ServerAway as error:
-                if pause_s is None:
-                    said = f"Ray Serve did not take the configuration: {error}"
-                    raise StackError(said) from error
-                time.sleep(pause_s)
-            else:
                 return
+            except ServerAway as error:
+                away = error
+            time.sleep(pause_s)
+        raise StackError(f"Ray Serve did not take the configuration: {away}") from away
 
     def drain(self, timeout_s: float) -> None:
         """Ends the applications once the requests that they work on are answered."""

@@ -38,8 +38,9 @@ def text_digest(text: str) -> str:
     return hashlib.sha256((normalised(text) or text.strip()).encode()).hexdigest()
 
 
-def without_near_duplicates(rows: Sequence[Row]) -> list[Row]:
-    """Returns the rows in their order, each group of near duplicates reduced to its first row.
+def without_near_duplicates(rows: Sequence[Row]) -> tuple[list[Row], int]:
+    """Returns the rows in their order, each group of near duplicates reduced to its first row, and
+    how many of the others had another label than the row that stays.
 
     Two texts are near duplicates from a Jaccard similarity of 0.7 of their 5-grams on. Groups are
     not chained: a row goes only if it is near a row that stays.
@@ -47,16 +48,20 @@ def without_near_duplicates(rows: Sequence[Row]) -> list[Row]:
     index = MinHashLSH(threshold=CANDIDATE_SIMILARITY, num_perm=PERMUTATIONS)
     kept: list[Row] = []
     grams: list[frozenset[bytes]] = []
+    conflicting = 0
     for row in progress(rows, desc="near duplicates", unit="texts"):
         own = _grams(row.text)
         sketch = MinHash(num_perm=PERMUTATIONS, seed=1)
         sketch.update_batch(sorted(own))
-        if any(_jaccard(own, grams[other]) >= SIMILARITY for other in index.query(sketch)):
+        near = (n for n in index.query(sketch) if _jaccard(own, grams[n]) >= SIMILARITY)
+        twins = [kept[number] for number in near]
+        if twins:
+            conflicting += row.label is not None and row.label not in {t.label for t in twins}
             continue
         index.insert(len(kept), sketch)
         kept.append(row)
         grams.append(own)
-    return kept
+    return kept, conflicting
 
 
 def _grams(text: str) -> frozenset[bytes]:

@@ -21,8 +21,17 @@ from pipelines.data.labelled_texts import (
     read_labelled_texts,
 )
 from pipelines.data.near_duplicates import text_digest, without_near_duplicates
-from pipelines.data.table import SPLITS, Manifest, Row, Table, dataset_digest, write_table
+from pipelines.data.table import (
+    SPLITS,
+    Manifest,
+    Row,
+    Table,
+    dataset_digest,
+    read_manifest,
+    write_table,
+)
 from pipelines.errors import DatasetError
+from pipelines.progress import say
 
 TEST_SHARE = 0.10
 VALIDATION_SHARE = 0.10
@@ -81,9 +90,17 @@ def main(args: argparse.Namespace) -> int:
         labels = tuple(sorted({row.label for row in rows if row.label is not None}))
         origin = origin_of(args.input)
         table = build_table(rows, labels, args.out, origin=origin, limit=args.limit)
+    manifest = read_manifest(args.out)
+    if dropped := manifest.dropped():
+        say(dropped)
     counts = {split: len(table.of(split, labelled=False)) for split in SPLITS}
     if args.json:
-        print(json.dumps({"digest": table.digest, "labels": table.labels, "rows": counts}))
+        removed = {
+            "near_duplicates_removed": manifest.near_duplicates_removed,
+            "conflicting_labels_removed": manifest.conflicting_labels_removed,
+        }
+        found = {"digest": table.digest, "labels": table.labels, "rows": counts, **removed}
+        print(json.dumps(found))
     else:
         print(
             f"{args.out}: "
@@ -146,7 +163,7 @@ def build_table(
     if limit is not None:
         # Lowest digests first would all be test texts, so the digest's other end orders the choice.
         stripped = sorted(stripped, key=lambda row: text_digest(row.text)[::-1])[:limit]
-    unique = without_near_duplicates(stripped)
+    unique, conflicting = without_near_duplicates(stripped)
     placed = [
         replace(row, split="train" if row.domain == LEXICON else split_of(row.group or row.text))
         for row in unique
@@ -167,6 +184,7 @@ def build_table(
         rows={split: sum(row.split == split for row in kept) for split in SPLITS},
         rows_read=len(rows),
         near_duplicates_removed=len(stripped) - len(unique),
+        conflicting_labels_removed=conflicting,
         unlabelled_dropped=len(placed) - len(kept),
         domains=sorted({row.domain for row in kept}),
     )

@@ -74,6 +74,7 @@ class Manifest:
         near_duplicates_removed: Rows whose near twin was kept.
         unlabelled_dropped: Rows without a label that fell into validation or test.
         domains: All domains, sorted.
+        conflicting_labels_removed: How many near duplicates had another label than their kept twin.
     """
 
     digest: str
@@ -84,6 +85,19 @@ class Manifest:
     near_duplicates_removed: int
     unlabelled_dropped: int
     domains: list[str]
+    conflicting_labels_removed: int = 0
+
+    def dropped(self) -> str:
+        """One sentence on what is not in the splits; empty where every row is."""
+        said = []
+        if near := self.near_duplicates_removed:
+            said.append(
+                f"{near:,} near duplicates, {self.conflicting_labels_removed:,} of them with "
+                "another label than the text that was kept"
+            )
+        if self.unlabelled_dropped:
+            said.append(f"{self.unlabelled_dropped:,} texts without a label")
+        return f"dropped of {self.rows_read:,} rows: {'; '.join(said)}" if said else ""
 
 
 def dataset_digest(rows: Iterable[Row]) -> str:

@@ -32,6 +32,7 @@ from pipelines.evaluation.report import (
     flat_metrics,
     report_system,
 )
+from pipelines.evaluation.shortcomings import shortcomings
 from pipelines.evaluation.tables import confusion_table, label_table
 from pipelines.export.bundles import FP32, INT8
 from pipelines.export.export import FIGURES
@@ -103,7 +104,8 @@ def main(args: argparse.Namespace) -> int:
         conversion: dict[str, float] = json.loads((args.export / FIGURES).read_text())
         served = publish(int8, reports[0], conversion, args.out)
         limits = _text(args.limits) if args.limits else ""
-        card = Card(served, reports, conversion, read_manifest(args.data), table, limits)
+        manifest = read_manifest(args.data)
+        card = Card(served, reports, conversion, manifest, table, limits)
         write_card(args.card, card)
         run.file(args.card)
     if args.json:
@@ -114,6 +116,9 @@ def main(args: argparse.Namespace) -> int:
         tables += [label_table(figures), confusion_table(figures)]
         print(*map(as_text, tables), sep="\n\n")
         print(f"\n{served.directory}: digest {served.digest[:12]}; card {args.card}")
+    said = [*shortcomings(reports[0].figures, served.provenance), manifest.dropped()]
+    for one in filter(None, said):
+        say(f"note: {one}")
     return 0
 
 

@@ -17,6 +17,7 @@ from string import Template
 from pipelines.data.icwsm import NEUTRAL_BELOW
 from pipelines.data.table import Manifest, Table
 from pipelines.evaluation.report import SystemReport, accuracy_table, as_markdown, calibration_table
+from pipelines.evaluation.shortcomings import shortcomings
 from registry.records import Bundle
 
 ICWSM = "ICWSM-14"
@@ -41,8 +42,8 @@ tables below were written by its evaluation step; none was typed by hand.
 $data
 
 Before the split, $removed near duplicates (Jaccard similarity of character 5-grams from 0.7) were
-removed. A text's split follows from the sha256 of its normalised letters; $groups: $train for
-training, $validation for validation (choice of epoch, temperature), $test for test.
+removed$conflicts. A text's split follows from the sha256 of its normalised letters; $groups: $train
+for training, $validation for validation (choice of epoch, temperature), $test for test.
 
 ## Recipe
 
@@ -194,6 +195,10 @@ def render(card: Card) -> str:
         ),
         data=data,
         removed=f"{manifest.near_duplicates_removed:,}",
+        conflicts=f", {manifest.conflicting_labels_removed:,} of them with another label than the "
+        "text that was kept"
+        if manifest.conflicting_labels_removed
+        else "",
         train=f"{manifest.rows['train']:,}",
         validation=f"{manifest.rows['validation']:,}",
         test=f"{manifest.rows['test']:,}",
@@ -219,7 +224,7 @@ def render(card: Card) -> str:
         difference=f"{card.conversion['torch_difference']:.0e}",
         probe=_probe(card.reports),
         calibration=as_markdown(calibration_table(card.reports)),
-        limits=_ICWSM_LIMITS if own else _limits(card),
+        limits=_shortcomings(card) + (_ICWSM_LIMITS if own else _limits(card)),
         licences=_ICWSM_LICENCES if own else _OTHER,
     )
 
@@ -248,6 +253,11 @@ def _probe(reports: Sequence[SystemReport]) -> str:
         high=f"{100 * first.high:.0f}",
         system=reports[0].system,
     )
+
+
+def _shortcomings(card: Card) -> str:
+    found = shortcomings(card.reports[0].figures, card.bundle.provenance)
+    return "".join(f"- {one[0].upper()}{one[1:]}.\n" for one in found)
 
 
 def _limits(card: Card) -> str:

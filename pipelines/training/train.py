@@ -111,13 +111,27 @@ def main(args: argparse.Namespace) -> int:
 
 def training_facts(recipe: Recipe, best: dict[str, float]) -> dict[str, str]:
     """Returns what a bundle says of its training: the recipe and the epoch that was kept."""
+    why = stopped_early(recipe, best)
     return {
+        **({"stopped_early": why} if why else {}),
         "recipe": json.dumps(asdict(recipe), sort_keys=True),
         "recipe_digest": recipe.digest(),
         "best_epoch": f"{best['epoch']:.0f}",
+        "epochs_run": f"{best['epochs_run']:.0f}",
         "validation_macro_accuracy": f"{best['macro_accuracy']:.4f}",
         "training_minutes": f"{best['total_s'] / 60:.1f}",
     }
+
+
+def stopped_early(recipe: Recipe, best: dict[str, float]) -> str:
+    """Returns one sentence on why training ended before its last epoch; empty where it did not."""
+    if best["epochs_run"] >= recipe.epochs:
+        return ""
+    return (
+        f"training stopped early, after epoch {best['epochs_run']:.0f} of {recipe.epochs} (step "
+        f"{best['steps_run']:.0f}): no epoch after number {best['epoch']:.0f} was better on "
+        f"validation, and --patience is {recipe.patience}"
+    )
 
 
 def train(
@@ -167,8 +181,11 @@ def train(
         if not best or rank(measured) > rank(best):
             best = measured
             save_classifier(out / BEST, averaged.module, spec, pretrained.tokenizer)
+        best |= {"epochs_run": float(epoch), "steps_run": float(epoch * (steps // recipe.epochs))}
         if epoch - best["epoch"] >= recipe.patience:
             break
+    if why := stopped_early(recipe, best):
+        say(why)
     if recipe.tune_thresholds:
         best |= _tune(out / BEST, batcher, validation)
     return best | {"total_s": time.monotonic() - started}

@@ -9,7 +9,7 @@ import pytest
 from mlflow import MlflowClient
 
 from cli.__main__ import main
-from pipelines.data.table import read_table
+from pipelines.data.table import read_manifest, read_table
 from pipelines.evaluation.evaluate import measure_bundle
 from registry.backend.store import RegistryStore
 from registry.bundles.bundle import open_bundle, rewrite_bundle, write_bundle
@@ -148,6 +148,35 @@ def test_steps_say_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture
     with pytest.raises(SystemExit) as usage:
         main(["nonsense"])
     assert usage.value.code == 2
+
+
+def test_what_went_wrong_is_told_and_in_the_card(
+    sentence_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A model that learnt nothing, training that stopped early, rows that contradict each other."""
+    lines = sentence_file.read_text().splitlines()
+    torn = [line.replace("positive", "negative") for line in lines if "positive" in line][:25]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines + torn))
+    options = ["--input", str(tmp_path / "in.jsonl"), "--name", "words", "--threads", "1"]
+    options += ["--work", str(tmp_path / "work"), "--out", str(tmp_path / "models")]
+    options += ["--tracking-uri", f"sqlite:///{tmp_path}/mlflow.db"]
+    options += ["--artifact-root", str(tmp_path / "artifacts")]
+    options += ["--learning-rate", "1e-12", "--patience", "1"]
+    assert main(["pipeline", "--quick", *options]) == 0
+    told = capfd.readouterr().err
+    card = (tmp_path / "models" / "words.md").read_text()
+    early = "raining stopped early, after epoch 2 of 6 (step "
+    one = "he model knows one label only: it gives "
+    assert early in told
+    assert early in card
+    assert f"note: t{one}" in told
+    assert f"- T{one}" in card
+    conflicting = read_manifest(tmp_path / "work" / "data").conflicting_labels_removed
+    # Sentences of the file itself differ by one word.
+    assert conflicting >= 25
+    assert told.count(f"{conflicting} of them with another label than the text that was kept") == 2
+    assert f"{conflicting} of them with another label than the text that was kept" in card
+    assert open_bundle(tmp_path / "models" / "words").provenance["epochs_run"] == "2"
 
 
 def test_training_goes_on_from_a_registered_version(

@@ -7,10 +7,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from cli.__main__ import main
 from pipelines.data.icwsm import LEXICON
 from pipelines.data.near_duplicates import text_digest, without_near_duplicates
 from pipelines.data.prepare import build_table, read_files, split_of
-from pipelines.data.table import Row, Table, read_table
+from pipelines.data.table import Row, Table, read_manifest, read_table
 from pipelines.errors import DatasetError
 
 LABELS = ("negative", "positive")
@@ -62,8 +63,38 @@ def test_near_duplicates_never_straddle_splits(tmp_path: Path) -> None:
     assert {row.text for row in table.rows} == {row.text for row in originals}
 
 
+def test_rows_that_are_dropped_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    originals = rows()
+    twins = [replace(row, text=f"{row.text} !!") for row in originals[:40]]
+    torn = [
+        replace(row, text=f"x{row.text}", label=LABELS[row.label == LABELS[0]])
+        for row in originals[40:70]
+    ]
+    lines = [json.dumps({"text": row.text, "label": row.label}) for row in originals + twins + torn]
+    (tmp_path / "in.jsonl").write_text("\n".join(lines))
+    given = ["data", "--input", str(tmp_path / "in.jsonl"), "--out", str(tmp_path / "out")]
+    assert main(given) == 0
+    assert (
+        "dropped of 470 rows: 70 near duplicates, 30 of them with another label than the text "
+        "that was kept" in capsys.readouterr().err
+    )
+    assert main([*given, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["near_duplicates_removed"] == 70
+    assert found["conflicting_labels_removed"] == 30
+    assert read_manifest(tmp_path / "out").conflicting_labels_removed == 30
+
+
+def test_nothing_is_told_where_nothing_is_dropped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build(rows(), tmp_path)
+    assert read_manifest(tmp_path).dropped() == ""
+    assert "dropped" not in capsys.readouterr().err
+
+
 def test_different_emoticons_are_not_duplicates() -> None:
-    kept = without_near_duplicates(
+    kept, _ = without_near_duplicates(
         [Row(text, None, 0.5, LEXICON) for text in (":)", ":(", ":)", "8-)")]
     )
     assert [row.text for row in kept] == [":)", ":(", "8-)"]

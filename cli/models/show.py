@@ -11,6 +11,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from cli.models.common_datasets import also_measured, no_common_dataset
 from operations.errors import OperationError
 from registry.backend.audit_ledger import champion_at
 from registry.catalog.compare import (
@@ -24,6 +25,7 @@ from registry.catalog.evaluations import logged_model_id
 from registry.catalog.metadata import label_of, metadata_of
 from registry.model_registry import ModelRegistry
 
+_HEADLINES = (*ACCURACIES, "macro_f1", "ece", "nll", "brier", "texts")
 _TIMES = {
     "at_s": "at",
     "since_s": "since",
@@ -128,11 +130,11 @@ def compare_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
     """Two versions: figures on equal datasets, and what else differs."""
     a, b = (registry.catalog.version(args.name, reference) for reference in (args.a, args.b))
     dataset = args.dataset or registry.catalog.model(args.name).policy.shown_dataset
-    figures, without = compare_figures(
-        registry.evaluations.measurements(a), registry.evaluations.measurements(b), dataset
-    )
+    mine, theirs = (registry.evaluations.measurements(version) for version in (a, b))
+    figures, without = compare_figures(mine, theirs, dataset)
     if args.dataset:
         figures = [figure for figure in figures if figure.dataset == args.dataset]
+    figures.sort(key=lambda f: (f.dataset != dataset, f.dataset, _rank(f.metric)))
     differing = compare_descriptions((a, metadata_of(a)), (b, metadata_of(b)))
     rows = [["metric", "dataset", label_of(a), label_of(b), "difference"]]
     rows += [
@@ -145,15 +147,26 @@ def compare_model(registry: ModelRegistry, args: argparse.Namespace) -> int:
         ]
         for f in figures
     ]
-    if without:
+    if not figures:
         print(
-            f"measured on no common dataset: {', '.join(without)}; `sentigraph models evaluate` "
-            f"both on the same file",
+            *no_common_dataset((a, mine), (b, theirs), args.dataset or ""),
+            sep="\n",
             file=sys.stderr,
         )
-    rows.append(["labels", "", "same" if differing["labels"]["same"] else "differ", "", ""])
+    elif without and not args.dataset:
+        print(also_measured((a, mine), (b, theirs), without), file=sys.stderr)
+    if differing["labels"]["same"]:
+        rows.append(["labels", "", "same", "", ""])
+    else:
+        only = (", ".join(differing["labels"][f"only_{side}"][:20]) for side in "ab")
+        rows.insert(1, ["labels differ", "", *(f"only here: {one or 'none'}" for one in only), ""])
     found = {"metrics": [asdict(f) for f in figures], "without": without, **differing}
     return show(args, found, rows)
+
+
+def _rank(metric: str) -> tuple[int, str]:
+    """What decides first, then by name."""
+    return (_HEADLINES.index(metric) if metric in _HEADLINES else len(_HEADLINES), metric)
 
 
 def audit_model(registry: ModelRegistry, args: argparse.Namespace) -> int:

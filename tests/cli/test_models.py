@@ -1,6 +1,7 @@
 """`sentigraph models …` on a real registry with the bundled model."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,45 @@ def test_a_model_from_import_to_rollback(
     assert told("audit", "mood", "--at", "2099-01-01")["version"] == 1
     assert run(place, "audit", "mood", "--at", "yesterday") == 1
     assert run(place, "audit", "nobody") == 1
+
+
+def test_what_cannot_be_compared_is_told_with_the_command_that_measures_it(
+    place: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(2):
+        manifest = json.loads((BUNDLE / "bundle.json").read_text())
+        folder = tmp_path / f"bundle{number}"
+        folder.mkdir()
+        for name in manifest["files"]:
+            (folder / name).hardlink_to(BUNDLE / name)
+        # Another file than the bundled one, without the figures that its training gave.
+        other = {**manifest, "temperature": 1.5 + number, "metrics": {}}
+        (folder / "bundle.json").write_text(json.dumps(other))
+        assert run(place, "import", str(folder), "--name", "faces") == 0
+    (tmp_path / "texts.csv").write_text("text,label\nI love it,POSITIVE\nI hate it,NEGATIVE\n")
+    run(place, "evaluate", "faces", "1", "--data", str(tmp_path / "texts.csv"))
+    capsys.readouterr()
+    assert run(place, "compare", "faces", "1", "2") == 0
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].startswith("nothing is compared: versions 1 and 2 of faces were not measured")
+    assert re.fullmatch(r"  version 1 \(.*\): texts\.csv \(digest \w{12}, accuracy 1\)", told[1])
+    assert re.fullmatch(r"  version 2 \(.*\): nothing measured", told[2])
+    assert told[4:] == ["  sentigraph models evaluate faces 2 --data texts.csv"]
+
+    # The same name is not the same texts.
+    (tmp_path / "texts.csv").write_text("text,label\nI love it,POSITIVE\nI loathe it,NEGATIVE\n")
+    run(place, "evaluate", "faces", "2", "--data", str(tmp_path / "texts.csv"), "--dataset", "a b")
+    capsys.readouterr()
+    assert run(place, "compare", "faces", "1", "2", "--dataset", "a b") == 0
+    told = capsys.readouterr().err.splitlines()
+    assert told[0].endswith("on the same dataset a b")
+    assert told[4:] == ["  sentigraph models evaluate faces 1 --data FILE --dataset 'a b'"]
+
+    run(place, "evaluate", "faces", "1", "--data", str(tmp_path / "texts.csv"), "--dataset", "a b")
+    capsys.readouterr()
+    assert run(place, "compare", "faces", "1", "2") == 0
+    shown = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert shown[1:3] == ["accuracy", "macro_accuracy"]
 
 
 def test_verify_names_what_was_overwritten(

@@ -34,7 +34,7 @@ from deployments.ingress.fast_protocol import open_fast_path
 from deployments.ingress.health import Readiness, watched_parts
 from deployments.ingress.mounts import Upstreams, mounted
 from deployments.ingress.predict import PredictRoutes
-from deployments.ingress.routes import PREDICT, PREDICT_BATCH, build_app
+from deployments.ingress.routes import PREDICT, PREDICT_BATCH, build_app, without_last_slash
 from deployments.ingress.spans import end_request
 from deployments.oip.grpc_service import GrpcMethods, GrpcService
 from deployments.oip.routes import OIP, OpenInference
@@ -224,7 +224,7 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
             return
         if self._fast is not None:
             self._fast.learn(scope)
-        await self._run(Exchange(scope, receive, send), self._serve)
+        await self._run(Exchange(without_last_slash(scope), receive, send), self._serve)
 
     async def _run(self, exchange: Exchange, serve: Route) -> None:
         """Every HTTP request and gRPC call."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from fastapi import APIRouter, FastAPI, Path
 from pydantic import BaseModel, Field
 from starlette.routing import BaseRoute
+from starlette.types import Scope
 
 from configs.schema.app import AppConfig
 from deployments.asgi.error_handlers import add_error_handlers
@@ -40,6 +41,19 @@ if TYPE_CHECKING:
 
 PREDICT = f"{PREFIX}/predict"
 PREDICT_BATCH = f"{PREFIX}/predict/batch"
+DOCS = f"{PREFIX}/docs"
+# Their files are named relative to them: a slash more is another folder.
+_PAGES = ("", CONSOLE, DOCS)
+
+
+def without_last_slash(scope: Scope) -> Scope:
+    """Returns the request as if no slash ended its path; pages redirect by themselves."""
+    path = scope["path"]
+    raw = scope.get("raw_path") or path.encode("utf-8")
+    # An escaped slash is part of a name.
+    if not (path.endswith("/") and raw.endswith(b"/")) or path[:-1] in _PAGES:
+        return scope
+    return {**scope, "path": path[:-1], "raw_path": raw[:-1]}
 
 
 def build_app(
@@ -53,7 +67,7 @@ def build_app(
         documented: Routes that are answered elsewhere and belong into the OpenAPI document.
     """
     server, limits = config.server, config.limits
-    docs = f"{PREFIX}/docs" if server.docs_enabled else None
+    docs = DOCS if server.docs_enabled else None
     schema = f"{PREFIX}/openapi.json" if server.docs_enabled else None
     release = version("sentigraph")
     app = FastAPI(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fastapi import APIRouter
-from fastapi.responses import FileResponse
+from fastapi.responses import FileResponse, RedirectResponse
 
 from deployments.errors import NotFound
 
@@ -41,6 +41,12 @@ def static_page(prefix: str, folder: Path, index: str, headers: Mapping[str, str
     async def page() -> FileResponse:
         """The page."""
         return answer(files[index])
+
+    @api.get("/")
+    async def page_with_slash() -> RedirectResponse:
+        """The page's own address: its files are named from there. No host is named."""
+        to = f"../{prefix.rpartition('/')[2]}"
+        return RedirectResponse(to, status_code=308, headers=dict(headers))
 
     @api.get("/{name:path}")
     async def page_file(name: str) -> FileResponse:

@@ -18,6 +18,8 @@ _OPEN_FILES, _FEW_OPEN_FILES = 16_384, 2_048
 _PYTHON = (3, 11)
 # Both ends of its protocol must be the same build.
 _EXACT = ("ray",)
+# `python -m venv` brings them in versions of its own, and no code of ours imports them.
+_OF_THE_ENVIRONMENT = frozenset({"pip", "setuptools", "wheel"})
 
 
 def check_cores(config: AppConfig, machine: Machine) -> Iterator[Finding]:
@@ -145,7 +147,7 @@ def check_versions(machine: Machine) -> Iterator[Finding]:
         name: f"{name} is {has}, pinned {machine.pinned[name]}"
         for name, has in machine.packages.items()
         # A local build of the same release: torch's for the CPU is 2.13.0+cpu.
-        if has.partition("+")[0] != machine.pinned[name]
+        if name not in _OF_THE_ENVIRONMENT and has.partition("+")[0] != machine.pinned[name]
     }
     advice = "pip install --constraint constraints.txt -e ."
     for name in _EXACT:

@@ -293,6 +293,14 @@ WELL = {
     "space": lambda: of_machine.check_space(SOUND),
     "open files": lambda: of_machine.check_open_files(SOUND),
     "versions": lambda: of_machine.check_versions(SOUND),
+    # A new environment of Python 3.11 has it, and serving installs no other.
+    "what a new environment brings": lambda: of_machine.check_versions(
+        replace(
+            SOUND,
+            packages={"ray": "2.60.0", "setuptools": "65.5.0"},
+            pinned={"ray": "2.60.0", "setuptools": "84.2.1"},
+        )
+    ),
     "Redis": lambda: [redis("7.0.15", 1_000_000, "allkeys-lru")],
     "Kafka": lambda: of_servers.judge_kafka(stream(), TOPICS),
     "MLflow": lambda: [of_servers.judge_mlflow("3.17.1", "3.17.2")],

@@ -192,6 +192,7 @@ class TrafficDelta:
         drawn: Answers that were drawn for review.
         figures: What the replica's totals grew by, see ``telemetry/figures.py``; None where they
             are not summed.
+        name: The registered model that the replica serves.
     """
 
     source: str
@@ -199,6 +200,7 @@ class TrafficDelta:
     models: tuple[ModelCounts, ...]
     drawn: tuple["DrawnAnswer", ...] = ()
     figures: dict[str, float] | None = None
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ class FeedbackConfig(Section):
         10_000,
         ge=10,
         le=1_000_000,
-        description="Drawn answers that wait for review; beyond it those drawn for their small margin are dropped first, then the oldest.",
+        description="Drawn answers of a model that wait for review; beyond it those drawn for their small margin are dropped first, then the oldest.",
     )
     lease_s: float = Field(
         900,

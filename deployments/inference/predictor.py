@@ -272,7 +272,7 @@ class Predictor:
         self, text: str, model: ServedVersion, outcome: Outcome, origin: Origin | None
     ) -> Answer:
         label, scores = rounded_scores(model.labels, outcome.prediction.scores.tolist())
-        said = (model.version, model.labels.index(label), scores[label])
+        said = ((model.digest, model.version), model.labels.index(label), scores[label])
         if origin is None:
             number = self._ids.make(*said)
         else:

@@ -53,6 +53,7 @@ class TrafficCounter:
         histograms: bool = True,
         draw: Draw | None = None,
         totals: Callable[[], Figures] | None = None,
+        name: str = "",
     ) -> None:
         """Counts nothing before ``start``.
 
@@ -62,7 +63,9 @@ class TrafficCounter:
             histograms: Whether answers are counted for drift.
             draw: Returns an answer as it is reviewed, if it is drawn.
             totals: The replica's totals, where they are summed over replicas.
+            name: The registered model that the replica serves.
         """
+        self._name = name
         self._totals = totals
         self._sent_totals: Figures = {}
         self._interval_s = interval_s
@@ -116,7 +119,7 @@ class TrafficCounter:
             ModelCounts(model.digest, model.name, model.version, _kinds(model), row)
             for model, row in counts.items()
         )
-        delta = TrafficDelta(self._source, self._number, models, tuple(drawn), figures)
+        delta = TrafficDelta(self._source, self._number, models, tuple(drawn), figures, self._name)
         self._waiting.append((time.monotonic(), delta))
         if len(self._waiting) > _MAX_WAITING:
             _, oldest = self._waiting.popleft()

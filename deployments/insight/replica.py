@@ -87,6 +87,7 @@ class InsightReplica:
             )
         parts = Parts(
             champion=self._champion,
+            served=self._served,
             monitor=self._drift_monitor,
             desk=self._feedback_desk,
             reviewed=self._tell,
@@ -113,7 +114,7 @@ class InsightReplica:
         if delta.models:
             await asyncio.to_thread(self._store.add, delta, time.time())
         if delta.figures is not None:
-            await asyncio.to_thread(self._kpis.add, delta.source, delta.number, delta.figures)
+            await asyncio.to_thread(self._add_figures, delta)
         if delta.drawn:
             await asyncio.to_thread(self._queue.draw, delta.drawn, self._feedback.max_waiting)
 
@@ -228,6 +229,13 @@ class InsightReplica:
         self._known.know([table.champion, *slots])
         self._versions_kept = True
 
+    def _add_figures(self, delta: TrafficDelta) -> None:
+        assert delta.figures is not None
+        self._kpis.add(delta.source, delta.number, delta.name, delta.figures)
+
+    def _served(self) -> str:
+        return self._routes.table.champion.name
+
     def _champion(self) -> str:
         return self._routes.table.champion.digest
 
@@ -255,7 +263,10 @@ class InsightReplica:
 
     def _show_accuracy(self) -> None:
         """The champion's live accuracy and the queue, in metrics."""
-        found = self._desk.accuracy(self._champion())
+        try:
+            found = self._desk.accuracy(self._champion())
+        except NotWatched:
+            return  # Another champion came since versions were kept; the next round knows it.
         shown = self._metrics.live_accuracy
         shown.labels("low").set(found.accuracy.low)
         shown.labels("high").set(found.accuracy.high)
@@ -263,7 +274,7 @@ class InsightReplica:
         shown.labels("value").set(math.nan if value is None else value)
         self._metrics.audited.set(found.accuracy.n)
         self._metrics.accuracy_lost.set(found.lost_evidence)
-        for kind, n in self._desk.waiting().items():
+        for kind, n in self._desk.waiting(self._served()).items():
             self._metrics.label_queue.labels(kind).set(n)
 
     def _show(self) -> None:

@@ -6,7 +6,7 @@ too, without ever calling it, for the OpenAPI document.
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any
 
 from fastapi import APIRouter, FastAPI, Header, Query
@@ -64,6 +64,7 @@ class Parts:
 
     Attributes:
         champion: Digest of the version that is meant when none is named.
+        served: Name of the model that is meant when none is named.
         monitor: Drift.
         desk: Feedback.
         reviewed: Called with an answer's id and label that releases may count.
@@ -74,6 +75,7 @@ class Parts:
     """
 
     champion: Callable[[], str]
+    served: Callable[[], str]
     monitor: "Callable[[], DriftMonitor]"
     desk: "Callable[[], FeedbackDesk]"
     reviewed: Callable[[str, str], None]
@@ -98,9 +100,9 @@ def build_insight_app(parts: Parts) -> FastAPI:
     _add_changing(api, parts.monitor, parts.champion)
     app.include_router(api)
     watched = APIRouter(prefix=MONITORING, tags=["monitoring"])
-    add_feedback_routes(watched, parts.desk, parts.champion, parts.reviewed)
+    add_feedback_routes(watched, parts.desk, parts.champion, parts.served, parts.reviewed)
     add_explanation_routes(watched, parts.explainer)
-    add_kpi_routes(watched, parts.kpis, parts.backend, parts.quality)
+    add_kpi_routes(watched, parts.kpis, parts.served, parts.backend, parts.quality)
     app.include_router(watched)
     add_error_handlers(app)
     return app
@@ -112,7 +114,7 @@ def insight_routes(_config: AppConfig) -> list[BaseRoute]:
     def nobody(*_: object) -> Any:
         raise AssertionError("these routes are documented here and answered elsewhere")
 
-    return build_insight_app(Parts(*(nobody,) * 8)).routes
+    return build_insight_app(Parts(*(nobody,) * len(fields(Parts)))).routes
 
 
 def _add_reading(

@@ -5,7 +5,7 @@ what is changed was read in the same transaction, under the row's lock.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 
 import orjson
 from sqlalchemy import Connection, Engine, delete, func, insert, select, update
@@ -42,7 +42,12 @@ class InsightStore:
                         connection.execute(new)
                 except IntegrityError:
                     continue
-                if _read(connection, model.digest) is None:
+                known = _read(connection, model.digest)
+                if known is not None and known.name != model.name:
+                    # The same files, served under another name since.
+                    now = replace(known, name=model.name, version=model.version)
+                    _write(connection, now, ())
+                if known is None:
                     made = new_watched(model.digest, model.name, model.version, model.labels)
                     connection.execute(insert(watched).values(**_row(made)))
 

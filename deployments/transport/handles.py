@@ -158,6 +158,7 @@ def start_counting(
         histograms=config.drift.enabled,
         draw=draw,
         totals=partial(figures_of, metrics) if config.kpis.enabled else None,
+        name=config.model.name,
     )
     counter.start(send)
     return counter

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-from front import LocalHandle, Stages, Written
+from front import LIVE, LocalHandle, Stages, Written
 from jobs_front import StreamHandle
 
 from configs.schema.app import AppConfig
@@ -29,7 +29,8 @@ def drift_config(folder: Path, drift: dict[str, Any] | None = None, **parts: Any
         "baseline_texts": 1_000,
         **(drift or {}),
     }
-    return AppConfig.model_validate({"cache": {"l2": "none"}, "drift": section, **parts})
+    named = {"model": {"name": LIVE.name}, "cache": {"l2": "none"}}
+    return AppConfig.model_validate({**named, "drift": section, **parts})
 
 
 def with_insight(config: AppConfig, body: Body, stages: Stages | None = None) -> None:

@@ -32,6 +32,10 @@ Digest = Annotated[
         description="The version; the champion by default.",
     ),
 ]
+ModelName = Annotated[
+    str | None,
+    Query(max_length=255, description="The registered model; the one that is served by default."),
+]
 _UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"model": ErrorBody}}
 _FILE: dict[int | str, dict[str, Any]] = {
     200: {"content": {"application/octet-stream": {"schema": {"type": "string"}}}}
@@ -42,6 +46,7 @@ def add_feedback_routes(
     api: APIRouter,
     desk: "Callable[[], FeedbackDesk]",
     champion: Callable[[], str],
+    served: Callable[[], str],
     reviewed: Callable[[str, str], None],
 ) -> None:
     """Adds the routes.
@@ -50,6 +55,7 @@ def add_feedback_routes(
         api: The router of ``/api/v1/monitoring``.
         desk: What does the work.
         champion: Digest of the version that is meant when none is named.
+        served: Name of the model that is meant when none is named.
         reviewed: Called with an answer's id and label that releases may count.
     """
 
@@ -58,10 +64,14 @@ def add_feedback_routes(
         show_prediction: Annotated[
             bool, Query(description="Show the model's label; it sways who sees it.")
         ] = False,
+        model: ModelName = None,
         x_actor: Actor = "",
     ) -> LabelQueue:
         """The next answer to judge, leased to the caller for a while."""
-        return await asyncio.to_thread(desk().next, x_actor, show=show_prediction)
+        if model is not None and model != served():
+            await asyncio.to_thread(desk().check_name, model)
+        name = model or served()
+        return await asyncio.to_thread(desk().next, x_actor, name, show=show_prediction)
 
     @api.post("/labels", status_code=201, responses=_UNKNOWN)
     async def review_label(body: ReviewRequest, x_actor: Actor = "") -> LabelReceipt:

@@ -11,6 +11,8 @@ class LabelTask(BaseModel):
     """An answer to judge."""
 
     prediction_id: str
+    model_name: str
+    model_version: int
     text: str
     labels: list[str] = Field(description="What it may be called.")
     answered: float
@@ -27,8 +29,12 @@ class LabelQueue(BaseModel):
     """What waits for review."""
 
     task: LabelTask | None = Field(description="None when nothing waits.")
+    model_name: str = Field(description="The model whose answers these are.")
     waiting: dict[str, int] = Field(
         description="By kind: `random`, `margin`; `conflict`: reviewers disagree; `leased`."
+    )
+    other_models: dict[str, int] = Field(
+        description="Answers of other models that wait; `model=` asks for those."
     )
 
 

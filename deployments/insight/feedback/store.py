@@ -53,7 +53,11 @@ class FeedbackStore:
                 "first_s": time.time(),
             }
             with self._engine.begin() as connection:
-                insert_new(connection, versions, row)
+                if not insert_new(connection, versions, row):
+                    # The same files, served under another name since.
+                    known = versions.c.digest == model.digest
+                    now = update(versions).where(known, versions.c.name != model.name)
+                    connection.execute(now.values(name=model.name, version=model.version))
 
     def versions(self) -> list[KnownVersion]:
         """All versions, the latest first."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from configs.schema.app import AppConfig
+from deployments.insight.errors import NotWatched
 from deployments.insight.kpis.kpis import (
     about,
     business,
@@ -52,13 +53,13 @@ class KpiDesk:
         self._clock = clock
         self._window_s = config.kpis.history_hours * 3_600
 
-    def business(self) -> BusinessKpis:
-        """What was answered."""
-        return business(self._window(), self._config)
+    def business(self, name: str) -> BusinessKpis:
+        """What a registered model answered."""
+        return business(self._window(name), name, self._config)
 
-    def quality(self, **more: Any) -> QualityKpis:
+    def quality(self, name: str, **more: Any) -> QualityKpis:
         """How surely it was answered; ``more`` is what other parts know."""
-        window = self._window()
+        window = self._window(name)
         figures = window.figures
         count, rate = low_confidence(figures)
         parts = {"p5": 0.05, "p50": 0.5, "p95": 0.95, "p99": 0.99}
@@ -68,6 +69,7 @@ class KpiDesk:
         return QualityKpis.model_validate(
             about(window)
             | found
+            | {"model_name": name}
             | {
                 "low_confidence_rate": rate,
                 "low_confidence_count": count,
@@ -76,27 +78,43 @@ class KpiDesk:
             | more
         )
 
-    def cost(self) -> CostKpis:
+    def cost(self, name: str) -> CostKpis:
         """What it cost."""
         now_s = self._clock()
-        window = self._window()
+        window = self._window(name)
         starts = [now_s - now_s % _DAY_S - day * _DAY_S for day in range(8)]
         inside = [start for start in starts if start + _DAY_S > window.begins_s]
-        sums = self._store.window(now_s, *(now_s - start for start in inside)) if inside else []
+        lengths_s = [now_s - start for start in inside]
+        sums = self._store.window(now_s, *lengths_s, name=name) if inside else []
         days: dict[str, Figures] = {}
         later: Figures = {}
         for start, upto_now in zip(inside, sums, strict=True):
             days[day_of(start)] = _less(upto_now.figures, later)
             later = upto_now.figures
-        return cost(window, days, self._cpus, self._config)
+        return cost(window, days, name, self._cpus, self._config)
 
-    def performance(self, backend: str) -> PerformanceKpis:
-        """How fast it was answered."""
-        window, minute = self._store.window(self._clock(), self._window_s, _MINUTE_S)
-        return performance(window, minute, backend, self._config)
+    def performance(self, name: str, backend: str) -> PerformanceKpis:
+        """How fast it was answered; by ``backend`` unless that is empty."""
+        times = self._window_s, _MINUTE_S
+        window, minute = self._store.window(self._clock(), *times, name=name)
+        return performance(window, minute, name, backend, self._config)
+
+    def check_name(self, name: str) -> None:
+        """Refuses a model of which nothing is known.
+
+        Raises:
+            NotWatched: It has answered nothing in the window.
+        """
+        (window,) = self._store.window(self._clock(), self._window_s)
+        if name not in window.names:
+            hours = self._config.history_hours
+            raise NotWatched(
+                f"no model {name!r} has answered here in the last {hours:g} h",
+                {"models": sorted(window.names)},
+            )
 
     def slo(self, available: float, p95_ms: float, p99_ms: float) -> SloKpis:
-        """Whether objectives are kept.
+        """Whether the service keeps its objectives, whichever models answered.
 
         Args:
             available: Percent of valid requests without a 5xx.
@@ -131,9 +149,9 @@ class KpiDesk:
             about(window) | shown | {"compliant": compliant, "objectives": found}
         )
 
-    def add(self, source: str, number: int, figures: Figures) -> None:
+    def add(self, source: str, number: int, name: str, figures: Figures) -> None:
         """See ``KpiStore.add``."""
-        self._store.add(source, number, figures, self._clock())
+        self._store.add(source, number, name, figures, self._clock())
 
     def upkeep(self) -> None:
         """Sums up and deletes what is old."""
@@ -144,8 +162,8 @@ class KpiDesk:
         (minute,) = self._store.window(self._clock(), _MINUTE_S)
         return minute.replicas > 0
 
-    def _window(self) -> Window:
-        (window,) = self._store.window(self._clock(), self._window_s)
+    def _window(self, name: str) -> Window:
+        (window,) = self._store.window(self._clock(), self._window_s, name=name)
         return window
 
 

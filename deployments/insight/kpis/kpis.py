@@ -93,7 +93,7 @@ def texts(figures: Figures) -> tuple[dict[str, int], int]:
     return dict(by_label), cached
 
 
-def business(window: Window, config: KpisConfig) -> BusinessKpis:
+def business(window: Window, name: str, config: KpisConfig) -> BusinessKpis:
     """What was answered."""
     figures = window.figures
     by_label, _ = texts(figures)
@@ -107,6 +107,7 @@ def business(window: Window, config: KpisConfig) -> BusinessKpis:
     }
     return BusinessKpis(
         **about(window),
+        model_name=name,
         total_predictions=total,
         positive_ratio=_ratio(by_label, "pos"),
         negative_ratio=_ratio(by_label, "neg"),
@@ -123,12 +124,15 @@ def low_confidence(figures: Figures) -> tuple[int, float | None]:
     return round(low), low / scored if scored else None
 
 
-def cost(window: Window, days: dict[str, Figures], cpus: float, config: KpisConfig) -> CostKpis:
+def cost(
+    window: Window, days: dict[str, Figures], name: str, cpus: float, config: KpisConfig
+) -> CostKpis:
     """What it cost.
 
     Args:
         window: Sums of the window.
         days: Sums of each day in it.
+        name: The registered model.
         cpus: CPUs of all replicas at the start.
         config: Prices.
     """
@@ -141,6 +145,7 @@ def cost(window: Window, days: dict[str, Figures], cpus: float, config: KpisConf
     shares = {day: sum(texts(figures)[0].values()) for day, figures in days.items()}
     return CostKpis(
         **about(window),
+        model_name=name,
         total_cost_usd=spent,
         cost_per_prediction_usd=spent / total if total else None,
         monthly_estimate_usd=spent * _MONTH_S / window.seconds if window.seconds else 0.0,
@@ -152,7 +157,7 @@ def cost(window: Window, days: dict[str, Figures], cpus: float, config: KpisConf
 
 
 def performance(
-    window: Window, minute: Window, backend: str, config: KpisConfig
+    window: Window, minute: Window, name: str, backend: str, config: KpisConfig
 ) -> PerformanceKpis:
     """How fast it was answered."""
     figures = window.figures
@@ -162,11 +167,12 @@ def performance(
     )
     return PerformanceKpis(
         **about(window),
+        model_name=name,
         latency_avg_ms=average,
         latency_p50_ms=_ms(percentile(figures, "latency", 0.5)),
         latency_p95_ms=p95,
         latency_p99_ms=_ms(percentile(figures, "latency", 0.99)),
-        latency_by_backend={backend: of_engine} if config.detailed else {},
+        latency_by_backend={backend: of_engine} if config.detailed and backend else {},
         throughput_rps=sum(texts(minute.figures)[0].values()) / 60,
     )
 

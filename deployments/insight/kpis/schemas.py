@@ -1,6 +1,6 @@
 """Bodies of the KPI routes. Times are Unix time in seconds."""
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 
 class _Kpis(BaseModel):
@@ -11,7 +11,12 @@ class _Kpis(BaseModel):
     complete: bool = Field(description="All replicas of the last five minutes were heard.")
 
 
-class BusinessKpis(_Kpis):
+class _ModelKpis(_Kpis):
+    model_config = ConfigDict(protected_namespaces=())
+    model_name: str = Field(description="The model whose answers these are.")
+
+
+class BusinessKpis(_ModelKpis):
     """What was answered."""
 
     total_predictions: int
@@ -33,7 +38,7 @@ class LiveAccuracyBody(BaseModel):
     complete: bool
 
 
-class QualityKpis(_Kpis):
+class QualityKpis(_ModelKpis):
     """How surely it was answered, and how rightly."""
 
     low_confidence_rate: float | None = Field(description="Texts with a score below 0.6.")
@@ -43,11 +48,13 @@ class QualityKpis(_Kpis):
     confidence_p50: float | None
     confidence_p95: float | None
     confidence_p99: float | None
-    live_accuracy: LiveAccuracyBody | None = Field(description="Null without `feedback.enabled`.")
+    live_accuracy: LiveAccuracyBody | None = Field(
+        description="Null without `feedback.enabled`, and of a model that is not served."
+    )
     drift_levels: dict[str, str] = Field(description="Empty without `drift.enabled`.")
 
 
-class CostKpis(_Kpis):
+class CostKpis(_ModelKpis):
     """What it cost."""
 
     total_cost_usd: float
@@ -69,7 +76,7 @@ class BackendLatency(BaseModel):
     count: int
 
 
-class PerformanceKpis(_Kpis):
+class PerformanceKpis(_ModelKpis):
     """How fast it was answered; percentiles are as exact as the bins of the histogram."""
 
     latency_avg_ms: float | None
@@ -112,7 +119,7 @@ class Objective(BaseModel):
 
 
 class SloKpis(_Kpis):
-    """Whether the objectives are kept."""
+    """Whether the service keeps its objectives, whichever models answered."""
 
     compliant: bool | None
     availability: Compliance = Field(description="Percent of valid requests without a 5xx.")

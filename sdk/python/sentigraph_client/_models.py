@@ -116,6 +116,10 @@ class BusinessKpis(Body):
     """
     All replicas of the last five minutes were heard.
     """
+    model_name: str
+    """
+    The model whose answers these are.
+    """
     total_predictions: int
     positive_ratio: float | None
     """
@@ -182,6 +186,10 @@ class CostKpis(Body):
     complete: bool
     """
     All replicas of the last five minutes were heard.
+    """
+    model_name: str
+    """
+    The model whose answers these are.
     """
     total_cost_usd: float
     cost_per_prediction_usd: float | None
@@ -762,6 +770,8 @@ class LabelTask(Body):
     """
 
     prediction_id: str
+    model_name: str
+    model_version: int
     text: str
     labels: list[str]
     """
@@ -996,6 +1006,10 @@ class PerformanceKpis(Body):
     """
     All replicas of the last five minutes were heard.
     """
+    model_name: str
+    """
+    The model whose answers these are.
+    """
     latency_avg_ms: float | None
     latency_p50_ms: float | None
     latency_p95_ms: float | None
@@ -1057,6 +1071,10 @@ class QualityKpis(Body):
     """
     All replicas of the last five minutes were heard.
     """
+    model_name: str
+    """
+    The model whose answers these are.
+    """
     low_confidence_rate: float | None
     """
     Texts with a score below 0.6.
@@ -1072,7 +1090,7 @@ class QualityKpis(Body):
     confidence_p99: float | None
     live_accuracy: LiveAccuracyBody | None
     """
-    Null without `feedback.enabled`.
+    Null without `feedback.enabled`, and of a model that is not served.
     """
     drift_levels: dict[str, str]
     """
@@ -1328,7 +1346,7 @@ class SignalBody(Body):
 
 class SloKpis(Body):
     """
-    Whether the objectives are kept.
+    Whether the service keeps its objectives, whichever models answered.
     """
 
     window_s: float
@@ -1863,9 +1881,17 @@ class LabelQueue(Body):
     """
     None when nothing waits.
     """
+    model_name: str
+    """
+    The model whose answers these are.
+    """
     waiting: dict[str, int]
     """
     By kind: `random`, `margin`; `conflict`: reviewers disagree; `leased`.
+    """
+    other_models: dict[str, int]
+    """
+    Answers of other models that wait; `model=` asks for those.
     """
 
 

@@ -18,24 +18,28 @@ _MONITORING = "/api/v1/monitoring"
 
 class _Kpis:
     @operation("kpis_business")
-    def business(self) -> Call[BusinessKpis]:
+    def business(self, *, model: str | None = None) -> Call[BusinessKpis]:
         """How many texts were answered, and with what."""
-        return Call("GET", f"{_MONITORING}/kpis/business", BusinessKpis)
+        query = given(model=model)
+        return Call("GET", f"{_MONITORING}/kpis/business", BusinessKpis, query=query)
 
     @operation("kpis_quality")
-    def quality(self) -> Call[QualityKpis]:
+    def quality(self, *, model: str | None = None) -> Call[QualityKpis]:
         """How surely texts were answered, and how rightly."""
-        return Call("GET", f"{_MONITORING}/kpis/quality", QualityKpis)
+        query = given(model=model)
+        return Call("GET", f"{_MONITORING}/kpis/quality", QualityKpis, query=query)
 
     @operation("kpis_cost")
-    def cost(self) -> Call[CostKpis]:
+    def cost(self, *, model: str | None = None) -> Call[CostKpis]:
         """What answers cost, and what caches saved."""
-        return Call("GET", f"{_MONITORING}/kpis/cost", CostKpis)
+        query = given(model=model)
+        return Call("GET", f"{_MONITORING}/kpis/cost", CostKpis, query=query)
 
     @operation("kpis_performance")
-    def performance(self) -> Call[PerformanceKpis]:
+    def performance(self, *, model: str | None = None) -> Call[PerformanceKpis]:
         """How fast requests were answered."""
-        return Call("GET", f"{_MONITORING}/kpis/performance", PerformanceKpis)
+        query = given(model=model)
+        return Call("GET", f"{_MONITORING}/kpis/performance", PerformanceKpis, query=query)
 
     @operation("kpis_slo")
     def slo(

@@ -12,9 +12,9 @@ _LABELS = "/api/v1/monitoring/labels"
 
 class _Reviews:
     @operation("next_label")
-    def next(self, *, show_prediction: bool = False) -> Call[LabelQueue]:
+    def next(self, *, show_prediction: bool = False, model: str | None = None) -> Call[LabelQueue]:
         """The next answer to judge, leased to the caller; its ``task`` is None when none waits."""
-        query = {"show_prediction": show_prediction}
+        query = given(show_prediction=show_prediction, model=model)
         return Call("GET", f"{_LABELS}/next", LabelQueue, query=query)
 
     @operation("review_label")

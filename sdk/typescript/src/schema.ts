@@ -1501,7 +1501,9 @@ export interface paths {
         };
         /**
          * Kpis Slo
-         * @description Whether objectives are kept, what is left of their budgets, how fast that goes.
+         * @description Whether the service keeps objectives, what is left of their budgets, how fast that goes.
+         *
+         *     Requests count whichever model answered: who waited did not ask for one.
          */
         get: operations["kpis_slo"];
         put?: never;
@@ -1858,6 +1860,11 @@ export interface components {
              * @description All replicas of the last five minutes were heard.
              */
             complete: boolean;
+            /**
+             * Model Name
+             * @description The model whose answers these are.
+             */
+            model_name: string;
             /** Total Predictions */
             total_predictions: number;
             /**
@@ -1961,6 +1968,11 @@ export interface components {
              * @description All replicas of the last five minutes were heard.
              */
             complete: boolean;
+            /**
+             * Model Name
+             * @description The model whose answers these are.
+             */
+            model_name: string;
             /** Total Cost Usd */
             total_cost_usd: number;
             /** Cost Per Prediction Usd */
@@ -2962,10 +2974,22 @@ export interface components {
             /** @description None when nothing waits. */
             task: components["schemas"]["LabelTask"] | null;
             /**
+             * Model Name
+             * @description The model whose answers these are.
+             */
+            model_name: string;
+            /**
              * Waiting
              * @description By kind: `random`, `margin`; `conflict`: reviewers disagree; `leased`.
              */
             waiting: {
+                [key: string]: number;
+            };
+            /**
+             * Other Models
+             * @description Answers of other models that wait; `model=` asks for those.
+             */
+            other_models: {
                 [key: string]: number;
             };
         };
@@ -3003,6 +3027,10 @@ export interface components {
         LabelTask: {
             /** Prediction Id */
             prediction_id: string;
+            /** Model Name */
+            model_name: string;
+            /** Model Version */
+            model_version: number;
             /** Text */
             text: string;
             /**
@@ -3470,6 +3498,11 @@ export interface components {
              * @description All replicas of the last five minutes were heard.
              */
             complete: boolean;
+            /**
+             * Model Name
+             * @description The model whose answers these are.
+             */
+            model_name: string;
             /** Latency Avg Ms */
             latency_avg_ms: number | null;
             /** Latency P50 Ms */
@@ -3609,6 +3642,11 @@ export interface components {
              */
             complete: boolean;
             /**
+             * Model Name
+             * @description The model whose answers these are.
+             */
+            model_name: string;
+            /**
              * Low Confidence Rate
              * @description Texts with a score below 0.6.
              */
@@ -3628,7 +3666,7 @@ export interface components {
             confidence_p95: number | null;
             /** Confidence P99 */
             confidence_p99: number | null;
-            /** @description Null without `feedback.enabled`. */
+            /** @description Null without `feedback.enabled`, and of a model that is not served. */
             live_accuracy: components["schemas"]["LiveAccuracyBody"] | null;
             /**
              * Drift Levels
@@ -4040,7 +4078,7 @@ export interface components {
         };
         /**
          * SloKpis
-         * @description Whether the objectives are kept.
+         * @description Whether the service keeps its objectives, whichever models answered.
          */
         SloKpis: {
             /** Window S */
@@ -7114,6 +7152,8 @@ export interface operations {
             query?: {
                 /** @description Show the model's label; it sways who sees it. */
                 show_prediction?: boolean;
+                /** @description The registered model; the one that is served by default. */
+                model?: string | null;
             };
             header?: never;
             path?: never;
@@ -7392,7 +7432,10 @@ export interface operations {
     };
     kpis_business: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description The registered model; the one that is served by default. */
+                model?: string | null;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -7412,13 +7455,17 @@ export interface operations {
             };
             401: components["responses"]["401"];
             403: components["responses"]["403-registry-read"];
+            422: components["responses"]["422"];
             429: components["responses"]["429"];
             default: components["responses"]["default"];
         };
     };
     kpis_quality: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description The registered model; the one that is served by default. */
+                model?: string | null;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -7438,13 +7485,17 @@ export interface operations {
             };
             401: components["responses"]["401"];
             403: components["responses"]["403-registry-read"];
+            422: components["responses"]["422"];
             429: components["responses"]["429"];
             default: components["responses"]["default"];
         };
     };
     kpis_cost: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description The registered model; the one that is served by default. */
+                model?: string | null;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -7464,13 +7515,17 @@ export interface operations {
             };
             401: components["responses"]["401"];
             403: components["responses"]["403-registry-read"];
+            422: components["responses"]["422"];
             429: components["responses"]["429"];
             default: components["responses"]["default"];
         };
     };
     kpis_performance: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description The registered model; the one that is served by default. */
+                model?: string | null;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -7490,6 +7545,7 @@ export interface operations {
             };
             401: components["responses"]["401"];
             403: components["responses"]["403-registry-read"];
+            422: components["responses"]["422"];
             429: components["responses"]["429"];
             default: components["responses"]["default"];
         };

@@ -30,8 +30,11 @@ from deployments.insight.feedback.store import FeedbackStore
 from deployments.insight.feedback.tables import events, labels
 from deployments.insight.tables import metadata
 from deployments.payloads import Correction, DrawnAnswer
+from deployments.versions import ServedVersion
 
 IDS = PredictionIds("")
+# Another registered model with a version of the same number.
+OTHER = replace(LIVE, name="other", digest="ef" * 32, labels=("anger", "joy", "fear"))
 DAY_S = 86_400.0
 
 
@@ -50,10 +53,13 @@ class Desk(FeedbackDesk):
     def again(self, **settings: Any) -> "Desk":
         return Desk(self.uri, **self.settings | settings)
 
-    def answer(self, label: int = 1, drawn: str = "", share: float = 0.5) -> str:
-        number = IDS.make(LIVE.version, label, 0.9)
+    def answer(
+        self, label: int = 1, drawn: str = "", share: float = 0.5, model: ServedVersion = LIVE
+    ) -> str:
+        number = IDS.make((model.digest, model.version), label, 0.9)
         if drawn:
-            self.queue.draw([waiting(number, label, drawn, share)], 10_000)
+            answer = replace(waiting(number, label, drawn, share), digest=model.digest)
+            self.queue.draw([answer], 10_000)
         return number
 
     def says(self, number: str, label: str, actor: str = "someone") -> Any:
@@ -64,7 +70,7 @@ class Desk(FeedbackDesk):
 
 
 def waiting(number: str, label: int = 1, drawn: str = "random", share: float = 0.5) -> DrawnAnswer:
-    said = LIVE.labels[label]
+    said = OTHER.labels[2] if label == 2 else LIVE.labels[label]
     scores = {"NEG": 0.1, "POS": 0.9}
     text = f"=text of {number}"
     return DrawnAnswer(number, LIVE.digest, time.time(), text, said, scores, drawn, share, "http")
@@ -135,14 +141,14 @@ def test_age_limits_feedback_and_old_rows_go(desk: Desk) -> None:
     desk.now_s += 100 * DAY_S
     desk.upkeep()
     assert list(desk.rows(LIVE.digest, waiting=False)) == []
-    assert desk.waiting() == {"leased": 0, "conflict": 0}
+    assert desk.waiting(LIVE.name) == {"leased": 0, "conflict": 0}
     assert desk.again(max_age_days=1_000).says(desk.answer(), "POS") is not None
 
 
 def test_ids_of_the_key_before_are_taken_while_it_is_named(desk: Desk) -> None:
     number = desk.answer()
     assert desk.again(id_key="new").says(number, "POS") is None
-    old = PredictionIds("old").make(LIVE.version, 1, 0.9)
+    old = PredictionIds("old").make((LIVE.digest, LIVE.version), 1, 0.9)
     assert desk.again(id_key="new", old_id_key="old").says(old, "POS") is not None
 
 
@@ -192,51 +198,99 @@ def test_two_writers_and_any_order_give_one_table(uri: str) -> None:
 def test_a_lease_is_one_reviewer_s_until_it_ends(uri: str) -> None:
     desk = Desk(uri, lease_s=60)
     one, two = desk.answer(drawn="random"), desk.answer(drawn="margin")
-    first = desk.next("ann", show=False).task
+    first = desk.next("ann", LIVE.name, show=False).task
     assert first is not None
     assert (first.label, first.scores, first.labels) == (None, None, ["NEG", "POS"])
-    assert desk.next("ann", show=True).task.prediction_id == first.prediction_id  # type: ignore[union-attr]
-    second = desk.next("bob", show=True).task
+    assert desk.next("ann", LIVE.name, show=True).task.prediction_id == first.prediction_id  # type: ignore[union-attr]
+    second = desk.next("bob", LIVE.name, show=True).task
     assert second is not None
     assert {first.prediction_id, second.prediction_id} == {one, two}
     assert second.label == "POS"
-    assert desk.next("cid", show=False).task is None
-    assert desk.waiting() == {"random": 1, "margin": 1, "leased": 2, "conflict": 0}
+    assert desk.next("cid", LIVE.name, show=False).task is None
+    assert desk.waiting(LIVE.name) == {"random": 1, "margin": 1, "leased": 2, "conflict": 0}
     desk.now_s += 61
-    assert desk.next("cid", show=False).task is not None
+    assert desk.next("cid", LIVE.name, show=False).task is not None
     desk.reviews(first.prediction_id, "POS", "ann")
     desk.reviews(second.prediction_id, "POS", "bob")
-    assert desk.next("cid", show=False).task is None
+    assert desk.next("cid", LIVE.name, show=False).task is None
 
 
 def test_a_caller_s_word_leaves_an_answer_in_the_queue(desk: Desk) -> None:
     number = desk.answer(drawn="random")
     desk.says(number, "NEG")
-    assert desk.next("ann", show=False).task is not None
+    assert desk.next("ann", LIVE.name, show=False).task is not None
 
 
 def test_reviewers_who_disagree_bring_it_back_for_others(desk: Desk) -> None:
     number = desk.answer(drawn="random")
     desk.reviews(number, "POS", "ann")
     assert desk.reviews(number, "NEG", "bob").status == "conflict"
-    assert desk.next("ann", show=False).task is None
-    task = desk.next("cid", show=False).task
+    assert desk.next("ann", LIVE.name, show=False).task is None
+    task = desk.next("cid", LIVE.name, show=False).task
     assert task is not None
     assert desk.reviews(task.prediction_id, "NEG", "cid").status == "overruled"
     assert desk.accuracy(LIVE.digest).accuracy.n == 1
 
 
+def test_two_models_with_versions_of_one_number_are_kept_apart(uri: str) -> None:
+    desk = Desk(uri)
+    mine = desk.answer(drawn="random")
+    desk.store.know([OTHER])
+    theirs = desk.answer(label=2, drawn="random", model=OTHER)
+    asked = desk.next("ann", OTHER.name, show=True)
+    assert asked.task is not None
+    assert (asked.task.prediction_id, asked.task.model_name) == (theirs, OTHER.name)
+    assert asked.task.labels == ["anger", "joy", "fear"]
+    assert (asked.waiting["random"], asked.other_models) == (1, {LIVE.name: 1})
+    # A reviewer who holds an answer of one model is given one of the other all the same.
+    before = desk.next("ann", LIVE.name, show=False)
+    assert before.task is not None
+    assert (before.task.prediction_id, before.other_models) == (mine, {OTHER.name: 1})
+    assert desk.says(mine, "NEG").labels == LIVE.labels
+    assert desk.says(theirs, "NEG").correct is None
+    assert desk.reviews(theirs, "fear").correct
+    assert desk.reviews(mine, "NEG").predicted == "POS"
+    assert desk.accuracy(OTHER.digest).accuracy.value == 1
+    assert desk.accuracy(LIVE.digest).accuracy.value == 0
+    assert [r["prediction_id"] for r in desk.rows(OTHER.digest, waiting=False)] == [theirs]
+    with pytest.raises(NotWatched, match="no model 'third'"):
+        desk.check_name("third")
+    desk.check_name(OTHER.name)
+
+
+def test_a_full_queue_of_one_model_drops_nothing_of_another(desk: Desk) -> None:
+    desk.store.know([OTHER])
+    for _ in range(3):
+        desk.answer(drawn="random")
+    number = desk.answer(model=OTHER)
+    desk.queue.draw([replace(waiting(number, 1, "margin"), digest=OTHER.digest)], 3)
+    assert desk.waiting(OTHER.name)["margin"] == 1
+    assert desk.waiting(LIVE.name)["random"] == 3
+
+
+def test_the_same_files_under_another_name_are_shown_by_that(desk: Desk) -> None:
+    number = desk.answer()
+    desk.store.know([replace(LIVE, name="renamed", version=1)])
+    assert desk.accuracy(LIVE.digest).model_name == "renamed"
+    assert desk.says(number, "POS").correct
+
+
+def test_ids_of_release_0_1_are_still_taken(desk: Desk) -> None:
+    number = IDS.make(("", LIVE.version), 1, 0.9)
+    assert desk.says(number, "POS").correct
+
+
 def test_a_full_queue_drops_what_measures_nothing_first(desk: Desk) -> None:
     for kind in ("random", "margin", "margin", "random", "random"):
-        number = IDS.make(LIVE.version, 1, 0.9)
+        number = IDS.make((LIVE.digest, LIVE.version), 1, 0.9)
         desk.queue.draw([waiting(number, 1, kind)], 3)
-    assert desk.waiting()["random"] == 3
-    assert "margin" not in desk.waiting()
+    assert desk.waiting(LIVE.name)["random"] == 3
+    assert "margin" not in desk.waiting(LIVE.name)
 
 
 def test_without_texts_there_is_no_queue(desk: Desk) -> None:
     with pytest.raises(NothingToReview, match=r"feedback\.text"):
-        desk.again(text="none").next("ann", show=False)
+        desk.again(text="none").next("ann", LIVE.name, show=False)
 
 
 def test_volunteers_and_one_loud_key_never_move_the_accuracy(desk: Desk) -> None:
@@ -329,7 +383,7 @@ def test_exports_and_imports(desk: Desk) -> None:
     assert (receipt.taken, receipt.known) == (1, 0)
     assert receipt.refused == {"unknown prediction": 1, "unknown label": 1}
     assert desk.take(made, "ann").known == 1
-    assert desk.waiting() == {"leased": 0, "conflict": 0}
+    assert desk.waiting(LIVE.name) == {"leased": 0, "conflict": 0}
 
 
 def test_the_outbox_keeps_what_no_topic_took(desk: Desk) -> None:

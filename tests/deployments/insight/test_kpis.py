@@ -6,16 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import orjson
 import pytest
 from front import Stages, with_front
 from insight_front import drift_config, with_insight
+from sqlalchemy import insert
 
 from configs.schema.app import AppConfig
 from deployments.clients.database import open_database
+from deployments.insight.errors import NotWatched
 from deployments.insight.kpis.desk import KpiDesk
 from deployments.insight.kpis.kpis import deviation, percentile
 from deployments.insight.kpis.slo import TIMES, Goal, availability, objective, served, within
-from deployments.insight.kpis.store import KpiStore
+from deployments.insight.kpis.store import KpiStore, rows
 from deployments.insight.replica import InsightReplica
 from deployments.insight.tables import metadata
 from deployments.telemetry.figures import Figures, added, figures_of
@@ -45,16 +48,16 @@ class Desk(KpiDesk):
         config = AppConfig.model_validate({"kpis": {"enabled": True, **settings}})
         super().__init__(config, self.store, lambda: self.now_s)
 
-    def came(self, figures: Figures, source: str = "a", ago_s: float = 0) -> None:
+    def came(self, figures: Figures, source: str = "a", ago_s: float = 0, name: str = "m") -> None:
         self.number += 1
-        self.store.add(source, self.number, figures, self.now_s - ago_s)
+        self.store.add(source, self.number, name, figures, self.now_s - ago_s)
 
 
 def test_percentiles_are_of_the_sum_and_not_means_of_percentiles(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     desk.came(latency({0.1: 90, 1.0: 10}), "a")
     desk.came(latency({0.1: 900, 1.0: 0}), "b")
-    found = desk.performance("onnx")
+    found = desk.performance("m", "onnx")
     assert found.latency_p95_ms == pytest.approx(100 * 950 / 990)
     assert found.latency_avg_ms == pytest.approx(100 * 0.99 + 1_000 * 0.01)
     assert found.latency_by_backend["onnx"].count == 1_000
@@ -72,7 +75,7 @@ def test_what_was_answered_how_surely_and_at_what_cost(tmp_path: Path) -> None:
         | {"score_count": 100, "score_sum": 80}
         | {"texts|POSITIVE|false": 50, "texts|POSITIVE|true": 20, "texts|NEGATIVE|false": 30}
     )
-    business = desk.business()
+    business = desk.business("m")
     assert business.total_predictions == 100
     assert (business.positive_ratio, business.negative_ratio) == (0.7, 0.3)
     assert (business.avg_confidence, business.high_quality_ratio) == (0.8, 0.5)
@@ -83,27 +86,67 @@ def test_what_was_answered_how_surely_and_at_what_cost(tmp_path: Path) -> None:
         "0.6-0.8": 30,
         "0-0.6": 20,
     }
-    quality = desk.quality(live_accuracy=None, drift_levels={})
+    quality = desk.quality("m", live_accuracy=None, drift_levels={})
     assert (quality.low_confidence_count, quality.low_confidence_rate) == (20, 0.2)
     assert quality.confidence_p50 == pytest.approx(0.8)
-    cost = desk.cost()
+    cost = desk.cost("m")
     assert cost.total_cost_usd == pytest.approx(0.16)
     assert cost.cost_per_prediction_usd == pytest.approx(0.0016)
     assert (cost.cached_predictions, cost.cache_savings_percent) == (20, 20)
     assert sum(cost.cost_by_day.values()) == pytest.approx(0.16)
     assert cost.basis == "flat"
-    bare = Desk(tmp_path, detailed=False).business()
+    bare = Desk(tmp_path, detailed=False).business("m")
     assert (bare.predictions_by_label, bare.predictions_by_confidence) == ({}, {})
 
 
 def test_replicas_cost_whether_busy_or_not(tmp_path: Path) -> None:
     desk = Desk(tmp_path, cpu_hour=2)
     desk.came({"texts|POS|false": 10}, ago_s=3_600)
-    cost = desk.cost()
+    cost = desk.cost("m")
     assert cost.basis == "replicas"
     # Ingress, tokenizer, model, registry, insight at their default sizes.
     assert cost.total_cost_usd > 0
     assert cost.monthly_estimate_usd == pytest.approx(cost.total_cost_usd * 30 * 24, rel=0.01)
+
+
+def test_each_model_has_its_own_figures(tmp_path: Path) -> None:
+    desk = Desk(tmp_path, cost_per_1k=1_000, history_hours=1)
+    of_one = {"texts|POS|false": 10.0, "answers|good": 10.0, "score_count": 10, "score_sum": 9}
+    of_other = {"texts|joy|false": 4.0, "answers|good": 4.0, "score_count": 4, "score_sum": 2}
+    desk.came(of_one | latency({1.0: 10}), ago_s=2_000, name="m")
+    desk.came(of_other | latency({0.1: 4}), ago_s=100, name="other")
+
+    def check() -> None:
+        assert desk.business("other").predictions_by_label == {"joy": 4}
+        assert desk.business("m").predictions_by_label == {"POS": 10}
+        assert desk.business("other").avg_confidence == 0.5
+        assert desk.cost("other").total_cost_usd == 4
+        assert sum(desk.cost("other").cost_by_day.values()) == pytest.approx(4)
+        assert desk.performance("other", "onnx").latency_avg_ms == pytest.approx(100)
+        assert desk.performance("m", "").latency_by_backend == {}
+        # The service has one budget, whichever models it served.
+        assert desk.slo(99, 100, 250).objectives[0].valid == 14
+
+    check()
+    assert desk.cost("other").window_s == pytest.approx(100)
+    desk.upkeep()
+    check()
+    desk.check_name("m")
+    with pytest.raises(NotWatched, match="no model 'third'"):
+        desk.check_name("third")
+
+
+def test_figures_of_release_0_1_belong_to_no_model(tmp_path: Path) -> None:
+    desk = Desk(tmp_path)
+    old = {"texts|POS|false": 10.0, "answers|good": 10.0}
+    with desk.store._engine.begin() as connection:
+        at_s = desk.now_s - 1_000
+        new = {"source": "a", "number": 1, "at_s": at_s, "figures": orjson.dumps(old)}
+        connection.execute(insert(rows).values(**new))
+    for _ in range(2):
+        assert desk.business("m").total_predictions == 0
+        assert desk.slo(99, 100, 250).objectives[0].valid == 10
+        desk.upkeep()
 
 
 def test_nothing_answered_is_unknown_and_not_perfect(tmp_path: Path) -> None:
@@ -111,7 +154,7 @@ def test_nothing_answered_is_unknown_and_not_perfect(tmp_path: Path) -> None:
     slo = desk.slo(99.9, 100, 250)
     assert (slo.compliant, slo.availability.current) == (None, None)
     assert slo.objectives[0].burn == dict.fromkeys(TIMES)
-    assert desk.business().positive_ratio is None
+    assert desk.business("m").positive_ratio is None
     assert not desk.is_fresh()
     desk.came({})
     assert desk.is_fresh()
@@ -121,7 +164,7 @@ def test_a_silent_replica_makes_it_incomplete(tmp_path: Path) -> None:
     desk = Desk(tmp_path)
     desk.came({}, "a")
     desk.came({}, "b", ago_s=120)
-    found = desk.business()
+    found = desk.business("m")
     assert (found.replicas_heard, found.complete) == (1, False)
 
 
@@ -155,9 +198,9 @@ def test_rows_are_summed_once_by_minute_and_by_hour(tmp_path: Path) -> None:
     desk = Desk(tmp_path, history_hours=1)
     old = {"answers|good": 5.0}
     for number in (1, 2, 1):
-        desk.store.add("a", number, old, desk.now_s - 1_000)
+        desk.store.add("a", number, "m", old, desk.now_s - 1_000)
     desk.upkeep()
-    desk.store.add("a", 1, old, desk.now_s - 1_000)
+    desk.store.add("a", 1, "m", old, desk.now_s - 1_000)
     desk.upkeep()
     (window,) = desk.store.window(desk.now_s, 3_600)
     assert window.figures == {"answers|good": 10.0}
@@ -203,6 +246,12 @@ def test_answers_become_kpis(tmp_path: Path) -> None:
                 business = (await client.get(f"{KPIS}/business")).json()
         assert business["predictions_by_label"] == {"POS": 3}
         assert (business["positive_ratio"], business["negative_ratio"]) == (1.0, None)
+        assert (business["model_name"], business["replicas_heard"]) == ("m", 1)
+        for name in ("business", "quality", "cost", "performance"):
+            answer = await client.get(f"{KPIS}/{name}", params={"model": "third"})
+            assert (answer.status_code, answer.json()["error_code"]) == (404, "E8003")
+            answer = await client.get(f"{KPIS}/{name}", params={"model": "m"})
+            assert answer.status_code == 200
         cost = (await client.get(f"{KPIS}/cost")).json()
         assert cost["cached_predictions"] == 1
         performance = (await client.get(f"{KPIS}/performance")).json()

@@ -304,8 +304,11 @@ def test_no_more_than_the_limit_waits(tmp_path: Path) -> None:
     async def body(client: httpx.AsyncClient, *_: object) -> None:
         await say(client, half(50, "many"))
         await task_when(client)
-        found = (await client.get("/monitoring/labels/next")).json()
-        assert found["waiting"]["random"] == 10
+        for asked in ({}, {"model": "m"}):
+            found = (await client.get("/monitoring/labels/next", params=asked)).json()
+            assert (found["waiting"]["random"], found["model_name"]) == (10, "m")
+        answer = await client.get("/monitoring/labels/next", params={"model": "third"})
+        assert (answer.status_code, answer.json()["error_code"]) == (404, "E8003")
 
     with_insight(feedback_config(tmp_path, max_waiting=10), body)
 

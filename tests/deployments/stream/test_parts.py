@@ -60,7 +60,7 @@ def check(text: str) -> str:
 def answered(request: StreamRequest) -> tuple[StreamRequest, Answer]:
     """The request with its answer, as ``result`` takes them."""
     number = PredictionIds("").repeatable(
-        1_000, (request.id, request.text, LIVE.digest), LIVE.version, 1, 0.75
+        1_000, (request.id, request.text, LIVE.digest), (LIVE.digest, LIVE.version), 1, 0.75
     )
     label, scores = rounded_scores(LIVE.labels, PREDICTION.scores.tolist())
     outcome = Outcome(PREDICTION, cached=False)

@@ -19,9 +19,11 @@ from cli.models.show import show
 from pipelines.progress import EVERY_S, say
 from pipelines.tracking import add_tracking_arguments
 from registry.errors import IllegalTransition
+from registry.lifecycle.pending import pending_release
 from registry.model_registry import ModelRegistry
 from registry.records import Event
 from registry.releases.decision import decide
+from registry.releases.outcome import last_outcome
 
 _POLL_S = 1.0
 
@@ -32,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "version",
         nargs="?",
-        help="label, number or alias; without one the present release is shown",
+        help="label, number or alias; without one the present or the last release is shown",
     )
     what = parser.add_mutually_exclusive_group()
     what.add_argument("--hold", action="store_true", help="stay in the present step")
@@ -58,7 +60,10 @@ def main(args: argparse.Namespace) -> int:
         return _print_release(registry, args)
     version = registry.catalog.version(args.name, args.version).version
     event = releases.start(args.name, version, actor=args.actor, reason=args.reason)
-    return _print_event(args, event) if args.detach else _follow(registry, args, event)
+    if not args.detach:
+        return _follow(registry, args, event)
+    print(pending_release(event), file=sys.stderr)
+    return _print_event(args, event)
 
 
 def _follow(registry: ModelRegistry, args: argparse.Namespace, start: Event) -> int:
@@ -93,15 +98,26 @@ def _follow(registry: ModelRegistry, args: argparse.Namespace, start: Event) -> 
 def _print_release(registry: ModelRegistry, args: argparse.Namespace) -> int:
     release, problem, policy = registry.releases.status(args.name)
     if release is None:
-        raise IllegalTransition(f"no release of model {args.name!r} is under way; see its audit")
+        return _print_last(registry, args)
     progress = registry.releases.progress(args.name).at(release)
     verdict = decide(progress, policy, release.steps, time.time() - release.since_s)
     doing = problem or release.held or verdict.reason
     rows = [["test", "state", ""], *([c.name, c.reason, ""] for c in verdict.checks)]
     step = f"{release.step + 1} of {len(release.steps)}"
     rows.append([f"step {step}", f"{release.slot} {release.weight:g}", doing])
+    rows += [["not counted", why, f"{n} answers"] for why, n in progress.not_counted.items()]
     found = {**asdict(release), "problem": problem, "verdict": asdict(verdict)}
+    found["not_counted"] = dict(progress.not_counted)
     return show(args, found, rows)
+
+
+def _print_last(registry: ModelRegistry, args: argparse.Namespace) -> int:
+    last = last_outcome(registry.ledger.events(args.name))
+    if last is None:
+        raise IllegalTransition(f"no release of model {args.name!r} is under way; there was none")
+    rows = [["last release", "version", "became", "why"]]
+    rows.append([str(last.id), str(last.version), last.outcome, last.reason])
+    return show(args, asdict(last), rows)
 
 
 def _print_event(args: argparse.Namespace, event: Event) -> int:

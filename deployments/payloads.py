@@ -5,7 +5,7 @@ one payload lie end to end; ``lengths`` cuts them. Deadlines travel as remaining
 because two machines' clocks need not agree.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -151,17 +151,6 @@ class StreamStatus:
     processing_s: float
 
 
-def check(replicas: Sequence[StreamStatus]) -> str:
-    """The health of streams in one line."""
-    away = sum(not replica.connected for replica in replicas)
-    if not away:
-        return "ok"
-    return (
-        f"degraded: Kafka does not answer {away} of {len(replicas)} stream replicas, "
-        "HTTP goes on without it"
-    )
-
-
 @dataclass(frozen=True, slots=True)
 class ModelCounts:
     """What one version answered, as histograms of ``inference/signals.py``.
@@ -247,6 +236,13 @@ class Correction:
     comment: str = ""
 
 
+# Why a judged answer counts for no release: ``FeedbackResult.not_counted``.
+FORGOTTEN = "no replica remembers the answer: it is too old, or its replica was replaced"
+NO_CANDIDATE = "no candidate had a part in the answer: no release was under way then"
+AGAIN = "the answer had been judged before"
+BY_REVIEWERS = "a caller's word: feedback.audit_share draws answers, and reviewers judge those"
+
+
 @dataclass(frozen=True, slots=True)
 class FeedbackResult:
     """What a correction says of an answer.
@@ -256,12 +252,14 @@ class FeedbackResult:
         labels: Its labels.
         correct: Whether it had given that label; None when it has no such label.
         again: The answer had been judged before; this counts for nothing.
+        not_counted: Why it counts for no release; empty when it does.
     """
 
     version: int
     labels: tuple[str, ...]
     correct: bool | None
     again: bool
+    not_counted: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +278,7 @@ class FeedbackRecord:
 
 
 Counts = dict[str, tuple[int, int, int]]
-"""``slot.test`` to how often the candidate did worse, the same, better."""
+"""``slot.test`` to how often the candidate did worse, the same, better; ``missed.WHY``: nothing."""
 
 
 RunTexts = Callable[[TextBatch], Awaitable[ModelAnswer]]

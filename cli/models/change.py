@@ -11,6 +11,7 @@ from cli.models.show import show, show_model
 from registry.bundles.bundle import open_bundle
 from registry.catalog.metadata import approval_note
 from registry.errors import InvalidValue
+from registry.lifecycle.pending import pending_change
 from registry.model_registry import ModelRegistry
 from registry.records import Event
 
@@ -103,6 +104,8 @@ def _slot(registry: ModelRegistry, args: argparse.Namespace, slot: str) -> int:
 
 def _print_event(args: argparse.Namespace, event: Event) -> int:
     aliases = event.after.get("aliases", {})
+    if note := pending_change(event):
+        print(note, file=sys.stderr)
     rows = [
         ["entry", "what", "version", "aliases now"],
         [

@@ -120,6 +120,7 @@ class FeedbackReceipt(_Answer):
     prediction_id: UUID
     model_version: int = Field(description="The version that had answered.")
     correct: bool = Field(description="It had given that label.")
+    not_counted: str | None = Field(description="Why it counts for no release; null when it does.")
 
 
 class LiveVersion(_Answer):

@@ -7,7 +7,7 @@ alone. Each answer is judged once; nothing of the text is kept.
 from dataclasses import dataclass
 
 from deployments.canary.paired_counts import PairedCounts
-from deployments.payloads import FeedbackResult
+from deployments.payloads import AGAIN, NO_CANDIDATE, FeedbackResult
 from deployments.versions import ServedVersion
 
 
@@ -57,14 +57,15 @@ class Feedback:
             return FeedbackResult(model.version, model.labels, None, False)
         correct = answer.label == truth
         if answer.truth:
-            return FeedbackResult(model.version, model.labels, correct, True)
+            return FeedbackResult(model.version, model.labels, correct, True, AGAIN)
         answer.truth = truth
         if answer.shadow:
             self._count_shadow(answer)
         if answer.rival:
             candidate = answer.rival == model.digest
             self._observed.judged(answer.rival, candidate=candidate, wrong=not correct)
-        return FeedbackResult(model.version, model.labels, correct, False)
+        missed = "" if answer.shadow or answer.rival else NO_CANDIDATE
+        return FeedbackResult(model.version, model.labels, correct, False, missed)
 
     def _count_shadow(self, answer: _RecentAnswer) -> None:
         self._observed.judged_both(

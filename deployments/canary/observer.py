@@ -76,6 +76,10 @@ class CandidateObserver:
         found = self._feedback.judge(prediction_id, label)
         if found is not None and found.correct is not None and not found.again:
             self._metrics.feedback.labels("correct" if found.correct else "wrong").inc()
+        table = self._routes.table
+        for slot in (table.challenger, table.shadow):
+            if slot is not None and found is not None and found.not_counted:
+                self._counts.missed(slot.model.digest, found.not_counted)
         return found
 
     def take(self, digest: str) -> Counts:

@@ -98,6 +98,10 @@ class PairedCounts:
         """Counts a correction of a text that both have answered."""
         self._add(shadow, "shadow.accuracy", int(shadow_wrong) - int(champion_wrong))
 
+    def missed(self, candidate: str, why: str) -> None:
+        """Counts a judged answer that says nothing of the candidate."""
+        self._add(candidate, f"missed.{why}", 1)
+
     def take(self, digest: str) -> Counts:
         """What was counted for a candidate since the last call."""
         counts = self._counts.pop(digest, {})

@@ -153,9 +153,12 @@ def _routes(topology: str, ingress: "Ingress") -> APIRouter:
                 f"version {found.version} has no such label; it has {', '.join(found.labels)}",
                 {"field": "corrected_label"},
             )
+        why = found.not_counted
+        told = f"recorded for version {found.version}, and counts for no release: {why}"
         return FeedbackReceipt(
             status="known" if found.again else "recorded",
-            message=f"counted for version {found.version}, once",
+            message=told if why else f"counted for version {found.version}, once",
+            not_counted=why or None,
             prediction_id=body.prediction_id,
             model_version=found.version,
             correct=found.correct,

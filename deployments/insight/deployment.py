@@ -8,7 +8,9 @@ from ray.serve.handle import DeploymentHandle
 from configs.schema.app import AppConfig
 from deployments.clients.database import DatabaseLogin
 from deployments.clients.vault import watch_secrets
+from deployments.insight.feedback.release_labels import Releases
 from deployments.insight.replica import InsightReplica
+from deployments.payloads import FeedbackResult
 from deployments.serve_options import AsyncReplica, deployment
 from deployments.telemetry.background import keep_running
 from deployments.telemetry.log_context import add_log_fields
@@ -39,12 +41,22 @@ class Insight(AsyncReplica, InsightReplica):
             self._secrets = await watch_secrets(config.vault, using, metrics)
         judge = registry.judge.remote
 
-        async def reviewed(prediction_id: str, label: str) -> None:
-            await judge(prediction_id, label)
+        async def reviewed(prediction_id: str, label: str) -> FeedbackResult | None:
+            found: FeedbackResult | None = await judge(prediction_id, label)
+            return found
+
+        async def missed(why: str) -> None:
+            await registry.missed.remote(why)
 
         run_texts = remote_tokenizer(tokenizer) if config.explanations.enabled else None
         InsightReplica.__init__(
-            self, config, metrics, routes, login=login, reviewed=reviewed, run_texts=run_texts
+            self,
+            config,
+            metrics,
+            routes,
+            login=login,
+            releases=Releases(reviewed, missed),
+            run_texts=run_texts,
         )
         self._mirroring = keep_running(metrics.mirror(ray_gauge).run, "copying metrics to Ray")
         self._trimming = give_memory_back()

@@ -10,7 +10,8 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -24,6 +25,7 @@ from deployments.insight.errors import NotWatched
 from deployments.insight.explanations.explainer import Explainer
 from deployments.insight.feedback.desk import FeedbackDesk
 from deployments.insight.feedback.queue import ReviewQueue
+from deployments.insight.feedback.release_labels import ReleaseLabels, Releases
 from deployments.insight.feedback.store import FeedbackStore
 from deployments.insight.kpis.desk import KpiDesk
 from deployments.insight.kpis.store import KpiStore
@@ -52,7 +54,7 @@ class InsightReplica:
         routes: CurrentRoutes,
         *,
         login: DatabaseLogin | None = None,
-        reviewed: Callable[[str, str], Awaitable[None]] | None = None,
+        releases: Releases | None = None,
         run_texts: RunTexts | None = None,
     ) -> None:
         """Opens the database; starts nothing yet.
@@ -62,13 +64,12 @@ class InsightReplica:
             metrics: Where the champion's levels are shown.
             routes: Which version is the champion.
             login: The database's user and password, if Vault has them.
-            reviewed: Has releases count a label, by the answer's id.
+            releases: What has releases count labels.
             run_texts: The tokenizer stage, for explanations.
         """
         self._config = config.drift
         self._feedback = config.feedback
-        self._reviewed = reviewed
-        self._telling: set[asyncio.Task[None]] = set()
+        self._labels = ReleaseLabels(releases)
         self._metrics = metrics.insight
         self._routes = routes
         engine = open_database(config.drift.database.get_secret_value(), metadata, login)
@@ -90,7 +91,7 @@ class InsightReplica:
             served=self._served,
             monitor=self._drift_monitor,
             desk=self._feedback_desk,
-            reviewed=self._tell,
+            reviewed=self._labels.reviewer,
             explainer=self._open_explainer,
             kpis=self._kpi_desk,
             backend=lambda: BACKENDS[self._routes.table.champion.kind],
@@ -123,8 +124,12 @@ class InsightReplica:
         found = await asyncio.to_thread(self._desk.correct, said)
         if found is not None and found.correct is not None and not found.again:
             self._metrics.feedback_events.labels("correct" if found.correct else "wrong").inc()
-            if self._desk.counts_for_releases("caller"):
-                self._tell(said.prediction_id, said.label)
+            return replace(
+                found,
+                not_counted=await self._labels.caller(
+                    said, counts=self._desk.counts_for_releases("caller")
+                ),
+            )
         return found
 
     async def health(self) -> dict[str, bool]:
@@ -206,21 +211,6 @@ class InsightReplica:
         if self._explainer is None:
             raise MonitoringOff("explanations are off; explanations.enabled switches them on")
         return self._explainer
-
-    def _tell(self, prediction_id: str, label: str) -> None:
-        """Has releases count a label; what they do not remember counts for none."""
-        if self._reviewed is None:
-            return
-        task = asyncio.ensure_future(self._tell_releases(prediction_id, label))
-        self._telling.add(task)
-        task.add_done_callback(self._telling.discard)
-
-    async def _tell_releases(self, prediction_id: str, label: str) -> None:
-        assert self._reviewed is not None
-        try:
-            await self._reviewed(prediction_id, label)
-        except Exception as error:  # noqa: BLE001  (a registry that is away delays no reviewer)
-            _log.warning("releases did not count a label: %s", type(error).__name__)
 
     def _keep_versions(self) -> None:
         """Remembers what ids of answers may lead to."""

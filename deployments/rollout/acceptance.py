@@ -97,7 +97,8 @@ def _worse(
     if mine_s > limits.max_slowdown * theirs_s:
         return (
             f"a text takes {mine_s * 1_000:.1f} ms, the champion {theirs_s * 1_000:.1f} ms: "
-            f"more than {limits.max_slowdown:g} times as long"
+            f"{mine_s / theirs_s:.3g} times as long, more than "
+            f"rollout.max_slowdown={limits.max_slowdown:g}"
         )
     if set(candidate.labels) == set(champion.labels) and candidate.head.task == champion.head.task:
         agreed = np.mean(
@@ -108,8 +109,8 @@ def _worse(
         )
         if agreed < limits.min_golden_agreement:
             return (
-                f"it agrees with the champion on {agreed:.0%} of the golden texts, "
-                f"{limits.min_golden_agreement:.0%} are asked"
+                f"it agrees with the champion on {agreed:.3g} of the golden texts, less than "
+                f"rollout.min_golden_agreement={limits.min_golden_agreement:g}"
             )
     return None
 

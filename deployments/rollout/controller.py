@@ -223,8 +223,8 @@ class RolloutController:
                         self._fleet.probe(champion.digest, GOLDEN_TEXTS),
                     )
         except TimeoutError as error:
-            limit_s = self._limits.ack_timeout_ms / 1_000
-            raise Rejected(f"not every replica was ready after {limit_s:g} s") from error
+            limit = f"rollout.ack_timeout_ms={self._limits.ack_timeout_ms}"
+            raise Rejected(f"not every replica was ready in time, {limit}") from error
         except Exception as error:
             # Any error of a replica rejects the version only; serving goes on.
             raise Rejected(f"a replica failed with it: {_first_line(error)}") from error

@@ -20,7 +20,7 @@ from ray.serve import Application
 from configs.schema.app import AppConfig
 from deployments.asgi.proxy import Call, Part, ProxyServer
 from deployments.clients.vault import SecretWatch, watch_secrets
-from deployments.payloads import FeedbackResult
+from deployments.payloads import FORGOTTEN, FeedbackResult
 from deployments.rollout.bundle_server import BundleServer
 from deployments.rollout.change_feed import ChangeFeed
 from deployments.rollout.controller import Fleet, RolloutController
@@ -68,7 +68,7 @@ class Registry:
         directory = Path(registry.bundle_cache_dir)
         self._bundles = BundleServer(models.store, config.model.name, directory)
         initial = InitialVersion(config, models, self._bundles)
-        driver = ReleaseDriver(
+        self._driver = driver = ReleaseDriver(
             config.model.name,
             config.model.alias,
             models,
@@ -131,8 +131,15 @@ class Registry:
 
     async def judge(self, prediction_id: str, label: str) -> FeedbackResult | None:
         """Judges an answer of any replica; None when none of them remembers it."""
-        found = await self._observers.judge(prediction_id, label)
-        return next((result for result in found if result is not None), None)
+        results = await self._observers.judge(prediction_id, label)
+        found = next((result for result in results if result is not None), None)
+        if found is None:
+            self._driver.missed(FORGOTTEN)
+        return found
+
+    async def missed(self, why: str) -> None:
+        """Notes that a judged answer counts for no release."""
+        self._driver.missed(why)
 
     def _run(self) -> None:
         """Starts the background tasks that do not run."""

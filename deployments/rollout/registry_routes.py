@@ -42,7 +42,7 @@ def build_registry_app(config: AppConfig, registry: ModelRegistry, changes: Chan
         generate_unique_id_function=operation_id,
         dependencies=[PLAIN_BODY],
     )
-    app.include_router(build_router(Backend(registry, uploads, changes)))
+    app.include_router(build_router(Backend(registry, uploads, changes, config.model.name)))
     add_error_handlers(app)
     app.add_exception_handler(RegistryError, _on_registry_error)
     return app

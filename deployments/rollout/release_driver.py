@@ -8,6 +8,7 @@ the audit ledger, the counts in a tag. ``registry/releases/decision.py`` decides
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -73,8 +74,14 @@ class ReleaseDriver:
         self._release: Release | None = None
         self._policy = ReleasePolicy()
         self._progress = ReleaseProgress(0, 0)
+        self._missed: Counter[str] = Counter()
         self._looked_s: float | None = None
         self._kept_s = 0.0
+
+    def missed(self, why: str) -> None:
+        """Notes that a judged answer counts for nothing in the release under way, if any."""
+        if self._release is not None:
+            self._missed[why] += 1
 
     def look_again(self) -> None:
         """Has the next ``tick`` read the release from the registry."""
@@ -98,6 +105,9 @@ class ReleaseDriver:
         progress = replace(self._progress.at(release), proof=proof)
         for counts in await self._observers.observed(slot.model.digest):
             progress = progress.plus(release.slot, _tallies(counts))
+        missed = {f"missed.{why}": PairedCount(worse=n) for why, n in self._missed.items()}
+        progress = progress.plus(release.slot, missed)
+        self._missed.clear()
         changed, self._progress = progress != self._progress, progress
         in_step_s = time.time() - release.since_s
         verdict = decide(progress, self._policy, release.steps, in_step_s)
@@ -143,6 +153,7 @@ class ReleaseDriver:
             release = None
         if release is not None and self._progress.release != release.id:
             self._progress = await asyncio.to_thread(self._releases.progress, self._name)
+            self._missed.clear()
         self._release = release
         self._looked_s = time.monotonic()
 

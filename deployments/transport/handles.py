@@ -27,7 +27,6 @@ from deployments.payloads import (
     RunTexts,
     StreamStatus,
     TrafficDelta,
-    check,
 )
 from deployments.prediction_log.rows import Source
 from deployments.telemetry.figures import figures_of
@@ -208,9 +207,18 @@ class RemoteStream:
     async def check(self) -> str:
         """The health of streams in one line; none of it concerns HTTP."""
         try:
-            return check(await self.status())
+            return stream_health(await self.status())
         except NotReady as error:
             return f"degraded: {error.message}, HTTP goes on without them"
+
+
+def stream_health(replicas: Sequence[StreamStatus]) -> str:
+    """The health of streams in one line."""
+    away = sum(not replica.connected for replica in replicas)
+    if not away:
+        return "ok"
+    said = f"Kafka does not answer {away} of {len(replicas)} stream replicas"
+    return f"degraded: {said}, HTTP goes on without it"
 
 
 def is_lost(error: Exception) -> bool:

@@ -11,6 +11,7 @@ from registry.api.dependencies import ANONYMOUS, PREFIX, Actor, Backend, Name
 from registry.api.schemas import (
     AuditPage,
     ChampionAt,
+    ChangeBody,
     EventBody,
     Rollback,
     SlotUpdate,
@@ -53,24 +54,24 @@ def alias_routes(backend: Backend) -> APIRouter:
     @api.put(SLOT_PATH)
     def set_slot(
         model_id: Name, slot: str, body: SlotUpdate, actor: Actor = ANONYMOUS
-    ) -> EventBody:
+    ) -> ChangeBody:
         """Gives `challenger` or `shadow` to a version in staging, with its share of traffic."""
         found = backend.find(model_id, body.version)
         event = registry.lifecycle.set_slot(
             model_id, slot, found.version, actor=actor, reason=body.reason, weight=body.weight
         )
-        return EventBody.of(event)
+        return backend.changed(event)
 
     @api.delete(SLOT_PATH)
-    def clear_slot(model_id: Name, slot: str, actor: Actor = ANONYMOUS) -> EventBody:
+    def clear_slot(model_id: Name, slot: str, actor: Actor = ANONYMOUS) -> ChangeBody:
         """Empties a slot."""
-        return EventBody.of(registry.lifecycle.set_slot(model_id, slot, None, actor=actor))
+        return backend.changed(registry.lifecycle.set_slot(model_id, slot, None, actor=actor))
 
     @api.post("/rollback")
-    def rollback(model_id: Name, body: Rollback, actor: Actor = ANONYMOUS) -> EventBody:
+    def rollback(model_id: Name, body: Rollback, actor: Actor = ANONYMOUS) -> ChangeBody:
         """Makes the champion before champion again; repeated, it goes back further."""
         to = None if body.to_version is None else backend.find(model_id, body.to_version).version
-        return EventBody.of(
+        return backend.changed(
             registry.lifecycle.rollback(model_id, actor=actor, reason=body.reason, to=to)
         )
 

@@ -6,11 +6,12 @@ from typing import Annotated, Any, Protocol
 
 from fastapi import Header, Path, Query
 
-from registry.api.schemas import ModelBody, VersionBody, model_body, version_body
+from registry.api.schemas import ChangeBody, ModelBody, VersionBody, model_body, version_body
 from registry.catalog.evaluations import Evaluation, logged_model_id
 from registry.catalog.uploads import Uploads
+from registry.lifecycle.pending import pending_change
 from registry.model_registry import ModelRegistry
-from registry.records import ModelVersion
+from registry.records import Event, ModelVersion
 
 PREFIX = "/api/v1/models"
 Actor = Annotated[
@@ -52,11 +53,18 @@ class Backend:
         registry: Models, versions, aliases, evaluations.
         uploads: Files.
         changes: Notifies of changed aliases.
+        served: Name of the model that the server follows.
     """
 
     registry: ModelRegistry
     uploads: Uploads
     changes: Changes
+    served: str = ""
+
+    def changed(self, event: Event) -> ChangeBody:
+        """A change's body; what is served waits for the rollout."""
+        pending = pending_change(event) if event.model == self.served else None
+        return ChangeBody.of(event).model_copy(update={"pending": pending})
 
     def find(self, name: str, reference: str) -> ModelVersion:
         """The version that a label, number or alias names."""

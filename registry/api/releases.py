@@ -8,10 +8,12 @@ from fastapi import APIRouter
 from pydantic import Field
 
 from registry.api.dependencies import ANONYMOUS, PREFIX, Actor, Backend, Name, Reference
-from registry.api.schemas import Answer, EventBody, Reason, Request, utc
+from registry.api.schemas import Answer, ChangeBody, EventBody, Reason, Request, utc
 from registry.errors import ModelNotFound
+from registry.lifecycle.pending import pending_release
 from registry.records import Release
 from registry.releases.decision import ReleaseDecision, ReleaseTest, decide
+from registry.releases.outcome import last_outcome
 
 
 class ReleaseChange(Request):
@@ -43,6 +45,9 @@ class ReleaseBody(Answer):
     verdict: str = Field(description="`wait`, `go_on`, `hold` or `roll_back`, by the tests.")
     reason: str
     tests: list[ReleaseTest]
+    not_counted: dict[str, int] = Field(
+        default_factory=dict, description="Judged answers that count for nothing here, by why."
+    )
 
 
 def release_routes(backend: Backend) -> APIRouter:
@@ -53,25 +58,31 @@ def release_routes(backend: Backend) -> APIRouter:
     @api.post("/versions/{version}/release", status_code=202)
     def start_release(
         model_id: Name, version: Reference, body: ReleaseChange, actor: Actor = ANONYMOUS
-    ) -> EventBody:
+    ) -> ChangeBody:
         """Begins a release: shadow, canary steps, promotion, by the model's `policy.release`.
 
         409 when another one is under way, or the gate would refuse the promotion now.
         """
         found = backend.find(model_id, version)
-        return EventBody.of(
-            releases.start(model_id, found.version, actor=actor, reason=body.reason)
-        )
+        event = releases.start(model_id, found.version, actor=actor, reason=body.reason)
+        pending = pending_release(event)
+        if model_id != backend.served:
+            pending = f"{pending}; this server follows model {backend.served!r}"
+        return ChangeBody.of(event).model_copy(update={"pending": pending})
 
     @api.get("/release")
     def release_status(model_id: Name) -> ReleaseBody:
         """The release that is under way, with every test's state; 404 when there is none."""
         release, problem, policy = releases.status(model_id)
         if release is None:
-            raise ModelNotFound(f"no release of model {model_id!r} is under way; see its audit")
+            last = last_outcome(backend.registry.ledger.events(model_id))
+            raise ModelNotFound(
+                f"no release of model {model_id!r} is under way; {last or 'there was none'}"
+            )
         progress = releases.progress(model_id).at(release)
         decision = decide(progress, policy, release.steps, time.time() - release.since_s)
-        return _body(model_id, release, decision, problem)
+        body = _body(model_id, release, decision, problem)
+        return body.model_copy(update={"not_counted": dict(progress.not_counted)})
 
     @api.post("/release/hold")
     def hold_release(model_id: Name, body: ReleaseEnd, actor: Actor = ANONYMOUS) -> EventBody:

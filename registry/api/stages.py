@@ -9,9 +9,9 @@ from registry.api.schemas import (
     Decision,
     DecisionBody,
     GateBody,
+    MovedVersion,
     Promotion,
     StatusUpdate,
-    VersionBody,
 )
 from registry.catalog.metadata import approval_note
 
@@ -32,9 +32,9 @@ def stage_routes(backend: Backend) -> APIRouter:
 
     def move(
         model_id: str, version: str, body: Promotion, actor: str, if_match: str | None
-    ) -> VersionBody:
+    ) -> MovedVersion:
         found = backend.find(model_id, version)
-        lifecycle.transition(
+        event = lifecycle.transition(
             model_id,
             found.version,
             body.to_status,
@@ -43,7 +43,8 @@ def stage_routes(backend: Backend) -> APIRouter:
             expected_seq=None if if_match is None else int(if_match.strip('"')),
             retire=body.retire,
         )
-        return backend.version(backend.registry.store.resolve(model_id, found.version))
+        after = backend.version(backend.registry.store.resolve(model_id, found.version))
+        return MovedVersion(**dict(after), pending=backend.changed(event).pending)
 
     @api.patch("/status")
     def update_status(
@@ -52,7 +53,7 @@ def stage_routes(backend: Backend) -> APIRouter:
         body: StatusUpdate,
         actor: Actor = ANONYMOUS,
         if_match: IfMatch = None,
-    ) -> VersionBody:
+    ) -> MovedVersion:
         """Moves a version to another stage, by the same rules as a promotion."""
         promotion = Promotion(to_status=body.status, reason=body.reason)
         return move(model_id, version, promotion, actor, if_match)
@@ -64,7 +65,7 @@ def stage_routes(backend: Backend) -> APIRouter:
         body: Promotion,
         actor: Actor = ANONYMOUS,
         if_match: IfMatch = None,
-    ) -> VersionBody:
+    ) -> MovedVersion:
         """Moves a version to another stage; 409 names the legal ones, or the gate's reasons."""
         return move(model_id, version, body, actor, if_match)
 

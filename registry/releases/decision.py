@@ -13,7 +13,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 from registry.policy import ReleasePolicy
 from registry.records import Check, Release
@@ -22,6 +22,14 @@ from registry.releases.sequential_test import PairedCount, evidence_beyond, evid
 ACCURACY = "accuracy"
 SHADOW_TESTS = ("errors", "latency", "agreement", "drift")
 CHALLENGER_TESTS = ("errors", "latency")
+# Of a policy, the field that limits each test.
+_SETTINGS = {
+    "errors": "max_error_increase",
+    "latency": "max_slower",
+    "agreement": "min_agreement",
+    "drift": "max_drifted",
+    ACCURACY: "max_accuracy_drop",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +42,7 @@ class ReleaseProgress:
         tests: Test to its counts since the step began.
         accuracy: Counts of judged answers since the release began.
         proof: ``accuracy_proof`` of a policy that leaves it open, by the server that counts.
+        not_counted: Judged answers that count for nothing here since it began, by why.
     """
 
     release: int
@@ -41,18 +50,24 @@ class ReleaseProgress:
     tests: Mapping[str, PairedCount] = field(default_factory=dict)
     accuracy: PairedCount = field(default_factory=PairedCount)
     proof: float | None = None
+    not_counted: Mapping[str, int] = field(default_factory=dict)
 
     def plus(self, slot: str, added: Mapping[str, PairedCount]) -> "ReleaseProgress":
-        """With further counts by ``slot.test``; those of another slot are late and dropped."""
-        tests = dict(self.tests)
+        """With further counts by ``slot.test``; those of another slot are late and dropped.
+
+        ``missed.WHY`` counts judged answers that count for nothing.
+        """
+        tests, missed = dict(self.tests), dict(self.not_counted)
         accuracy = self.accuracy
         for name, counts in added.items():
             where, _, test = name.partition(".")
-            if test == ACCURACY:
+            if where == "missed":
+                missed[test] = missed.get(test, 0) + counts.total
+            elif test == ACCURACY:
                 accuracy += counts
             elif where == slot:
                 tests[test] = tests.get(test, PairedCount()) + counts
-        return replace(self, tests=tests, accuracy=accuracy)
+        return replace(self, tests=tests, accuracy=accuracy, not_counted=missed)
 
     def at(self, release: Release) -> "ReleaseProgress":
         """The progress in the release's present step; a new step begins its tests anew."""
@@ -64,17 +79,22 @@ class ReleaseProgress:
         """As text, for a tag."""
         tests = {name: _as_list(counts) for name, counts in self.tests.items()}
         counts = [self.release, self.step, tests, _as_list(self.accuracy)]
+        if self.not_counted:
+            return json.dumps([*counts, self.proof, dict(self.not_counted)])
         return json.dumps(counts if self.proof is None else [*counts, self.proof])
 
 
 def parse_progress(text: str) -> ReleaseProgress:
     """The progress of ``ReleaseProgress.text``; empty when the text is something else."""
     try:
-        number, step, tests, accuracy, *proof = json.loads(text)
+        number, step, tests, accuracy, *rest = json.loads(text)
+        more: list[Any] = list(rest)
         by_test = {str(name): PairedCount(*map(int, counts)) for name, counts in tests.items()}
         counts = PairedCount(*map(int, accuracy))
-        known = float(proof[0]) if proof else None
-        return ReleaseProgress(int(number), int(step), by_test, counts, known)
+        proof = more[0] if more else None
+        known = None if proof is None else float(proof)
+        missed = {str(why): int(n) for why, n in dict(*more[1:2]).items()}
+        return ReleaseProgress(int(number), int(step), by_test, counts, known, missed)
     except (ValueError, TypeError, AttributeError):
         return ReleaseProgress(0, 0)
 
@@ -131,8 +151,10 @@ def decide(
         against = evidence_beyond(counts, limit, paired=paired)
         within = evidence_within(counts, limit)
         measured = f"{counts.mean:.4f} of {counts.total}, limit {limit:.4g}"
+        setting = _SETTINGS[name]
         if against >= alarm:
-            beyond.append(f"{name} {measured}")
+            named = f"policy.release.{setting}={getattr(policy, setting):.4g}"
+            beyond.append(f"{name} {measured} by {named}")
             state = f"beyond, odds e^{against:.1f}"
         elif name == ACCURACY and _is_proven(counts, policy):
             state = "no alarm"

@@ -1,7 +1,9 @@
 """`sentigraph release …`: ordered, shown, held and followed, with the graph's part played here."""
 
 import json
+import re
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -52,16 +54,29 @@ def test_ordered_shown_held_and_aborted(
 
     assert run(registry, tmp_path) == 1
     assert "no release of model 'mood'" in capsys.readouterr().err
-    assert told("2", "--detach", "--reason", "better")["action"] == "release_start"
+    assert run(registry, tmp_path, "2", "--detach", "--reason", "better", "--json") == 0
+    ordered = capsys.readouterr()
+    assert json.loads(ordered.out)["action"] == "release_start"
+    assert "pending: a server of this model probes version 2" in ordered.err
+    missed = replace(registry.releases.progress("mood"), not_counted={"too old": 4})
+    release, _, _ = registry.releases.status("mood")
+    assert release is not None
+    registry.releases.save_progress("mood", replace(missed, release=release.id))
     assert told()["verdict"]["action"] == "wait"
     assert run(registry, tmp_path) == 0
-    assert "shadow 1" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "shadow 1" in shown
+    assert re.search(r"not counted +too old +4 answers", shown)
+    assert told()["not_counted"] == {"too old": 4}
     assert run(registry, tmp_path, "--hold") == 1
     assert "needs a reason" in capsys.readouterr().err
     assert told("--hold", "--reason", "lunch")["action"] == "release_hold"
     assert told()["held"] == "lunch"
     assert told("--resume")["action"] == "release_resume"
     assert told("--abort", "--reason", "enough")["action"] == "release_abort"
+    assert told()["outcome"] == "aborted"
+    assert run(registry, tmp_path) == 0
+    assert re.search(r"2 +aborted +enough", capsys.readouterr().out)
 
 
 @pytest.mark.parametrize(("good", "status"), [(True, 0), (False, 1)])

@@ -53,6 +53,7 @@ class Stages:
         self.sizes: list[int] = []
         self.asked: list[str] = []
         self.counted: list[tuple[str, str]] = []
+        self.not_counted: list[str] = []
         self.elsewhere: FeedbackResult | None = None
         self.running = 0
         self.most_running = 0
@@ -61,9 +62,14 @@ class Stages:
     async def routes(self) -> RoutingTable:
         return self.table
 
-    async def reviewed(self, prediction_id: str, label: str) -> None:
+    async def reviewed(self, prediction_id: str, label: str) -> FeedbackResult | None:
         """What Insight has releases count."""
         self.counted.append((prediction_id, label))
+        return self.elsewhere
+
+    async def missed(self, why: str) -> None:
+        """What Insight says counts for no release."""
+        self.not_counted.append(why)
 
     async def judge(self, prediction_id: str, label: str) -> FeedbackResult | None:
         """What other ingress replicas say of an answer."""

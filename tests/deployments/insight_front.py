@@ -12,6 +12,7 @@ from jobs_front import StreamHandle
 from configs.schema.app import AppConfig
 from deployments.app import mounts
 from deployments.ingress.mounts import Upstreams
+from deployments.insight.feedback.release_labels import Releases
 from deployments.insight.replica import InsightReplica
 from deployments.serve_options import EngineShare
 from deployments.telemetry.metrics import Metrics
@@ -43,7 +44,7 @@ def with_insight(config: AppConfig, body: Body, stages: Stages | None = None) ->
             config,
             metrics,
             CurrentRoutes(made.table),
-            reviewed=made.reviewed,
+            releases=Releases(made.reviewed, made.missed),
             run_texts=made.classify,
         )
         handle = StreamHandle(replica)

@@ -100,4 +100,4 @@ def test_a_candidate_whose_labels_no_longer_apply_is_rejected() -> None:
     theirs = Probe(np.tile(row(0.9, 0.7), (len(GOLDEN_TEXTS), 1)), 0.01)
     reason = rejection_reason(both, [mine], both, [theirs], RolloutConfig(), answers=True)
     assert reason is not None
-    assert "agrees with the champion on 0%" in reason
+    assert "agrees with the champion on 0 of the golden texts" in reason

@@ -35,7 +35,7 @@ from deployments.insight.feedback.schemas import (
     ReviewRequest,
 )
 from deployments.insight.feedback.store import FeedbackStore, KnownVersion
-from deployments.payloads import Correction, FeedbackRecord, FeedbackResult
+from deployments.payloads import AGAIN, Correction, FeedbackRecord, FeedbackResult
 
 _DAY_S = 86_400.0
 _CHART_DAYS = 90
@@ -74,7 +74,11 @@ class FeedbackDesk:
             return FeedbackResult(version.version, version.labels, None, False)
         _, new = self._store.add(event, predicted, found.at_s)
         return FeedbackResult(
-            version.version, version.labels, event.label == predicted, again=not new
+            version.version,
+            version.labels,
+            event.label == predicted,
+            again=not new,
+            not_counted="" if new else AGAIN,
         )
 
     def review(self, said: Correction) -> LabelReceipt:

@@ -148,6 +148,28 @@ class ChampionAt(Body):
     actor: str | None
 
 
+class ChangeBody(Body):
+    """
+    The audit entry of a change of roles.
+    """
+
+    seq: int
+    at: AwareDatetime
+    action: str
+    version: int | None
+    actor: str
+    reason: str
+    before: dict[str, Any]
+    after: dict[str, Any]
+    gate: dict[str, Any]
+    digest: str
+    previous: str
+    pending: str | None = None
+    """
+    What it waits for until it serves, and how to follow that; null when for nothing.
+    """
+
+
 class Check(Body):
     """
     One condition of a gate: whether it holds, and why in one sentence.
@@ -451,6 +473,10 @@ class FeedbackReceipt(Body):
     correct: bool
     """
     It had given that label.
+    """
+    not_counted: str | None
+    """
+    Why it counts for no release; null when it does.
     """
 
 
@@ -951,6 +977,53 @@ class ModelFacts(Body):
     max_text_length: int
     """
     Characters; `limits.max_text_chars`.
+    """
+
+
+class MovedVersion(Body):
+    """
+    A version in its new stage.
+    """
+
+    id: str
+    model_id: str
+    version: str
+    """
+    Its author's label; the number where there is none.
+    """
+    number: int
+    """
+    MLflow's number.
+    """
+    status: str
+    aliases: list[str]
+    digest: str | None
+    labels: list[str]
+    task: str
+    """
+    `single_label`, `multi_label` or `regression`.
+    """
+    artifact_path: str | None
+    """
+    Path of this API that returns the files.
+    """
+    artifact_format: str | None
+    artifact_bytes: int | None
+    rolled_back: str | None
+    """
+    Why it was taken back, if it was.
+    """
+    metadata: Metadata
+    broken: list[str]
+    """
+    Stored fields that cannot be shown, with the reasons.
+    """
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+    evaluations: list[EvaluationBody]
+    pending: str | None = None
+    """
+    What it waits for until it serves, and how to follow that; null when for nothing.
     """
 
 
@@ -2029,6 +2102,10 @@ class ReleaseBody(Body):
     """
     reason: str
     tests: list[ReleaseTest]
+    not_counted: dict[str, int] | None = None
+    """
+    Judged answers that count for nothing here, by why.
+    """
 
 
 class SearchPage(Body):

@@ -15,7 +15,7 @@ from sentigraph_client._call import (
 from sentigraph_client._models import (
     AuditPage,
     ChampionAt,
-    EventBody,
+    ChangeBody,
     ModelBody,
     SearchPage,
     VersionBody,
@@ -149,23 +149,23 @@ class _Models:
     @operation("set_slot")
     def set_slot(
         self, model: str, slot: Slot, version: str, *, weight: float = 1.0, reason: str = ""
-    ) -> Call[EventBody]:
+    ) -> Call[ChangeBody]:
         """Gives a slot to a version in staging, with its share of traffic."""
         body = {"version": version, "weight": weight, "reason": reason}
-        return Call("PUT", filled(f"{_MODEL}/slots/{{}}", model, slot), EventBody, json=body)
+        return Call("PUT", filled(f"{_MODEL}/slots/{{}}", model, slot), ChangeBody, json=body)
 
     @operation("clear_slot")
-    def clear_slot(self, model: str, slot: Slot) -> Call[EventBody]:
+    def clear_slot(self, model: str, slot: Slot) -> Call[ChangeBody]:
         """Empties a slot."""
-        return Call("DELETE", filled(f"{_MODEL}/slots/{{}}", model, slot), EventBody)
+        return Call("DELETE", filled(f"{_MODEL}/slots/{{}}", model, slot), ChangeBody)
 
     @operation("rollback")
     def rollback(
         self, model: str, *, reason: str, to_version: str | None = None
-    ) -> Call[EventBody]:
+    ) -> Call[ChangeBody]:
         """Makes the champion before champion again, or an earlier one."""
         body = given(reason=reason, to_version=to_version)
-        return Call("POST", filled(f"{_MODEL}/rollback", model), EventBody, json=body)
+        return Call("POST", filled(f"{_MODEL}/rollback", model), ChangeBody, json=body)
 
     @operation("audit")
     def audit(

@@ -1,17 +1,17 @@
 """Automatic releases: shadow, canary steps, promotion."""
 
 from sentigraph_client._call import AsyncResource, Call, SyncResource, filled, operation
-from sentigraph_client._models import EventBody, ReleaseBody
+from sentigraph_client._models import ChangeBody, EventBody, ReleaseBody
 
 _RELEASE = "/api/v1/models/{}/release"
 
 
 class _Releases:
     @operation("start_release")
-    def start(self, model: str, version: str, *, reason: str = "") -> Call[EventBody]:
+    def start(self, model: str, version: str, *, reason: str = "") -> Call[ChangeBody]:
         """Begins a release by the model's policy; ``Conflict`` while another is under way."""
         path = filled("/api/v1/models/{}/versions/{}/release", model, version)
-        return Call("POST", path, EventBody, json={"reason": reason})
+        return Call("POST", path, ChangeBody, json={"reason": reason})
 
     @operation("release_status")
     def status(self, model: str) -> Call[ReleaseBody]:

@@ -18,6 +18,7 @@ from sentigraph_client._models import (
     DecisionBody,
     EvaluationBody,
     GateBody,
+    MovedVersion,
     VersionBody,
 )
 
@@ -74,12 +75,12 @@ class _Versions:
         *,
         reason: str = "",
         if_match: str | None = None,
-    ) -> Call[VersionBody]:
+    ) -> Call[MovedVersion]:
         """Moves a version to another stage, by the same rules as ``promote``."""
         return Call(
             "PATCH",
             filled(f"{_VERSION}/status", model, version),
-            VersionBody,
+            MovedVersion,
             json={"status": status, "reason": reason},
             headers={"If-Match": if_match},
         )
@@ -94,7 +95,7 @@ class _Versions:
         reason: str = "",
         retire: bool = False,
         if_match: str | None = None,
-    ) -> Call[VersionBody]:
+    ) -> Call[MovedVersion]:
         """Moves a version to another stage.
 
         Args:
@@ -111,7 +112,7 @@ class _Versions:
         return Call(
             "POST",
             filled(f"{_VERSION}/promote", model, version),
-            VersionBody,
+            MovedVersion,
             json={"to_status": to_status, "reason": reason, "retire": retire},
             headers={"If-Match": if_match},
         )

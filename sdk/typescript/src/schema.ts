@@ -1912,6 +1912,48 @@ export interface components {
             actor: string | null;
         };
         /**
+         * ChangeBody
+         * @description The audit entry of a change of roles.
+         */
+        ChangeBody: {
+            /** Seq */
+            seq: number;
+            /**
+             * At
+             * Format: date-time
+             */
+            at: string;
+            /** Action */
+            action: string;
+            /** Version */
+            version: number | null;
+            /** Actor */
+            actor: string;
+            /** Reason */
+            reason: string;
+            /** Before */
+            before: {
+                [key: string]: unknown;
+            };
+            /** After */
+            after: {
+                [key: string]: unknown;
+            };
+            /** Gate */
+            gate: {
+                [key: string]: unknown;
+            };
+            /** Digest */
+            digest: string;
+            /** Previous */
+            previous: string;
+            /**
+             * Pending
+             * @description What it waits for until it serves, and how to follow that; null when for nothing.
+             */
+            pending?: string | null;
+        };
+        /**
          * Changed
          * @description What was done.
          */
@@ -2519,6 +2561,11 @@ export interface components {
              * @description It had given that label.
              */
             correct: boolean;
+            /**
+             * Not Counted
+             * @description Why it counts for no release; null when it does.
+             */
+            not_counted: string | null;
         };
         /**
          * FeedbackRequest
@@ -3433,6 +3480,79 @@ export interface components {
             advanced_metrics: components["schemas"]["PartHealth"];
         };
         /**
+         * MovedVersion
+         * @description A version in its new stage.
+         */
+        MovedVersion: {
+            /** Id */
+            id: string;
+            /** Model Id */
+            model_id: string;
+            /**
+             * Version
+             * @description Its author's label; the number where there is none.
+             */
+            version: string;
+            /**
+             * Number
+             * @description MLflow's number.
+             */
+            number: number;
+            /**
+             * Status
+             * @enum {string}
+             */
+            status: "draft" | "staging" | "production" | "archived";
+            /** Aliases */
+            aliases: string[];
+            /** Digest */
+            digest: string | null;
+            /** Labels */
+            labels: string[];
+            /**
+             * Task
+             * @description `single_label`, `multi_label` or `regression`.
+             */
+            task: string;
+            /**
+             * Artifact Path
+             * @description Path of this API that returns the files.
+             */
+            artifact_path: string | null;
+            /** Artifact Format */
+            artifact_format: string | null;
+            /** Artifact Bytes */
+            artifact_bytes: number | null;
+            /**
+             * Rolled Back
+             * @description Why it was taken back, if it was.
+             */
+            rolled_back: string | null;
+            metadata: components["schemas"]["Metadata"];
+            /**
+             * Broken
+             * @description Stored fields that cannot be shown, with the reasons.
+             */
+            broken: string[];
+            /**
+             * Created At
+             * Format: date-time
+             */
+            created_at: string;
+            /**
+             * Updated At
+             * Format: date-time
+             */
+            updated_at: string;
+            /** Evaluations */
+            evaluations: components["schemas"]["EvaluationBody"][];
+            /**
+             * Pending
+             * @description What it waits for until it serves, and how to follow that; null when for nothing.
+             */
+            pending?: string | null;
+        };
+        /**
          * Objective
          * @description One objective.
          */
@@ -3795,6 +3915,13 @@ export interface components {
             reason: string;
             /** Tests */
             tests: components["schemas"]["ReleaseTest"][];
+            /**
+             * Not Counted
+             * @description Judged answers that count for nothing here, by why.
+             */
+            not_counted?: {
+                [key: string]: number;
+            };
         };
         /**
          * ReleaseChange
@@ -5683,7 +5810,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["VersionBody"];
+                    "application/json": components["schemas"]["MovedVersion"];
                 };
             };
             401: components["responses"]["401"];
@@ -5723,7 +5850,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["VersionBody"];
+                    "application/json": components["schemas"]["MovedVersion"];
                 };
             };
             401: components["responses"]["401"];
@@ -5830,7 +5957,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["EventBody"];
+                    "application/json": components["schemas"]["ChangeBody"];
                 };
             };
             401: components["responses"]["401"];
@@ -6035,7 +6162,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["EventBody"];
+                    "application/json": components["schemas"]["ChangeBody"];
                 };
             };
             401: components["responses"]["401"];
@@ -6068,7 +6195,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["EventBody"];
+                    "application/json": components["schemas"]["ChangeBody"];
                 };
             };
             401: components["responses"]["401"];
@@ -6104,7 +6231,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["EventBody"];
+                    "application/json": components["schemas"]["ChangeBody"];
                 };
             };
             401: components["responses"]["401"];

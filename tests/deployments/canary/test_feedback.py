@@ -10,7 +10,7 @@ import pytest
 from front import LIVE, Stages, make_front, with_front
 
 from configs.schema.app import AppConfig
-from deployments.payloads import FeedbackResult
+from deployments.payloads import AGAIN, NO_CANDIDATE, FeedbackResult
 from deployments.versions import RoutingTable, TrafficSlot
 
 OTHER = replace(LIVE, version=4, digest="cd" * 32)
@@ -42,8 +42,9 @@ def test_a_correction_is_recorded_once_and_counted() -> None:
             told = answer.json()
             assert (told["status"], told["correct"]) == ("recorded", correct)
             assert told["model_version"] == LIVE.version
+            assert told["not_counted"] == NO_CANDIDATE
         again = (await judged(client, one["prediction_id"], "NEG")).json()
-        assert again["status"] == "known"
+        assert (again["status"], again["not_counted"]) == ("known", AGAIN)
         page = (await client.get("/api/v1/metrics")).text
         assert 'sentiment_feedback_total{result="correct"} 1.0' in page
         assert 'sentiment_feedback_total{result="wrong"} 2.0' in page
@@ -105,14 +106,20 @@ def test_a_canary_is_counted_from_answers_and_corrections() -> None:
                 for number in range(40):
                     sent = {"text": f"text {number}"}
                     one = (await client.post("/api/v1/predict", json=sent)).json()
-                    await judged(client, one["prediction_id"], "POS")
+                    told = (await judged(client, one["prediction_id"], "POS")).json()
+                    assert told["not_counted"] is None
+                for _ in range(2):
+                    told = (await judged(client, one["prediction_id"], "POS")).json()
+                    assert told["message"].endswith(f"counts for no release: {AGAIN}")
             ingress = app.__closure__[0].cell_contents.__self__
             counts = await ingress.observed(OTHER.digest)
             assert set(counts) == {
                 "challenger.errors",
                 "challenger.latency",
                 "challenger.accuracy",
+                f"missed.{AGAIN}",
             }
+            assert counts[f"missed.{AGAIN}"] == (2, 0, 0)
             assert 5 < counts["challenger.errors"][1] <= 20
             assert counts["challenger.accuracy"][1] == counts["challenger.errors"][1]
 

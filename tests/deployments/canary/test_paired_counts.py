@@ -9,7 +9,7 @@ from front import LIVE
 from deployments.canary.feedback import Feedback
 from deployments.canary.paired_counts import PairedCounts
 from deployments.errors import DeadlineExceeded, InferenceFailed, RequestError
-from deployments.payloads import FeedbackResult
+from deployments.payloads import AGAIN, NO_CANDIDATE, FeedbackResult
 from deployments.predictions import Outcome, Prediction
 
 OTHER = replace(LIVE, version=4, digest="cd" * 32)
@@ -112,8 +112,10 @@ def test_a_correction_counts_once_for_the_version_that_answered() -> None:
     feedback.remember("a", LIVE, "POS", "")
     assert feedback.judge("b", "POS") is None
     assert feedback.judge("a", "neutral") == FeedbackResult(3, ("NEG", "POS"), None, False)
-    assert feedback.judge("a", " neg ") == FeedbackResult(3, ("NEG", "POS"), False, False)
-    assert feedback.judge("a", "NEG") == FeedbackResult(3, ("NEG", "POS"), False, True)
+    assert feedback.judge("a", " neg ") == FeedbackResult(
+        3, ("NEG", "POS"), False, False, NO_CANDIDATE
+    )
+    assert feedback.judge("a", "NEG") == FeedbackResult(3, ("NEG", "POS"), False, True, AGAIN)
 
 
 @pytest.mark.parametrize("late", [False, True])

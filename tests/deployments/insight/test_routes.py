@@ -15,7 +15,14 @@ from insight_front import drift_config, with_insight
 
 from configs.schema.app import AppConfig
 from deployments.insight.replica import InsightReplica
-from deployments.payloads import ModelAnswer, TextBatch
+from deployments.payloads import (
+    AGAIN,
+    BY_REVIEWERS,
+    FORGOTTEN,
+    FeedbackResult,
+    ModelAnswer,
+    TextBatch,
+)
 from deployments.telemetry.metrics import Metrics
 
 DRIFT = "/monitoring/drift"
@@ -279,11 +286,30 @@ def test_callers_count_for_releases_only_where_nothing_is_drawn(tmp_path: Path) 
         while answer.status_code != 201:
             await asyncio.sleep(0.05)
             answer = await client.post("/feedback", json=said)
-        await asyncio.sleep(0)
         assert stages.counted == [(one["prediction_id"], "NEG")]
+        assert answer.json()["not_counted"] == FORGOTTEN
+        assert (await client.post("/feedback", json=said)).json()["not_counted"] == AGAIN
+        stages.elsewhere = FeedbackResult(3, ("NEG", "POS"), True, False)
+        said["corrected_label"] = "POS"
+        assert (await client.post("/feedback", json=said)).json()["not_counted"] is None
+        assert stages.not_counted == []
 
     stages = Stages()
     with_insight(feedback_config(tmp_path, audit_share=0), body, stages)
+
+
+def test_a_caller_is_told_that_reviewers_judge(tmp_path: Path) -> None:
+    async def body(client: httpx.AsyncClient, *_: object) -> None:
+        one = (await client.post("/predict", json={"text": "fine"})).json()
+        said = {"prediction_id": one["prediction_id"], "corrected_label": "NEG"}
+        answer = await client.post("/feedback", json=said)
+        assert answer.json()["not_counted"] == BY_REVIEWERS
+        assert "counts for no release: a caller's word" in answer.json()["message"]
+        await asyncio.sleep(0)
+        assert (stages.counted, stages.not_counted) == ([], [BY_REVIEWERS])
+
+    stages = Stages()
+    with_insight(feedback_config(tmp_path, audit_share=0.5), body, stages)
 
 
 def test_margins_are_drawn_and_the_share_is_kept(tmp_path: Path) -> None:

@@ -128,8 +128,11 @@ def test_nothing_happens_when_nothing_changed() -> None:
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "corrupt": ({"bundles": IntegrityError("bundle file model.onnx has another sha256")}, "sha256"),
     "crashes": ({"fleet": RuntimeError("engine died\ntraceback")}, "RuntimeError: engine died"),
-    "slow": ({"probe": probe(text_s=0.02)}, "more than 5 times as long"),
-    "flipped": ({"probe": probe(flipped=True)}, "agrees with the champion on 0%"),
+    "slow": ({"probe": probe(text_s=0.02)}, "10 times as long, more than rollout.max_slowdown=5"),
+    "flipped": (
+        {"probe": probe(flipped=True)},
+        "less than rollout.min_golden_agreement=0.7",
+    ),
     "other shape": ({"probe": probe(n_labels=3)}, "scores have shape"),
     "no numbers": ({"probe": Probe(np.full((16, 2), np.nan, np.float32), 0.001)}, "no numbers"),
 }

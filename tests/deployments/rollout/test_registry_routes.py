@@ -277,7 +277,10 @@ def test_promotion_obeys_the_lifecycle_on_every_route(api: Api, model: str, tmp_
 def test_slots_gates_and_approval(api: Api, model: str, tmp_path: Path) -> None:
     ready(api, model, "1.0.0", tmp_path, b"one")
     slot = {"version": "1.0.0", "weight": 0.1}
-    assert api("PUT", f"/{model}/slots/challenger", json=slot).status_code == 200
+    put = api("PUT", f"/{model}/slots/challenger", json=slot)
+    assert put.status_code == 200
+    # The server follows another model, so nothing waits for it.
+    assert put.json()["pending"] is None
     assert api("PUT", f"/{model}/slots/champion", json=slot).status_code == 422
     assert api("PUT", f"/{model}/slots/shadow", json={**slot, "weight": 2}).status_code == 422
     slots = api("GET", f"/{model}/slots").json()
@@ -419,6 +422,25 @@ def test_errors_have_the_one_body(api: Api) -> None:
     assert (garbled.status_code, garbled.json()["error_code"]) == (400, "E1001")
 
 
+def test_what_is_served_waits_for_the_rollout(
+    api: Api, registry: ModelRegistry, model: str, tmp_path: Path
+) -> None:
+    for label in ("1.0.0", "1.1.0"):
+        ready(api, model, label, tmp_path, label.encode())
+    config = AppConfig.model_validate({"model": {"name": model}})
+    served = Api(config, registry, ChangeFeed())
+    first = promote(served, model, "1.0.0", "production").json()
+    assert (first["status"], first["pending"]) == ("production", None)
+    slot = {"version": "1.1.0", "weight": 0.1}
+    canary = served("PUT", f"/{model}/slots/challenger", json=slot).json()
+    assert "before it is challenger; one that fails there" in canary["pending"]
+    second = promote(served, model, "1.1.0", "production").json()
+    assert "loads version 2 and probes it beside the champion" in second["pending"]
+    back = served("POST", f"/{model}/rollback", json={"reason": "slow"}).json()
+    assert "loads version 1" in back["pending"]
+    assert api("DELETE", f"/{model}/slots/shadow").json()["pending"] is None
+
+
 def test_a_release_over_http(api: Api, model: str, tmp_path: Path) -> None:
     for label in ("1.0.0", "1.1.0"):
         ready(api, model, label, tmp_path, label.encode())
@@ -430,6 +452,7 @@ def test_a_release_over_http(api: Api, model: str, tmp_path: Path) -> None:
     assert api("POST", path, json={"weight": 1}).status_code == 422
     started = api("POST", path, json={"reason": "better"})
     assert (started.status_code, started.json()["action"]) == (202, "release_start")
+    assert "pending: a server of this model probes version 2" in started.json()["pending"]
     second = api("POST", path, json={})
     assert second.status_code == 409
     assert "abort that first" in second.json()["error_message"]

@@ -18,6 +18,7 @@ from registry.model_registry import ModelRegistry
 from registry.policy import MetricRule, Policy, ReleasePolicy
 from registry.records import EngineHints
 from registry.releases.decision import decide
+from registry.releases.outcome import last_outcome
 from registry.releases.sequential_test import PairedCount
 
 pytestmark = pytest.mark.slow
@@ -109,6 +110,10 @@ def test_a_good_candidate_is_released_and_a_bad_one_rolled_back(registry: ModelR
         last = registry.ledger.events(NAME)[-1]
         assert (last.action, last.version, last.actor) == ("release_rollback", 2, "release")
         assert "agreement 0.8000 of 1000" in last.reason
+        assert "policy.release.min_agreement=0.85" in last.reason
+        ended = last_outcome(registry.ledger.events(NAME))
+        assert ended is not None
+        assert (ended.version, ended.outcome, ended.reason) == (2, "rolled back", last.reason)
 
     run(body)
 
@@ -125,6 +130,28 @@ def test_whoever_shows_a_release_knows_that_accuracy_has_to_be_proven(
         shown = decide(registry.releases.progress(NAME), rules, release.steps, 100)
         assert (shown.action, release.step) == ("wait", 0)
         assert shown.reason == "not yet proven: accuracy within 0.03"
+
+    run(body)
+
+
+def test_what_counts_for_nothing_is_counted_and_outlives_a_restart(
+    registry: ModelRegistry,
+) -> None:
+    async def body() -> None:
+        observers = Observers(WELL | {"missed.too old": (3, 0, 0)})
+        driver = ReleaseDriver(NAME, "champion", registry, observers, reviewed=True)
+        driver.missed("before any release")
+        registry.releases.start(NAME, 2, actor="ana")
+        await driver.tick(routes(registry))
+        for _ in range(2):
+            driver.missed("a caller's word")
+        driver._kept_s = 0
+        await driver.tick(routes(registry))
+        missed = {"too old": 12, "a caller's word": 2}
+        assert registry.releases.progress(NAME).not_counted == missed
+        again = ReleaseDriver(NAME, "champion", registry, Observers(WELL), reviewed=True)
+        await again.tick(routes(registry))
+        assert registry.releases.progress(NAME).not_counted == missed
 
     run(body)
 

@@ -14,10 +14,11 @@ from configs.schema.stream import StreamConfig
 from deployments.app import build
 from deployments.autoscaling import BUSY, LAG, PARTITIONS, RATE
 from deployments.ingress.mounts import Upstreams
-from deployments.payloads import StreamStatus, check
+from deployments.payloads import StreamStatus
 from deployments.serve_options import EngineShare
 from deployments.stream import client_options as options
 from deployments.stream.deployment import STOP_S, Stream
+from deployments.transport.handles import stream_health
 from deployments.versions import RoutingTable
 
 
@@ -187,7 +188,7 @@ def test_a_replica_without_a_broker_lives_and_says_so(monkeypatch: pytest.Monkey
         await stream.check_health()
         status = await stream.status()
         assert not status.connected
-        assert check([status]).startswith("degraded: Kafka does not answer 1 of 1")
+        assert stream_health([status]).startswith("degraded: Kafka does not answer 1 of 1")
         assert stream.record_autoscaling_stats() == {LAG: 0, RATE: 0, PARTITIONS: 0, BUSY: 0}
         newer = RoutingTable(ROUTES.epoch + 1, ROUTES.champion)
         assert await stream.route(newer) == newer.epoch
@@ -205,5 +206,5 @@ def test_a_replica_without_a_broker_lives_and_says_so(monkeypatch: pytest.Monkey
 def test_all_replicas_together() -> None:
     counts = {"consumed": 3, "processed": 2, "failed": 1, "retried": 0, "dead_letters": 1}
     up = StreamStatus(True, {0: 5}, 2.5, 4, 1, counts, 0.6)
-    assert check([up, up]) == "ok"
-    assert check([]) == "ok"
+    assert stream_health([up, up]) == "ok"
+    assert stream_health([]) == "ok"

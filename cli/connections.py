@@ -48,6 +48,12 @@ def runs_here(args: argparse.Namespace) -> bool:
     return running is not None and running.url == args.url
 
 
+def mlflow_of(args: argparse.Namespace) -> str:
+    """Address of the MLflow that the server which is asked has started here; empty without one."""
+    running = state_folder(args).running()
+    return running.mlflow_url if running is not None and running.url == args.url else ""
+
+
 def state_folder(args: argparse.Namespace) -> StateFolder:
     """Of the options, else of the home folder."""
     return StateFolder(args.state_dir or find_home(dict(os.environ)) / ".sentigraph")

@@ -14,6 +14,7 @@ from cli.connections import (
     add_dashboard_arguments,
     add_server_arguments,
     dashboard_of,
+    mlflow_of,
     open_server,
     runs_here,
 )
@@ -44,7 +45,11 @@ def main(args: argparse.Namespace) -> int:
     """
     server = open_server(args, _TIMEOUT_S)
     collector = StatusCollector(
-        server, dashboard_of(args), args.application, ours=lambda: runs_here(args)
+        server,
+        dashboard_of(args),
+        args.application,
+        ours=lambda: runs_here(args),
+        mlflow=lambda: mlflow_of(args),
     )
     well = _show(collector.collect(), args)
     try:

@@ -29,6 +29,7 @@ from deployments.errors import Forbidden, InternalError, MethodNotAllowed, Reque
 from deployments.inference.second_try import SecondTry
 from deployments.ingress.access_log import AccessLog, beside_the_replica_log
 from deployments.ingress.chaos import FaultInjector, Given
+from deployments.ingress.disk import full_disk, kept_folders
 from deployments.ingress.fast_path import FastPath
 from deployments.ingress.fast_protocol import open_fast_path
 from deployments.ingress.health import Readiness, watched_parts
@@ -105,6 +106,7 @@ class Ingress(AsyncReplica, TextReplica, GrpcMethods):
         self._readiness = Readiness(
             run_texts, self.routes, self._metrics, cache=self._shared, stream=self._stream
         )
+        self._readiness.disk = partial(full_disk, kept_folders(config))
         self._readiness.silent = self.stages.silent if self.stages else tuple
         predict = PredictRoutes(self._predictor, config.limits)
         self._predictions: dict[str, Route] = {PREDICT: predict.one, PREDICT_BATCH: predict.batch}

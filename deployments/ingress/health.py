@@ -42,6 +42,8 @@ class Readiness:
         self._known: tuple[float, dict[str, str]] | None = None
         # Vault's state, where there is a gate that uses it.
         self.secrets: Callable[[], str | None] = lambda: None
+        # What is said of a full disk of this node.
+        self.disk: Callable[[], str | None] = lambda: None
         # A sentence for each replica of the stages that does not answer now.
         self.silent: Callable[[], Sequence[str]] = tuple
 
@@ -72,21 +74,27 @@ class Readiness:
             self._metrics.model_loaded.set(0)
             raise NotReady(f"version {routes.champion.version} gives scores that are no numbers")
         self._metrics.model_loaded.set(1)
-        checks = {"model": "ok", "registry": "ok"}
+        checks = {"model": "ok", "registry": _registry_state(routes)}
         if silent := self.silent():
             checks["model"] = f"degraded: {'; '.join(silent)}; others take its texts"
-        if routes.registry_away:
-            checks["registry"] = "degraded: MLflow did not answer, last known version is served"
-        elif routes.champion.source == "last_known":
-            checks["registry"] = "degraded: last known version is served, not yet the champion"
         if self._cache is not None:
             checks["cache"] = await _check_cache(self._cache)
         if self._stream is not None:
             checks["kafka"] = await self._stream.check()
+        if disk := await asyncio.to_thread(self.disk):
+            checks["disk"] = disk
         if secrets := self.secrets():
             checks["secrets"] = secrets
         self._known = (now, checks)
         return checks
+
+
+def _registry_state(routes: RoutingTable) -> str:
+    if routes.registry_away:
+        return "degraded: MLflow did not answer, last known version is served"
+    if routes.champion.source == "last_known":
+        return "degraded: last known version is served, not yet the champion"
+    return "ok"
 
 
 async def _check_cache(shared: RemoteCache) -> str:

@@ -17,7 +17,8 @@ from configs.cpu_cores import available_cores
 from configs.load import find_home
 from configs.sources.shipped_files import shipped_file
 from operations.clients.http_client import answers
-from operations.clients.ray_dashboard import RayDashboard, last_line
+from operations.clients.ray_dashboard import RayDashboard
+from operations.clients.ray_details import last_line
 from operations.errors import ServerAway, StackError
 from operations.front.settings import write_program
 from operations.local_stack.first_version import first_version

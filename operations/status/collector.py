@@ -23,7 +23,9 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from operations.clients.ray_dashboard import Node, RayDashboard, RunningApplication
+from operations.clients.http_client import fetch
+from operations.clients.ray_dashboard import RayDashboard
+from operations.clients.ray_details import Node, RunningApplication
 from operations.clients.server import Server
 from operations.errors import ServerRefused, StackError
 from operations.status.log_lines import distinct, mishaps_of
@@ -37,6 +39,8 @@ _MISHAPS = 5
 _ROLES = ("champion", "challenger", "shadow")
 # Beyond these a page each would take longer than a person waits.
 _PAGES = 32
+# One that is merely busy answers within it.
+_MLFLOW_S = 10.0
 _AUDIT_ENTRIES = 50
 
 
@@ -48,6 +52,7 @@ class StatusCollector:
         dashboard: Of its Ray; None where it is not to be asked.
         application: Its name in Ray Serve.
         ours: Whether a `sentigraph serve` on this machine runs it.
+        mlflow: Address of the MLflow that this `sentigraph serve` has started; empty without one.
     """
 
     def __init__(
@@ -57,11 +62,13 @@ class StatusCollector:
         application: str,
         *,
         ours: Callable[[], bool] = lambda: False,
+        mlflow: Callable[[], str] = lambda: "",
     ) -> None:
         self._server = server
         self._dashboard = dashboard
         self._application = application
         self._ours = ours
+        self._mlflow = mlflow
         self._notes: list[str] = []
 
     def collect(self) -> Json:
@@ -80,10 +87,7 @@ class StatusCollector:
             "ready": ready,
             "ours": self._ours(),
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "dependencies": {
-                each["component_name"]: each["details"]["error"] or "ok"
-                for each in details.get("dependencies", ())
-            },
+            "dependencies": self._dependencies(details),
             "application": None if application is None else asdict(application),
             "nodes": [asdict(node) for node in nodes],
             "versions": versions,
@@ -94,6 +98,18 @@ class StatusCollector:
             "mishaps": self._logged(application),
             "notes": list(dict.fromkeys(self._notes)),
         }
+
+    def _dependencies(self, details: Json) -> Json:
+        found = {
+            each["component_name"]: each["details"]["error"] or "ok"
+            for each in details.get("dependencies", ())
+        }
+        if found and (address := self._mlflow()) and fetch(f"{address}/health", _MLFLOW_S) is None:
+            found["mlflow"] = (
+                f"degraded: MLflow at {address} does not answer; serving goes on without it, "
+                "restart the server to have it back"
+            )
+        return found
 
     def _ask(self, path: str, absent: tuple[int, ...] = ()) -> Any:
         """The answer; None when there is none, noted unless its status is one of ``absent``."""
@@ -112,7 +128,7 @@ class StatusCollector:
         if self._dashboard is None:
             return None, ()
         try:
-            found = self._dashboard.application(self._application)
+            found = self._dashboard.present(self._application)
             if found is None:
                 self._notes.append(f"Ray Serve has no application {self._application}")
             return found, self._dashboard.nodes()

@@ -5,7 +5,7 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-from operations.clients.ray_dashboard import Deployment
+from operations.clients.ray_details import Deployment
 
 Json = dict[str, Any]
 _MESSAGE_CHARS = 160

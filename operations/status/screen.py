@@ -67,6 +67,12 @@ def _of_deployment(deployment: Json, under_way: bool) -> Iterator[str]:
     under_way = under_way or status == "UPSCALING"
     if _running(deployment) < wanted and not (under_way and _running(deployment)):
         yield f"{name} has {_running(deployment)} of {wanted} replicas"
+    for replica in deployment["replicas"] if not under_way else ():
+        if replica["state"] == "DEAD":
+            yield (
+                f"{name} replica {replica['id']} is dead: its process {replica['pid']} has ended, "
+                "and Ray Serve starts another"
+            )
     if status in ("UNHEALTHY", "DEPLOY_FAILED"):
         yield f"{name} is {status}{_last_line(deployment['message'])}"
 
@@ -142,6 +148,8 @@ def _deployments(application: Json | None, now_s: float) -> list[str]:
     for deployment in application["deployments"] if application else ():
         died = f", {deployment['died']} died" if deployment["died"] else ""
         died += f", {deployment['replaced']} replaced" if deployment["replaced"] else ""
+        fewer = deployment["scaled_down"]
+        died += f", {fewer} scaled down" if fewer else ""
         head = (
             f"{deployment['name']:<10} {deployment['status']:<9} "
             f"{_running(deployment)}/{deployment['wanted']}{died}"

@@ -1,5 +1,6 @@
 """``sentigraph status``: what counts as unhealthy, what a person sees, and what cannot be asked."""
 
+import argparse
 import http.server
 import json
 import threading
@@ -10,14 +11,17 @@ from dataclasses import asdict, replace
 import pytest
 
 from cli.__main__ import main
-from operations.clients.ray_dashboard import (
+from operations.clients.ray_dashboard import RayDashboard
+from operations.clients.ray_details import (
     Deployment,
     Node,
-    RayDashboard,
     Replica,
     RunningApplication,
+    deployment_of,
+    fates_of,
 )
-from operations.status.collector import Json, work_of
+from operations.clients.server import Server
+from operations.status.collector import Json, StatusCollector, work_of
 from operations.status.log_lines import distinct, mishaps_of
 from operations.status.metrics_page import MetricsPage, read_page, samples_of
 from operations.status.screen import lines, problems
@@ -391,6 +395,78 @@ def test_replaced_replicas_are_told_apart_from_dead_ones() -> None:
     assert (model.died, model.replaced) == (1, 2)
     screen = "\n".join(lines({**WELL, "application": asdict(found)}, NOW_S))
     assert "1 died, 2 replaced" in screen
+
+
+def test_fewer_wanted_replicas_are_scaled_down_and_not_replaced() -> None:
+    log = (
+        "INFO Removing 2 replicas from Deployment(name='Model', app='a').\n"
+        "INFO Stopping Replica(id='old1', deployment='Cache', app='a') (currently RUNNING).\n"
+        "INFO Stopping Replica(id='few1', deployment='Model', app='a') (currently RUNNING).\n"
+        "INFO Stopping Replica(id='few2', deployment='Model', app='a') (currently RUNNING).\n"
+        "INFO Stopping Replica(id='old2', deployment='Model', app='a') (currently RUNNING).\n"
+        "WARNING Actor for Replica(id='few2', deployment='Model', app='a') crashed.\n"
+    )
+    fates = fates_of(log)
+    gone = [{"replica_id": name} for name in ("few1", "few2", "old2")]
+    found = deployment_of("Model", {"replicas": [], "recent_dead_replicas": gone}, fates)
+    assert (found.died, found.replaced, found.scaled_down) == (1, 1, 1)
+    seen = {**WELL, "application": application("RUNNING", found)}
+    assert "1 died, 1 replaced, 1 scaled down" in "\n".join(lines(seen, NOW_S))
+
+
+def test_a_killed_replica_is_named_before_ray_serve_finds_it() -> None:
+    def described(*states: str) -> Json:
+        replicas = [
+            {"replica_id": f"m{n}", "state": state, "actor_id": f"a{n}", "pid": 40 + n}
+            for n, state in enumerate(states)
+        ]
+        model = {"replicas": replicas, "status": "HEALTHY", "target_num_replicas": 2}
+        return {"applications": {"a": {"status": "RUNNING", "deployments": {"Model": model}}}}
+
+    alive = {"data": {"result": {"result": [{"actor_id": "a0"}, {"actor_id": "other"}]}}}
+    with answering(
+        {
+            "/api/serve/applications/": (200, described("RUNNING", "RUNNING")),
+            "/api/v0/actors": (200, alive),
+        }
+    ) as url:
+        found = RayDashboard(url, "").present("a")
+    assert found is not None
+    (model,) = found.deployments
+    assert [replica.state for replica in model.replicas] == ["RUNNING", "DEAD"]
+    seen = {**WELL, "application": asdict(found)}
+    assert problems(seen) == [
+        "Model has 1 of 2 replicas",
+        "Model replica m1 is dead: its process 41 has ended, and Ray Serve starts another",
+    ]
+    assert "NOT HEALTHY" in next(lines(seen, NOW_S))
+    # One that Ray Serve ends on purpose is stopping before its process is gone.
+    with answering(
+        {
+            "/api/serve/applications/": (200, described("RUNNING", "STOPPING")),
+            "/api/v0/actors": (200, alive),
+        }
+    ) as url:
+        found = RayDashboard(url, "").present("a")
+    assert found is not None
+    assert [replica.state for replica in found.deployments[0].replicas] == ["RUNNING", "STOPPING"]
+
+
+def test_an_own_mlflow_that_is_gone_is_said() -> None:
+    answers: dict[str, tuple[int, object]] = {
+        "/api/v1/health/details": (200, HEALTHY),
+        "/api/v1/models/live": (200, LIVE),
+        "/health": (200, "OK"),
+    }
+    with answering(answers) as url:
+        server = Server(argparse.Namespace(url=url, key_file=None), 10)
+        for address, said in ((url, None), ("http://127.0.0.1:9", "degraded: MLflow at")):
+            collector = StatusCollector(server, None, "a", mlflow=lambda: address)  # noqa: B023
+            seen = collector.collect()
+            found = seen["dependencies"].get("mlflow")
+            assert (found is None) == (said is None)
+            assert said is None or found.startswith(said)
+            assert ("mlflow: degraded" in "".join(problems(seen))) == (said is not None)
 
 
 def test_the_same_error_is_shown_once_with_its_number() -> None:

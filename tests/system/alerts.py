@@ -20,7 +20,8 @@ from benchmarks.harness.kafka import broker
 from benchmarks.harness.output import RESULTS, result, run_facts, say
 from benchmarks.harness.servers import RedisServer
 from benchmarks.harness.stack import private_stack
-from operations.clients.ray_dashboard import Node, RayDashboard
+from operations.clients.ray_dashboard import RayDashboard
+from operations.clients.ray_details import Node
 from operations.local_stack.ray_auth import read_token
 from operations.status.metrics_page import read_page, samples_of
 from tests.system.alertmanager import MISSING, Alerting, hold_s, shortened_s

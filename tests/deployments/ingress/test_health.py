@@ -1,13 +1,17 @@
 """Ready is who can classify a text: what the first version of a graph is judged by."""
 
 import asyncio
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from front import ROUTES, Stages
 
+from configs.schema.app import AppConfig
 from deployments.errors import NotReady
+from deployments.ingress.disk import full_disk, kept_folders
 from deployments.ingress.health import Readiness
 from deployments.payloads import ModelAnswer, TextBatch
 from deployments.telemetry.metrics import Metrics
@@ -54,3 +58,27 @@ def test_a_replica_that_does_not_answer_is_named_and_the_graph_is_ready() -> Non
     assert asyncio.run(made.checks())["model"] == (
         "degraded: Model replica m1 has not answered for 7 s; others take its texts"
     )
+
+
+def test_a_full_disk_is_said_and_refuses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = {"enabled": True, "database": f"sqlite:///{tmp_path}/jobs.db"}
+    folders = kept_folders(AppConfig.model_validate({"jobs": jobs}))
+    assert folders["jobs.database"] == tmp_path
+    assert "drift.database" not in folders
+    # A folder of another node is left out.
+    assert full_disk({"registry.bundle_cache_dir": tmp_path / "none"}) is None
+    left = shutil.disk_usage(tmp_path)._replace(total=8 << 30, free=300 << 20)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: left)
+    assert full_disk(folders) is None
+    left = left._replace(free=3 << 20)
+    said = full_disk({"jobs.database": tmp_path})
+    assert said is not None
+    assert said.startswith("degraded: 3 MiB are left on the disk of jobs.database")
+    # A small disk has little space and is not full.
+    left = left._replace(total=40 << 20)
+    assert full_disk(folders) is None
+    made = Readiness(Stages().classify, lambda: ROUTES, Metrics(), cache=None, stream=None)
+    made.disk = lambda: said
+    assert asyncio.run(made.checks())["disk"] == said

@@ -10,7 +10,8 @@ What cannot be asked is None, and ``notes`` says why. The keys:
     nodes          on which machines
     versions       of the model: ``live`` by role (0 for none), ``weights`` of the challenger and
                    the shadow, ``by_ingress`` each replica's champion, ``aliases`` of the registry
-    change         the release under way, or else the registry's last change
+    change         the release under way, or else the registry's last change, and in ``released``
+                   what became of the last release
     work           requests by class of status, cache, queues, since the replicas started
     streams, jobs  over Kafka and in batches; None where they are off
     mishaps        the last errors and warnings that replicas logged, each once
@@ -21,6 +22,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any
 
 from operations.clients.http_client import fetch
@@ -199,6 +201,7 @@ class StatusCollector:
             "why": last["reason"],
             "at": last["at"],
             "actor": last["actor"],
+            "released": _released(audit["entries"]),
         }
 
     def _streams(self) -> Json | None:
@@ -238,6 +241,21 @@ class StatusCollector:
 def _runs(application: RunningApplication | None, name: str) -> bool:
     """Whether the graph has that deployment; unknown without Ray, and then not asked for."""
     return application is not None and any(d.name == name for d in application.deployments)
+
+
+def _released(entries: list[Json]) -> Json | None:
+    """The end of the last release, by entries from the newest on; None when none ended in them."""
+    moved = [entry for entry in entries if "release" in entry["after"]]
+    for end, before in pairwise(moved):
+        if before["after"]["release"] and not end["after"]["release"]:
+            version = before["after"]["release"]["version"]
+            return {
+                "what": end["action"],
+                "version": version,
+                "why": end["reason"],
+                "at": end["at"],
+            }
+    return None
 
 
 def _under_way(release: Json) -> Json:

@@ -127,7 +127,7 @@ def lines(seen: Json, now_s: float) -> Iterator[str]:
         "deployments": _deployments(seen["application"], now_s),
         "nodes": [_node(node) for node in seen["nodes"]],
         "model": _versions(seen["versions"]) if seen["versions"] else [],
-        "change": [_change(seen["change"])] if seen["change"] else [],
+        "change": list(_change(seen["change"])) if seen["change"] else [],
         "requests": [_requests(work)] if work else [],
         "cache": [_cache(work, seen["dependencies"].get("cache"))] if work else [],
         "queue": [_queue(work)] if work else [],
@@ -200,13 +200,17 @@ def _pairs(values: Json) -> str:
     return ", ".join(f"{name} {value}" for name, value in values.items())
 
 
-def _change(change: Json) -> str:
+def _change(change: Json) -> Iterator[str]:
     kind = "release under way" if change["under_way"] else "no release; last"
     why = f": {change['why']}" if change["why"] else ""
-    return (
+    yield (
         f"{kind} {change['what']} of version {change['version']} by {change['actor']}, "
         f"{change['at'][:19]}{why}"
     )
+    if (released := change.get("released")) and released["at"] != change["at"]:
+        yield "last release: {what} of version {version}, {at}: {why}".format(
+            **released | {"at": released["at"][:19]}
+        )
 
 
 def _counts(values: Json) -> str:

@@ -532,6 +532,34 @@ def test_series_that_are_older_than_a_promotion_are_no_alarm() -> None:
     ]
 
 
+def test_what_became_of_the_last_release_is_shown() -> None:
+    def entry(seq: int, action: str, **after: object) -> Json:
+        at = f"2026-01-01T00:00:0{seq}+00:00"
+        about = {"version": 3, "actor": "ana", "reason": f"why {seq}"}
+        return {"action": action, "at": at, "after": after, **about}
+
+    begun = entry(1, "release_start", release={"version": 4})
+    over = entry(2, "release_rollback", release=None)
+    later = entry(3, "set_slot", release=None)
+    answers: dict[str, tuple[int, object]] = {
+        "/api/v1/health/details": (200, HEALTHY),
+        "/api/v1/models/live": (200, LIVE),
+    }
+    audit = "/api/v1/models/sentiment/audit"
+    for entries, shown in (
+        ([later, over, begun], "last release: release_rollback of version 4, 2026-01-01T00:00:02"),
+        ([over, begun], ""),
+        ([later], ""),
+    ):
+        with answering(answers | {audit: (200, {"entries": entries})}) as url:
+            server = Server(argparse.Namespace(url=url, key_file=None), 10)
+            seen = StatusCollector(server, None, "a").collect()
+        screen = "\n".join(lines(seen, NOW_S))
+        assert ("last release: " in screen) == bool(shown)
+        assert shown in screen
+        assert f"no release; last {entries[0]['action']}" in screen
+
+
 def test_a_look_asks_for_nothing_that_is_off() -> None:
     """Its 404 and 503 would be errors in the figures that it shows."""
     ingress = {"replicas": [], "target_num_replicas": 0}

@@ -24,6 +24,7 @@ from deployments.payloads import (
     TextBatch,
 )
 from deployments.telemetry.metrics import Metrics
+from deployments.versions import RoutingTable
 
 DRIFT = "/monitoring/drift"
 
@@ -310,6 +311,44 @@ def test_a_caller_is_told_that_reviewers_judge(tmp_path: Path) -> None:
 
     stages = Stages()
     with_insight(feedback_config(tmp_path, audit_share=0.5), body, stages)
+
+
+def test_another_model_that_is_served_takes_over_nothing(tmp_path: Path) -> None:
+    other = replace(LIVE, name="other", digest="ef" * 32, labels=("anger", "joy"))
+
+    async def body(client: httpx.AsyncClient, replica: InsightReplica, _: Metrics) -> None:
+        one = (await client.post("/predict", json={"text": "fine"})).json()
+        await task_when(client)
+        kpis: dict[str, Any] = {}
+        while not kpis.get("total_predictions"):
+            kpis = (await client.get("/monitoring/kpis/business")).json()
+        await replica.route(RoutingTable(2, other))
+        mine = {"model": "m"}
+        found = (await client.get("/monitoring/labels/next")).json()
+        assert (found["task"], found["model_name"]) == (None, "other")
+        assert found["other_models"] == {"m": 1}
+        found = (await client.get("/monitoring/labels/next", params=mine)).json()
+        assert found["task"]["prediction_id"] == one["prediction_id"]
+        for path, now, before in (("business", 0, 1), ("cost", None, 1e-05)):
+            name = "total_predictions" if path == "business" else "cost_per_prediction_usd"
+            shown = (await client.get(f"/monitoring/kpis/{path}")).json()
+            assert (shown["model_name"], shown[name]) == ("other", now)
+            shown = (await client.get(f"/monitoring/kpis/{path}", params=mine)).json()
+            assert (shown["model_name"], shown[name]) == ("m", before)
+        # A word on an answer of the model before is of that model.
+        said = {"prediction_id": one["prediction_id"], "label": "NEG"}
+        judged = await client.post("/monitoring/labels", json=said)
+        assert (judged.status_code, judged.json()["predicted"]) == (201, "POS")
+
+    with_insight(
+        drift_config(
+            tmp_path,
+            {"enabled": False},
+            feedback={"enabled": True, "audit_share": 1.0},
+            kpis={"enabled": True},
+        ),
+        body,
+    )
 
 
 def test_margins_are_drawn_and_the_share_is_kept(tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BeforeValidator
 
+from registry.api.changes import ChangeBody
 from registry.api.dependencies import ANONYMOUS, PREFIX, Actor, Backend, Name
 from registry.api.schemas import (
     AuditPage,
     ChampionAt,
-    ChangeBody,
     EventBody,
     Rollback,
     SlotUpdate,

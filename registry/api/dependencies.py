@@ -6,7 +6,8 @@ from typing import Annotated, Any, Protocol
 
 from fastapi import Header, Path, Query
 
-from registry.api.schemas import ChangeBody, ModelBody, VersionBody, model_body, version_body
+from registry.api.changes import ChangeBody
+from registry.api.schemas import ModelBody, VersionBody, model_body, version_body
 from registry.catalog.evaluations import Evaluation, logged_model_id
 from registry.catalog.uploads import Uploads
 from registry.lifecycle.pending import pending_change

@@ -7,8 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import Field
 
+from registry.api.changes import ChangeBody
 from registry.api.dependencies import ANONYMOUS, PREFIX, Actor, Backend, Name, Reference
-from registry.api.schemas import Answer, ChangeBody, EventBody, Reason, Request, utc
+from registry.api.schemas import Answer, EventBody, Reason, Request, utc
 from registry.errors import ModelNotFound
 from registry.lifecycle.pending import pending_release
 from registry.records import Release

@@ -196,24 +196,6 @@ class EventBody(Answer):
     previous: str
 
 
-_PENDING = Field(
-    default=None,
-    description="What it waits for until it serves, and how to follow that; null when for nothing.",
-)
-
-
-class ChangeBody(EventBody):
-    """The audit entry of a change of roles."""
-
-    pending: str | None = _PENDING
-
-
-class MovedVersion(VersionBody):
-    """A version in its new stage."""
-
-    pending: str | None = _PENDING
-
-
 class DecisionBody(EventBody):
     """The audit entry of an approval or rejection."""
 

@@ -4,12 +4,12 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Response
 
+from registry.api.changes import MovedVersion
 from registry.api.dependencies import ANONYMOUS, PREFIX, Actor, Backend, Name, Reference
 from registry.api.schemas import (
     Decision,
     DecisionBody,
     GateBody,
-    MovedVersion,
     Promotion,
     StatusUpdate,
 )

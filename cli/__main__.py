@@ -14,6 +14,7 @@ import select
 import sys
 from collections.abc import Mapping, Sequence
 
+from cli.arguments import Parser
 from configs.errors import ConfigError, SecretsError
 from configs.sources.shipped_files import checkout, shipped_file
 from operations.errors import OperationError
@@ -130,7 +131,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _parser(name: str | None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="sentigraph", description="Serve, train, evaluate and register text classifiers."
     )
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")

@@ -23,7 +23,7 @@ from operations.errors import ServerAway, StackError
 from operations.front.settings import write_program
 from operations.local_stack.first_version import first_version
 from operations.local_stack.mlflow_server import login_hint, mlflow_server
-from operations.local_stack.monitoring import lay_out
+from operations.local_stack.monitoring import addresses, lay_out
 from operations.local_stack.ports import free_block, free_port, is_free
 from operations.local_stack.private_environment import without_secrets
 from operations.local_stack.processes import MARK, Child, belonging, end_all
@@ -210,7 +210,7 @@ class Stack:
             **auth_environment(self._config_environ, self._state),
             **self._undo.enter_context(without_secrets(self._config_environ, self._state)),
             **serve_environment(ports, self._folder.path),
-            **lay_out(self._state.path / "monitoring", self._folder.temp_dir),
+            **lay_out(self._state.monitoring),
             "SENTIGRAPH_HOME": str(self._home),
             MARK: mark,
         }
@@ -235,6 +235,7 @@ class Stack:
         self._wait_until(dashboard.is_up, "Ray")
         self._folder.show_logs(self.logs / "ray")
         self._ray_is_up = True
+        self._undo.enter_context(addresses(self._state.monitoring, self._folder.temp_dir))
         self._step("Ray: up")
         self._step(open_ports(environ))
         return dashboard

@@ -42,6 +42,7 @@ class StateFolder:
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         self.logs = self.path / "logs"
+        self.monitoring = self.path / "monitoring"
         self.serve_config = self.path / "serve_config.yaml"
         self._note = self.path / "running.json"
         self._unfinished = self.path / "unfinished"

@@ -101,7 +101,8 @@ _PROBE = Template("""
 $count everyday sentences written by hand for this project (`pipelines/data/everyday_texts.py`:
 reviews, support tickets, negation, contrast). Nothing was trained, tuned or chosen on them.
 Sentences right, percent: $results. With so few the interval is wide ($low-$high for
-$system). """)
+$system).
+""")
 
 _ICWSM_DATA = Template("""The ICWSM-14 ground truth (Hutto & Gilbert, "VADER: A Parsimonious
 Rule-based Model for Sentiment Analysis of Social Media Text", ICWSM 2014), taken from the source

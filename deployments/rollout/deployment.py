@@ -10,9 +10,10 @@ versions that were live go on serving, and the routing table says so.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 from ray.serve import Application
@@ -28,6 +29,7 @@ from deployments.rollout.initial_version import InitialVersion
 from deployments.rollout.reconciler import ChangeSignal, RegistryReconciler
 from deployments.rollout.registry_routes import build_registry_app
 from deployments.rollout.release_driver import Observers, ReleaseDriver
+from deployments.rollout.serve_clock import watch_serve_clock
 from deployments.serve_options import deployment
 from deployments.telemetry.background import keep_running
 from deployments.telemetry.log_context import add_log_fields
@@ -35,16 +37,24 @@ from deployments.telemetry.malloc import give_memory_back
 from deployments.telemetry.ray_export import MakeGauge, RayMetricsExporter
 from deployments.telemetry.version_metrics import VersionMetrics
 from deployments.transport.handles import ReplicaSet, TextReplicas, ray_gauge
+from deployments.transport.serve_controller import controller_clock_s, restart_controller
 from deployments.versions import RoutingTable
 from registry.backend.connection import log_in
 from registry.model_registry import ModelRegistry
+
+Work = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Registry:
     """Follows MLflow, serves bundles and the registry's routes. One replica."""
 
     def __init__(
-        self, config: AppConfig, fleet: Fleet, observers: Observers, make_gauge: MakeGauge
+        self,
+        config: AppConfig,
+        fleet: Fleet,
+        observers: Observers,
+        make_gauge: MakeGauge,
+        watch_clock: Work | None = None,
     ) -> None:
         """Resolves the first version, so that a graph without one fails with the reason.
 
@@ -53,6 +63,7 @@ class Registry:
             fleet: All replicas of the graph.
             observers: All replicas that take texts from callers.
             make_gauge: Makes Ray's gauges of version numbers.
+            watch_clock: See ``serve_clock.py``; None where nobody else needs the clock.
 
         Raises:
             RegistryError: No such model or alias, or its files do not match their digest; or
@@ -99,6 +110,9 @@ class Registry:
             metrics=VersionMetrics(shown),
         )
         self._secrets: SecretWatch | None = None
+        self._work: dict[str, Work] = {"reconcile": self._reconcile, "export": self._exporter.run}
+        if watch_clock is not None:
+            self._work["serve clock"] = watch_clock
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     async def routes(self) -> RoutingTable:
@@ -146,7 +160,7 @@ class Registry:
         self._changed.attach()
         if "trim" not in self._tasks:
             self._tasks["trim"] = give_memory_back()
-        for name, work in (("reconcile", self._reconcile), ("export", self._exporter.run)):
+        for name, work in self._work.items():
             task = self._tasks.get(name)
             if task is None or task.done():
                 self._tasks[name] = keep_running(work, name)
@@ -165,4 +179,5 @@ def bind(config: AppConfig) -> Application:
     fleet = ReplicaSet(config.topology, stream=stream, jobs=jobs, insight=config.insight)
     observers = TextReplicas(stream=stream, jobs=jobs)
     registry = deployment(Registry, config.replicas.registry, replicas=1)
-    return registry.bind(config, fleet, observers, ray_gauge)
+    watch_clock = partial(watch_serve_clock, controller_clock_s, restart_controller)
+    return registry.bind(config, fleet, observers, ray_gauge, watch_clock)

@@ -50,12 +50,20 @@ class Work:
     name: str
     version: int
     by: str = ALIAS
+    _not_begun: str = ""
     _job: str = ""
     _file: str = ""
     _sent: list[Sent] = field(default_factory=list)
 
     def begin(self) -> None:
         """Begins all that is under way before the fault."""
+        try:
+            self._begin()
+        except httpx.HTTPError as error:
+            # The fault before left something behind; the others are still looked at.
+            self._not_begun = f"the work could not begin: {error!r}"
+
+    def _begin(self) -> None:
         url = f"{self.stack.url}/api/v1/batch"
         texts = [f"{self.name}, a wonderful text {i}" for i in range(_JOB_TEXTS)]
         self._job = _submitted(httpx.post(f"{url}/predict", json={"texts": texts}, timeout=30))
@@ -91,6 +99,8 @@ class Work:
 
     def end(self) -> list[str]:
         """Waits for all of it; what is lost, doubled or wrong, as sentences."""
+        if self._not_begun:
+            return [self._not_begun]
         jobs = [*self._of_a_job("job", self._job), *self._of_a_job("file", self._file)]
         return [*jobs, *self._of_the_stream(), *self._of_the_version()]
 

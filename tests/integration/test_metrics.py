@@ -1,6 +1,7 @@
 """Every metric moves when what it counts happens."""
 
 import re
+import time
 import uuid
 
 import httpx
@@ -59,7 +60,11 @@ def test_each_family_moves(ingress: httpx.Client) -> None:
     )
     assert after["sentiment_active_requests"] == 1  # the one that reads the page
     assert after["sentiment_model_loaded"] == 1
-    assert after["sentiment_queued_texts"] == 0
+    # The text whose deadline has passed may still be with its tokenizer; no other comes after it.
+    ends_s = time.monotonic() + 30
+    while page(ingress)["sentiment_queued_texts"] > 0:
+        assert time.monotonic() < ends_s
+        time.sleep(0.1)
 
 
 def test_labels_are_bounded(ingress: httpx.Client) -> None:

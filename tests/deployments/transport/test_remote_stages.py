@@ -359,6 +359,26 @@ def test_a_connection_that_is_closing_uses_up_no_try() -> None:
     in_graph(body)
 
 
+def test_texts_that_ended_while_they_waited_are_not_shown_as_waiting_for_ever() -> None:
+    async def body(graph: Graph) -> None:
+        await graph.add_model(Replica())
+        await graph.add_tokenizer(Replica(0.5))
+        async with graph.caller() as caller:
+            asked = []
+            for first in range(8):
+                answer = caller.classify(MODEL, texts_of(1, first), soon(0.2))
+                asked.append(asyncio.create_task(answer))
+                await asyncio.sleep(0.01)
+            for [outcome] in await asyncio.gather(*asked):
+                assert isinstance(outcome, Exception)
+            waiting, ends_s = caller._metrics.queued_texts.collect, soon(10)
+            while waiting()[0].samples[0].value:
+                assert time.monotonic() < ends_s
+                await asyncio.sleep(0.02)
+
+    in_graph(body)
+
+
 def test_a_replica_that_hangs_delays_its_batches_and_no_others() -> None:
     async def body(graph: Graph) -> None:
         hanging = await graph.add_model(Replica(60))

@@ -80,13 +80,14 @@ def _become(binary: str, arguments: list[str]) -> None:
 def _keep(binary: str, rendered: str, folder: Path) -> Path:
     """Writes the configuration that is served, after HAProxy has checked it."""
     kept = folder / KEPT
+    served = rewrite(rendered, folder, front_key(os.environ))
     if not has_table(rendered) and kept.exists():
         # A manager that has just replaced another one: the routes known so far go on.
         last = kept.read_text(encoding="utf-8")
-        if binds(last) == binds(rendered) and admin_socket(last) == admin_socket(rendered):
+        if binds(last) == binds(served) and admin_socket(last) == admin_socket(served):
             return kept
     new = folder / f"{KEPT}.new"
-    write_private(new, rewrite(rendered, folder, front_key(os.environ)))
+    write_private(new, served)
     check = subprocess.run(  # noqa: S603  (HAProxy's own command line)
         [binary, "-c", "-q", "-f", str(new)], capture_output=True, text=True, check=False
     )

@@ -66,9 +66,15 @@ class Node:
         return time.monotonic() - began
 
 
+@pytest.fixture(params=["0.0.0.0", "127.0.0.1"])
+def host(request: pytest.FixtureRequest) -> str:
+    """Where it listens; on the loopback its statistics do as well."""
+    return str(request.param)
+
+
 @pytest.fixture
-def node(render: Render, server: int) -> Iterator[Node]:
-    node = Node(render(server))
+def node(render: Render, server: int, host: str) -> Iterator[Node]:
+    node = Node(render(server, host=host))
     started = [node.raylet]
     try:
         node.until(200)
@@ -102,7 +108,7 @@ def test_haproxy_is_started_again_at_once(node: Node, sent):
 
 
 def test_a_lost_manager_takes_nothing_along_and_the_next_one_keeps_the_routes(
-    node: Node, render: Render
+    node: Node, render: Render, host: str
 ):
     before = node.record.read()
     assert before is not None
@@ -110,7 +116,7 @@ def test_a_lost_manager_takes_nothing_along_and_the_next_one_keeps_the_routes(
     assert node.status() == 200
     # Ray renders anew for the next one: no routes yet, the same ports.
     content = node.rendered.path.read_text()
-    empty = render(None, port=node.rendered.port).path
+    empty = render(None, port=node.rendered.port, host=host).path
     ports = [line for line in content.splitlines() if line.strip().startswith("bind ")]
     fresh = iter(ports)
     lines = [

@@ -90,8 +90,10 @@ class InFlight:
         self._max_wait_s = limits.max_wait_ms / 1_000
         self._quota = TextQuota(limits.caller_texts_per_s, limits.texts_per_s)
         self._metrics = metrics
-        # Read when it is asked for: a text that has ended may leave the road later.
+        # Read when they are asked for: a text that has ended may leave the road later, and after
+        # the last one nobody would set them again.
         metrics.queued_texts.set_function(lambda: turns.queued)
+        metrics.predicted_wait_seconds.set_function(lambda: backlog.wait_s(bulk=False))
         self._pending: dict[bytes, PendingText] = {}
 
     def join(
@@ -171,7 +173,6 @@ class InFlight:
             Overloaded: The predicted wait is above the limit, or the deadline would pass.
         """
         wait_s = self._backlog.wait_s(bulk=terms.bulk, later_s=later_s)
-        self._metrics.predicted_wait_seconds.set(wait_s)
         if wait_s <= 0:
             return
         too_long_s = wait_s - self._max_wait_s if not terms.bulk else 0.0

@@ -37,6 +37,8 @@ class Results:
         self._l1 = l1
         self._l2 = l2
         self._metrics = metrics
+        # Read when it is asked for: hits of level two and what is forgotten change it as well.
+        metrics.cache_bytes.set_function(lambda: l1.size_bytes)
         self._backlog = backlog
         self._text_cost = text_cost
         self._break_even = BreakEven()
@@ -122,7 +124,6 @@ class Results:
             self._metrics.queue_seconds.observe(stages["queue"])
             self._metrics.inference_seconds.observe(stages["infer"])
             text.finish(Outcome(prediction, cached=False, stages_s=stages))
-        self._metrics.cache_bytes.set(self._l1.size_bytes)
         self._metrics.observe_batches(answer.batches)
         if scored:
             self._learn(scored, answer, now)

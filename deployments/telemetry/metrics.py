@@ -100,7 +100,7 @@ class Metrics(MetricTable):
     )
     predicted_wait_seconds = gauge(
         "sentiment_predicted_wait_seconds",
-        "Wait predicted for the latest text, by which it was admitted or refused.",
+        "Wait predicted for an interactive text that came now; by it texts are admitted.",
     )
     batch_rows = histogram(
         "sentiment_batch_rows", "Texts in one engine batch.", buckets=(1, 2, 4, 8, 16, 32, 64, 128)

@@ -140,6 +140,30 @@ def test_level_one_answers_the_second_time_but_not_for_another_version() -> None
     in_loop(body)
 
 
+def test_what_is_remembered_and_what_waits_is_shown_as_it_is_now() -> None:
+    async def body() -> None:
+        stages = Stages()
+        stages.delay_s = 0.1
+        classifier, metrics = make(stages)
+
+        def shown() -> tuple[float, float]:
+            gauges = metrics.cache_bytes, metrics.predicted_wait_seconds
+            size, wait = (gauge.collect()[0].samples[0].value for gauge in gauges)
+            return size, wait
+
+        asked = asyncio.create_task(classifier.classify(MODEL, ["abc", "d"], soon()))
+        await asyncio.sleep(0.01)
+        size, wait = shown()
+        assert (size, wait > 0) == (0, True)
+        await asked
+        size, wait = shown()
+        assert (size > 0, wait) == (True, 0)
+        assert classifier.forget(bytes.fromhex(MODEL.digest)[:8]) == 2
+        assert shown() == (0, 0)
+
+    in_loop(body)
+
+
 def test_identical_texts_in_flight_share_one_result_and_survive_a_caller_that_leaves() -> None:
     async def body() -> None:
         stages = Stages()

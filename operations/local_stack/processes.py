@@ -17,6 +17,7 @@ from pathlib import Path
 MARK = "SENTIGRAPH_STACK"
 _PROC = Path("/proc")
 _KILL_WAIT_S = 5.0
+_ORPHANS_S = 1.0
 _POLL_S = 0.1
 
 
@@ -89,17 +90,33 @@ def end_all(mark: str, children: Sequence[Child], grace_s: float) -> set[int]:
     sessions = {child.pid for child in children}
     for child in children:
         child.ask_to_end()
-    if not children or _left(mark, sessions, grace_s):
-        for end in (signal.SIGTERM, signal.SIGKILL):
+    if not children or _outlasts(mark, sessions, children, grace_s):
+        orphans = bool(children) and not any(child.alive for child in children)
+        patience_s = _ORPHANS_S if orphans else _KILL_WAIT_S
+        for end, wait_s in ((signal.SIGTERM, patience_s), (signal.SIGKILL, _KILL_WAIT_S)):
             for pid in belonging(mark, sessions):
                 _send(pid, end)
-            if not (left := _left(mark, sessions, _KILL_WAIT_S)):
+            if not (left := _left(mark, sessions, wait_s)):
                 break
         else:
             return left
     for child in children:
         child.alive  # noqa: B018  (reaps it)
     return set()
+
+
+def _outlasts(mark: str, sessions: set[int], children: Sequence[Child], grace_s: float) -> bool:
+    """Whether anything is still there after ``grace_s``, or soon after the last of the children.
+
+    A child ends what it has started. What outlives it hangs, as Ray's GCS sometimes does.
+    """
+    deadline_s = time.monotonic() + grace_s
+    while any(child.alive for child in children) and time.monotonic() < deadline_s:
+        if not belonging(mark, sessions):
+            return False
+        time.sleep(_POLL_S)
+    rest_s = min(_ORPHANS_S, max(0.0, deadline_s - time.monotonic()))
+    return bool(_left(mark, sessions, rest_s))
 
 
 def _left(mark: str, sessions: set[int], wait_s: float) -> set[int]:

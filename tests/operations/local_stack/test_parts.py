@@ -78,6 +78,22 @@ def test_a_child_that_ends_when_asked_is_not_waited_for(tmp_path):
     assert time.monotonic() - started_s < 10
 
 
+def test_what_hangs_and_outlives_its_parent_is_soon_killed(tmp_path):
+    # It ends when asked, its child does not.
+    leaves = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {STUBBORN!r}])\n"
+    child = Child(
+        [sys.executable, "-c", leaves + SLEEP],
+        log=tmp_path / "log",
+        cwd=tmp_path,
+        environ={**os.environ, MARK: "orphans"},
+    )
+    wait_until(lambda: child.last_line() == "started")
+    wait_until(lambda: len(belonging("orphans", set())) == 4)
+    started_s = time.monotonic()
+    assert end_all("orphans", [child], grace_s=60) == set()
+    assert time.monotonic() - started_s < 30
+
+
 def test_what_a_killed_start_left_is_found_by_its_mark_alone(tmp_path):
     child = Child(
         [sys.executable, "-c", STUBBORN],

@@ -16,6 +16,7 @@ from deployments.insight.feedback.schemas import (
     LiveAccuracy,
     ReviewRequest,
 )
+from deployments.insight.model_name import ModelName, named
 from deployments.payloads import Correction
 
 if TYPE_CHECKING:
@@ -31,10 +32,6 @@ Digest = Annotated[
         pattern="^[0-9a-f]{64}$",
         description="The version; the champion by default.",
     ),
-]
-ModelName = Annotated[
-    str | None,
-    Query(max_length=255, description="The registered model; the one that is served by default."),
 ]
 _UNKNOWN: dict[int | str, dict[str, Any]] = {404: {"model": ErrorBody}}
 _FILE: dict[int | str, dict[str, Any]] = {
@@ -68,9 +65,7 @@ def add_feedback_routes(
         x_actor: Actor = "",
     ) -> LabelQueue:
         """The next answer to judge, leased to the caller for a while."""
-        if model is not None and model != served():
-            await asyncio.to_thread(desk().check_name, model)
-        name = model or served()
+        name = await named(model, served(), desk().check_name)
         return await asyncio.to_thread(desk().next, x_actor, name, show=show_prediction)
 
     @api.post("/labels", status_code=201, responses=_UNKNOWN)

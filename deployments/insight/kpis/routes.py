@@ -13,15 +13,12 @@ from deployments.insight.kpis.schemas import (
     QualityKpis,
     SloKpis,
 )
+from deployments.insight.model_name import ModelName, named
 
 if TYPE_CHECKING:
     from deployments.insight.kpis.desk import KpiDesk
 
 Percent = Annotated[float, Query(gt=0, lt=100, description="Percent of valid requests.")]
-ModelName = Annotated[
-    str | None,
-    Query(max_length=255, description="The registered model; the one that is served by default."),
-]
 Milliseconds = Annotated[float, Query(gt=0, le=600_000, description="Milliseconds.")]
 
 
@@ -42,33 +39,30 @@ def add_kpi_routes(
         quality: What feedback and drift know; blocks.
     """
 
-    async def named(model: str | None) -> str:
-        if model is None or model == served():
-            return served()
-        await asyncio.to_thread(desk().check_name, model)
-        return model
+    async def meant(model: str | None) -> str:
+        return await named(model, served(), desk().check_name)
 
     @api.get("/kpis/business")
     async def kpis_business(model: ModelName = None) -> BusinessKpis:
         """How many texts were answered, and with what."""
-        return await asyncio.to_thread(desk().business, await named(model))
+        return await asyncio.to_thread(desk().business, await meant(model))
 
     @api.get("/kpis/quality")
     async def kpis_quality(model: ModelName = None) -> QualityKpis:
         """How surely texts were answered, and how rightly."""
-        asked, name = desk(), await named(model)
+        asked, name = desk(), await meant(model)
         more = quality if name == served() else _nothing_known
         return await asyncio.to_thread(lambda: asked.quality(name, **more()))
 
     @api.get("/kpis/cost")
     async def kpis_cost(model: ModelName = None) -> CostKpis:
         """What answers cost, and what caches saved."""
-        return await asyncio.to_thread(desk().cost, await named(model))
+        return await asyncio.to_thread(desk().cost, await meant(model))
 
     @api.get("/kpis/performance")
     async def kpis_performance(model: ModelName = None) -> PerformanceKpis:
         """How fast requests were answered."""
-        name = await named(model)
+        name = await meant(model)
         engine = backend() if name == served() else ""
         return await asyncio.to_thread(desk().performance, name, engine)
 

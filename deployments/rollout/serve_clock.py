@@ -6,7 +6,6 @@ again.
 """
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
@@ -16,6 +15,8 @@ _LOOK_S = 5.0
 _ANSWER_S = 10.0
 # It looks at a replica every ten seconds: less is no matter, and it may itself be late by as much.
 _SET_BACK_S = 60.0
+# So often in a row that it is no restart; said once.
+_UNREADABLE = 12
 
 
 class SteppedBack:
@@ -45,12 +46,16 @@ async def watch_serve_clock(
         wall_clock_s: The controller's.
         restart: Ends the controller; Ray starts it again.
     """
-    clock = SteppedBack()
+    clock, failures = SteppedBack(), 0
     while True:
         await asyncio.sleep(_LOOK_S)
-        # One that starts or hangs is Ray's to replace.
-        with contextlib.suppress(Exception):
+        try:
             wall_s = await asyncio.wait_for(wall_clock_s(), _ANSWER_S)
             if clock.read(wall_s, time.monotonic()):
                 _log.warning("the clock of Ray Serve's controller was set back: it starts anew")
                 restart()
+            failures = 0
+        except Exception as error:  # noqa: BLE001  (one that starts or hangs is Ray's to replace)
+            failures += 1
+            if failures == _UNREADABLE:
+                _log.warning("the clock of Ray Serve's controller cannot be read: %r", error)

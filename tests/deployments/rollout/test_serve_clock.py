@@ -1,9 +1,13 @@
 """A wall clock that is set back is told from one that is slow, stands still or jumps ahead."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 
 import pytest
+from ray.serve._private.controller import ServeController
+from ray.serve.context import _get_global_client
+from ray.serve.schema import ControllerHealthMetrics
 
 from deployments.rollout import serve_clock
 from deployments.rollout.serve_clock import SteppedBack, watch_serve_clock
@@ -55,3 +59,34 @@ def test_the_controller_is_restarted_once_and_a_failing_one_is_asked_again(
 
     asyncio.run(run())
     assert restarts == [1]
+
+
+def test_a_clock_that_cannot_be_read_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(serve_clock, "_LOOK_S", 0.001)
+    monkeypatch.setattr(logging.getLogger("ray.serve"), "propagate", True)
+    asked = []
+
+    async def run() -> None:
+        over = asyncio.Event()
+
+        async def wall_clock_s() -> float:
+            asked.append(1)
+            if len(asked) == 30:
+                over.set()
+            raise KeyError("timestamp")
+
+        task = asyncio.create_task(watch_serve_clock(wall_clock_s, lambda: None))
+        await asyncio.wait_for(over.wait(), 60)
+        task.cancel()
+
+    asyncio.run(run())
+    # Ray's logger, where it is set up, hands a record to pytest twice.
+    assert len({id(one) for one in caplog.records if "cannot be read" in one.getMessage()}) == 1
+
+
+def test_the_pinned_ray_tells_its_controllers_clock() -> None:
+    assert "timestamp" in ControllerHealthMetrics.model_fields
+    assert callable(ServeController.get_health_metrics)
+    assert callable(_get_global_client)
